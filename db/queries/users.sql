@@ -1,0 +1,53 @@
+-- name: InsertUser :one
+INSERT INTO users (id, username, username_key, password_hash)
+VALUES (@id, @username, @username_key, @password_hash)
+RETURNING id, username, username_key, password_hash, disabled_at, token_version, created_at, updated_at;
+
+-- name: UserByID :one
+SELECT id, username, username_key, password_hash, disabled_at, token_version, created_at, updated_at
+FROM users
+WHERE id = @id;
+
+-- name: UserByKey :one
+SELECT id, username, username_key, password_hash, disabled_at, token_version, created_at, updated_at
+FROM users
+WHERE username_key = @username_key;
+
+-- name: ListUsers :many
+SELECT id, username, username_key, password_hash, disabled_at, token_version, created_at, updated_at
+FROM users
+WHERE username_key > @after
+ORDER BY username_key
+LIMIT @max_rows;
+
+-- DisableUser changes nothing of a user who is disabled already: the first time stays, and so do later tokens.
+-- name: DisableUser :one
+UPDATE users
+SET disabled_at   = coalesce(disabled_at, now()),
+    token_version = token_version + CASE WHEN disabled_at IS NULL THEN 1 ELSE 0 END,
+    updated_at    = CASE WHEN disabled_at IS NULL THEN now() ELSE updated_at END
+WHERE username_key = @username_key
+RETURNING id, username, username_key, password_hash, disabled_at, token_version, created_at, updated_at;
+
+-- name: EnableUser :one
+UPDATE users
+SET disabled_at = NULL,
+    updated_at  = CASE WHEN disabled_at IS NULL THEN updated_at ELSE now() END
+WHERE username_key = @username_key
+RETURNING id, username, username_key, password_hash, disabled_at, token_version, created_at, updated_at;
+
+-- name: SetPassword :one
+UPDATE users
+SET password_hash = @password_hash,
+    token_version = token_version + 1,
+    updated_at    = now()
+WHERE username_key = @username_key
+RETURNING id, username, username_key, password_hash, disabled_at, token_version, created_at, updated_at;
+
+-- RehashPassword is a compare-and-set: it does nothing if the hash is no longer the one that was verified.
+-- name: RehashPassword :execrows
+UPDATE users
+SET password_hash = @new_hash,
+    updated_at    = now()
+WHERE id = @id
+  AND password_hash = @old_hash;
