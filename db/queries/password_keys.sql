@@ -7,3 +7,13 @@ ON CONFLICT ON CONSTRAINT password_keys_pkey DO NOTHING;
 SELECT id, check_value
 FROM password_keys
 ORDER BY created_at, id;
+
+-- name: CountPasswordKeyUsers :many
+SELECT k.id, count(u.id) AS users
+FROM password_keys k
+LEFT JOIN users u ON u.password_key = k.id
+GROUP BY k.id;
+
+-- name: DeletePasswordKey :execrows
+DELETE FROM password_keys
+WHERE id = @id;

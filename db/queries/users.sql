@@ -1,20 +1,26 @@
 -- name: InsertUser :one
 INSERT INTO users (id, username, username_key, password_hash)
 VALUES (@id, @username, @username_key, @password_hash)
-RETURNING id, username, username_key, password_hash, disabled_at, token_version, created_at, updated_at;
+RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at;
 
 -- name: UserByID :one
-SELECT id, username, username_key, password_hash, disabled_at, token_version, created_at, updated_at
+SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at
 FROM users
 WHERE id = @id;
 
 -- name: UserByKey :one
+SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at
+FROM users
+WHERE username_key = @username_key;
+
+-- CredentialsByKey is the one query that reads a password hash.
+-- name: CredentialsByKey :one
 SELECT id, username, username_key, password_hash, disabled_at, token_version, created_at, updated_at
 FROM users
 WHERE username_key = @username_key;
 
 -- name: ListUsers :many
-SELECT id, username, username_key, password_hash, disabled_at, token_version, created_at, updated_at
+SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at
 FROM users
 WHERE username_key > @after
 ORDER BY username_key
@@ -27,14 +33,14 @@ SET disabled_at   = coalesce(disabled_at, now()),
     token_version = token_version + CASE WHEN disabled_at IS NULL THEN 1 ELSE 0 END,
     updated_at    = CASE WHEN disabled_at IS NULL THEN now() ELSE updated_at END
 WHERE username_key = @username_key
-RETURNING id, username, username_key, password_hash, disabled_at, token_version, created_at, updated_at;
+RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at;
 
 -- name: EnableUser :one
 UPDATE users
 SET disabled_at = NULL,
     updated_at  = CASE WHEN disabled_at IS NULL THEN updated_at ELSE now() END
 WHERE username_key = @username_key
-RETURNING id, username, username_key, password_hash, disabled_at, token_version, created_at, updated_at;
+RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at;
 
 -- name: SetPassword :one
 UPDATE users
@@ -42,10 +48,10 @@ SET password_hash = @password_hash,
     token_version = token_version + 1,
     updated_at    = now()
 WHERE username_key = @username_key
-RETURNING id, username, username_key, password_hash, disabled_at, token_version, created_at, updated_at;
+RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at;
 
 -- RehashPassword is a compare-and-set: it does nothing if the hash is no longer the one that was verified.
--- name: RehashPassword :execrows
+-- name: RehashPassword :exec
 UPDATE users
 SET password_hash = @new_hash,
     updated_at    = now()

@@ -1,0 +1,147 @@
+package db
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"gatehouse/db/internal/sqlcgen"
+	"gatehouse/internal/auth"
+	"gatehouse/internal/password"
+)
+
+var _ auth.Store = (*DB)(nil)
+
+// InsertUser implements auth.Store.
+func (d *DB) InsertUser(ctx context.Context, id uuid.UUID, username auth.Username, passwordHash string) (auth.User, error) {
+	row, err := d.queries.InsertUser(ctx, sqlcgen.InsertUserParams{
+		ID: id, Username: username.Given, UsernameKey: username.Key, PasswordHash: passwordHash,
+	})
+	return user(sqlcgen.UserByIDRow(row)), translate("insert user", err)
+}
+
+// UserByID implements auth.Store.
+func (d *DB) UserByID(ctx context.Context, id uuid.UUID) (auth.User, error) {
+	row, err := d.queries.UserByID(ctx, id)
+	return user(row), translate("user by id", err)
+}
+
+// UserByKey implements auth.Store.
+func (d *DB) UserByKey(ctx context.Context, key string) (auth.User, error) {
+	row, err := d.queries.UserByKey(ctx, key)
+	return user(sqlcgen.UserByIDRow(row)), translate("user by key", err)
+}
+
+// CredentialsByKey implements auth.Store.
+func (d *DB) CredentialsByKey(ctx context.Context, key string) (auth.Credentials, error) {
+	row, err := d.queries.CredentialsByKey(ctx, key)
+	return auth.Credentials{
+		User: user(sqlcgen.UserByIDRow{
+			ID: row.ID, Username: row.Username, UsernameKey: row.UsernameKey, DisabledAt: row.DisabledAt,
+			TokenVersion: row.TokenVersion, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
+		}),
+		PasswordHash: row.PasswordHash,
+	}, translate("credentials by key", err)
+}
+
+// ListUsers implements auth.Store.
+func (d *DB) ListUsers(ctx context.Context, after string, limit int) ([]auth.User, error) {
+	rows, err := d.queries.ListUsers(ctx, sqlcgen.ListUsersParams{After: after, MaxRows: int32(limit)})
+	if err != nil {
+		return nil, translate("list users", err)
+	}
+	users := make([]auth.User, len(rows))
+	for n, row := range rows {
+		users[n] = user(sqlcgen.UserByIDRow(row))
+	}
+	return users, nil
+}
+
+// DisableUser implements auth.Store.
+func (d *DB) DisableUser(ctx context.Context, key string) (auth.User, error) {
+	row, err := d.queries.DisableUser(ctx, key)
+	return user(sqlcgen.UserByIDRow(row)), translate("disable user", err)
+}
+
+// EnableUser implements auth.Store.
+func (d *DB) EnableUser(ctx context.Context, key string) (auth.User, error) {
+	row, err := d.queries.EnableUser(ctx, key)
+	return user(sqlcgen.UserByIDRow(row)), translate("enable user", err)
+}
+
+// SetPassword implements auth.Store.
+func (d *DB) SetPassword(ctx context.Context, key, passwordHash string) (auth.User, error) {
+	row, err := d.queries.SetPassword(ctx, sqlcgen.SetPasswordParams{UsernameKey: key, PasswordHash: passwordHash})
+	return user(sqlcgen.UserByIDRow(row)), translate("set password", err)
+}
+
+// RehashPassword implements auth.Store.
+func (d *DB) RehashPassword(ctx context.Context, id uuid.UUID, oldHash, newHash string) error {
+	err := d.queries.RehashPassword(ctx, sqlcgen.RehashPasswordParams{ID: id, OldHash: oldHash, NewHash: newHash})
+	return translate("rehash password", err)
+}
+
+// RecordPasswordKey implements auth.Store.
+func (d *DB) RecordPasswordKey(ctx context.Context, key password.KeyRecord) error {
+	err := d.queries.InsertPasswordKey(ctx, sqlcgen.InsertPasswordKeyParams{ID: key.ID, CheckValue: key.Check})
+	return translate("record password key", err)
+}
+
+// PasswordKeys implements auth.Store.
+func (d *DB) PasswordKeys(ctx context.Context) ([]password.KeyRecord, error) {
+	rows, err := d.queries.ListPasswordKeys(ctx)
+	if err != nil {
+		return nil, translate("password keys", err)
+	}
+	keys := make([]password.KeyRecord, len(rows))
+	for n, row := range rows {
+		keys[n] = password.KeyRecord{ID: row.ID, Check: row.CheckValue}
+	}
+	return keys, nil
+}
+
+// PasswordKeyUsers implements auth.Store.
+func (d *DB) PasswordKeyUsers(ctx context.Context) (map[string]int64, error) {
+	rows, err := d.queries.CountPasswordKeyUsers(ctx)
+	if err != nil {
+		return nil, translate("password key users", err)
+	}
+	users := make(map[string]int64, len(rows))
+	for _, row := range rows {
+		users[row.ID] = row.Users
+	}
+	return users, nil
+}
+
+// RetirePasswordKey implements auth.Store.
+func (d *DB) RetirePasswordKey(ctx context.Context, id string) error {
+	deleted, err := d.queries.DeletePasswordKey(ctx, id)
+	if err != nil {
+		return translate("retire password key", err)
+	}
+	if deleted == 0 {
+		return fmt.Errorf("db: %w: %q", auth.ErrPasswordKeyNotFound, id)
+	}
+	return nil
+}
+
+// SchemaVersion is the newest migration that was applied. It is asked for at each readiness check, so it also
+// tells whether the database can be reached.
+func (d *DB) SchemaVersion(ctx context.Context) (int64, error) {
+	var version int64
+	// Not one of sqlc's queries: the table is goose's, and in no migration.
+	err := d.pool.QueryRow(ctx, "SELECT max(version_id) FROM goose_db_version WHERE is_applied").Scan(&version)
+	return version, translate("schema version", err)
+}
+
+func user(row sqlcgen.UserByIDRow) auth.User {
+	return auth.User{
+		ID:           row.ID,
+		Username:     auth.Username{Given: row.Username, Key: row.UsernameKey},
+		DisabledAt:   row.DisabledAt,
+		TokenVersion: row.TokenVersion,
+		CreatedAt:    row.CreatedAt,
+		UpdatedAt:    row.UpdatedAt,
+	}
+}

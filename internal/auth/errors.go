@@ -1,0 +1,93 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"gatehouse/internal/password"
+	"gatehouse/internal/token"
+)
+
+// What an operation may answer besides success. Anything else is a fault, of which the caller is told nothing.
+var (
+	// ErrBadCredentials is all that a caller learns of a refused login. The errors below that wrap it tell
+	// the log why.
+	ErrBadCredentials = errors.New("incorrect username or password")
+	ErrUnknownUser    = fmt.Errorf("%w: unknown user", ErrBadCredentials)
+	ErrWrongPassword  = fmt.Errorf("%w: wrong password", ErrBadCredentials)
+	ErrDisabled       = fmt.Errorf("%w: disabled account", ErrBadCredentials)
+	// ErrSuperseded: the account was disabled or given another password while this one was being checked.
+	ErrSuperseded = fmt.Errorf("%w: account changed meanwhile", ErrBadCredentials)
+	// ErrUnusableHash: the stored hash is of a form, cost or key that is not accepted.
+	ErrUnusableHash = fmt.Errorf("%w: unusable password hash", ErrBadCredentials)
+
+	// ErrInvalidToken is for an access token that is forged, malformed, expired or revoked.
+	ErrInvalidToken = errors.New("invalid authentication credentials")
+
+	ErrUserNotFound  = errors.New("no such user")
+	ErrUsernameTaken = errors.New("username is taken")
+
+	// ErrPasswordKeyInUse: a password key that stored hashes still need cannot be retired.
+	ErrPasswordKeyInUse = errors.New("password key is in use")
+	// ErrPasswordKeyNotFound: there is no record of such a password key.
+	ErrPasswordKeyNotFound = errors.New("no such password key")
+
+	// ErrOverloaded: more passwords wait to be hashed than can be hashed in time. The caller may try again.
+	ErrOverloaded = password.ErrOverloaded
+	// ErrUnavailable: the database cannot be reached or did not answer in time. Whether a change was made
+	// is not known.
+	ErrUnavailable = errors.New("storage is unavailable")
+)
+
+// FieldError is one thing wrong with an input, in words for whoever filled it in.
+type FieldError struct {
+	Field   string `json:"field"`
+	Message string `json:"message"`
+}
+
+// InputError holds all that is wrong with an input.
+type InputError []FieldError
+
+func (e InputError) Error() string {
+	lines := make([]string, len(e))
+	for n, f := range e {
+		lines[n] = f.Field + ": " + f.Message
+	}
+	return strings.Join(lines, "; ")
+}
+
+// Outcome names how an operation ended, by words that log lines and metrics are searched for.
+func Outcome(err error) string {
+	for _, o := range outcomes() {
+		if errors.Is(err, o.err) {
+			return o.name
+		}
+	}
+	if _, ok := errors.AsType[InputError](err); ok {
+		return "invalid_input"
+	}
+	return "error"
+}
+
+type outcome struct {
+	err  error
+	name string
+}
+
+// outcomes is in order of precedence: a refused login's reason before the refusal that it wraps.
+func outcomes() []outcome {
+	return []outcome{
+		{nil, "success"},
+		{ErrUnknownUser, "unknown_user"},
+		{ErrWrongPassword, "wrong_password"},
+		{ErrDisabled, "disabled"},
+		{ErrSuperseded, "superseded"},
+		{ErrUnusableHash, "unusable_hash"},
+		{ErrInvalidToken, "invalid_token"},
+		{token.ErrInvalid, "invalid_token"},
+		{ErrUsernameTaken, "username_taken"},
+		{ErrOverloaded, "overloaded"},
+		{ErrUnavailable, "unavailable"},
+	}
+}

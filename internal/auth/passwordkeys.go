@@ -1,0 +1,39 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"gatehouse/internal/password"
+)
+
+// ClaimPasswordKeys puts the key that this process hashes with on record, and makes sure that it holds every
+// key on record: with one missing, or with another in its place, the users behind it could not log in. It is
+// to be called before the first login; its error names the key.
+func ClaimPasswordKeys(ctx context.Context, store Store, ring *password.KeyRing) error {
+	if err := store.RecordPasswordKey(ctx, ring.Current()); err != nil {
+		return err
+	}
+	recorded, err := store.PasswordKeys(ctx)
+	if err != nil {
+		return err
+	}
+	return checkPasswordKeys(recorded, ring.Records())
+}
+
+func checkPasswordKeys(recorded, held []password.KeyRecord) error {
+	checks := make(map[string][]byte, len(held))
+	for _, k := range held {
+		checks[k.ID] = k.Check
+	}
+	for _, k := range recorded {
+		switch check, ok := checks[k.ID]; {
+		case !ok:
+			return fmt.Errorf("PASSWORD_PEPPER lacks the key %q, which is on record for stored passwords", k.ID)
+		case !bytes.Equal(check, k.Check):
+			return fmt.Errorf("PASSWORD_PEPPER has another key %q than the one on record for stored passwords", k.ID)
+		}
+	}
+	return nil
+}

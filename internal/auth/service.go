@@ -1,0 +1,142 @@
+// Package auth owns the rules of Gatehouse: who may register, who is logged in, what a disabled account may
+// still do (nothing). It knows neither HTTP nor SQL: what it keeps, it keeps through a Store.
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse/internal/password"
+	"gatehouse/internal/token"
+)
+
+// Service has the operations. It is safe for use by many goroutines. Besides the errors that each method
+// names, all of them return ErrUnavailable, and those that hash a password ErrOverloaded.
+type Service struct {
+	store  Store
+	hasher *password.Hasher
+	policy password.Policy
+	tokens *token.Issuer
+	clock  func() time.Time
+}
+
+// NewService has no defaults: every part is needed, but for tokens in a process that issues none.
+func NewService(store Store, hasher *password.Hasher, policy password.Policy, tokens *token.Issuer, clock func() time.Time) *Service {
+	return &Service{store: store, hasher: hasher, policy: policy, tokens: tokens, clock: clock}
+}
+
+// Register makes an account. InputError, ErrUsernameTaken.
+func (s *Service) Register(ctx context.Context, username, pw string) (User, error) {
+	name, prepared, err := s.checkRegistration(username, pw)
+	if err != nil {
+		return User{}, err
+	}
+	hash, err := s.hasher.Hash(ctx, prepared)
+	if err != nil {
+		return User{}, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return User{}, fmt.Errorf("user id: %w", err)
+	}
+	return s.store.InsertUser(ctx, id, name, hash)
+}
+
+// checkRegistration tells all that is wrong at once, so that a form need not be sent once for each mistake.
+func (s *Service) checkRegistration(username, pw string) (Username, string, error) {
+	var wrong InputError
+	name, err := newUsername(username)
+	if err != nil {
+		wrong = append(wrong, FieldError{"username", err.Error()})
+	}
+	prepared, err := s.checkPassword(pw, name.Key)
+	if err != nil {
+		wrong = append(wrong, FieldError{"password", err.Error()})
+	}
+	if wrong != nil {
+		return Username{}, "", wrong
+	}
+	return name, prepared, nil
+}
+
+func (s *Service) checkPassword(pw, usernameKey string) (prepared string, err error) {
+	if prepared, err = password.Prepare(pw); err != nil {
+		return "", err
+	}
+	return prepared, s.policy.Check(prepared, usernameKey)
+}
+
+// Authenticate verifies an access token by itself: it does not ask whether it was revoked. ErrInvalidToken.
+func (s *Service) Authenticate(raw string) (token.Access, error) {
+	access, err := s.tokens.Verify(s.clock(), raw)
+	if err != nil {
+		return token.Access{}, fmt.Errorf("%w: %w", ErrInvalidToken, err)
+	}
+	return access, nil
+}
+
+// Me reads the user of an access token as it is now: an account that is disabled, or whose tokens were
+// revoked, since the token was issued is ErrInvalidToken.
+func (s *Service) Me(ctx context.Context, access token.Access) (User, error) {
+	user, err := s.store.UserByID(ctx, access.UserID)
+	switch {
+	case errors.Is(err, ErrUserNotFound):
+		return User{}, fmt.Errorf("%w: %w", ErrInvalidToken, err)
+	case err != nil:
+		return User{}, err
+	case user.Disabled():
+		return User{}, fmt.Errorf("%w: disabled account", ErrInvalidToken)
+	case user.TokenVersion != access.Version:
+		return User{}, fmt.Errorf("%w: revoked", ErrInvalidToken)
+	}
+	return user, nil
+}
+
+// User finds a user by name. ErrUserNotFound.
+func (s *Service) User(ctx context.Context, username string) (User, error) {
+	return s.byName(ctx, username, s.store.UserByKey)
+}
+
+// List returns at most limit users in the order of their usernames' keys, from the first key after the given
+// one ("" for the first of all).
+func (s *Service) List(ctx context.Context, after string, limit int) ([]User, error) {
+	return s.store.ListUsers(ctx, after, limit)
+}
+
+// Disable bars a user from logging in and revokes the user's tokens. ErrUserNotFound.
+func (s *Service) Disable(ctx context.Context, username string) (User, error) {
+	return s.byName(ctx, username, s.store.DisableUser)
+}
+
+// Enable lets a user log in again; tokens from before stay revoked. ErrUserNotFound.
+func (s *Service) Enable(ctx context.Context, username string) (User, error) {
+	return s.byName(ctx, username, s.store.EnableUser)
+}
+
+// SetPassword gives a user another password and revokes the user's tokens. InputError, ErrUserNotFound.
+func (s *Service) SetPassword(ctx context.Context, username, pw string) (User, error) {
+	return s.byName(ctx, username, func(ctx context.Context, key string) (User, error) {
+		prepared, err := s.checkPassword(pw, key)
+		if err != nil {
+			return User{}, InputError{{"password", err.Error()}}
+		}
+		hash, err := s.hasher.Hash(ctx, prepared)
+		if err != nil {
+			return User{}, err
+		}
+		return s.store.SetPassword(ctx, key, hash)
+	})
+}
+
+// byName does op on the key of a name; nobody has a name that is none.
+func (s *Service) byName(ctx context.Context, username string, op func(context.Context, string) (User, error)) (User, error) {
+	name, err := parseUsername(username)
+	if err != nil {
+		return User{}, ErrUserNotFound
+	}
+	return op(ctx, name.Key)
+}

@@ -1,0 +1,192 @@
+// Package token owns the form of Gatehouse's access tokens: JSON Web Tokens (RFC 7519) by the profile of
+// RFC 9068, signed with HMAC-SHA-256. It is pure: it holds keys and names, asks for the time, and reaches
+// neither network nor database.
+package token
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+)
+
+const (
+	// MaxLength bounds the tokens that are looked at, in bytes: whatever is longer is refused before any of
+	// it is decoded. A token with the longest username is under 1 KiB.
+	MaxLength = 4 << 10
+
+	// Leeway is how far the clocks of two replicas may be apart before one refuses what the other issued.
+	Leeway = 5 * time.Second
+
+	// MinKeyLength is the least size of a signing key in bytes: that of the hash (RFC 7518 §3.2).
+	MinKeyLength = 32
+
+	// mediaType is the typ of an access token, which keeps other JWTs made with the same key from passing
+	// for one (RFC 9068 §2.1).
+	mediaType = "at+jwt"
+
+	// clientID stands for the first-party client, which asks for tokens without naming itself.
+	clientID = "gatehouse"
+)
+
+// ErrInvalid is what Verify answers for every token that it refuses; the error around it has the reason,
+// which is for the log and not for the caller.
+var ErrInvalid = errors.New("token: invalid access token")
+
+// Access is what an access token says.
+type Access struct {
+	ID       uuid.UUID // jti
+	UserID   uuid.UUID // sub
+	Username string
+	Version  int64 // the user's token version when it was issued: an older one than the user's is revoked
+	IssuedAt time.Time
+	Expires  time.Time
+}
+
+// Settings of an Issuer.
+type Settings struct {
+	// Keys are the HMAC keys: the first signs, all of them verify.
+	Keys     [][]byte
+	Issuer   string        // iss
+	Audience string        // aud
+	Lifetime time.Duration // whole seconds
+}
+
+// Issuer signs and verifies access tokens. It is safe for use by many goroutines.
+type Issuer struct {
+	settings Settings
+	keys     jwt.VerificationKeySet
+}
+
+// NewIssuer refuses settings under which tokens would be forgeable or dead at birth.
+func NewIssuer(s Settings) (*Issuer, error) {
+	if len(s.Keys) == 0 {
+		return nil, errors.New("token: no signing key")
+	}
+	i := &Issuer{settings: s}
+	for n, key := range s.Keys {
+		if len(key) < MinKeyLength {
+			return nil, fmt.Errorf("token: key %d has %d bytes, fewer than %d", n+1, len(key), MinKeyLength)
+		}
+		i.keys.Keys = append(i.keys.Keys, key)
+	}
+	if s.Issuer == "" || s.Audience == "" {
+		return nil, errors.New("token: issuer and audience must be set")
+	}
+	if s.Lifetime < time.Second {
+		return nil, fmt.Errorf("token: lifetime %v is under a second", s.Lifetime)
+	}
+	return i, nil
+}
+
+// Lifetime is how long a token lives from its issue.
+func (i *Issuer) Lifetime() time.Duration { return i.settings.Lifetime }
+
+// claims is the payload (RFC 9068 §2.2 and, by the names of RFC 9068 §2.2.3, what Gatehouse adds to it).
+type claims struct {
+	jwt.RegisteredClaims
+	ClientID string `json:"client_id"`
+	Username string `json:"username"`
+	Version  int64  `json:"ver"`
+}
+
+// Issue makes a token for a user, valid from now for the issuer's lifetime.
+func (i *Issuer) Issue(now time.Time, userID uuid.UUID, username string, version int64) (string, error) {
+	id, err := uuid.NewRandom()
+	if err != nil {
+		return "", fmt.Errorf("token: %w", err)
+	}
+	t := jwt.NewWithClaims(jwt.SigningMethodHS256, claims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer:    i.settings.Issuer,
+			Subject:   userID.String(),
+			Audience:  jwt.ClaimStrings{i.settings.Audience},
+			ExpiresAt: jwt.NewNumericDate(now.Add(i.settings.Lifetime)),
+			IssuedAt:  jwt.NewNumericDate(now),
+			ID:        id.String(),
+		},
+		ClientID: clientID,
+		Username: username,
+		Version:  version,
+	})
+	t.Header["typ"] = mediaType
+	signed, err := t.SignedString(i.settings.Keys[0])
+	if err != nil {
+		return "", fmt.Errorf("token: sign: %w", err)
+	}
+	return signed, nil
+}
+
+// Verify says what a token says if it was issued here, is for this audience and has not expired at now
+// (RFC 9068 §4). Whether it was revoked since is not for this package to know. Its error wraps ErrInvalid.
+func (i *Issuer) Verify(now time.Time, raw string) (Access, error) {
+	if len(raw) > MaxLength {
+		return Access{}, refuse(errors.New("longer than any token"))
+	}
+	if !isCompact(raw) {
+		return Access{}, refuse(errors.New("not in base64url"))
+	}
+	var c claims
+	parser := jwt.NewParser(
+		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
+		jwt.WithStrictDecoding(),
+		jwt.WithExpirationRequired(),
+		jwt.WithIssuer(i.settings.Issuer),
+		jwt.WithAudience(i.settings.Audience),
+		jwt.WithLeeway(Leeway),
+		jwt.WithTimeFunc(func() time.Time { return now }),
+	)
+	if _, err := parser.ParseWithClaims(raw, &c, i.keysFor); err != nil {
+		return Access{}, refuse(err)
+	}
+	return c.access()
+}
+
+// keysFor refuses by the header what no key may vouch for.
+func (i *Issuer) keysFor(t *jwt.Token) (any, error) {
+	typ, _ := t.Header["typ"].(string)
+	if typ = strings.ToLower(typ); typ != mediaType && typ != "application/"+mediaType {
+		return nil, fmt.Errorf("typ is not %s", mediaType)
+	}
+	// An extension that must be understood, and none is (RFC 7515 §4.1.11).
+	if _, ok := t.Header["crit"]; ok {
+		return nil, errors.New("crit is present")
+	}
+	return i.keys, nil
+}
+
+func (c claims) access() (Access, error) {
+	id, errID := uuid.Parse(c.ID)
+	user, errUser := uuid.Parse(c.Subject)
+	if err := errors.Join(errID, errUser); err != nil {
+		return Access{}, refuse(err)
+	}
+	if c.Version < 1 || c.IssuedAt == nil {
+		return Access{}, refuse(errors.New("ver or iat is missing"))
+	}
+	return Access{
+		ID: id, UserID: user, Username: c.Username, Version: c.Version,
+		IssuedAt: c.IssuedAt.Time, Expires: c.ExpiresAt.Time,
+	}, nil
+}
+
+// isCompact is true for three dot-separated parts in the base64url alphabet. The decoder alone would skip
+// line breaks, so that one token could be written in many ways.
+func isCompact(raw string) bool {
+	dots := 0
+	for n := range len(raw) {
+		switch c := raw[n]; {
+		case c == '.':
+			dots++
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return dots == 2
+}
+
+func refuse(reason error) error { return fmt.Errorf("%w: %w", ErrInvalid, reason) }
