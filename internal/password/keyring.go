@@ -1,0 +1,103 @@
+package password
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+const (
+	// publicKeyID is the key of hashes made without a pepper. Its secret is none: the step then only keeps bcrypt
+	// from cutting passwords at 72 bytes.
+	publicKeyID = "0"
+	publicKey   = "gatehouse password key 0: public, not a secret"
+
+	minPepperBytes = 32
+)
+
+// A KeyRing holds the keys that passwords pass through before bcrypt. New hashes use the current one; the others verify
+// what was made before.
+type KeyRing struct {
+	keys []key // the current one first
+}
+
+// A KeyRecord names a key without giving it away: what replicas compare through the database, so that none runs with
+// another key under the same id, or without one that stored hashes need.
+type KeyRecord struct {
+	ID    string // 1 to 16 lower-case hexadecimal digits
+	Check []byte // 32 bytes
+}
+
+type key struct {
+	id     string
+	secret []byte
+}
+
+// NewKeyRing makes a ring of the peppers, the current one first, and of the public key "0", which is current if there
+// is no pepper. A pepper shorter than 32 bytes or given twice is an error that tells its place (from 1), not its value.
+func NewKeyRing(peppers [][]byte) (*KeyRing, error) {
+	var keys []key
+	for i, pepper := range peppers {
+		if len(pepper) < minPepperBytes {
+			return nil, fmt.Errorf("pepper %d has %d bytes, needs at least %d", i+1, len(pepper), minPepperBytes)
+		}
+		k := key{id: pepperID(pepper), secret: slices.Clone(pepper)}
+		if at := slices.IndexFunc(keys, func(other key) bool { return other.id == k.id }); at >= 0 {
+			return nil, fmt.Errorf("peppers %d and %d are the same, or share the id %s", at+1, i+1, k.id)
+		}
+		keys = append(keys, k)
+	}
+	return &KeyRing{keys: append(keys, key{id: publicKeyID, secret: []byte(publicKey)})}, nil
+}
+
+func pepperID(pepper []byte) string {
+	return hex.EncodeToString(mac(pepper, "gatehouse password key id"))[:8]
+}
+
+// Records lists the keys, the current one first.
+func (r *KeyRing) Records() []KeyRecord {
+	records := make([]KeyRecord, len(r.keys))
+	for i, k := range r.keys {
+		records[i] = k.record()
+	}
+	return records
+}
+
+// Current is the record of the key that new hashes use.
+func (r *KeyRing) Current() KeyRecord {
+	return r.current().record()
+}
+
+func (r *KeyRing) current() key {
+	return r.keys[0]
+}
+
+var errUnknownKey = errors.New("its key is not in the ring")
+
+func (r *KeyRing) find(id string) (key, error) {
+	i := slices.IndexFunc(r.keys, func(k key) bool { return k.id == id })
+	if i < 0 {
+		return key{}, errUnknownKey
+	}
+	return r.keys[i], nil
+}
+
+func (k key) record() KeyRecord {
+	return KeyRecord{ID: k.id, Check: mac(k.secret, "gatehouse password key check")}
+}
+
+// digest is what bcrypt gets instead of the password: 44 bytes, so within its 72, and base64, because many a bcrypt
+// stops at a zero byte.
+func (k key) digest(password string) []byte {
+	return base64.StdEncoding.AppendEncode(nil, mac(k.secret, password))
+}
+
+func mac(key []byte, message string) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(message))
+	return h.Sum(nil)
+}
