@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"gatehouse/internal/password"
-	"gatehouse/internal/token"
 )
 
 // What an operation may answer besides success. Anything else is a fault, of which the caller is told nothing.
@@ -35,6 +34,8 @@ var (
 
 	// ErrOverloaded: more passwords wait to be hashed than can be hashed in time. The caller may try again.
 	ErrOverloaded = password.ErrOverloaded
+	// ErrStopping: the process is going down and hashes no more passwords.
+	ErrStopping = password.ErrClosed
 	// ErrUnavailable: the database cannot be reached or did not answer in time. Whether a change was made
 	// is not known.
 	ErrUnavailable = errors.New("storage is unavailable")
@@ -85,9 +86,9 @@ func outcomes() []outcome {
 		{ErrSuperseded, "superseded"},
 		{ErrUnusableHash, "unusable_hash"},
 		{ErrInvalidToken, "invalid_token"},
-		{token.ErrInvalid, "invalid_token"},
 		{ErrUsernameTaken, "username_taken"},
 		{ErrOverloaded, "overloaded"},
+		{ErrStopping, "stopping"},
 		{ErrUnavailable, "unavailable"},
 	}
 }

@@ -1,0 +1,229 @@
+// Package config owns the settings: their names, defaults, bounds and how they are read. A setting is a flag
+// or an environment variable; a secret may also come from a file, named by the variable with _FILE behind it.
+// Every error names its setting, and none quotes a secret.
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/crypto/bcrypt"
+)
+
+// Database is how PostgreSQL is reached.
+type Database struct {
+	DatabaseURL              string        `env:"DATABASE_URL" secret:"" placeholder:"URL" help:"PostgreSQL connection string: postgres://user:password@host:5432/name. Required."`
+	DatabasePassword         string        `env:"DATABASE_PASSWORD" secret:"" placeholder:"PASSWORD" help:"Password, if it is to be kept out of the URL."`
+	DatabaseMaxConns         int32         `env:"DATABASE_MAX_CONNS" default:"0" help:"Most connections of a replica; 0: four for each processor, at least ten."`
+	DatabaseStatementTimeout time.Duration `env:"DATABASE_STATEMENT_TIMEOUT" default:"5s" help:"Longest that one statement may take."`
+}
+
+// Passwords is how passwords are judged and hashed.
+type Passwords struct {
+	BcryptCost        int    `env:"BCRYPT_COST" default:"12" help:"Cost of new password hashes, 10 to 16; older ones are brought to it at the next login."`
+	PasswordPepper    string `env:"PASSWORD_PEPPER" secret:"" placeholder:"KEY,…" help:"Keys of at least 32 bytes under which passwords are hashed, separated by commas: the first hashes, all verify."`
+	PasswordMinLength int    `env:"PASSWORD_MIN_LENGTH" default:"8" help:"Fewest characters of a new password, 8 to 64. NIST SP 800-63B-4 asks for 15 where it is the only factor."`
+}
+
+// Serve is every setting of the service.
+type Serve struct {
+	Database  `embed:""`
+	Passwords `embed:""`
+
+	PasswordQueue int `env:"PASSWORD_QUEUE" default:"0" help:"Most passwords that wait to be hashed, before more are refused with 503; 0: sixteen for each processor."`
+
+	SecretKey                string `env:"SECRET_KEY" secret:"" placeholder:"KEY,…" help:"Keys of at least 32 bytes for access tokens, separated by commas: the first signs, all verify. Required."`
+	Algorithm                string `env:"ALGORITHM" default:"HS256" enum:"HS256" help:"How access tokens are signed: HS256."`
+	AccessTokenExpireMinutes int    `env:"ACCESS_TOKEN_EXPIRE_MINUTES" default:"30" help:"Lifetime of an access token, 1 to 1440 minutes."`
+	Issuer                   string `env:"ISSUER" default:"http://localhost:8000" help:"URL of this service as its clients know it: the iss of its tokens."`
+	Audience                 string `env:"AUDIENCE" default:"gatehouse" help:"The aud of its tokens."`
+
+	ListenAddr     string         `env:"LISTEN_ADDR" default:":8000" help:"Address of the public port."`
+	OpsAddr        string         `env:"OPS_ADDR" default:":8001" help:"Address of the port for /livez, /readyz and /metrics; not for the public."`
+	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" placeholder:"CIDR,…" help:"Networks of the proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Request-Id are believed; none by default."`
+	Registration   string         `env:"REGISTRATION" default:"open" enum:"open,closed" help:"Whether strangers may make accounts: open or closed."`
+	RequestTimeout time.Duration  `env:"REQUEST_TIMEOUT" default:"10s" help:"Longest that a request may take before it is answered with 503."`
+
+	ShutdownDelay time.Duration `env:"SHUTDOWN_DELAY" default:"3s" help:"After SIGTERM: how long requests are still accepted while /readyz says no, so that load balancers notice."`
+	ShutdownGrace time.Duration `env:"SHUTDOWN_GRACE" default:"15s" help:"After that: how long requests under way may take to end."`
+	LogLevel      slog.Level    `env:"LOG_LEVEL" default:"info" help:"Least level that is logged: debug, info, warn or error."`
+}
+
+// Error is a setting that is missing or not usable.
+type Error struct{ Setting, Problem string }
+
+func (e *Error) Error() string { return e.Setting + ": " + e.Problem }
+
+// URL is the connection string with the password in it.
+func (d Database) URL() (string, error) {
+	if d.DatabaseURL == "" {
+		return "", &Error{"DATABASE_URL", "must be set"}
+	}
+	if d.DatabaseStatementTimeout < 100*time.Millisecond {
+		return "", &Error{"DATABASE_STATEMENT_TIMEOUT", "must be at least 100ms"}
+	}
+	if d.DatabaseMaxConns < 0 {
+		return "", &Error{"DATABASE_MAX_CONNS", "must not be negative"}
+	}
+	if d.DatabasePassword == "" {
+		return d.DatabaseURL, nil
+	}
+	u, err := url.Parse(d.DatabaseURL)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return "", &Error{"DATABASE_URL", "must be a postgres:// URL where DATABASE_PASSWORD is set"}
+	}
+	u.User = url.UserPassword(u.User.Username(), d.DatabasePassword)
+	return u.String(), nil
+}
+
+// Peppers are the keys of PASSWORD_PEPPER; none if it is not set.
+func (p Passwords) Peppers() ([][]byte, error) {
+	if p.PasswordPepper == "" {
+		return nil, nil
+	}
+	return keys("PASSWORD_PEPPER", p.PasswordPepper)
+}
+
+// Validate checks the bounds.
+func (p Passwords) Validate() error {
+	if p.BcryptCost < bcrypt.DefaultCost || p.BcryptCost > 16 {
+		return &Error{"BCRYPT_COST", "must be from 10 to 16"}
+	}
+	if p.PasswordMinLength < 8 || p.PasswordMinLength > 64 {
+		return &Error{"PASSWORD_MIN_LENGTH", "must be from 8 to 64"}
+	}
+	_, err := p.Peppers()
+	return err
+}
+
+// Keys are those of SECRET_KEY.
+func (s Serve) Keys() ([][]byte, error) {
+	if s.SecretKey == "" {
+		return nil, &Error{"SECRET_KEY", "must be set; `openssl rand -hex 32` makes one"}
+	}
+	for _, published := range publishedKeys() {
+		if strings.Contains(s.SecretKey, published) {
+			return nil, &Error{"SECRET_KEY", "is a published example: whoever has read it can forge tokens"}
+		}
+	}
+	return keys("SECRET_KEY", s.SecretKey)
+}
+
+// publishedKeys are the beginnings of keys that stand in tutorials of the OAuth2 password flow, from where they
+// are copied with the code.
+func publishedKeys() []string {
+	return []string{
+		"09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4c",
+		"83daa0256a2289b0fb23693bf1f6034d4439667574924472",
+	}
+}
+
+// Validate checks the bounds.
+func (s Serve) Validate() error {
+	if _, err := s.URL(); err != nil {
+		return err
+	}
+	if _, err := s.Keys(); err != nil {
+		return err
+	}
+	if err := s.Passwords.Validate(); err != nil {
+		return err
+	}
+	if u, err := url.Parse(s.Issuer); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return &Error{"ISSUER", "must be an http or https URL"}
+	}
+	for _, rule := range []struct {
+		setting string
+		ok      bool
+		problem string
+	}{
+		{"AUDIENCE", s.Audience != "", "must not be empty"},
+		{"ACCESS_TOKEN_EXPIRE_MINUTES", 1 <= s.AccessTokenExpireMinutes && s.AccessTokenExpireMinutes <= 1440, "must be from 1 to 1440"},
+		{"PASSWORD_QUEUE", 0 <= s.PasswordQueue && s.PasswordQueue <= 10000, "must be from 0 to 10000"},
+		{"LISTEN_ADDR", s.ListenAddr != "", "must not be empty"},
+		{"OPS_ADDR", s.OpsAddr != "", "must not be empty"},
+		{"REQUEST_TIMEOUT", s.RequestTimeout >= 100*time.Millisecond, "must be at least 100ms"},
+		{"SHUTDOWN_DELAY", s.ShutdownDelay >= 0, "must not be negative"},
+		{"SHUTDOWN_GRACE", s.ShutdownGrace >= 0, "must not be negative"},
+	} {
+		if !rule.ok {
+			return &Error{rule.setting, rule.problem}
+		}
+	}
+	return nil
+}
+
+func keys(setting, list string) ([][]byte, error) {
+	var keys [][]byte
+	for n, key := range strings.Split(list, ",") {
+		if len(key) < 32 {
+			return nil, &Error{setting, fmt.Sprintf("key %d has %d bytes; at least 32 are needed", n+1, len(key))}
+		}
+		keys = append(keys, []byte(key))
+	}
+	return keys, nil
+}
+
+// Files reads a secret X from the file that X_FILE names, without the line break at its end.
+func Files() kong.Resolver {
+	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		if !flag.Tag.Has("secret") || len(flag.Envs) == 0 {
+			return nil, nil
+		}
+		name := flag.Envs[0]
+		file, ok := os.LookupEnv(name + "_FILE")
+		if !ok {
+			return nil, nil
+		}
+		if _, both := os.LookupEnv(name); both {
+			return nil, &Error{name, "is set, and so is " + name + "_FILE: choose one"}
+		}
+		secret, err := os.ReadFile(file)
+		if err != nil {
+			return nil, &Error{name + "_FILE", err.Error()}
+		}
+		return strings.TrimRight(string(secret), "\r\n"), nil
+	})
+}
+
+// Load reads the settings of the service from flags and the environment, without validating them.
+func Load(args []string) (Serve, error) {
+	var s Serve
+	parser, err := kong.New(&s, kong.Name("gatehouse"), kong.Resolvers(Files()))
+	if err != nil {
+		return Serve{}, err
+	}
+	_, err = parser.Parse(args)
+	return s, err
+}
+
+// Markdown is a table of the settings.
+func Markdown() (string, error) {
+	parser, err := kong.New(&Serve{})
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	b.WriteString("| setting | default | what it is |\n|---|---|---|\n")
+	for _, flag := range parser.Model.Flags {
+		if len(flag.Envs) == 0 {
+			continue // --help
+		}
+		value := ""
+		if flag.Default != "" {
+			value = "`" + flag.Default + "`"
+		}
+		name := "`" + flag.Envs[0] + "`"
+		if flag.Tag.Has("secret") {
+			name += " (or `" + flag.Envs[0] + "_FILE`)"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", name, value, flag.Help)
+	}
+	return b.String(), nil
+}

@@ -1,0 +1,144 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/gin-gonic/gin"
+	"github.com/go-json-experiment/json"
+
+	"gatehouse/internal/auth"
+)
+
+// What a request may be refused for before it reaches a rule of package auth.
+var (
+	errNoToken            = errors.New("no bearer token")
+	errRegistrationClosed = errors.New("registration is closed")
+	errMalformed          = errors.New("malformed request body")
+	errInvalidRequest     = errors.New("invalid token request")
+	errUnsupportedGrant   = errors.New("unsupported grant type")
+	errTooLarge           = errors.New("request body is too large")
+	errMediaType          = errors.New("unsupported media type")
+	errNotFound           = errors.New("no such resource")
+	errMethodNotAllowed   = errors.New("method not allowed")
+)
+
+// statusClientClosedRequest is for the log alone: nobody is there to read the answer. The number is nginx's.
+const statusClientClosedRequest = 499
+
+// retryAfter is in seconds: about the time in which a full queue of passwords is worked off.
+const retryAfter = 5
+
+// answer is what a caller is told of an error.
+type answer struct {
+	err       error
+	status    int
+	code      string // names the outcome in the log where package auth has no name for it
+	oauth     string // error of a token response (RFC 6749 §5.2)
+	detail    string // printable ASCII without quotes: what an error_description may hold
+	challenge string // WWW-Authenticate (RFC 6750 §3)
+}
+
+// answers is the one table from errors to answers. An error that is not here is a fault: the log has its text,
+// and the caller is told nothing.
+func answers() []answer {
+	const unavailable, invalidRequest = "temporarily_unavailable", "invalid_request"
+	return []answer{
+		{auth.ErrBadCredentials, 401, "bad_credentials", "invalid_grant", "Incorrect username or password", `Bearer`},
+		{errNoToken, 401, "no_token", "", "Invalid authentication credentials", `Bearer realm="gatehouse"`},
+		{auth.ErrInvalidToken, 401, "invalid_token", "", "Invalid authentication credentials", `Bearer realm="gatehouse", error="invalid_token"`},
+		{auth.ErrUsernameTaken, 409, "username_taken", "", "The username is already taken", ""},
+		{errRegistrationClosed, 403, "registration_closed", "", "Registration is closed", ""},
+		{errMalformed, 400, "malformed", invalidRequest, "The request body is malformed", ""},
+		{errInvalidRequest, 400, "invalid_request", invalidRequest, "A username and a password are needed, each given once", ""},
+		{errUnsupportedGrant, 400, "unsupported_grant_type", "unsupported_grant_type", "The grant type is not supported", ""},
+		{errTooLarge, 413, "too_large", invalidRequest, "The request body is larger than 64 KiB", ""},
+		{errMediaType, 415, "media_type", invalidRequest, "The media type of the request body is not supported", ""},
+		{errNotFound, 404, "not_found", "", "There is no such resource", ""},
+		{errMethodNotAllowed, 405, "method_not_allowed", "", "The resource does not have this method", ""},
+		{auth.ErrOverloaded, 503, "overloaded", unavailable, "Too many requests are waiting; try again later", ""},
+		{auth.ErrStopping, 503, "stopping", unavailable, "The service is stopping; try again", ""},
+		{auth.ErrUnavailable, 503, "unavailable", unavailable, "The service is not available; try again later", ""},
+		{context.DeadlineExceeded, 503, "timeout", unavailable, "The request took too long; try again later", ""},
+		{context.Canceled, statusClientClosedRequest, "canceled", "server_error", "The request was canceled", ""},
+	}
+}
+
+// answerTo finds what to say of an error, and the fields to say it of.
+func answerTo(err error) (answer, auth.InputError) {
+	for _, a := range answers() {
+		if errors.Is(err, a.err) {
+			return a, nil
+		}
+	}
+	if fields, ok := errors.AsType[auth.InputError](err); ok {
+		return answer{err: err, status: http.StatusUnprocessableEntity, code: "invalid_input", detail: "The input is not valid"}, fields
+	}
+	return answer{err: err, status: http.StatusInternalServerError, code: "error", oauth: "server_error", detail: "Internal server error"}, nil
+}
+
+// outcome prefers the finer name that package auth gives to an error.
+func (a answer) outcome() string {
+	if name := auth.Outcome(a.err); name != "error" {
+		return name
+	}
+	return a.code
+}
+
+// problem is an error of every resource but the token endpoint (RFC 9457).
+type problem struct {
+	Type   string            `json:"type"`
+	Title  string            `json:"title"`
+	Status int               `json:"status"`
+	Detail string            `json:"detail"`
+	Errors []auth.FieldError `json:"errors,omitempty"`
+}
+
+// tokenError is an error of the token endpoint (RFC 6749 §5.2); detail is where clients of FastAPI look.
+type tokenError struct {
+	Error       string `json:"error"`
+	Description string `json:"error_description"`
+	Detail      string `json:"detail"`
+}
+
+// form of the errors of a route.
+type form func(*gin.Context, answer, auth.InputError)
+
+func asProblem(c *gin.Context, a answer, fields auth.InputError) {
+	writeJSON(c, a.status, "application/problem+json", problem{"about:blank", title(a.status), a.status, a.detail, fields})
+}
+
+func asTokenError(c *gin.Context, a answer, _ auth.InputError) {
+	writeJSON(c, a.status, "application/json", tokenError{a.oauth, a.detail, a.detail})
+}
+
+func title(status int) string {
+	if status == statusClientClosedRequest {
+		return "Client Closed Request"
+	}
+	return http.StatusText(status)
+}
+
+// fail answers a request with an error and leaves word of it for the log.
+func fail(c *gin.Context, write form, err error) {
+	a, fields := answerTo(err)
+	if a.challenge != "" {
+		c.Header("WWW-Authenticate", a.challenge)
+	}
+	if a.status == http.StatusServiceUnavailable {
+		c.Header("Retry-After", strconv.Itoa(retryAfter))
+	}
+	a.err = err
+	noteOf(c).failed(a)
+	write(c, a, fields)
+}
+
+func writeJSON(c *gin.Context, status int, mediaType string, body any) {
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		panic(err) // the few bodies there are have only fields that can be encoded
+	}
+	c.Data(status, mediaType+"; charset=utf-8", encoded)
+}

@@ -1,0 +1,83 @@
+package httpapi
+
+import (
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"gatehouse/internal/token"
+)
+
+// handler answers a request, or returns the error that answers it.
+type handler func(*gin.Context) error
+
+// guard decides whether a request reaches its handler.
+type guard func(*server, *gin.Context) error
+
+// route is a line of the table: what it serves, whom it lets in and how it words errors.
+type route struct {
+	method, path string
+	guard        guard // nil: anybody
+	errors       form  // nil: asProblem
+	handle       handler
+}
+
+func (s *server) routes(docs *docs) []route {
+	return []route{
+		{http.MethodPost, "/token", nil, asTokenError, s.postToken},
+		{http.MethodPost, "/users", registration, nil, s.postUser},
+		{http.MethodGet, "/users/me", accessToken, nil, s.getMe},
+		{http.MethodGet, "/docs", nil, nil, docs.page},
+		{http.MethodGet, "/docs/*asset", nil, nil, docs.asset},
+		{http.MethodGet, "/openapi.json", nil, nil, docs.json},
+		{http.MethodGet, "/openapi.yaml", nil, nil, docs.yaml},
+	}
+}
+
+func (r route) serve(s *server) gin.HandlerFunc {
+	errors := r.errors
+	if errors == nil {
+		errors = asProblem
+	}
+	return func(c *gin.Context) {
+		if err := r.run(s, c); err != nil {
+			fail(c, errors, err)
+		}
+	}
+}
+
+func (r route) run(s *server, c *gin.Context) error {
+	if r.guard != nil {
+		if err := r.guard(s, c); err != nil {
+			return err
+		}
+	}
+	return r.handle(c)
+}
+
+// registration lets strangers in while they may make accounts.
+func registration(s *server, _ *gin.Context) error {
+	if !s.registrationOpen {
+		return errRegistrationClosed
+	}
+	return nil
+}
+
+const accessKey = "gatehouse.access"
+
+// accessToken lets in who has a valid access token; whether it was revoked is for the handler to ask.
+func accessToken(s *server, c *gin.Context) error {
+	raw, err := bearer(c.Request)
+	if err != nil {
+		return err
+	}
+	access, err := s.service.Authenticate(raw)
+	if err != nil {
+		return err
+	}
+	noteOf(c).userID = access.UserID.String()
+	c.Set(accessKey, access)
+	return nil
+}
+
+func accessOf(c *gin.Context) token.Access { return c.MustGet(accessKey).(token.Access) }

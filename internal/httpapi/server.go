@@ -1,0 +1,79 @@
+// Package httpapi owns the public HTTP interface: which routes there are and who may call them, how input is
+// read, how results and errors are written, and what is logged and counted of a request. What it must do is in
+// api/openapi.yaml.
+package httpapi
+
+import (
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gatehouse/internal/auth"
+)
+
+// Options of the interface. Every field is needed but TrustedProxies.
+type Options struct {
+	Service          *auth.Service
+	Log              *slog.Logger
+	Metrics          prometheus.Registerer
+	TrustedProxies   []netip.Prefix // whose forwarded headers are believed
+	RegistrationOpen bool
+	RequestTimeout   time.Duration
+}
+
+type server struct {
+	service          *auth.Service
+	log              *slog.Logger
+	metrics          *metrics
+	trustedProxies   []netip.Prefix
+	registrationOpen bool
+	requestTimeout   time.Duration
+}
+
+// New makes the handler of the public port.
+func New(o Options) (http.Handler, error) {
+	m, err := newMetrics(o.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	docs, err := newDocs()
+	if err != nil {
+		return nil, err
+	}
+	s := &server{
+		service: o.Service, log: o.Log, metrics: m, trustedProxies: o.TrustedProxies,
+		registrationOpen: o.RegistrationOpen, requestTimeout: o.RequestTimeout,
+	}
+	engine, err := newEngine(o.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
+	engine.Use(s.observe)
+	for _, r := range s.routes(docs) {
+		engine.Handle(r.method, r.path, r.serve(s))
+		if r.method == http.MethodGet {
+			engine.Handle(http.MethodHead, r.path, r.serve(s)) // RFC 9110 §9.1
+		}
+	}
+	engine.NoRoute(route{handle: func(*gin.Context) error { return errNotFound }}.serve(s))
+	engine.NoMethod(route{handle: func(*gin.Context) error { return errMethodNotAllowed }}.serve(s))
+	return engine, nil
+}
+
+// newEngine takes Gin's router without its logger, its recovery and its redirects.
+func newEngine(trustedProxies []netip.Prefix) (*gin.Engine, error) {
+	gin.SetMode(gin.ReleaseMode)
+	engine := gin.New()
+	engine.HandleMethodNotAllowed = true
+	engine.RedirectTrailingSlash = false
+	engine.RemoteIPHeaders = []string{"X-Forwarded-For"}
+	networks := make([]string, len(trustedProxies))
+	for n, network := range trustedProxies {
+		networks[n] = network.String()
+	}
+	return engine, engine.SetTrustedProxies(networks)
+}

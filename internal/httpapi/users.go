@@ -1,0 +1,57 @@
+package httpapi
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
+
+	"gatehouse/internal/auth"
+)
+
+type userResponse struct {
+	User userBody `json:"user"`
+}
+
+type userBody struct {
+	ID        uuid.UUID `json:"id"`
+	Username  string    `json:"username"`
+	Disabled  bool      `json:"disabled"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+func writeUser(c *gin.Context, status int, u auth.User) {
+	noteOf(c).userID = u.ID.String()
+	writeJSON(c, status, "application/json", userResponse{userBody{u.ID, u.Username.Given, u.Disabled(), u.CreatedAt.UTC()}})
+}
+
+// postUser registers an account.
+func (s *server) postUser(c *gin.Context) error {
+	var in struct {
+		Username *string `json:"username"`
+		Password *string `json:"password"`
+	}
+	if err := readJSON(c, &in); err != nil {
+		return err
+	}
+	if err := required(member{"username", in.Username}, member{"password", in.Password}); err != nil {
+		return err
+	}
+	user, err := s.service.Register(c.Request.Context(), *in.Username, *in.Password)
+	if err != nil {
+		return err
+	}
+	writeUser(c, http.StatusCreated, user)
+	return nil
+}
+
+// getMe shows the user of the access token, read fresh: a disabled account is refused at once.
+func (s *server) getMe(c *gin.Context) error {
+	user, err := s.service.Me(c.Request.Context(), accessOf(c))
+	if err != nil {
+		return err
+	}
+	writeUser(c, http.StatusOK, user)
+	return nil
+}
