@@ -45,6 +45,10 @@ func Prepare(password string) (string, error) {
 	if err := checkSize(password); err != nil {
 		return "", err
 	}
+	// The profile would turn every stray byte into U+FFFD, and so make different passwords alike.
+	if !utf8.ValidString(password) {
+		return "", ErrCharacters
+	}
 	prepared, err := precis.OpaqueString.String(password)
 	if err != nil {
 		return "", ErrCharacters

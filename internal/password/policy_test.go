@@ -1,0 +1,156 @@
+package password
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestPrepareRefusesWhatCannotBeAPassword(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		password string
+		want     error
+	}{
+		"empty":                      {"", ErrTooShort},
+		"257 characters":             {strings.Repeat("a", 257), ErrTooLong},
+		"257 characters of 2 bytes":  {strings.Repeat("é", 257), ErrTooLong},
+		"a megabyte":                 {strings.Repeat("a", 1<<20), ErrTooLong},
+		"longer once normalized":     {strings.Repeat("\u0958", 256), ErrTooLong}, // decomposes into two
+		"NUL":                        {"passw\x00rd", ErrCharacters},
+		"line feed":                  {"passw\nrd", ErrCharacters},
+		"DEL":                        {"passw\x7frd", ErrCharacters},
+		"right-to-left override":     {"passw\u202erd", ErrCharacters},
+		"soft hyphen":                {"passw\u00adrd", ErrCharacters},
+		"joiner out of context":      {"passw\u200drd", ErrCharacters},
+		"invalid UTF-8":              {"passw\xffrd", ErrCharacters},
+		"UTF-8 of half a surrogate":  {"passw\xed\xa0\x80rd", ErrCharacters},
+		"overlong UTF-8 of a letter": {"passw\xc1\xafrd", ErrCharacters},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got, err := Prepare(c.password); !errors.Is(err, c.want) || got != "" {
+				t.Errorf("Prepare = %q, %v; want %v", got, err, c.want)
+			}
+		})
+	}
+}
+
+func TestPrepareKeepsWhatTheUserMeant(t *testing.T) {
+	t.Parallel()
+	for typed, want := range map[string]string{
+		"Correct Horse":                   "Correct Horse", // case and spaces count
+		" lead, trail ":                   " lead, trail ",
+		"a\u00a0b":                        "a b", // any space is the space
+		"e\u0301":                         "é",
+		"ｆｕｌｌ":                            "ｆｕｌｌ", // unlike in a username, width counts
+		"pw 😀":                            "pw 😀",
+		"1":                               "1",
+		strings.Repeat("a", 256):          strings.Repeat("a", 256),
+		strings.Repeat("\U0001F600", 256): strings.Repeat("\U0001F600", 256),
+	} {
+		if got, err := Prepare(typed); err != nil || got != want {
+			t.Errorf("Prepare(%+q) = %+q, %v; want %+q", typed, got, err, want)
+		}
+	}
+}
+
+func FuzzPrepare(f *testing.F) {
+	for _, seed := range []string{"", "tr0ub4dor&3", "e\u0301", "\u0958", "\u3000\u0344", "passw\xffrd", "l\u00b7l", "각"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, password string) {
+		prepared, err := Prepare(password)
+		if err != nil {
+			if prepared != "" {
+				t.Errorf("Prepare(%+q) = %+q with %v", password, prepared, err)
+			}
+			return
+		}
+		if again, err := Prepare(prepared); err != nil || again != prepared {
+			t.Errorf("Prepare(%+q) = %+q, but that gives %+q, %v", password, prepared, again, err)
+		}
+		if n := utf8.RuneCountInString(prepared); n < 1 || n > maxCharacters || len(prepared) > maxBytes {
+			t.Errorf("Prepare(%+q) has %d characters, %d bytes", password, n, len(prepared))
+		}
+	})
+}
+
+func TestPolicy(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		minLength int
+		password  string
+		want      error
+	}{
+		"seven":                        {0, "tr0ub4d", ErrTooShort},
+		"eight":                        {0, "tr0ub4do", nil},
+		"seven characters of 14 bytes": {0, "ééééééé", ErrTooShort},
+		"eight characters of 16 bytes": {0, "éèêëéèêë", nil},
+		"a floor below which none":     {4, "tr0ub", ErrTooShort},
+		"fourteen where fifteen":       {15, "tr0ub4dor&3 ba", ErrTooShort},
+		"fifteen where fifteen":        {15, "tr0ub4dor&3 bat", nil},
+		"257":                          {0, strings.Repeat("é", 257), ErrTooLong},
+		"256":                          {0, strings.Repeat("é", 256), nil},
+		"common":                       {0, "password1", ErrCommon},
+		"common in capitals":           {0, "PassWord1", ErrCommon},
+		"common digits":                {0, "12345678", ErrCommon},
+		"common within more":           {0, "password1 password1", nil},
+		"username":                     {0, "alice.liddell", ErrIsUsername},
+		"username in capitals":         {0, "Alice.Liddell", ErrIsUsername},
+		"username in full width":       {0, "ａｌｉｃｅ.liddell", ErrIsUsername},
+		"username within more":         {0, "alice.liddell7", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if err := (Policy{MinLength: c.minLength}).Check(c.password, "alice.liddell"); !errors.Is(err, c.want) {
+				t.Errorf("Check(%q) = %v, want %v", c.password, err, c.want)
+			}
+		})
+	}
+}
+
+// Handlers show these texts: whatever Prepare and Check return has to be a PolicyError and to name the figure.
+func TestPolicyErrorsAreForUsers(t *testing.T) {
+	t.Parallel()
+	_, tooLong := Prepare(strings.Repeat("a", 257))
+	tooShort := Policy{MinLength: 15}.Check("tr0ub4dor&3", "alice")
+	for err, want := range map[error]string{
+		tooLong:  "password is too long: at most 256 characters",
+		tooShort: "password is too short: at least 15 characters",
+	} {
+		if _, ok := errors.AsType[PolicyError](fmt.Errorf("register: %w", err)); !ok || err.Error() != want {
+			t.Errorf("error %q, want a PolicyError %q", err, want)
+		}
+	}
+}
+
+func TestCommonListIsFoundByBinarySearch(t *testing.T) {
+	t.Parallel()
+	if !strings.HasSuffix(commonList, "\n") {
+		t.Error("the last line doesn't end")
+	}
+	lines := strings.Split(strings.TrimSuffix(commonList, "\n"), "\n")
+	if len(lines) < 3000 {
+		t.Errorf("only %d passwords", len(lines))
+	}
+	if !slices.IsSorted(lines) {
+		t.Error("the list is not sorted")
+	}
+	for i, line := range lines {
+		if line != strings.ToLower(line) || utf8.RuneCountInString(line) < DefaultMinLength {
+			t.Errorf("line %d, %q, can never be looked up", i+1, line)
+		}
+		if !isCommon(line) || !isCommon(strings.ToUpper(line)) {
+			t.Errorf("line %d, %q, is not found", i+1, line)
+		}
+	}
+	for _, absent := range []string{"", "\n", "password1\n", lines[0] + "\n" + lines[1], "!", "~~~~~~~~~", "passwor"} {
+		if isCommon(absent) {
+			t.Errorf("%q is found", absent)
+		}
+	}
+}
