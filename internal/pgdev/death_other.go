@@ -1,0 +1,8 @@
+//go:build unix && !linux
+
+package pgdev
+
+import "syscall"
+
+// dieWithParent can do nothing here: the next Start stops what a killed run has left.
+func dieWithParent(*syscall.SysProcAttr) {}
