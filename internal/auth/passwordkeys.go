@@ -37,3 +37,17 @@ func checkPasswordKeys(recorded, held []password.KeyRecord) error {
 	}
 	return nil
 }
+
+// PasswordKeyUsers counts the stored hashes under each key on record.
+func (s *Service) PasswordKeyUsers(ctx context.Context) (map[string]int64, error) {
+	return s.store.PasswordKeyUsers(ctx)
+}
+
+// RetirePasswordKey takes a key off the record, after which PASSWORD_PEPPER need not hold it any more. The key
+// that ring hashes with is in use even before its first hash. ErrPasswordKeyInUse, ErrPasswordKeyNotFound.
+func (s *Service) RetirePasswordKey(ctx context.Context, ring *password.KeyRing, id string) error {
+	if id == ring.Current().ID {
+		return fmt.Errorf("%w: new passwords are hashed with it", ErrPasswordKeyInUse)
+	}
+	return s.store.RetirePasswordKey(ctx, id)
+}

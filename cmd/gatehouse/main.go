@@ -1,0 +1,173 @@
+// Command gatehouse is the login service and the tool of its operators. It parses, calls and prints; the rules
+// are in the packages below.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"gatehouse/internal/app"
+	"gatehouse/internal/auth"
+	"gatehouse/internal/config"
+)
+
+// version is set by the linker; a build without it tells its commit.
+var version string
+
+// Exit codes.
+const (
+	exitOK = iota
+	exitFailed
+	exitUsage // a command or setting that cannot be understood
+)
+
+// commandLine is the grammar. Kong is here for nested commands, environment variables beside flags, and help that
+// shows every setting with its default.
+type commandLine struct {
+	Serve       serveCommand       `cmd:"" help:"Run the service."`
+	Migrate     migrateCommand     `cmd:"" help:"Bring the database schema up to date, or back."`
+	User        userCommand        `cmd:"" help:"Manage accounts."`
+	Pepper      pepperCommand      `cmd:"" help:"Manage the keys of PASSWORD_PEPPER that stored passwords need."`
+	Healthcheck healthcheckCommand `cmd:"" help:"Ask the service on this machine whether it is ready; for containers."`
+	Version     versionCommand     `cmd:"" help:"Show the version."`
+}
+
+// terminal is what a command talks to.
+type terminal struct {
+	in       *os.File
+	out, err io.Writer
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:], terminal{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+// run is a whole run of the program, less the process.
+func run(ctx context.Context, args []string, t terminal) (code int) {
+	var grammar commandLine
+	exited := false
+	parser, err := kong.New(&grammar,
+		kong.Name("gatehouse"),
+		kong.Description("A login service on PostgreSQL."),
+		kong.Resolvers(config.Files()),
+		kong.Writers(t.out, t.err),
+		kong.Exit(func(c int) { exited, code = true, c }), // --help
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(t),
+	)
+	if err != nil {
+		return fail(t, err)
+	}
+	command, err := parser.Parse(args)
+	switch {
+	case exited:
+		return code
+	case err != nil:
+		fmt.Fprintln(t.err, "gatehouse:", err)
+		return exitUsage
+	}
+	if err := command.Run(); err != nil {
+		return fail(t, err)
+	}
+	return exitOK
+}
+
+func fail(t terminal, err error) int {
+	fmt.Fprintln(t.err, "gatehouse:", explain(err))
+	if _, ok := errors.AsType[*config.Error](err); ok {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// explain leaves out what only a log needs.
+func explain(err error) error {
+	for _, known := range []error{auth.ErrUserNotFound, auth.ErrUsernameTaken, auth.ErrPasswordKeyNotFound} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	return err
+}
+
+type serveCommand struct {
+	config.Serve `embed:""`
+}
+
+// Run serves until SIGTERM or SIGINT.
+func (c *serveCommand) Run(ctx context.Context, t terminal) error {
+	return app.Run(ctx, c.Serve, app.Options{
+		Log:     slog.New(slog.NewJSONHandler(t.out, &slog.HandlerOptions{Level: c.LogLevel})),
+		Version: buildVersion(),
+		Cores:   runtime.GOMAXPROCS(0),
+	})
+}
+
+type healthcheckCommand struct {
+	OpsAddr string `env:"OPS_ADDR" default:":8001" help:"Address of the service's port for /readyz."`
+}
+
+// Run fails unless the service is ready.
+func (c *healthcheckCommand) Run(ctx context.Context) error {
+	host, port, err := net.SplitHostPort(c.OpsAddr)
+	if err != nil {
+		return &config.Error{Setting: "OPS_ADDR", Problem: "must be host:port or :port"}
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		reason, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+		return fmt.Errorf("not ready: %s", reason)
+	}
+	return nil
+}
+
+type versionCommand struct{}
+
+// Run prints the version.
+func (c *versionCommand) Run(t terminal) error {
+	_, err := fmt.Fprintf(t.out, "gatehouse %s %s\n", buildVersion(), runtime.Version())
+	return err
+}
+
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return s.Value[:min(12, len(s.Value))]
+			}
+		}
+	}
+	return "devel"
+}

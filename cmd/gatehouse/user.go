@@ -1,0 +1,249 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/term"
+
+	"gatehouse/internal/app"
+	"gatehouse/internal/auth"
+	"gatehouse/internal/config"
+)
+
+type userCommand struct {
+	Add      userAdd      `cmd:"" help:"Make an account."`
+	List     userList     `cmd:"" help:"List all accounts."`
+	Show     userShow     `cmd:"" help:"Show an account."`
+	Disable  userDisable  `cmd:"" help:"Bar an account from logging in, and revoke its tokens."`
+	Enable   userEnable   `cmd:"" help:"Let an account log in again."`
+	Password userPassword `cmd:"" help:"Give an account another password, and revoke its tokens."`
+}
+
+// adminSettings are what a command needs to reach the accounts.
+type adminSettings struct {
+	config.Database  `embed:""`
+	config.Passwords `embed:""`
+}
+
+func (s adminSettings) with(ctx context.Context, do func(*app.Admin) error) error {
+	admin, err := app.OpenAdmin(ctx, s.Database, s.Passwords)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	return do(admin)
+}
+
+// showUser runs an operation on one user, and prints the user.
+func (s adminSettings) showUser(ctx context.Context, t terminal, asJSON bool, do func(*app.Admin) (auth.User, error)) error {
+	return s.with(ctx, func(admin *app.Admin) error {
+		user, err := do(admin)
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return printJSON(t, lineOf(user))
+		}
+		return printTable(t, lineOf(user).table())
+	})
+}
+
+type userAdd struct {
+	adminSettings `embed:""`
+	passwordInput `embed:""`
+	Name          string `arg:"" help:"Username."`
+	JSON          bool   `help:"Print JSON."`
+}
+
+// Run makes an account.
+func (c *userAdd) Run(ctx context.Context, t terminal) error {
+	return c.showUser(ctx, t, c.JSON, func(admin *app.Admin) (auth.User, error) {
+		if err := admin.ClaimPasswordKeys(ctx); err != nil {
+			return auth.User{}, err
+		}
+		pw, err := c.read(t)
+		if err != nil {
+			return auth.User{}, err
+		}
+		return admin.Register(ctx, c.Name, pw)
+	})
+}
+
+type userPassword struct {
+	adminSettings `embed:""`
+	passwordInput `embed:""`
+	Name          string `arg:"" help:"Username."`
+	JSON          bool   `help:"Print JSON."`
+}
+
+// Run replaces a password.
+func (c *userPassword) Run(ctx context.Context, t terminal) error {
+	return c.showUser(ctx, t, c.JSON, func(admin *app.Admin) (auth.User, error) {
+		if err := admin.ClaimPasswordKeys(ctx); err != nil {
+			return auth.User{}, err
+		}
+		if _, err := admin.User(ctx, c.Name); err != nil { // before the question for a password
+			return auth.User{}, err
+		}
+		pw, err := c.read(t)
+		if err != nil {
+			return auth.User{}, err
+		}
+		return admin.SetPassword(ctx, c.Name, pw)
+	})
+}
+
+type userShow struct {
+	oneUser `embed:""`
+}
+
+// Run shows an account.
+func (c *userShow) Run(ctx context.Context, t terminal) error {
+	return c.run(ctx, t, (*auth.Service).User)
+}
+
+type userDisable struct {
+	oneUser `embed:""`
+}
+
+// Run disables an account.
+func (c *userDisable) Run(ctx context.Context, t terminal) error {
+	return c.run(ctx, t, (*auth.Service).Disable)
+}
+
+type userEnable struct {
+	oneUser `embed:""`
+}
+
+// Run enables an account.
+func (c *userEnable) Run(ctx context.Context, t terminal) error {
+	return c.run(ctx, t, (*auth.Service).Enable)
+}
+
+// oneUser is a command on a name.
+type oneUser struct {
+	adminSettings `embed:""`
+	Name          string `arg:"" help:"Username."`
+	JSON          bool   `help:"Print JSON."`
+}
+
+func (c oneUser) run(ctx context.Context, t terminal, do func(*auth.Service, context.Context, string) (auth.User, error)) error {
+	return c.showUser(ctx, t, c.JSON, func(admin *app.Admin) (auth.User, error) { return do(admin.Service, ctx, c.Name) })
+}
+
+type userList struct {
+	adminSettings `embed:""`
+	JSON          bool `help:"Print JSON, one line for each account."`
+}
+
+// pageSize is how many users one query reads.
+const pageSize = 500
+
+// Run lists all accounts, as many at a time as fit into memory however many there are.
+func (c *userList) Run(ctx context.Context, t terminal) error {
+	return c.with(ctx, func(admin *app.Admin) error {
+		// Fixed columns: aligning by content would mean to hold every row.
+		const format = "%-36s  %-8s  %-20s  %s\n"
+		if !c.JSON {
+			fmt.Fprintf(t.out, format, "ID", "DISABLED", "CREATED", "USERNAME")
+		}
+		for after := ""; ; {
+			users, err := admin.List(ctx, after, pageSize)
+			if err != nil {
+				return err
+			}
+			for _, u := range users {
+				if l := lineOf(u); c.JSON {
+					err = printJSONLine(t, l)
+				} else {
+					_, err = fmt.Fprintf(t.out, format, l.ID, yesNo(l.Disabled), timeOr(&l.CreatedAt, ""), strconv.Quote(l.Username))
+				}
+				if err != nil {
+					return err
+				}
+			}
+			if len(users) < pageSize {
+				return nil
+			}
+			after = users[len(users)-1].Username.Key
+		}
+	})
+}
+
+// userLine is a user as it is printed.
+type userLine struct {
+	ID           uuid.UUID  `json:"id"`
+	Username     string     `json:"username"`
+	Disabled     bool       `json:"disabled"`
+	DisabledAt   *time.Time `json:"disabled_at"`
+	TokenVersion int64      `json:"token_version"`
+	CreatedAt    time.Time  `json:"created_at"`
+	UpdatedAt    time.Time  `json:"updated_at"`
+}
+
+func lineOf(u auth.User) userLine {
+	return userLine{u.ID, u.Username.Given, u.Disabled(), u.DisabledAt, u.TokenVersion, u.CreatedAt, u.UpdatedAt}
+}
+
+// table quotes the name: it may hold what a terminal would draw in another order than it is.
+func (l userLine) table() [][]string {
+	return [][]string{
+		{"id", l.ID.String()},
+		{"username", strconv.Quote(l.Username)},
+		{"disabled", timeOr(l.DisabledAt, "no")},
+		{"created", timeOr(&l.CreatedAt, "")},
+		{"updated", timeOr(&l.UpdatedAt, "")},
+	}
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// passwordInput reads a password from where no other process can see it, as it could an argument.
+type passwordInput struct {
+	PasswordStdin bool `help:"Read the password from the first line of standard input, not from the terminal."`
+}
+
+func (p passwordInput) read(t terminal) (string, error) {
+	if p.PasswordStdin {
+		line, err := bufio.NewReader(io.LimitReader(t.in, 4<<10)).ReadString('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return "", err
+		}
+		return strings.TrimRight(line, "\r\n"), nil
+	}
+	if !term.IsTerminal(int(t.in.Fd())) {
+		return "", errors.New("standard input is no terminal: use --password-stdin")
+	}
+	first, err := ask(t, "Password: ")
+	if err != nil {
+		return "", err
+	}
+	second, err := ask(t, "Again: ")
+	if err != nil {
+		return "", err
+	}
+	if first != second {
+		return "", errors.New("the two passwords are not the same")
+	}
+	return first, nil
+}
+
+func ask(t terminal, prompt string) (string, error) {
+	fmt.Fprint(t.err, prompt)
+	pw, err := term.ReadPassword(int(t.in.Fd()))
+	fmt.Fprintln(t.err)
+	return string(pw), err
+}

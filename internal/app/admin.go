@@ -1,0 +1,55 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"gatehouse/db"
+	"gatehouse/internal/auth"
+	"gatehouse/internal/config"
+	"gatehouse/internal/password"
+)
+
+// Admin is the service as the command line uses it: it issues no tokens and hashes one password at a time.
+type Admin struct {
+	*auth.Service
+	Ring *password.KeyRing
+
+	store *db.DB
+	lane  *password.Lane
+}
+
+// OpenAdmin makes the service on a database; Close ends it.
+func OpenAdmin(ctx context.Context, d config.Database, p config.Passwords) (*Admin, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	ring, err := keyRing(p)
+	if err != nil {
+		return nil, err
+	}
+	lane := password.NewLane(password.LaneOptions{Threads: 1, Queue: 1})
+	hasher, err := password.NewHasher(lane, ring, p.BcryptCost)
+	if err != nil {
+		lane.Close()
+		return nil, err
+	}
+	store, err := openStore(ctx, d)
+	if err != nil {
+		lane.Close()
+		return nil, err
+	}
+	service := auth.NewService(store, hasher, password.Policy{MinLength: p.PasswordMinLength}, nil, time.Now)
+	return &Admin{Service: service, Ring: ring, store: store, lane: lane}, nil
+}
+
+// ClaimPasswordKeys must be called before a password is hashed.
+func (a *Admin) ClaimPasswordKeys(ctx context.Context) error {
+	return auth.ClaimPasswordKeys(ctx, a.store, a.Ring)
+}
+
+// Close gives everything back.
+func (a *Admin) Close() {
+	a.lane.Close()
+	a.store.Close()
+}

@@ -1,0 +1,235 @@
+// Package app wires the parts of Gatehouse together and owns the life of a replica: start, ready, drain, stop.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gatehouse/db"
+	"gatehouse/internal/auth"
+	"gatehouse/internal/config"
+	"gatehouse/internal/httpapi"
+	"gatehouse/internal/password"
+	"gatehouse/internal/token"
+)
+
+// Options are what a process knows besides its settings.
+type Options struct {
+	Log     *slog.Logger
+	Version string
+	// Cores is the number of processors that the process may use. As many threads hash passwords, and Go's
+	// scheduler is given twice as many, so that requests need not wait until a hash is done.
+	Cores int
+	// Started, if not nil, is called when the service is ready, with the addresses that it listens on.
+	Started func(public, ops net.Addr)
+	// Clock is time.Now, but for tests of what expires.
+	Clock func() time.Time
+}
+
+// Run is a replica. It serves until ctx ends, and then drains: /readyz says no, requests are taken for another
+// SHUTDOWN_DELAY, and those under way get SHUTDOWN_GRACE to end.
+func Run(ctx context.Context, s config.Serve, o Options) (err error) {
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	runtime.GOMAXPROCS(2 * o.Cores)
+
+	store, err := openStore(ctx, s.Database)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	ring, err := keyRing(s.Passwords)
+	if err != nil {
+		return err
+	}
+	metrics := newMetrics(o.Version, store)
+	lane := newLane(s, o.Cores, metrics)
+	defer lane.Close()
+	service, err := newService(s, o, store, ring, lane)
+	if err != nil {
+		return err
+	}
+	api, err := httpapi.New(httpapi.Options{
+		Service: service, Log: o.Log, Metrics: metrics, TrustedProxies: s.TrustedProxies,
+		RegistrationOpen: s.Registration == "open", RequestTimeout: s.RequestTimeout,
+	})
+	if err != nil {
+		return err
+	}
+
+	ready := &readiness{schema: store.SchemaVersion}
+	ops, err := listen(ctx, s.OpsAddr, opsHandler(ready, metrics), s, o.Log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ops.stop(0)) }()
+
+	if err := awaitDatabase(ctx, store, ring, ready, o.Log); err != nil {
+		if ctx.Err() != nil {
+			return nil // stopped before it was ready
+		}
+		return err
+	}
+	draining := &atomic.Bool{}
+	public, err := listen(ctx, s.ListenAddr, closeConnections(draining, api), s, o.Log)
+	if err != nil {
+		return err
+	}
+	ready.set(true)
+	o.Log.Info("ready", "version", o.Version, "public", public.addr.String(), "ops", ops.addr.String())
+	if o.Started != nil {
+		o.Started(public.addr, ops.addr)
+	}
+
+	select {
+	case <-ctx.Done():
+	case err = <-public.failed:
+	case err = <-ops.failed:
+	}
+	ready.set(false)
+	draining.Store(true)
+	if err == nil {
+		o.Log.Info("draining", "delay", s.ShutdownDelay.String(), "grace", s.ShutdownGrace.String())
+		<-time.After(s.ShutdownDelay)
+	}
+	return errors.Join(err, public.stop(s.ShutdownGrace))
+}
+
+func openStore(ctx context.Context, s config.Database) (*db.DB, error) {
+	url, err := s.URL()
+	if err != nil {
+		return nil, err
+	}
+	// The pool outlives ctx, which ends when the drain begins.
+	return db.Open(context.WithoutCancel(ctx), db.Options{
+		URL: url, MaxConns: s.DatabaseMaxConns, StatementTimeout: s.DatabaseStatementTimeout,
+	})
+}
+
+func keyRing(s config.Passwords) (*password.KeyRing, error) {
+	peppers, err := s.Peppers()
+	if err != nil {
+		return nil, err
+	}
+	ring, err := password.NewKeyRing(peppers)
+	if err != nil {
+		return nil, &config.Error{Setting: "PASSWORD_PEPPER", Problem: err.Error()}
+	}
+	return ring, nil
+}
+
+func newLane(s config.Serve, cores int, r prometheus.Registerer) *password.Lane {
+	queue := s.PasswordQueue
+	if queue == 0 {
+		queue = 16 * cores
+	}
+	waited := laneWait(r)
+	lane := password.NewLane(password.LaneOptions{Threads: cores, Queue: queue, Waited: waited})
+	laneMetrics(r, lane.Stats)
+	return lane
+}
+
+func newService(s config.Serve, o Options, store auth.Store, ring *password.KeyRing, lane *password.Lane) (*auth.Service, error) {
+	keys, err := s.Keys()
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := token.NewIssuer(token.Settings{
+		Keys: keys, Issuer: s.Issuer, Audience: s.Audience,
+		Lifetime: time.Duration(s.AccessTokenExpireMinutes) * time.Minute,
+	})
+	if err != nil {
+		return nil, err
+	}
+	hasher, err := password.NewHasher(lane, ring, s.BcryptCost)
+	if err != nil {
+		return nil, err
+	}
+	clock := o.Clock
+	if clock == nil {
+		clock = time.Now
+	}
+	return auth.NewService(store, hasher, password.Policy{MinLength: s.PasswordMinLength}, tokens, clock), nil
+}
+
+// awaitDatabase waits until the database answers and has the schema, so that a service may be started before
+// either, and then makes sure of the password keys.
+func awaitDatabase(ctx context.Context, store *db.DB, ring *password.KeyRing, ready *readiness, log *slog.Logger) error {
+	for {
+		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
+		err := ready.checkSchema(attempt)
+		if err == nil {
+			err = auth.ClaimPasswordKeys(attempt, store, ring)
+		}
+		cancel()
+		if !errors.Is(err, auth.ErrUnavailable) && !errors.Is(err, errSchemaBehind) && !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+		log.Warn("waiting for the database", "error", err.Error())
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// listener is an HTTP server at work.
+type listener struct {
+	addr   net.Addr
+	server *http.Server
+	failed chan error // gets one error if the server ends by itself
+}
+
+func listen(ctx context.Context, addr string, h http.Handler, s config.Serve, log *slog.Logger) (*listener, error) {
+	socket, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	l := &listener{addr: socket.Addr(), failed: make(chan error, 1), server: &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      s.RequestTimeout + 15*time.Second, // reading counts too
+		IdleTimeout:       2 * time.Minute,                   // longer than a proxy keeps its connections
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}}
+	go func() {
+		if err := l.server.Serve(socket); !errors.Is(err, http.ErrServerClosed) {
+			l.failed <- fmt.Errorf("serve %s: %w", addr, err)
+		}
+	}()
+	return l, nil
+}
+
+// stop takes no more connections and lets requests under way end within the grace; what then still runs is cut off.
+func (l *listener) stop(grace time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	if err := l.server.Shutdown(ctx); err != nil {
+		return l.server.Close()
+	}
+	return nil
+}
+
+// closeConnections lets clients know during the drain that their connection ends with the answer: closing it
+// while it is idle could cross with their next request, which would be lost.
+func closeConnections(draining *atomic.Bool, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
