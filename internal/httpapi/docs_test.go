@@ -1,0 +1,205 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/net/html"
+
+	"gatehouse/api"
+	"gatehouse/internal/httpapi"
+)
+
+// docsHandler is the public port without rules behind it: enough for the routes of the contract.
+func docsHandler(t *testing.T) http.Handler {
+	t.Helper()
+	handler, err := httpapi.New(httpapi.Options{
+		Log:            slog.New(slog.DiscardHandler),
+		Metrics:        prometheus.NewRegistry(),
+		RequestTimeout: time.Minute,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return handler
+}
+
+func docsGet(t *testing.T, handler http.Handler, method, path string, header http.Header) *httptest.ResponseRecorder {
+	t.Helper()
+	request := httptest.NewRequestWithContext(t.Context(), method, path, nil)
+	for name, values := range header {
+		request.Header[name] = values
+	}
+	response := httptest.NewRecorder()
+	handler.ServeHTTP(response, request)
+	return response
+}
+
+// docsElements is what a browser makes of the page.
+type docsElements struct {
+	references      []string // every src and href
+	scripts, styles []string // the text of inline elements
+	handlers        []string // attributes that hold code or style
+}
+
+func parseDocs(t *testing.T, page []byte) docsElements {
+	t.Helper()
+	root, err := html.Parse(bytes.NewReader(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found docsElements
+	for node := range root.Descendants() {
+		if node.Type != html.ElementNode {
+			continue
+		}
+		external := false
+		for _, attribute := range node.Attr {
+			switch {
+			case attribute.Key == "src" || attribute.Key == "href":
+				external = true
+				found.references = append(found.references, attribute.Val)
+			case attribute.Key == "style" || strings.HasPrefix(attribute.Key, "on"):
+				found.handlers = append(found.handlers, attribute.Key)
+			}
+		}
+		switch {
+		case node.Data == "script" && !external:
+			found.scripts = append(found.scripts, node.FirstChild.Data)
+		case node.Data == "style":
+			found.styles = append(found.styles, node.FirstChild.Data)
+		}
+	}
+	return found
+}
+
+func TestDocsPageNeedsNothingFromElsewhere(t *testing.T) {
+	t.Parallel()
+	handler := docsHandler(t)
+	page := docsGet(t, handler, http.MethodGet, "/docs", nil)
+	if page.Code != http.StatusOK {
+		t.Fatalf("status %d: %s", page.Code, page.Body)
+	}
+	references := parseDocs(t, page.Body.Bytes()).references
+	if len(references) < 3 {
+		t.Fatalf("references %q: want a style sheet and two scripts at least", references)
+	}
+	mediaTypes := map[string]string{".js": "javascript", ".css": "text/css", ".png": "image/png"}
+	for _, reference := range references {
+		if !strings.HasPrefix(reference, "/docs/") {
+			t.Errorf("the page loads %s, which is not of this service", reference)
+			continue
+		}
+		asset := docsGet(t, handler, http.MethodGet, reference, nil)
+		if asset.Code != http.StatusOK || asset.Body.Len() == 0 {
+			t.Errorf("%s: status %d with %d bytes", reference, asset.Code, asset.Body.Len())
+		}
+		want := mediaTypes[reference[strings.LastIndex(reference, "."):]]
+		if got := asset.Header().Get("Content-Type"); want == "" || !strings.Contains(got, want) {
+			t.Errorf("%s: Content-Type %q, want %s: a browser under nosniff ignores it", reference, got, want)
+		}
+		if got := asset.Header().Get("Cache-Control"); !strings.Contains(got, "max-age=") {
+			t.Errorf("%s: Cache-Control %q: half a megabyte is sent at each visit", reference, got)
+		}
+	}
+}
+
+// A page whose inline code is not admitted stays blank; a policy that admits more than that code protects nobody.
+func TestDocsPolicyAdmitsTheInlineCodeOfThePageAndNoOther(t *testing.T) {
+	t.Parallel()
+	page := docsGet(t, docsHandler(t), http.MethodGet, "/docs", nil)
+	elements := parseDocs(t, page.Body.Bytes())
+	if len(elements.handlers) > 0 {
+		t.Errorf("attributes %q hold code or style that no hash can admit", elements.handlers)
+	}
+	policy := map[string][]string{}
+	for directive := range strings.SplitSeq(page.Header().Get("Content-Security-Policy"), ";") {
+		fields := strings.Fields(directive)
+		policy[fields[0]] = fields[1:]
+	}
+	for directive, want := range map[string][]string{
+		"default-src":     {"'none'"},
+		"script-src":      append([]string{"'self'"}, hashSources(elements.scripts)...),
+		"style-src":       append([]string{"'self'"}, hashSources(elements.styles)...),
+		"img-src":         {"'self'", "data:"},
+		"connect-src":     {"'self'"},
+		"base-uri":        {"'none'"},
+		"form-action":     {"'none'"},
+		"frame-ancestors": {"'none'"},
+	} {
+		if !slices.Equal(policy[directive], want) {
+			t.Errorf("%s is %q, want %q", directive, policy[directive], want)
+		}
+		delete(policy, directive)
+	}
+	if len(policy) > 0 {
+		t.Errorf("unexpected directives %q", policy)
+	}
+}
+
+func hashSources(texts []string) []string {
+	sources := make([]string, len(texts))
+	for n, text := range texts {
+		sum := sha256.Sum256([]byte(text))
+		sources[n] = "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	}
+	return sources
+}
+
+func TestDocsServesNoFileThatThePageDoesNotLoad(t *testing.T) {
+	t.Parallel()
+	handler := docsHandler(t)
+	for _, path := range []string{
+		"/docs/", "/docs/index.html", "/docs/oauth2-redirect.html", "/docs/swagger-ui.js", "/docs/swagger-ui.css.gz",
+		"/docs/../docs.go", "/docs/%2e%2e/docs.go", "/docs/?proxy=http://127.0.0.1/",
+	} {
+		if got := docsGet(t, handler, http.MethodGet, path, nil).Code; got != http.StatusNotFound {
+			t.Errorf("GET %s: status %d, want 404", path, got)
+		}
+	}
+}
+
+func TestContractIsServedAsItIsEmbedded(t *testing.T) {
+	t.Parallel()
+	handler := docsHandler(t)
+	asJSON, err := api.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, document := range []struct {
+		path, mediaType string
+		content         []byte
+	}{
+		{"/openapi.json", "application/json; charset=utf-8", asJSON},
+		{"/openapi.yaml", "application/yaml; charset=utf-8", api.YAML()},
+	} {
+		got := docsGet(t, handler, http.MethodGet, document.path, nil)
+		if got.Code != http.StatusOK || !bytes.Equal(got.Body.Bytes(), document.content) {
+			t.Errorf("%s: status %d with other content", document.path, got.Code)
+		}
+		if mediaType := got.Header().Get("Content-Type"); mediaType != document.mediaType {
+			t.Errorf("%s: Content-Type %q, want %q", document.path, mediaType, document.mediaType)
+		}
+		again := docsGet(t, handler, http.MethodGet, document.path, http.Header{"If-None-Match": got.Header()["Etag"]})
+		if again.Code != http.StatusNotModified || again.Body.Len() > 0 {
+			t.Errorf("%s: status %d with %d bytes for a copy that is current", document.path, again.Code, again.Body.Len())
+		}
+		stale := docsGet(t, handler, http.MethodGet, document.path, http.Header{"If-None-Match": {`"other"`}})
+		if stale.Code != http.StatusOK {
+			t.Errorf("%s: status %d for a copy that is stale", document.path, stale.Code)
+		}
+		head := docsGet(t, handler, http.MethodHead, document.path, nil)
+		if head.Code != http.StatusOK || head.Body.Len() > 0 {
+			t.Errorf("HEAD %s: status %d with %d bytes", document.path, head.Code, head.Body.Len())
+		}
+	}
+}
