@@ -10,10 +10,10 @@ var someBody = strings.Repeat("Ab.", 17) + "/9"
 func TestParseTakesExactlyTheStoredForms(t *testing.T) {
 	t.Parallel()
 	for stored, want := range map[string]form{
-		"$2a$12$" + someBody:                                 {variant: "a", cost: 12, body: someBody},
-		"$2x$99$" + someBody:                                 {variant: "x", cost: 99, body: someBody},
-		"$hmac-sha256$k=0$$2a$12$" + someBody:                {keyID: "0", variant: "a", cost: 12, body: someBody},
-		"$hmac-sha256$k=0123456789abcdef$$2b$04$" + someBody: {keyID: "0123456789abcdef", variant: "b", cost: 4, body: someBody},
+		"$2a$12$" + someBody:                                 {"", "a", 12, someBody},
+		"$2x$99$" + someBody:                                 {"", "x", 99, someBody},
+		"$hmac-sha256$k=0$$2a$12$" + someBody:                {"0", "a", 12, someBody},
+		"$hmac-sha256$k=0123456789abcdef$$2b$04$" + someBody: {"0123456789abcdef", "b", 4, someBody},
 	} {
 		if got, err := parse(stored); err != nil || got != want {
 			t.Errorf("parse(%q) = %+v, %v; want %+v", stored, got, err, want)

@@ -56,9 +56,9 @@ func (h *Hasher) Hash(ctx context.Context, prepared string) (string, error) {
 
 // Verify checks a password that Prepare gave against what is stored; "" stands for an unknown user and never matches.
 //
-// Its bcrypt work is that of one hash of the target cost whatever comes out, so that time tells neither whether the user
-// exists nor how old the hash is. There are two exceptions: a stored cost above the target takes its own work, and a
-// match that needs a rehash one hash more.
+// Its bcrypt work is that of one hash of the target cost whatever comes out, so that time tells neither whether the
+// user exists nor how old the hash is. There are two exceptions: a stored cost above the target takes its own work, and
+// a match that needs a rehash one hash more.
 //
 // Its errors are ErrUnusableHash and those of Lane.Do.
 func (h *Hasher) Verify(ctx context.Context, stored, prepared string) (Verdict, error) {

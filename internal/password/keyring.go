@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 )
@@ -33,8 +32,9 @@ type KeyRecord struct {
 }
 
 type key struct {
-	id     string
-	secret []byte
+	id string
+	// mac is HMAC-SHA-256 under the secret. A function holds the secret, so that printing a ring can't show it.
+	mac func(message string) []byte
 }
 
 // NewKeyRing makes a ring of the peppers, the current one first, and of the public key "0", which is current if there
@@ -45,17 +45,27 @@ func NewKeyRing(peppers [][]byte) (*KeyRing, error) {
 		if len(pepper) < minPepperBytes {
 			return nil, fmt.Errorf("pepper %d has %d bytes, needs at least %d", i+1, len(pepper), minPepperBytes)
 		}
-		k := key{id: pepperID(pepper), secret: slices.Clone(pepper)}
+		k := pepperKey(pepper)
 		if at := slices.IndexFunc(keys, func(other key) bool { return other.id == k.id }); at >= 0 {
 			return nil, fmt.Errorf("peppers %d and %d are the same, or share the id %s", at+1, i+1, k.id)
 		}
 		keys = append(keys, k)
 	}
-	return &KeyRing{keys: append(keys, key{id: publicKeyID, secret: []byte(publicKey)})}, nil
+	return &KeyRing{keys: append(keys, key{id: publicKeyID, mac: macUnder([]byte(publicKey))})}, nil
 }
 
-func pepperID(pepper []byte) string {
-	return hex.EncodeToString(mac(pepper, "gatehouse password key id"))[:8]
+func pepperKey(pepper []byte) key {
+	mac := macUnder(pepper)
+	return key{id: hex.EncodeToString(mac("gatehouse password key id"))[:8], mac: mac}
+}
+
+func macUnder(secret []byte) func(message string) []byte {
+	secret = slices.Clone(secret)
+	return func(message string) []byte {
+		h := hmac.New(sha256.New, secret)
+		h.Write([]byte(message))
+		return h.Sum(nil)
+	}
 }
 
 // Records lists the keys, the current one first.
@@ -76,28 +86,20 @@ func (r *KeyRing) current() key {
 	return r.keys[0]
 }
 
-var errUnknownKey = errors.New("its key is not in the ring")
-
 func (r *KeyRing) find(id string) (key, error) {
 	i := slices.IndexFunc(r.keys, func(k key) bool { return k.id == id })
 	if i < 0 {
-		return key{}, errUnknownKey
+		return key{}, fmt.Errorf("its key %s is not in the ring", id)
 	}
 	return r.keys[i], nil
 }
 
 func (k key) record() KeyRecord {
-	return KeyRecord{ID: k.id, Check: mac(k.secret, "gatehouse password key check")}
+	return KeyRecord{ID: k.id, Check: k.mac("gatehouse password key check")}
 }
 
 // digest is what bcrypt gets instead of the password: 44 bytes, so within its 72, and base64, because many a bcrypt
 // stops at a zero byte.
 func (k key) digest(password string) []byte {
-	return base64.StdEncoding.AppendEncode(nil, mac(k.secret, password))
-}
-
-func mac(key []byte, message string) []byte {
-	h := hmac.New(sha256.New, key)
-	h.Write([]byte(message))
-	return h.Sum(nil)
+	return base64.StdEncoding.AppendEncode(nil, k.mac(password))
 }

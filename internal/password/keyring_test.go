@@ -3,6 +3,7 @@ package password
 import (
 	"bytes"
 	"encoding/hex"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -50,7 +51,7 @@ func TestCurrentKeyIsTheFirstPepperOrElseThePublicOne(t *testing.T) {
 	if got := ids(bare); !slices.Equal(got, []string{"0"}) || bare.Current().ID != "0" {
 		t.Errorf("without a pepper: %v, current %s", got, bare.Current().ID)
 	}
-	first, second := pepperID(pepper(1)), pepperID(pepper(2))
+	first, second := pepperKey(pepper(1)).id, pepperKey(pepper(2)).id
 	ring := newRing(t, pepper(1), pepper(2))
 	if got := ids(ring); !slices.Equal(got, []string{first, second, "0"}) || ring.Current().ID != first {
 		t.Errorf("with two peppers: %v, current %s; want %s, %s, 0", got, ring.Current().ID, first, second)
@@ -91,5 +92,18 @@ func TestKeyRingKeepsItsOwnCopy(t *testing.T) {
 	clear(mine)
 	if !bytes.Equal(ring.Current().Check, before) {
 		t.Error("the key changed with the caller's slice")
+	}
+}
+
+func TestPrintingAKeyRingShowsNoKey(t *testing.T) {
+	t.Parallel()
+	ring := newRing(t, pepper('x'))
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x"} {
+		printed := fmt.Sprintf(verb, *ring)
+		for _, secret := range []string{"xxxx", "120 120", "0x78, 0x78", "7878"} {
+			if strings.Contains(printed, secret) {
+				t.Errorf("%s shows the pepper: %s", verb, printed)
+			}
+		}
 	}
 }

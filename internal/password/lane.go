@@ -103,9 +103,9 @@ func NewLane(o LaneOptions) *Lane {
 
 // Do runs work on one of the lane's threads and returns when it has ended. The work must not end its goroutine.
 //
-// It returns ErrOverloaded at once when the queue is full and ErrClosed after Close. When ctx ends it returns ctx.Err():
-// work that hasn't started by then never will; work that has can't be stopped, so Do returns without it, and what work
-// writes must not be read then. If work panics, Do panics with a *PanicError.
+// It returns ErrOverloaded at once when the queue is full and ErrClosed after Close. When ctx ends it returns
+// ctx.Err(): work that hasn't started by then never will; work that has can't be stopped, so Do returns without it, and
+// what work writes must not be read then. If work panics, Do panics with a *PanicError.
 func (l *Lane) Do(ctx context.Context, work func()) error {
 	if l.inside.Add(1) > l.capacity {
 		l.inside.Add(-1)

@@ -59,7 +59,7 @@ func TestPrepareKeepsWhatTheUserMeant(t *testing.T) {
 }
 
 func FuzzPrepare(f *testing.F) {
-	for _, seed := range []string{"", "tr0ub4dor&3", "e\u0301", "\u0958", "\u3000\u0344", "passw\xffrd", "l\u00b7l", "각"} {
+	for _, seed := range []string{"", "tr0ub4dor&3", "e\u0301", "\u0958", "\u3000\u0344", "l\u00b7l", "passw\xffrd"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, password string) {
