@@ -27,3 +27,36 @@ func TestEachTestHasADatabaseOfItsOwn(t *testing.T) {
 		})
 	}
 }
+
+// A server that came back elsewhere, or without its data, would make a test of recovery pass or fail for no reason.
+func TestPrivateServerComesBackWithItsDataAtItsAddress(t *testing.T) {
+	t.Parallel()
+	server := dbtest.Private(t)
+	ctx := t.Context()
+	before, err := pgx.Connect(ctx, server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := before.Exec(ctx, "CREATE TABLE kept AS SELECT 42 AS value"); err != nil {
+		t.Fatal(err)
+	}
+
+	server.Stop(t)
+	if err := before.Ping(ctx); err == nil {
+		t.Error("a connection outlived the server")
+	}
+	if _, err := pgx.Connect(ctx, server.URL()); err == nil {
+		t.Error("a stopped server answers")
+	}
+
+	server.Start(t)
+	after, err := pgx.Connect(ctx, server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer after.Close(ctx)
+	var value int
+	if err := after.QueryRow(ctx, "SELECT value FROM kept").Scan(&value); err != nil || value != 42 {
+		t.Errorf("kept row: %d, %v", value, err)
+	}
+}

@@ -26,24 +26,30 @@ func Start(ctx context.Context) (*Server, error) {
 	if given := os.Getenv("TEST_DATABASE_URL"); given != "" {
 		return newServer("TEST_DATABASE_URL", given, func() error { return nil })
 	}
-	only := os.Getenv("GATEHOUSE_TEST_DB")
-	var errs []error
-	if only != "local" {
-		server, err := startContainer(ctx)
-		if err == nil {
-			return server, nil
-		}
-		errs = append(errs, err)
+	switch only := os.Getenv("GATEHOUSE_TEST_DB"); only {
+	case "container":
+		return startContainer(ctx)
+	case "local":
+		return startLocal(ctx)
+	case "":
+		return startAny(ctx)
+	default:
+		return nil, fmt.Errorf("GATEHOUSE_TEST_DB is %q, neither container nor local", only)
 	}
-	if only != "container" {
-		server, err := startLocal(ctx)
-		if err == nil {
-			return server, nil
-		}
-		errs = append(errs, err)
+}
+
+func startAny(ctx context.Context) (*Server, error) {
+	server, containerErr := startContainer(ctx)
+	if containerErr == nil {
+		return server, nil
 	}
-	return nil, fmt.Errorf("no PostgreSQL: set TEST_DATABASE_URL, or have a container engine with the image "+
-		"POSTGRES_IMAGE, or install PostgreSQL 14 or newer (%w)", errors.Join(errs...))
+	server, localErr := startLocal(ctx)
+	if localErr != nil {
+		return nil, fmt.Errorf("no PostgreSQL: set TEST_DATABASE_URL, or run a container engine that has or can get "+
+			"the image POSTGRES_IMAGE (%w), or install PostgreSQL 14 or newer (%w)", containerErr, localErr)
+	}
+	server.how += fmt.Sprintf(" (no container: %v)", containerErr)
+	return server, nil
 }
 
 func newServer(how, address string, stop func() error) (*Server, error) {

@@ -48,7 +48,7 @@ func (s *Server) fetch() error {
 		return err
 	}
 	defer os.RemoveAll(scratch)
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		return err
 	}

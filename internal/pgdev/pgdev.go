@@ -171,7 +171,7 @@ func (s *Server) launch(ctx context.Context) error {
 	var err error
 	for range 5 { // somebody else may take the port between our look at it and the server's bind
 		var port int
-		if port, err = freePort(); err != nil {
+		if port, err = FreePort(); err != nil {
 			return err
 		}
 		if err = s.launchOn(ctx, port); !errors.Is(err, errPortTaken) {
@@ -181,7 +181,8 @@ func (s *Server) launch(ctx context.Context) error {
 	return err
 }
 
-func freePort() (int, error) {
+// FreePort returns a TCP port of 127.0.0.1 that nobody listened on a moment ago.
+func FreePort() (int, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, err
@@ -231,13 +232,17 @@ func (s *Server) settings(port int) []string {
 		"listen_addresses=127.0.0.1",
 		"port=" + strconv.Itoa(port),
 		"unix_socket_directories=", // initdb's rules for sockets, and their folder, need no thought then
-		"max_connections=300",
 	}
 	if !s.options.Durable {
-		settings = append(settings, "fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off",
-			"wal_level=minimal", "max_wal_senders=0")
+		settings = append(settings, TestSettings()...)
 	}
 	return settings
+}
+
+// TestSettings returns the settings of a server for tests: many clients, many databases, nothing that must last.
+func TestSettings() []string {
+	return []string{"max_connections=300", "fsync=off", "synchronous_commit=off", "full_page_writes=off",
+		"wal_level=minimal", "max_wal_senders=0", "autovacuum=off"}
 }
 
 // awaitAnswer returns when the server takes a connection, or when it never will.
