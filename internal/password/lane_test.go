@@ -102,15 +102,18 @@ func TestCallerThatGivesUpFreesItsPlace(t *testing.T) {
 
 func TestEndedContextNeverStartsWork(t *testing.T) {
 	t.Parallel()
-	l := NewLane(LaneOptions{Threads: 1, Queue: 1})
-	defer l.Close()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	for range 200 { // an idle worker and an ended context are both ready: chance picks
-		if err := l.Do(ctx, func() { t.Error("work ran") }); !errors.Is(err, context.Canceled) {
-			t.Fatalf("Do: %v, want context.Canceled", err)
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLane(LaneOptions{Threads: 1, Queue: 1})
+		defer l.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 64 {
+			synctest.Wait() // until the worker is idle: then it and the ended context are both ready, and chance picks
+			if err := l.Do(ctx, func() { t.Error("work ran") }); !errors.Is(err, context.Canceled) {
+				t.Errorf("Do: %v, want context.Canceled", err)
+			}
 		}
-	}
+	})
 }
 
 func TestDeadlineReturnsWhileWorkRuns(t *testing.T) {
