@@ -107,8 +107,10 @@ func (s *Server) stopLeftover(ctx context.Context, root *os.Root) error {
 			return err
 		}
 		switch s.leftover(ctx, pidFile) {
-		case gone: // the file is stale; postgres finds that out by itself
-			return nil
+		case gone:
+			// postgres would take any process that has the recorded id by now for the old server, and not start. A server
+			// that does live on without an answer is still found out, by its shared memory.
+			return root.Remove("data/postmaster.pid")
 		case running:
 			fmt.Fprintf(s.options.Log, "stopping the PostgreSQL that the last run left in %s\n", s.dir)
 			return runProgram(s.account.command(ctx, s.dir, s.programs.path("pg_ctl"),

@@ -247,10 +247,20 @@ func TestSettings() []string {
 
 // awaitAnswer returns when the server takes a connection, or when it never will.
 func (s *Server) awaitAnswer(ctx context.Context, process *process) error {
+	// Whatever has taken the port may accept connections and say nothing: the wait for it ends with our process.
+	attempt, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-process.exited:
+			cancel()
+		case <-attempt.Done():
+		}
+	}()
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {
-		if conn, err := pgx.Connect(ctx, s.urlAt(s.port)); err == nil {
+		if conn, err := pgx.Connect(attempt, s.urlAt(s.port)); err == nil {
 			return conn.Close(ctx)
 		}
 		select {

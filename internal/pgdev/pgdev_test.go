@@ -1,0 +1,386 @@
+package pgdev
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"go.uber.org/goleak"
+)
+
+// helperFolder has this test binary run a server in that folder until it is killed, in place of tests.
+const helperFolder = "TEST_OF_PGDEV_FOLDER"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(helperFolder); dir != "" {
+		runUntilKilled(dir)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func runUntilKilled(dir string) {
+	server, err := Start(context.Background(), Options{Dir: dir, Durable: true, Log: os.Stderr})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println(server.URL())
+	select {}
+}
+
+// folder returns a new folder that a server can use; t.TempDir is closed to all but its owner.
+func folder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "pgdev-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// start runs a server that is stopped when the test ends.
+func start(t *testing.T, o Options) *Server {
+	t.Helper()
+	server, err := Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stop(t, server) })
+	return server
+}
+
+func stop(t *testing.T, server *Server) {
+	t.Helper()
+	if err := server.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func connect(t *testing.T, databaseURL string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+// leave puts a mark in the database, found looks whether it is there.
+func leave(t *testing.T, databaseURL, mark string) {
+	t.Helper()
+	if _, err := connect(t, databaseURL).Exec(t.Context(), "CREATE TABLE "+mark+" ()"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func found(t *testing.T, databaseURL, mark string) bool {
+	t.Helper()
+	return setting(t, databaseURL, "SELECT (to_regclass('"+mark+"') IS NOT NULL)::text") == "true"
+}
+
+func setting(t *testing.T, databaseURL, query string) (value string) {
+	t.Helper()
+	if err := connect(t, databaseURL).QueryRow(t.Context(), query).Scan(&value); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return value
+}
+
+func TestDataSurviveARestart(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	first := start(t, Options{Dir: dir, Durable: true})
+	leave(t, first.URL(), "mark")
+	stop(t, first)
+
+	second := start(t, Options{Dir: dir, Durable: true})
+	if !found(t, second.URL(), "mark") {
+		t.Error("the second run has a new cluster")
+	}
+	before := second.URL()
+	stop(t, second)
+	if err := second.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if second.URL() != before {
+		t.Error("the address changed over Restart")
+	}
+	if !found(t, second.URL(), "mark") {
+		t.Error("Restart lost the data")
+	}
+}
+
+// A killed `make run` must neither keep the next one from starting nor lose what it had committed.
+func TestKilledRunIsTakenOver(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	helper := exec.Command(executable)
+	helper.Env = append(os.Environ(), helperFolder+"="+dir)
+	helper.Stderr = os.Stderr
+	output, err := helper.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := helper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	address, err := bufio.NewReader(output).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave(t, strings.TrimSpace(address), "mark")
+	if err := helper.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = helper.Wait() // says that it was killed
+
+	server := start(t, Options{Dir: dir, Durable: true})
+	if !found(t, server.URL(), "mark") {
+		t.Error("what the killed run had committed is lost")
+	}
+}
+
+// Where no signal tells postgres of its parent's death, it is still there when the next run starts.
+func TestServerLeftRunningIsStopped(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	server := start(t, Options{Dir: dir, Durable: true})
+	leave(t, server.URL(), "mark")
+	address, err := url.Parse(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop(t, server)
+	orphan := server.account.command(t.Context(), dir, server.programs.path("pg_ctl"), "start", "--wait", "--silent",
+		"-D", filepath.Join(dir, "data"), "--log="+filepath.Join(dir, "orphan.log"),
+		"--options=-c unix_socket_directories= -c listen_addresses=127.0.0.1 -p "+address.Port())
+	if err := orphan.Run(); err != nil {
+		t.Fatal(err)
+	}
+	connection := connect(t, server.URL())
+
+	var log bytes.Buffer
+	next := start(t, Options{Dir: dir, Durable: true, Log: &log})
+	if !found(t, next.URL(), "mark") {
+		t.Error("the next run has a new cluster")
+	}
+	if connection.Ping(t.Context()) == nil {
+		t.Error("the server of the last run still runs")
+	}
+	if !strings.Contains(log.String(), "last run") {
+		t.Errorf("nothing said of the last run's server: %q", &log)
+	}
+}
+
+// After a crash of the machine the recorded process id may be that of any program.
+func TestStalePidOfAnotherProgram(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	server := start(t, Options{Dir: dir, Durable: true})
+	stop(t, server)
+	innocent := server.account.command(t.Context(), dir, "/bin/sh", "-c", "read line; exit 7")
+	input, err := innocent.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := innocent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	free, err := FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pidFile := fmt.Sprintf("%d\n%s\n%d\n%d\n\n127.0.0.1\n", innocent.Process.Pid, server.path("data"), 1, free)
+	if err := os.WriteFile(server.path("data/postmaster.pid"), []byte(pidFile), 0o644); err != nil {
+		t.Fatal(err)
+	}
+
+	start(t, Options{Dir: dir, Durable: true})
+	if _, err := input.Write([]byte("\n")); err != nil {
+		t.Fatal(err)
+	}
+	_ = innocent.Wait()
+	if code := innocent.ProcessState.ExitCode(); code != 7 {
+		t.Errorf("the other program ended with %v: it was signalled", innocent.ProcessState)
+	}
+}
+
+func TestInterruptedInitdbIsRepeated(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	if err := os.MkdirAll(filepath.Join(dir, "data.new", "base"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "password"), []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server := start(t, Options{Dir: dir})
+	leave(t, server.URL(), "mark")
+}
+
+// Two servers on one cluster would destroy it; the second run must not take the first one's server for a leftover.
+func TestFolderInUseIsRefused(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	first := start(t, Options{Dir: dir})
+	if _, err := Start(t.Context(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("second run: %v", err)
+	}
+	leave(t, first.URL(), "still_there")
+}
+
+func TestClusterOfAMissingVersionIsKept(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	if err := os.Mkdir(filepath.Join(dir, "data"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	version := filepath.Join(dir, "data", "PG_VERSION")
+	if err := os.WriteFile(version, []byte("9\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Start(t.Context(), Options{Dir: dir})
+	if err == nil || !strings.Contains(err.Error(), "PostgreSQL 9") {
+		t.Errorf("error %v does not name the version", err)
+	}
+	if _, err := os.Stat(version); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCancelledStartLeavesNothingRunning(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	because := errors.New("because")
+	cancel(because)
+	if _, err := Start(ctx, Options{Dir: dir}); err == nil {
+		t.Fatal("a cancelled start succeeded")
+	}
+	start(t, Options{Dir: dir}) // refused if the folder were still taken
+}
+
+// Whoever else uses the machine must not get into the database, or at its files.
+func TestOnlyItsOwnerGetsIn(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	server := start(t, Options{Dir: dir})
+
+	address, err := url.Parse(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, user := range map[string]*url.Userinfo{
+		"no password":    url.User(superuser),
+		"wrong password": url.UserPassword(superuser, "wrong"),
+	} {
+		other := *address
+		other.User = user
+		_, err := pgx.Connect(t.Context(), other.String())
+		if refusal, ok := errors.AsType[*pgconn.PgError](err); name == "wrong password" && (!ok || refusal.Code != "28P01") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil {
+			t.Errorf("%s: let in", name)
+		}
+	}
+	if rules := setting(t, server.URL(), "SELECT string_agg(DISTINCT auth_method, ' ') FROM pg_hba_file_rules"); rules != "scram-sha-256" {
+		t.Errorf("pg_hba.conf allows %s", rules)
+	}
+	if listen := setting(t, server.URL(), "SHOW listen_addresses"); listen != "127.0.0.1" {
+		t.Errorf("listens on %s", listen)
+	}
+	if sockets := setting(t, server.URL(), "SHOW unix_socket_directories"); sockets != "" {
+		t.Errorf("has a socket in %s", sockets)
+	}
+	for _, name := range []string{".", "data", "password", "postgres.log"} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has mode %v", name, info.Mode())
+		}
+	}
+}
+
+// A Ctrl-C goes to the terminal's whole process group: to the server too, while requests still need it, were it in ours.
+func TestServerIsOutOfOurProcessGroupAndNotRoot(t *testing.T) {
+	t.Parallel()
+	server := start(t, Options{Dir: folder(t)})
+	group, err := syscall.Getpgid(server.process.cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if group == syscall.Getpgrp() {
+		t.Error("the server is in this process's group")
+	}
+	info, err := os.Stat(server.path("data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Sys().(*syscall.Stat_t).Uid == 0 {
+		t.Error("the data are root's")
+	}
+}
+
+// /root is closed to everybody else, so a checkout in it has no room for a server that must not run as root.
+func TestFolderBelowAClosedOne(t *testing.T) {
+	t.Parallel()
+	closed := t.TempDir()
+	if err := os.Chmod(closed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(closed, "postgres")
+	var log bytes.Buffer
+	first := start(t, Options{Dir: dir, Log: &log})
+	if os.Geteuid() == 0 {
+		t.Cleanup(func() { os.RemoveAll(first.dir) })
+		if first.dir == dir || !strings.Contains(log.String(), first.dir) {
+			t.Errorf("data in %s; said: %q", first.dir, &log)
+		}
+	} else if first.dir != dir {
+		t.Errorf("data in %s although their owner can use %s", first.dir, dir)
+	}
+	leave(t, first.URL(), "mark")
+	stop(t, first)
+	if second := start(t, Options{Dir: dir}); !found(t, second.URL(), "mark") {
+		t.Error("the second run did not find the first one's data")
+	}
+}
+
+func TestPortThatIsTakenIsNotUsed(t *testing.T) {
+	t.Parallel()
+	server := start(t, Options{Dir: folder(t)})
+	stop(t, server)
+	listener, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(server.port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := server.launchOn(ctx, server.port); !errors.Is(err, errPortTaken) {
+		t.Errorf("launch on a taken port: %v", err)
+	}
+}
