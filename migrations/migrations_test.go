@@ -1,0 +1,324 @@
+package migrations_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"gatehouse/internal/dbtest"
+	"gatehouse/migrations"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/pressly/goose/v3/lock"
+)
+
+func TestMain(m *testing.M) { dbtest.Main(m) }
+
+func open(t *testing.T, databaseURL string) *migrations.Migrator {
+	t.Helper()
+	migrator, err := migrations.Open(t.Context(), databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := migrator.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return migrator
+}
+
+func connect(t *testing.T, databaseURL string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+// files returns the names of the migrations on disk.
+func files(t *testing.T) []string {
+	t.Helper()
+	names, err := filepath.Glob("*.sql")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("%d migrations, %v", len(names), err)
+	}
+	return names
+}
+
+// Replicas of a new release start together; a step applied twice would fail, or worse.
+func TestMigratorsAtOnceApplyEachStepOnce(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.Empty(t)
+	const migrators = 4
+	var (
+		group   sync.WaitGroup
+		applied [migrators][]migrations.Step
+		errs    [migrators]error
+	)
+	for i := range migrators {
+		migrator := open(t, databaseURL)
+		group.Go(func() { applied[i], errs[i] = migrator.Up(t.Context()) })
+	}
+	group.Wait()
+
+	if err := errors.Join(errs[:]...); err != nil {
+		t.Fatal(err)
+	}
+	times := map[string]int{}
+	for _, steps := range applied {
+		for _, step := range steps {
+			times[step.Name]++
+		}
+	}
+	for _, name := range files(t) {
+		if times[name] != 1 {
+			t.Errorf("%s was applied %d times", name, times[name])
+		}
+	}
+}
+
+func TestMigratorWaitsForAnother(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.Empty(t)
+	other := connect(t, databaseURL)
+	if _, err := other.Exec(t.Context(), "SELECT pg_advisory_lock($1)", lock.DefaultLockID); err != nil {
+		t.Fatal(err)
+	}
+	migrator := open(t, databaseURL)
+	done := make(chan error, 1)
+	go func() {
+		_, err := migrator.Up(t.Context())
+		done <- err
+	}()
+
+	// Its first try has been refused when it is idle after it.
+	refused := "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()" +
+		" AND state = 'idle' AND query LIKE '%pg_try_advisory_lock%' AND pid <> pg_backend_pid())"
+	for tried := false; !tried; {
+		if err := other.QueryRow(t.Context(), refused).Scan(&tried); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case err := <-done:
+		t.Fatalf("it did not wait: %v", err)
+	default:
+	}
+	if err := other.Close(t.Context()); err != nil { // gives the lock back
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDownLeavesNothingAndUpMakesTheSameAgain(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.Empty(t)
+	migrator, conn := open(t, databaseURL), connect(t, databaseURL)
+
+	if _, err := migrator.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	first := schema(t, conn)
+	down, err := migrator.DownTo(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(down) != len(files(t)) {
+		t.Errorf("%d steps down of %d", len(down), len(files(t)))
+	}
+	if left := schema(t, conn); left != "" {
+		t.Errorf("left after all steps down:\n%s", left)
+	}
+	if _, err := migrator.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if second := schema(t, conn); second != first || first == "" {
+		t.Errorf("first up:\n%s\nsecond up:\n%s", first, second)
+	}
+}
+
+// schema describes everything in schema public but goose's own table, one thing on a line.
+func schema(t *testing.T, conn *pgx.Conn) (description string) {
+	t.Helper()
+	const query = `
+WITH things AS (
+    SELECT format('%s %s %s', relkind, relname, reloptions) AS thing
+    FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname NOT LIKE 'goose_db_version%'
+  UNION ALL
+    SELECT format('column %s %s %s not null %s generated %s identity %s default %s', c.relname, a.attname,
+        format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated, a.attidentity,
+        pg_get_expr(d.adbin, d.adrelid))
+    FROM pg_attribute a
+    JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p', 'v', 'm') AND c.relname <> 'goose_db_version'
+    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE c.relnamespace = 'public'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped
+  UNION ALL
+    SELECT format('constraint %s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid))
+    FROM pg_constraint
+    WHERE connamespace = 'public'::regnamespace AND conrelid <> 'goose_db_version'::regclass
+  UNION ALL
+    SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'goose_db_version'
+  UNION ALL
+    SELECT pg_get_triggerdef(t.oid) FROM pg_trigger t WHERE NOT tgisinternal
+  UNION ALL
+    SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prokind <> 'a'
+  UNION ALL
+    SELECT format('type %s %s', typname, typtype)
+    FROM pg_type WHERE typnamespace = 'public'::regnamespace AND typtype IN ('e', 'd', 'r')
+)
+SELECT coalesce(string_agg(thing, E'\n' ORDER BY thing), '') FROM things`
+	if err := conn.QueryRow(t.Context(), query).Scan(&description); err != nil {
+		t.Fatal(err)
+	}
+	return description
+}
+
+func TestEveryMigrationHasAnUpAndADown(t *testing.T) {
+	t.Parallel()
+	both := regexp.MustCompile(`(?s)-- \+goose Up\n.*;.*\n-- \+goose Down\n.*;`)
+	for _, name := range files(t) {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !both.Match(content) {
+			t.Errorf("%s lacks statements for one direction", name)
+		}
+	}
+}
+
+func TestStatusTellsWhatIsApplied(t *testing.T) {
+	t.Parallel()
+	migrator := open(t, dbtest.Empty(t))
+	check := func(applied bool) {
+		t.Helper()
+		status, err := migrator.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := files(t)
+		if len(status) != len(names) || status[len(status)-1].Version != migrations.Latest() {
+			t.Fatalf("status %+v of files %v, latest %d", status, names, migrations.Latest())
+		}
+		for i, s := range status {
+			if s.Name != names[i] || (s.AppliedAt != nil) != applied {
+				t.Errorf("status %+v of %s, want applied %t", s, names[i], applied)
+			}
+		}
+	}
+	check(false)
+	if _, err := migrator.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	check(true)
+	if _, err := migrator.DownTo(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	check(false)
+}
+
+// A step that fails midway must leave nothing of itself, so that it can be tried again.
+func TestFailedStepIsTakenBackWhole(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.Empty(t)
+	migrator, conn := open(t, databaseURL), connect(t, databaseURL)
+	if _, err := conn.Exec(t.Context(), "CREATE TABLE users ()"); err != nil {
+		t.Fatal(err)
+	}
+	steps, err := migrator.Up(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "00001_users.sql") || len(steps) != 0 {
+		t.Errorf("Up with a table in its way: %v, %v", steps, err)
+	}
+	if _, err := conn.Exec(t.Context(), "DROP TABLE users"); err != nil {
+		t.Fatal(err)
+	}
+	if left := schema(t, conn); left != "" {
+		t.Errorf("left of the failed step:\n%s", left)
+	}
+	if _, err := migrator.Up(t.Context()); err != nil {
+		t.Errorf("second try: %v", err)
+	}
+}
+
+func TestErrorsDoNotShowThePassword(t *testing.T) {
+	t.Parallel()
+	const password = "canary-6f1d"
+	for _, databaseURL := range []string{
+		"postgres://gatehouse:" + password + "@127.0.0.1:port/gatehouse",
+		"postgres://gatehouse:" + password + "@%zz/gatehouse",
+		"host=127.0.0.1 password=" + password + " port=port",
+		"host=127.0.0.1 password='" + password,
+		"postgres://gatehouse:" + password + "@127.0.0.1:1/gatehouse", // nobody listens there
+	} {
+		_, err := migrations.Open(t.Context(), databaseURL)
+		if err == nil || strings.Contains(err.Error(), password) {
+			t.Errorf("error %v", err)
+		}
+	}
+}
+
+// The rules of the tables are the last line behind the service's own, and the db package knows them by name.
+func TestConstraintsRefuseBadRows(t *testing.T) {
+	t.Parallel()
+	conn := connect(t, dbtest.New(t))
+	const keyed = "'$hmac-sha256$k=0$$2b$12$' || repeat('h', 53)"
+	setup := `INSERT INTO password_keys (id, check_value) VALUES ('0', sha256('key'));
+		INSERT INTO users (id, username, username_key, password_hash)
+		VALUES ('00000000-0000-0000-0000-000000000001', 'Taken', 'taken', ` + keyed + `)`
+	if _, err := conn.Exec(t.Context(), setup); err != nil {
+		t.Fatal(err)
+	}
+	user := func(username, key, hash string) string {
+		return "INSERT INTO users (id, username, username_key, password_hash) VALUES (gen_random_uuid(), " +
+			username + ", " + key + ", " + hash + ")"
+	}
+	for _, test := range []struct{ name, statement, constraint string }{
+		{"longest username", user("repeat('ü', 64)", "repeat('ü', 64)", keyed), ""},
+		{"imported hash", user("'imported'", "'imported'", "'$2b$12$' || repeat('h', 53)"), ""},
+		{"long username", user("repeat('u', 65)", "'u'", keyed), "users_username_length"},
+		{"empty username", user("''", "'u'", keyed), "users_username_length"},
+		{"long username key", user("'u'", "repeat('u', 65)", keyed), "users_username_key_length"},
+		{"empty username key", user("'u'", "''", keyed), "users_username_key_length"},
+		{"username key taken", user("'taken'", "'taken'", keyed), "users_username_key_unique"},
+		{"id taken", "INSERT INTO users (id, username, username_key, password_hash) " +
+			"SELECT id, 'other', 'other', password_hash FROM users WHERE username = 'Taken'", "users_pkey"},
+		{"short hash", user("'u'", "'u'", "'$2b$12$short'"), "users_password_hash_length"},
+		{"long hash", user("'u'", "'u'", "repeat('h', 129)"), "users_password_hash_length"},
+		{"hash under an unknown key", user("'u'", "'u'", "'$hmac-sha256$k=1$$2b$12$' || repeat('h', 53)"),
+			"users_password_key_fkey"},
+		{"token version 0", "UPDATE users SET token_version = 0", "users_token_version_positive"},
+		{"key in use taken off the record", "DELETE FROM password_keys WHERE id = '0'", "users_password_key_fkey"},
+		{"key recorded twice", "INSERT INTO password_keys (id, check_value) VALUES ('0', sha256('other'))",
+			"password_keys_pkey"},
+		{"key id of another form", "INSERT INTO password_keys (id, check_value) VALUES ('A', sha256('key'))",
+			"password_keys_id_form"},
+		{"empty key id", "INSERT INTO password_keys (id, check_value) VALUES ('', sha256('key'))",
+			"password_keys_id_form"},
+		{"long key id", "INSERT INTO password_keys (id, check_value) VALUES (repeat('a', 17), sha256('key'))",
+			"password_keys_id_form"},
+		{"short check value", "INSERT INTO password_keys (id, check_value) VALUES ('a', 'short')",
+			"password_keys_check_value_length"},
+	} {
+		_, err := conn.Exec(t.Context(), test.statement)
+		if test.constraint == "" {
+			if err != nil {
+				t.Errorf("%s: %v", test.name, err)
+			}
+			continue
+		}
+		if refusal, ok := errors.AsType[*pgconn.PgError](err); !ok || refusal.ConstraintName != test.constraint {
+			t.Errorf("%s: %v, want a violation of %s", test.name, err, test.constraint)
+		}
+	}
+}
