@@ -10,12 +10,12 @@ import (
 	"sync"
 	"testing"
 
-	"gatehouse/internal/dbtest"
-	"gatehouse/migrations"
-
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pressly/goose/v3/lock"
+
+	"gatehouse/internal/dbtest"
+	"gatehouse/migrations"
 )
 
 func TestMain(m *testing.M) { dbtest.Main(m) }

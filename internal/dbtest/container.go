@@ -13,8 +13,6 @@ import (
 	"strconv"
 	"time"
 
-	"gatehouse/internal/pgdev"
-
 	"github.com/containerd/errdefs"
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver that wait.ForSQL is given the name of
 	"github.com/moby/moby/api/types/container"
@@ -23,6 +21,8 @@ import (
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/log"
 	"github.com/testcontainers/testcontainers-go/wait"
+
+	"gatehouse/internal/pgdev"
 )
 
 const (

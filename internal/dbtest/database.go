@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"strings"
 
-	"gatehouse/migrations"
-
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"gatehouse/migrations"
 )
 
 // templateLock is the advisory lock under which test processes that share a server make the template. Its number only

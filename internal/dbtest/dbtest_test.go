@@ -1,62 +1,164 @@
-package dbtest_test
+package dbtest
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
 	"testing"
 
-	"gatehouse/internal/dbtest"
-
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
-func TestMain(m *testing.M) { dbtest.Main(m) }
+// helperMark has this test binary start a server and do nothing more, in place of tests.
+const helperMark = "TEST_OF_DBTEST_HANGS"
+
+func startAndHang() {
+	server, err := Start(context.Background())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println(server.URL())
+	select {}
+}
+
+func TestMain(m *testing.M) {
+	if os.Getenv(helperMark) != "" {
+		startAndHang()
+	}
+	Main(m)
+}
+
+func connect(t *testing.T, databaseURL string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+// value returns the one value of a query's one row.
+func value[T any](t *testing.T, conn *pgx.Conn, query string, args ...any) (v T) {
+	t.Helper()
+	if err := conn.QueryRow(t.Context(), query, args...).Scan(&v); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return v
+}
 
 // Two tests that shared a database would see each other's rows.
 func TestEachTestHasADatabaseOfItsOwn(t *testing.T) {
 	t.Parallel()
-	for range 4 {
-		t.Run("one of several", func(t *testing.T) {
+	for i := range 4 {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
-			conn, err := pgx.Connect(t.Context(), dbtest.New(t))
+			conn := connect(t, New(t))
+			_, err := conn.Exec(t.Context(), "INSERT INTO password_keys (id, check_value) VALUES ('1', sha256('key'))")
 			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { conn.Close(t.Context()) })
-			if _, err := conn.Exec(t.Context(), "INSERT INTO password_keys (id, check_value) VALUES ('1', sha256('key'))"); err != nil {
-				t.Fatal(err)
+				t.Error(err)
 			}
 		})
+	}
+}
+
+func TestEmptyIsNotMigrated(t *testing.T) {
+	t.Parallel()
+	conn := connect(t, Empty(t))
+	if tables := value[int](t, conn, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"); tables != 0 {
+		t.Errorf("%d tables", tables)
+	}
+}
+
+// A connection that a test has forgotten must not keep its database.
+func TestDatabaseIsDroppedUnderItsConnections(t *testing.T) {
+	t.Parallel()
+	var name string
+	t.Run("of a test", func(t *testing.T) {
+		conn, err := pgx.Connect(t.Context(), New(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		name = conn.Config().Database
+	})
+	conn := connect(t, shared.get(t).URL())
+	if value[bool](t, conn, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name) {
+		t.Errorf("%s is still there", name)
+	}
+}
+
+// Test processes that share a server start at once, and each wants the template first.
+func TestTemplateIsMadeOnce(t *testing.T) {
+	t.Parallel()
+	private := Private(t)
+	const processes = 4
+	var (
+		group sync.WaitGroup
+		names [processes]string
+		errs  [processes]error
+	)
+	for i := range processes {
+		server, err := newServer("test", private.URL(), func() error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { server.Stop() })
+		group.Go(func() { names[i], errs[i] = server.template() })
+	}
+	group.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
+		t.Fatal(err)
+	}
+	conn := connect(t, private.URL())
+	all := value[string](t, conn, "SELECT string_agg(datname, ' ') FROM pg_database "+
+		"WHERE datname NOT IN ('postgres', 'template0', 'template1')")
+	if all != names[0] || names[0] != names[processes-1] {
+		t.Errorf("databases: %s; templates: %v", all, names)
 	}
 }
 
 // A server that came back elsewhere, or without its data, would make a test of recovery pass or fail for no reason.
 func TestPrivateServerComesBackWithItsDataAtItsAddress(t *testing.T) {
 	t.Parallel()
-	server := dbtest.Private(t)
-	ctx := t.Context()
-	before, err := pgx.Connect(ctx, server.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := before.Exec(ctx, "CREATE TABLE kept AS SELECT 42 AS value"); err != nil {
+	server := Private(t)
+	before := connect(t, server.URL())
+	if _, err := before.Exec(t.Context(), "CREATE TABLE kept AS SELECT 42 AS value"); err != nil {
 		t.Fatal(err)
 	}
 
 	server.Stop(t)
-	if err := before.Ping(ctx); err == nil {
+	if before.Ping(t.Context()) == nil {
 		t.Error("a connection outlived the server")
 	}
-	if _, err := pgx.Connect(ctx, server.URL()); err == nil {
-		t.Error("a stopped server answers")
+	_, err := pgx.Connect(t.Context(), server.URL())
+	if _, answered := errors.AsType[*pgconn.PgError](err); err == nil || answered {
+		t.Errorf("a stopped server answers: %v", err)
 	}
 
 	server.Start(t)
-	after, err := pgx.Connect(ctx, server.URL())
-	if err != nil {
-		t.Fatal(err)
+	if kept := value[int](t, connect(t, server.URL()), "SELECT value FROM kept"); kept != 42 {
+		t.Errorf("kept row has %d", kept)
 	}
-	defer after.Close(ctx)
-	var value int
-	if err := after.QueryRow(ctx, "SELECT value FROM kept").Scan(&value); err != nil || value != 42 {
-		t.Errorf("kept row: %d, %v", value, err)
+}
+
+func TestWrongSettingsAreNamed(t *testing.T) {
+	t.Parallel()
+	const password = "canary-91c4"
+	for _, test := range []struct{ given, only, named string }{
+		{"postgres://tester:" + password + "@%zz/", "", "TEST_DATABASE_URL"},
+		{"postgres://tester:" + password + "@127.0.0.1:port/", "", "TEST_DATABASE_URL"},
+		{"host=127.0.0.1 password=" + password, "", "TEST_DATABASE_URL"},
+		{"mysql://tester:" + password + "@127.0.0.1/", "", "TEST_DATABASE_URL"},
+		{"", "containers", "GATEHOUSE_TEST_DB"},
+	} {
+		_, err := choose(t.Context(), test.given, test.only)
+		if err == nil || !strings.Contains(err.Error(), test.named) || strings.Contains(err.Error(), password) {
+			t.Errorf("%+v: %v", test, err)
+		}
 	}
 }

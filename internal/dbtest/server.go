@@ -23,10 +23,14 @@ type Server struct {
 
 // Start finds or starts a server, by the ways that the package comment lists.
 func Start(ctx context.Context) (*Server, error) {
-	if given := os.Getenv("TEST_DATABASE_URL"); given != "" {
+	return choose(ctx, os.Getenv("TEST_DATABASE_URL"), os.Getenv("GATEHOUSE_TEST_DB"))
+}
+
+func choose(ctx context.Context, given, only string) (*Server, error) {
+	if given != "" {
 		return newServer("TEST_DATABASE_URL", given, func() error { return nil })
 	}
-	switch only := os.Getenv("GATEHOUSE_TEST_DB"); only {
+	switch only {
 	case "container":
 		return startContainer(ctx)
 	case "local":
