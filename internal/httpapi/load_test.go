@@ -1,0 +1,132 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestOfManyRegistrationsOfOneNameAtOnceOneWins(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	names := []string{"alice", "Alice", "ALICE", "ａｌｉｃｅ", "aLICE"}
+	statuses := atOnce(50, func(n int) int { return f.register(names[n%len(names)], goodPassword).status })
+	if statuses[http.StatusCreated] != 1 || statuses[http.StatusConflict] != 49 {
+		t.Errorf("%v, want one 201 and 49 409", statuses)
+	}
+	f.wantUsers(1)
+}
+
+// atOnce runs n calls together and counts what they return.
+func atOnce(n int, call func(int) int) map[int]int {
+	var (
+		wg      sync.WaitGroup
+		mu      sync.Mutex
+		results = map[int]int{}
+		begin   = make(chan struct{})
+	)
+	for i := range n {
+		wg.Go(func() {
+			<-begin
+			result := call(i)
+			mu.Lock()
+			defer mu.Unlock()
+			results[result]++
+		})
+	}
+	close(begin)
+	wg.Wait()
+	return results
+}
+
+// fillLane occupies every thread of the password lane and every place in its queue.
+func (f *fixture) fillLane(threads, queue int) (release func()) {
+	f.Helper()
+	var callers sync.WaitGroup
+	running, end := make(chan struct{}, threads), make(chan struct{})
+	for range threads {
+		callers.Go(func() {
+			_ = f.lane.Do(context.Background(), func() { running <- struct{}{}; <-end })
+		})
+	}
+	for range threads {
+		<-running
+	}
+	for range queue {
+		callers.Go(func() { _ = f.lane.Do(context.Background(), func() {}) })
+	}
+	for f.lane.Stats().Queued < queue {
+		runtime.Gosched() // a caller that waits tells nobody but the gate
+	}
+	return func() { close(end); callers.Wait() }
+}
+
+func TestAFullPasswordLaneRefusesLoginsAndNothingElse(t *testing.T) {
+	t.Parallel()
+	const queue = 3
+	f := start(t, settings{queue: queue})
+	raw := f.loggedIn("alice")
+	release := f.fillLane(2, queue)
+	for name, a := range map[string]answered{
+		"login":           f.login("alice", goodPassword),
+		"login of nobody": f.login("nobody", goodPassword),
+		"registration":    f.register("bob", goodPassword),
+	} {
+		if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
+			t.Errorf("%s: %d %v %s", name, a.status, a.header, a.body)
+		}
+	}
+	if a := f.me("Authorization", "Bearer "+raw); a.status != http.StatusOK {
+		t.Errorf("/users/me under overload: %d %s", a.status, a.body)
+	}
+	release()
+	if a := f.login("alice", goodPassword); a.status != http.StatusOK {
+		t.Errorf("login after the overload: %d %s", a.status, a.body)
+	}
+	f.wantUsers(1)
+}
+
+// Whoever waits longer than a request may take is told to come back, and no work is done for him.
+func TestALoginThatWaitsTooLongIsUnavailable(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{requestTimeout: 200 * time.Millisecond})
+	_, err := f.service.Register(t.Context(), "alice", goodPassword)
+	must(t, err)
+	release := f.fillLane(2, 1)
+	defer release()
+	before := f.hasher.Work()
+	if a := f.login("alice", goodPassword); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
+		t.Errorf("%d %v %s", a.status, a.header, a.body)
+	}
+	if after := f.hasher.Work(); after != before {
+		t.Errorf("%d units of work were done for a request that nobody waits for", after-before)
+	}
+}
+
+// The work of a login must not tell whether there is such a user. Counted, not measured.
+func TestLoginsCostTheSameWorkForEveryKindOfUser(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	f.loggedIn("known")
+	f.loggedIn("disabled")
+	_, err := f.service.Disable(t.Context(), "disabled")
+	must(t, err)
+	for name, login := range map[string]func() answered{
+		"unknown":            func() answered { return f.login("nobody", goodPassword) },
+		"impossible":         func() answered { return f.login("no body", goodPassword) },
+		"known":              func() answered { return f.login("known", goodPassword) },
+		"known and wrong":    func() answered { return f.login("known", "wrong") },
+		"known, with NUL":    func() answered { return f.login("known", "\x00") },
+		"disabled":           func() answered { return f.login("disabled", goodPassword) },
+		"disabled and wrong": func() answered { return f.login("disabled", "wrong") },
+	} {
+		before := f.hasher.Work()
+		login()
+		if got := f.hasher.Work() - before; got != 1<<cost {
+			t.Errorf("%s: work %d, want %d", name, got, 1<<cost)
+		}
+	}
+}

@@ -1,0 +1,184 @@
+package token
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+var (
+	issued = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	alice  = uuid.MustParse("01890000-0000-7000-8000-000000000001")
+	keyA   = []byte(strings.Repeat("a", MinKeyLength))
+	keyB   = []byte(strings.Repeat("b", MinKeyLength))
+)
+
+func issuer(t testing.TB, keys ...[]byte) *Issuer {
+	t.Helper()
+	i, err := NewIssuer(Settings{Keys: keys, Issuer: "https://id.test", Audience: "app", Lifetime: 30 * time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+func issue(t testing.TB, i *Issuer) string {
+	t.Helper()
+	raw, err := i.Issue(issued, alice, "Alice", 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func TestATokenHasTheClaimsOfRFC9068(t *testing.T) {
+	t.Parallel()
+	raw := issue(t, issuer(t, keyA))
+	header, payload := map[string]any{}, map[string]any{}
+	for n, into := range []*map[string]any{&header, &payload} {
+		part, err := base64.RawURLEncoding.DecodeString(strings.Split(raw, ".")[n])
+		if err == nil {
+			err = json.Unmarshal(part, into)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if header["typ"] != "at+jwt" || header["alg"] != "HS256" || len(header) != 2 {
+		t.Errorf("header %v", header)
+	}
+	if _, err := uuid.Parse(payload["jti"].(string)); err != nil {
+		t.Errorf("jti: %v", err)
+	}
+	delete(payload, "jti")
+	got, err := json.Marshal(payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"aud":["app"],"client_id":"gatehouse","exp":1767324845,"iat":1767323045,"iss":"https://id.test",` +
+		`"sub":"01890000-0000-7000-8000-000000000001","username":"Alice","ver":7}`
+	if string(got) != want {
+		t.Errorf("claims %s\nwant   %s", got, want)
+	}
+}
+
+func TestVerifyGivesBackWhatWasIssued(t *testing.T) {
+	t.Parallel()
+	i := issuer(t, keyA)
+	got, err := i.Verify(issued, issue(t, i))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Access{ID: got.ID, UserID: alice, Username: "Alice", Version: 7, IssuedAt: issued.Local(), Expires: issued.Add(30 * time.Minute).Local()}
+	if got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+func TestATokenExpiresAfterItsLifetimeAndTheLeeway(t *testing.T) {
+	t.Parallel()
+	i := issuer(t, keyA)
+	raw, end := issue(t, i), issued.Add(30*time.Minute+Leeway)
+	if _, err := i.Verify(end.Add(-time.Nanosecond), raw); err != nil {
+		t.Errorf("before its end: %v", err)
+	}
+	if _, err := i.Verify(end, raw); !errors.Is(err, ErrInvalid) {
+		t.Errorf("at its end: %v", err)
+	}
+}
+
+// SECRET_KEY is rotated by putting the new key first: tokens of both must pass while the old one is listed.
+func TestEveryListedKeyVerifiesAndTheFirstSigns(t *testing.T) {
+	t.Parallel()
+	before, during, after := issuer(t, keyA), issuer(t, keyB, keyA), issuer(t, keyB)
+	for _, test := range []struct {
+		name  string
+		from  *Issuer
+		to    *Issuer
+		valid bool
+	}{
+		{"old token during", before, during, true},
+		{"new token during", during, during, true},
+		{"new token after", during, after, true},
+		{"old token after", before, after, false},
+		{"new token before", during, before, false},
+	} {
+		if _, err := test.to.Verify(issued, issue(t, test.from)); (err == nil) != test.valid {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+}
+
+func TestSettingsUnderWhichTokensAreForgeableOrDeadAreRefused(t *testing.T) {
+	t.Parallel()
+	good := Settings{Keys: [][]byte{keyA}, Issuer: "https://id.test", Audience: "app", Lifetime: time.Minute}
+	for name, spoil := range map[string]func(*Settings){
+		"no key":        func(s *Settings) { s.Keys = nil },
+		"short key":     func(s *Settings) { s.Keys = [][]byte{keyA, keyB[:31]} },
+		"no issuer":     func(s *Settings) { s.Issuer = "" },
+		"no audience":   func(s *Settings) { s.Audience = "" },
+		"no lifetime":   func(s *Settings) { s.Lifetime = 0 },
+		"short and odd": func(s *Settings) { s.Lifetime = time.Millisecond },
+	} {
+		s := good
+		spoil(&s)
+		if _, err := NewIssuer(s); err == nil {
+			t.Errorf("%s is accepted", name)
+		}
+	}
+}
+
+func TestAMegabyteIsRefusedBeforeItIsDecoded(t *testing.T) {
+	t.Parallel()
+	i := issuer(t, keyA)
+	for _, raw := range []string{strings.Repeat(".", 1<<20), strings.Repeat("a", 1<<20), issue(t, i) + strings.Repeat("A", MaxLength)} {
+		if _, err := i.Verify(issued, raw); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+// One token has one spelling: else a list of refused tokens could be got around.
+func TestALineBreakInATokenIsRefused(t *testing.T) {
+	t.Parallel()
+	i := issuer(t, keyA)
+	raw := issue(t, i)
+	for at := range len(raw) {
+		if _, err := i.Verify(issued, raw[:at]+"\n"+raw[at:]); !errors.Is(err, ErrInvalid) {
+			t.Fatalf("at %d: %v", at, err)
+		}
+	}
+}
+
+func FuzzVerify(f *testing.F) {
+	i := issuer(f, keyA)
+	live := issue(f, i)
+	f.Add(live)
+	f.Add(live[1:])
+	f.Add("..")
+	f.Add("eyJhbGciOiJub25lIn0.e30.")
+	f.Fuzz(func(t *testing.T, raw string) {
+		_, err := i.Verify(issued, raw)
+		if (err == nil) != (raw == live) {
+			t.Errorf("%q: %v", raw, err)
+		}
+		if err != nil && !errors.Is(err, ErrInvalid) {
+			t.Errorf("%q: %v is not ErrInvalid", raw, err)
+		}
+	})
+}
+
+func BenchmarkVerify(b *testing.B) {
+	i := issuer(b, keyA)
+	raw := issue(b, i)
+	for b.Loop() {
+		if _, err := i.Verify(issued, raw); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
