@@ -1,0 +1,255 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"gatehouse/internal/auth"
+	"gatehouse/internal/dbtest"
+	"gatehouse/internal/password"
+)
+
+func TestMain(m *testing.M) { dbtest.Main(m) }
+
+func open(t *testing.T, o Options) *DB {
+	t.Helper()
+	if o.StatementTimeout == 0 {
+		o.StatementTimeout = time.Minute
+	}
+	d, err := Open(context.Background(), o)
+	must(t, err)
+	t.Cleanup(d.Close)
+	return d
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// plainHash has the form of an imported bcrypt hash, which needs no password key.
+var plainHash = "$2a$04$" + strings.Repeat("x", 53)
+
+func (d *DB) mustInsert(t *testing.T, name string) auth.User {
+	t.Helper()
+	user, err := d.InsertUser(t.Context(), uuid.Must(uuid.NewV7()), auth.Username{Given: name, Key: strings.ToLower(name)}, plainHash)
+	must(t, err)
+	return user
+}
+
+// calls are all the methods of the store, each on a user who is there.
+func calls(d *DB, u auth.User) map[string]func(context.Context) error {
+	return map[string]func(context.Context) error{
+		"InsertUser": func(ctx context.Context) error {
+			_, err := d.InsertUser(ctx, uuid.Must(uuid.NewV7()), auth.Username{Given: "New", Key: "new"}, plainHash)
+			return err
+		},
+		"UserByID":         func(ctx context.Context) error { _, err := d.UserByID(ctx, u.ID); return err },
+		"UserByKey":        func(ctx context.Context) error { _, err := d.UserByKey(ctx, u.Username.Key); return err },
+		"CredentialsByKey": func(ctx context.Context) error { _, err := d.CredentialsByKey(ctx, u.Username.Key); return err },
+		"ListUsers":        func(ctx context.Context) error { _, err := d.ListUsers(ctx, "", 1); return err },
+		"DisableUser":      func(ctx context.Context) error { _, err := d.DisableUser(ctx, u.Username.Key); return err },
+		"EnableUser":       func(ctx context.Context) error { _, err := d.EnableUser(ctx, u.Username.Key); return err },
+		"SetPassword":      func(ctx context.Context) error { _, err := d.SetPassword(ctx, u.Username.Key, plainHash); return err },
+		"RehashPassword":   func(ctx context.Context) error { return d.RehashPassword(ctx, u.ID, plainHash, plainHash) },
+		"RecordPasswordKey": func(ctx context.Context) error {
+			return d.RecordPasswordKey(ctx, password.KeyRecord{ID: "a", Check: make([]byte, 32)})
+		},
+		"PasswordKeys":      func(ctx context.Context) error { _, err := d.PasswordKeys(ctx); return err },
+		"PasswordKeyUsers":  func(ctx context.Context) error { _, err := d.PasswordKeyUsers(ctx); return err },
+		"RetirePasswordKey": func(ctx context.Context) error { return d.RetirePasswordKey(ctx, "a") },
+		"SchemaVersion":     func(ctx context.Context) error { _, err := d.SchemaVersion(ctx); return err },
+	}
+}
+
+// A database that does not answer must never look like a user who does not exist.
+func TestWithoutADatabaseEveryMethodIsUnavailable(t *testing.T) {
+	t.Parallel()
+	d := open(t, Options{URL: "postgres://gatehouse:canary-secret@127.0.0.1:1/x?sslmode=disable&connect_timeout=1"})
+	for name, call := range calls(d, auth.User{Username: auth.Username{Given: "a", Key: "a"}}) {
+		err := call(t.Context())
+		if !errors.Is(err, auth.ErrUnavailable) || errors.Is(err, auth.ErrUserNotFound) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "canary-secret") {
+			t.Errorf("%s shows the password: %v", name, err)
+		}
+	}
+}
+
+func TestAnEndedContextIsTheCallersOwnDoing(t *testing.T) {
+	t.Parallel()
+	d := open(t, Options{URL: dbtest.New(t)})
+	u := d.mustInsert(t, "alice")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, call := range calls(d, u) {
+		if err := call(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, auth.ErrUnavailable) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestWithADatabaseEveryMethodWorks(t *testing.T) {
+	t.Parallel()
+	d := open(t, Options{URL: dbtest.New(t)})
+	u := d.mustInsert(t, "alice")
+	all := calls(d, u)
+	must(t, all["RecordPasswordKey"](t.Context())) // the one that is retired
+	for name, call := range all {
+		if err := call(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestNobodyIsNotFound(t *testing.T) {
+	t.Parallel()
+	d := open(t, Options{URL: dbtest.New(t)})
+	nobody := auth.User{ID: uuid.Must(uuid.NewV7()), Username: auth.Username{Key: "nobody"}}
+	all := calls(d, nobody)
+	for _, name := range []string{"UserByID", "UserByKey", "CredentialsByKey", "DisableUser", "EnableUser", "SetPassword"} {
+		if err := all[name](t.Context()); !errors.Is(err, auth.ErrUserNotFound) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestAUserIsReadAsItWasStored(t *testing.T) {
+	t.Parallel()
+	d := open(t, Options{URL: dbtest.New(t)})
+	stored := d.mustInsert(t, "Alice")
+	if stored.Username != (auth.Username{Given: "Alice", Key: "alice"}) || stored.DisabledAt != nil || stored.TokenVersion != 1 ||
+		stored.CreatedAt.IsZero() || !stored.UpdatedAt.Equal(stored.CreatedAt) {
+		t.Errorf("stored %+v", stored)
+	}
+	byKey, err := d.CredentialsByKey(t.Context(), "alice")
+	must(t, err)
+	if byKey.User != stored || byKey.PasswordHash != plainHash {
+		t.Errorf("%+v, stored was %+v", byKey, stored)
+	}
+}
+
+func TestANameThatIsTakenIsTaken(t *testing.T) {
+	t.Parallel()
+	d := open(t, Options{URL: dbtest.New(t)})
+	d.mustInsert(t, "alice")
+	_, err := d.InsertUser(t.Context(), uuid.Must(uuid.NewV7()), auth.Username{Given: "ALICE", Key: "alice"}, plainHash)
+	if !errors.Is(err, auth.ErrUsernameTaken) {
+		t.Error(err)
+	}
+}
+
+// The server quotes the whole row in the details of such an error.
+func TestARefusedRowIsNotQuotedInTheError(t *testing.T) {
+	t.Parallel()
+	d := open(t, Options{URL: dbtest.New(t)})
+	_, err := d.InsertUser(t.Context(), uuid.Must(uuid.NewV7()), auth.Username{Given: "alice", Key: strings.Repeat("a", 65)}, plainHash)
+	if err == nil || strings.Contains(err.Error(), plainHash) || !strings.Contains(err.Error(), "23514") {
+		t.Error(err)
+	}
+}
+
+// A hash whose key is not on record could never be verified again.
+func TestAHashUnderAnUnrecordedKeyIsRefused(t *testing.T) {
+	t.Parallel()
+	d := open(t, Options{URL: dbtest.New(t)})
+	d.mustInsert(t, "alice")
+	if _, err := d.SetPassword(t.Context(), "alice", "$hmac-sha256$k=feed$"+plainHash); err == nil {
+		t.Error("stored")
+	}
+	must(t, d.RecordPasswordKey(t.Context(), password.KeyRecord{ID: "feed", Check: make([]byte, 32)}))
+	if _, err := d.SetPassword(t.Context(), "alice", "$hmac-sha256$k=feed$"+plainHash); err != nil {
+		t.Error(err)
+	}
+	if err := d.RetirePasswordKey(t.Context(), "feed"); !errors.Is(err, auth.ErrPasswordKeyInUse) {
+		t.Error(err)
+	}
+}
+
+// A key's first record stays: whoever comes with another value under its id must find out.
+func TestARecordedPasswordKeyIsNotOverwritten(t *testing.T) {
+	t.Parallel()
+	d := open(t, Options{URL: dbtest.New(t)})
+	first := password.KeyRecord{ID: "feed", Check: []byte(strings.Repeat("a", 32))}
+	must(t, d.RecordPasswordKey(t.Context(), first))
+	must(t, d.RecordPasswordKey(t.Context(), password.KeyRecord{ID: "feed", Check: []byte(strings.Repeat("b", 32))}))
+	keys, err := d.PasswordKeys(t.Context())
+	must(t, err)
+	if len(keys) != 1 || string(keys[0].Check) != string(first.Check) {
+		t.Errorf("%v", keys)
+	}
+}
+
+func TestAConnectionHasTheSettingsThatBoundIt(t *testing.T) {
+	t.Parallel()
+	d := open(t, Options{URL: dbtest.New(t), StatementTimeout: 4 * time.Second})
+	for setting, want := range map[string]string{
+		"application_name": "gatehouse", "statement_timeout": "4s", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "8s",
+	} {
+		var got string
+		must(t, d.pool.QueryRow(t.Context(), "SELECT current_setting($1)", setting).Scan(&got))
+		if got != want {
+			t.Errorf("%s is %s, want %s", setting, got, want)
+		}
+	}
+	if mode := d.pool.Config().ConnConfig.DefaultQueryExecMode; mode != pgx.QueryExecModeCacheStatement {
+		t.Errorf("query mode %v", mode)
+	}
+}
+
+// Whoever waits for a lock must not keep a connection for long: enough of them, and nobody has one.
+func TestAHeldLockMakesAMethodUnavailable(t *testing.T) {
+	t.Parallel()
+	d := open(t, Options{URL: dbtest.New(t), StatementTimeout: 200 * time.Millisecond})
+	u := d.mustInsert(t, "alice")
+	// On a connection without those time-outs.
+	holder, err := pgx.Connect(t.Context(), d.pool.Config().ConnString())
+	must(t, err)
+	defer holder.Close(context.Background())
+	tx, err := holder.Begin(t.Context())
+	must(t, err)
+	_, err = tx.Exec(t.Context(), "SELECT id FROM users WHERE id = $1 FOR UPDATE", u.ID)
+	must(t, err)
+	if _, err := d.DisableUser(t.Context(), "alice"); !errors.Is(err, auth.ErrUnavailable) {
+		t.Error(err)
+	}
+	must(t, tx.Rollback(t.Context()))
+	if _, err := d.DisableUser(t.Context(), "alice"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestConnectionStringsThatAreRefusedAreNotShown(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{
+		"postgres://u:canary-secret@host:port/x", "postgres://u:canary-secret@[::1/x", "canary-secret", "password=canary-secret host='",
+		"postgres://u:canary-secret@h/x?default_query_exec_mode=simple_protocol", "postgres://u:canary-secret@h/x?pool_max_conns=x",
+	} {
+		d, err := Open(t.Context(), Options{URL: url, StatementTimeout: time.Second})
+		if err == nil {
+			d.Close()
+			t.Errorf("%s is accepted", url)
+		} else if strings.Contains(err.Error(), "canary-secret") || !strings.HasPrefix(err.Error(), "DATABASE_URL: ") {
+			t.Error(err)
+		}
+	}
+}
+
+func TestMaxConnsIsTheSettingOrGrowsWithTheMachine(t *testing.T) {
+	t.Parallel()
+	if got := open(t, Options{URL: "postgres://h/x", MaxConns: 3}).Stat().MaxConns(); got != 3 {
+		t.Errorf("set to 3, it is %d", got)
+	}
+	if got := open(t, Options{URL: "postgres://h/x"}).Stat().MaxConns(); got < 10 {
+		t.Errorf("by default it is %d", got)
+	}
+}
