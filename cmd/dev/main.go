@@ -1,0 +1,142 @@
+// Command dev runs the service on a developer's machine: make run. What is missing there, a database and a SECRET_KEY,
+// it makes in the folder .dev, which survives restarts and may be removed. The service is that of gatehouse serve, with
+// the same settings, but unless told otherwise it listens on 127.0.0.1 only and does not linger when it is stopped.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"syscall"
+
+	"gatehouse/internal/app"
+	"gatehouse/internal/config"
+	"gatehouse/internal/pgdev"
+	"gatehouse/migrations"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the second signal ends the process at once
+	if err := run(ctx, ".dev", os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "dev:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until ctx ends and the requests under way have been answered; only then does the database stop.
+func run(ctx context.Context, dir string, args []string, out io.Writer) (err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	flags, err := defaults(dir)
+	if err != nil {
+		return err
+	}
+	gatehouse := "go run ./cmd/gatehouse" // as it is typed in another terminal
+	if !inEnvironment("DATABASE_URL") {
+		database, startErr := pgdev.Start(ctx, pgdev.Options{Dir: filepath.Join(dir, "postgres"), Durable: true, Log: out})
+		if startErr != nil {
+			return startErr
+		}
+		defer func() { err = errors.Join(err, database.Stop()) }()
+		flags = append(flags, "--database-url="+database.URL(), "--database-password=")
+		urlFile := filepath.Join(dir, "database_url")
+		if err := os.WriteFile(urlFile, []byte(database.URL()), 0o600); err != nil {
+			return err
+		}
+		gatehouse = "DATABASE_URL_FILE=" + urlFile + " " + gatehouse
+	}
+	return serve(ctx, append(flags, args...), out, gatehouse) // of a flag given twice the last one counts
+}
+
+// defaults returns flags for what the environment leaves open.
+func defaults(dir string) ([]string, error) {
+	var flags []string
+	for _, d := range []struct{ variable, flag string }{
+		{"LISTEN_ADDR", "--listen-addr=127.0.0.1:8000"},
+		{"OPS_ADDR", "--ops-addr=127.0.0.1:8001"},
+		{"SHUTDOWN_DELAY", "--shutdown-delay=0s"}, // no load balancer has to notice
+	} {
+		if !inEnvironment(d.variable) {
+			flags = append(flags, d.flag)
+		}
+	}
+	if inEnvironment("SECRET_KEY") {
+		return flags, nil
+	}
+	key, err := secretKey(filepath.Join(dir, "secret_key"))
+	return append(flags, "--secret-key="+key), err
+}
+
+// serve brings the schema up to date and runs a replica.
+func serve(ctx context.Context, flags []string, out io.Writer, gatehouse string) error {
+	settings, err := config.Load(flags)
+	if err != nil {
+		return err
+	}
+	if err := migrate(ctx, settings.Database); err != nil {
+		return err
+	}
+	return app.Run(ctx, settings, app.Options{
+		Log:     slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: settings.LogLevel})),
+		Version: "dev",
+		Cores:   runtime.GOMAXPROCS(0),
+		Started: func(public, ops net.Addr) { welcome(out, public, ops, gatehouse) },
+	})
+}
+
+// inEnvironment tells whether a setting is given there, as itself or as the name of a file.
+func inEnvironment(variable string) bool {
+	return os.Getenv(variable) != "" || os.Getenv(variable+"_FILE") != ""
+}
+
+// secretKey reads the key in a file, or makes one there.
+func secretKey(path string) (string, error) {
+	key, err := os.ReadFile(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return string(key), err
+	}
+	random := make([]byte, 32)
+	rand.Read(random) // never fails
+	made := hex.EncodeToString(random)
+	return made, os.WriteFile(path, []byte(made), 0o600)
+}
+
+func migrate(ctx context.Context, database config.Database) error {
+	url, err := database.URL()
+	if err != nil {
+		return err
+	}
+	migrator, err := migrations.Open(ctx, url)
+	if err != nil {
+		return err
+	}
+	_, err = migrator.Up(ctx)
+	return errors.Join(err, migrator.Close())
+}
+
+// welcome tells how to try the service out.
+func welcome(out io.Writer, public, ops net.Addr, gatehouse string) {
+	fmt.Fprintf(out, `
+Gatehouse is at http://%[1]s, its documentation at http://%[1]s/docs, its metrics at http://%[2]s/metrics.
+
+Register:         curl http://%[1]s/users -H 'Content-Type: application/json' -d '{"username": "alice", "password": "correct horse battery"}'
+Log in:           curl http://%[1]s/token -d username=alice -d 'password=correct horse battery'
+Who is it:        curl http://%[1]s/users/me -H 'Authorization: Bearer ACCESS_TOKEN'
+Bar the account:  %[3]s user disable alice
+
+Ctrl-C stops it.
+
+`, public, ops, gatehouse)
+}
