@@ -4,11 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -58,8 +56,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	return m, errors.Join(r.Register(m.requests), r.Register(m.duration), r.Register(m.logins))
 }
 
-// observe wraps every request: it gives it an id and a deadline, turns a panic into a problem, and leaves one
-// log line and the metrics.
+// observe wraps every request: it gives it an id and a deadline, and leaves one log line and the metrics.
 func (s *server) observe(c *gin.Context) {
 	start, n := time.Now(), &note{outcome: "success"}
 	c.Set(noteKey, n)
@@ -75,24 +72,8 @@ func (s *server) observe(c *gin.Context) {
 	defer cancel()
 	c.Request = c.Request.WithContext(ctx)
 
-	s.recovered(c)
-	s.record(c, id, n, time.Since(start))
-}
-
-// recovered runs the rest of the chain.
-func (s *server) recovered(c *gin.Context) {
-	defer func() {
-		switch v := recover(); v {
-		case nil:
-		case http.ErrAbortHandler: // net/http's own way to cut a connection off
-			panic(v)
-		default:
-			noteOf(c).stack = string(debug.Stack())
-			c.Abort()
-			fail(c, asProblem, fmt.Errorf("panic: %v", v))
-		}
-	}()
 	c.Next()
+	s.record(c, id, n, time.Since(start))
 }
 
 func (s *server) record(c *gin.Context, id string, n *note, took time.Duration) {

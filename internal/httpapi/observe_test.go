@@ -124,7 +124,7 @@ func TestHSTSIsSentWhereTLSIsOn(t *testing.T) {
 }
 
 // bare is a server that has one route, on no database.
-func bare(t *testing.T, handle handler) (http.Handler, *logBuffer) {
+func bare(t *testing.T, r route) (http.Handler, *logBuffer) {
 	t.Helper()
 	log := &logBuffer{}
 	m, err := newMetrics(prometheus.NewRegistry())
@@ -133,27 +133,29 @@ func bare(t *testing.T, handle handler) (http.Handler, *logBuffer) {
 	engine, err := newEngine(nil)
 	must(t, err)
 	engine.Use(s.observe)
-	engine.GET("/", route{handle: handle}.serve(s))
+	engine.GET("/", r.serve(s))
 	return engine, log
 }
 
-func TestAPanicIsAProblemForTheCallerAndAStackForTheLog(t *testing.T) {
+func TestAPanicIsAnsweredInTheFormOfTheRouteAndLoggedWithItsStack(t *testing.T) {
 	t.Parallel()
-	h, log := bare(t, func(*gin.Context) error { panic("the cause") })
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
-	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "cause") {
-		t.Errorf("%d %s", w.Code, w.Body)
-	}
-	line := log.lines(t)[0]
-	if line["error"] != "panic: the cause" || !strings.Contains(line["stack"].(string), "observe_test.go") || line["level"] != "ERROR" {
-		t.Errorf("%v", line)
+	for body, write := range map[string]form{`"status":500`: nil, `"error":"server_error"`: asTokenError} {
+		h, log := bare(t, route{errors: write, handle: func(*gin.Context) error { panic("the cause") }})
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		if w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), body) || strings.Contains(w.Body.String(), "cause") {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+		line := log.lines(t)[0]
+		if line["error"] != "panic: the cause" || !strings.Contains(line["stack"].(string), "observe_test.go") || line["level"] != "ERROR" {
+			t.Errorf("%v", line)
+		}
 	}
 }
 
 func TestAnUnknownErrorSaysNothingToTheCallerAndAllToTheLog(t *testing.T) {
 	t.Parallel()
-	h, log := bare(t, func(*gin.Context) error { return errors.New("the cause") })
+	h, log := bare(t, route{handle: func(*gin.Context) error { return errors.New("the cause") }})
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "cause") {
@@ -166,7 +168,7 @@ func TestAnUnknownErrorSaysNothingToTheCallerAndAllToTheLog(t *testing.T) {
 
 func TestAClientThatLeftIsNoFault(t *testing.T) {
 	t.Parallel()
-	h, log := bare(t, func(*gin.Context) error { return context.Canceled })
+	h, log := bare(t, route{handle: func(*gin.Context) error { return context.Canceled }})
 	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 	if line := log.lines(t)[0]; line["level"] != "INFO" || line["status"] != 499.0 || line["outcome"] != "canceled" {
 		t.Errorf("%v", line)

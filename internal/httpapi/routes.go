@@ -1,7 +1,9 @@
 package httpapi
 
 import (
+	"fmt"
 	"net/http"
+	"runtime/debug"
 
 	"github.com/gin-gonic/gin"
 
@@ -46,7 +48,18 @@ func (r route) serve(s *server) gin.HandlerFunc {
 	}
 }
 
-func (r route) run(s *server, c *gin.Context) error {
+// run turns a panic into an error, so that it is answered in the form of the route.
+func (r route) run(s *server, c *gin.Context) (err error) {
+	defer func() {
+		switch v := recover(); v {
+		case nil:
+		case http.ErrAbortHandler: // net/http's own way to cut a connection off
+			panic(v)
+		default:
+			noteOf(c).stack = string(debug.Stack())
+			err = fmt.Errorf("panic: %v", v)
+		}
+	}()
 	if r.guard != nil {
 		if err := r.guard(s, c); err != nil {
 			return err

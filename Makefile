@@ -1,0 +1,62 @@
+# What is here needs Go and, for up, down and smoke, Docker with Compose v2. `make` alone lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+FUZZTIME ?= 20s
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+export VERSION
+
+.PHONY: help
+help: ## List the targets.
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+.PHONY: run
+run: ## Run the service on a PostgreSQL of its own, with its data in .dev/.
+	@go run ./cmd/dev
+
+.PHONY: test
+test: ## Run all tests on a real PostgreSQL, with the race detector.
+	@go run ./internal/dbtest/withdb -- go test -race ./...
+
+.PHONY: build
+build: ## Build bin/gatehouse.
+	CGO_ENABLED=0 go build -trimpath -tags nomsgpack -ldflags '-s -w -X main.version=$(VERSION)' -o bin/gatehouse ./cmd/gatehouse
+
+.PHONY: generate
+generate: ## Write anew what is made from something else: queries, the list of common passwords, the table of settings.
+	go tool sqlc generate
+	go generate ./...
+	go test -run TestTheREADMEHasTheSettingsAsTheyAre -update .
+
+.PHONY: verify
+verify: ## Check formatting, generated code, imports, and what linters find.
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }
+	go mod tidy -diff
+	go vet ./...
+	go tool staticcheck ./...
+	go tool sqlc diff
+	go test . ./internal/password/gencommon
+	.ci/vulncheck
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (20s).
+	@grep -rlE '^func Fuzz' --include='*_test.go' . | while read -r file; do \
+	  for target in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*).*/\1/p' "$$file"); do \
+	    echo "$$target in $$(dirname "$$file")"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")"; \
+	  done; \
+	done
+
+.PHONY: up
+up: ## Start three replicas behind HAProxy with Docker Compose, at http://localhost:$(PORT) (8000).
+	deploy/secrets.sh
+	docker compose up --detach --build --wait
+
+.PHONY: down
+down: ## Stop them; the data stays.
+	docker compose down
+
+.PHONY: smoke
+smoke: ## Try the Compose stack out, in a project of its own.
+	deploy/smoke.sh
