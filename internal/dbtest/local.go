@@ -28,7 +28,7 @@ func startLocal(ctx context.Context) (*Server, error) {
 
 // runLocal starts a server in a temporary folder, which it returns to be removed.
 func runLocal(ctx context.Context) (server *pgdev.Server, dir string, err error) {
-	dir, err = os.MkdirTemp("", "gatehouse-test-")
+	dir, err = pgdev.TempDir()
 	if err != nil {
 		return nil, "", err
 	}

@@ -28,6 +28,7 @@ const (
 	startTimeout = time.Minute      // covers the recovery after a crash
 	stopTimeout  = 30 * time.Second // then the server is told to quit without a checkpoint
 	pollInterval = 20 * time.Millisecond
+	lockName     = "lock" // of a file in the folder
 )
 
 // Options say where a server lives and how it is run.
@@ -152,7 +153,7 @@ func (s *Server) run(ctx context.Context) (err error) {
 
 // takeFolder keeps two processes from running a server in one folder. The lock ends with the process, however it ends.
 func takeFolder(dir string) (*os.File, error) {
-	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	file, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -242,7 +243,7 @@ func (s *Server) settings(port int) []string {
 // TestSettings returns the settings of a server for tests: many clients, many databases, nothing that must last.
 func TestSettings() []string {
 	return []string{"max_connections=300", "fsync=off", "synchronous_commit=off", "full_page_writes=off",
-		"wal_level=minimal", "max_wal_senders=0", "autovacuum=off"}
+		"wal_level=minimal", "max_wal_senders=0", "max_wal_size=128MB", "autovacuum=off"}
 }
 
 // awaitAnswer returns when the server takes a connection, or when it never will.

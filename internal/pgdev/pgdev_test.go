@@ -384,3 +384,41 @@ func TestPortThatIsTakenIsNotUsed(t *testing.T) {
 		t.Errorf("launch on a taken port: %v", err)
 	}
 }
+
+// Every killed test process leaves a cluster behind, in memory perhaps; but that of a running one must stay.
+func TestOnlyLeftoversAreRemoved(t *testing.T) {
+	t.Parallel()
+	parent := t.TempDir()
+	long := time.Now().Add(-2 * time.Hour)
+	for _, test := range []struct {
+		name string
+		age  time.Time
+		held bool
+		kept bool
+	}{
+		{"left", long, false, false},
+		{"in-use", long, true, true},
+		{"just-made", time.Now(), false, true},
+	} {
+		dir := filepath.Join(parent, tempPrefix+test.name)
+		if err := os.MkdirAll(filepath.Join(dir, "data"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		lock, err := takeFolder(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if test.held {
+			defer lock.Close()
+		} else {
+			lock.Close()
+		}
+		if err := os.Chtimes(lock.Name(), test.age, test.age); err != nil {
+			t.Fatal(err)
+		}
+		removeLeftovers(parent)
+		if _, err := os.Stat(dir); (err == nil) != test.kept {
+			t.Errorf("%s: %v, want it kept: %t", test.name, err, test.kept)
+		}
+	}
+}
