@@ -155,9 +155,15 @@ func TestALineBreakInATokenIsRefused(t *testing.T) {
 	}
 }
 
+// live was signed with keyA by other code than this package's. It is written down because the fuzzer's processes
+// must agree on it.
+const live = "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9." +
+	"eyJpc3MiOiJodHRwczovL2lkLnRlc3QiLCJzdWIiOiIwMTg5MDAwMC0wMDAwLTcwMDAtODAwMC0wMDAwMDAwMDAwMDEiLCJhdWQi" +
+	"OlsiYXBwIl0sImV4cCI6MTc2NzMyNDg0NSwiaWF0IjoxNzY3MzIzMDQ1LCJqdGkiOiIxNGEwNDExMS0xYTIyLTQzOTMtYTI2MC1hYmE1N2QwM2E2YTAiLCJjbGllbnRfaWQiOiJnYXRlaG91c2UiLCJ1c2VybmFtZSI6IkFsaWNlIiwidmVyIjo3fQ." +
+	"vB9k-CgTyJfqj4YMeGBRvmGKIJEMbSGuAJRM5jVzbKA"
+
 func FuzzVerify(f *testing.F) {
 	i := issuer(f, keyA)
-	live := issue(f, i)
 	f.Add(live)
 	f.Add(live[1:])
 	f.Add("..")
