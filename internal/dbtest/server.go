@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 
@@ -52,7 +53,7 @@ func startAny(ctx context.Context) (*Server, error) {
 		return nil, fmt.Errorf("no PostgreSQL: set TEST_DATABASE_URL, or run a container engine that has or can get "+
 			"the image POSTGRES_IMAGE (%w), or install PostgreSQL 14 or newer (%w)", containerErr, localErr)
 	}
-	server.how += fmt.Sprintf(" (no container: %v)", containerErr)
+	server.how += " (no container: " + strings.ReplaceAll(containerErr.Error(), "\n", "; ") + ")"
 	return server, nil
 }
 

@@ -58,20 +58,21 @@ func (a account) command(ctx context.Context, dir, program string, args ...strin
 	return cmd
 }
 
-// folder makes the folder that was asked for, or another if the account can't reach that, and gives it to the account.
-func (a account) folder(asked string) (string, error) {
-	dir, err := filepath.Abs(asked)
-	if err != nil {
-		return "", err
+// folder makes the folder that was asked for and gives it to the account; if that can't reach it, another one in its
+// place.
+func (a account) folder(asked string) (dir string, moved bool, err error) {
+	if dir, err = filepath.Abs(asked); err != nil {
+		return "", false, err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
+		return "", false, err
 	}
 	if a.reaches(filepath.Dir(dir)) {
-		return dir, a.own(dir)
+		return dir, false, a.own(dir)
 	}
 	_ = os.Remove(dir) // if it was just made: a folder with something in it stays
-	return a.standIn(dir)
+	dir, err = a.standIn(dir)
+	return dir, true, err
 }
 
 // reaches tells whether the account can work in dir: not if a folder above it is closed, as /root is.

@@ -17,7 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// prepare makes the folder ready for a server: programs that suit the cluster, the cluster, nobody running on it.
+// prepare makes the folder ready for a server: a cluster in it, nobody running on that, the password known.
 func (s *Server) prepare(ctx context.Context) error {
 	// The folder belongs to an unprivileged account: what that may have put there must not lead out of it.
 	root, err := os.OpenRoot(s.dir)
@@ -25,23 +25,12 @@ func (s *Server) prepare(ctx context.Context) error {
 		return err
 	}
 	defer root.Close()
-
-	version, err := root.ReadFile("data/PG_VERSION")
-	if errors.Is(err, fs.ErrNotExist) {
-		if s.programs, err = s.choosePrograms(0); err != nil {
-			return err
-		}
+	major, err := s.clusterVersion()
+	if err != nil {
+		return err
+	}
+	if major == 0 {
 		return s.makeCluster(ctx, root)
-	}
-	if err != nil {
-		return err
-	}
-	major, err := strconv.Atoi(strings.TrimSpace(string(version)))
-	if err != nil {
-		return fmt.Errorf("%s: %w", s.path("data/PG_VERSION"), err)
-	}
-	if s.programs, err = s.choosePrograms(major); err != nil {
-		return err
 	}
 	password, err := root.ReadFile("password")
 	if err != nil {
@@ -49,6 +38,28 @@ func (s *Server) prepare(ctx context.Context) error {
 	}
 	s.password = string(password)
 	return s.stopLeftover(ctx, root)
+}
+
+// clusterVersion returns the major version of PostgreSQL that the cluster in the folder is of; 0 if there is none.
+func (s *Server) clusterVersion() (int, error) {
+	version, err := os.ReadFile(s.path("data/PG_VERSION"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(version)))
+}
+
+// findPrograms finds programs for the cluster in the folder, or for the one that will be made there.
+func (s *Server) findPrograms() (err error) {
+	major, err := s.clusterVersion()
+	if err != nil {
+		return err
+	}
+	s.programs, err = s.choosePrograms(major)
+	return err
 }
 
 // choosePrograms returns programs for a cluster of the given major version; 0 stands for a cluster yet to be made.

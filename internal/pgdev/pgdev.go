@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -25,7 +26,7 @@ import (
 
 const (
 	superuser    = "postgres"
-	startTimeout = time.Minute      // covers the recovery after a crash
+	startTimeout = time.Minute      // a cluster is made in it, or recovered after a crash
 	stopTimeout  = 30 * time.Second // then the server is told to quit without a checkpoint
 	pollInterval = 20 * time.Millisecond
 	lockName     = "lock" // of a file in the folder
@@ -91,7 +92,11 @@ func (s *Server) urlAt(port int) string {
 }
 
 // Kind says where the server's programs come from: "local binaries" or "embedded-postgres".
-func (s *Server) Kind() string { return s.programs.kind }
+func (s *Server) Kind() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.programs.kind
+}
 
 // Restart runs a stopped server again, on the port that it had.
 func (s *Server) Restart(ctx context.Context) error {
@@ -119,15 +124,15 @@ func (s *Server) Stop() error {
 	return errors.Join(err, s.lock.Close())
 }
 
-func (s *Server) start(ctx context.Context) error {
-	var err error
+func (s *Server) start(ctx context.Context) (err error) {
 	if s.account, err = unprivileged(); err != nil {
 		return err
 	}
-	if s.dir, err = s.account.folder(s.options.Dir); err != nil {
+	var moved bool
+	if s.dir, moved, err = s.account.folder(s.options.Dir); err != nil {
 		return err
 	}
-	if !samePath(s.dir, s.options.Dir) {
+	if moved {
 		fmt.Fprintf(s.options.Log, "user %s can't reach %s; the database is in %s\n", s.account.name, s.options.Dir, s.dir)
 	}
 	return s.run(ctx)
@@ -143,6 +148,9 @@ func (s *Server) run(ctx context.Context) (err error) {
 			s.lock.Close()
 		}
 	}()
+	if err := s.findPrograms(); err != nil { // it may download them: no matter of a minute
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := s.prepare(ctx); err != nil {
@@ -182,13 +190,22 @@ func (s *Server) launch(ctx context.Context) error {
 	return err
 }
 
-// FreePort returns a TCP port of 127.0.0.1 that nobody listened on a moment ago.
+// FreePort returns a TCP port of 127.0.0.1 that nobody listened on a moment ago. It is none of those that the system
+// gives to outgoing connections: one of them could take it while the server is stopped, even a connection to that very
+// port, which would then be talking to itself.
 func FreePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	const lowest, count = 20000, 10000
+	for {
+		port := lowest + rand.IntN(count)
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		return port, listener.Close()
 	}
-	return listener.Addr().(*net.TCPAddr).Port, listener.Close()
 }
 
 var errPortTaken = errors.New("the port is taken")
@@ -213,17 +230,15 @@ func (s *Server) launchOn(ctx context.Context, port int) error {
 	if err != nil {
 		return err
 	}
-	s.port = port
-	if err := s.awaitAnswer(ctx, process); err != nil {
+	if err := s.awaitAnswer(ctx, process, port); err != nil {
 		_ = process.stop(time.Second)
 		written, _ := os.ReadFile(logPath)
 		if strings.Contains(string(written), "could not create any TCP/IP sockets") {
-			s.port = 0
 			return errPortTaken
 		}
 		return fmt.Errorf("%w; its log:\n%s", err, tail(written))
 	}
-	s.process = process
+	s.process, s.port = process, port
 	return nil
 }
 
@@ -247,7 +262,7 @@ func TestSettings() []string {
 }
 
 // awaitAnswer returns when the server takes a connection, or when it never will.
-func (s *Server) awaitAnswer(ctx context.Context, process *process) error {
+func (s *Server) awaitAnswer(ctx context.Context, process *process, port int) error {
 	// Whatever has taken the port may accept connections and say nothing: the wait for it ends with our process.
 	attempt, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -261,7 +276,7 @@ func (s *Server) awaitAnswer(ctx context.Context, process *process) error {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {
-		if conn, err := pgx.Connect(attempt, s.urlAt(s.port)); err == nil {
+		if conn, err := pgx.Connect(attempt, s.urlAt(port)); err == nil {
 			return conn.Close(ctx)
 		}
 		select {
@@ -281,8 +296,3 @@ func tail(log []byte) string {
 }
 
 func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }
-
-func samePath(a, b string) bool {
-	absolute, err := filepath.Abs(b)
-	return err == nil && a == absolute
-}

@@ -67,7 +67,7 @@ func installed() []string {
 		"/usr/pgsql-*/bin",                                   // PostgreSQL's own RPMs
 		"/opt/homebrew/opt/postgresql@*/bin",                 // Homebrew on Apple silicon
 		"/usr/local/opt/postgresql@*/bin",                    // Homebrew on Intel
-		"/Applications/Postgres.app/Contents/Versions/*/bin", //
+		"/Applications/Postgres.app/Contents/Versions/*/bin", // the macOS application
 		"/usr/local/pgsql/bin",                               // built from source
 	} {
 		found, _ := filepath.Glob(pattern) // the only error is a malformed pattern
