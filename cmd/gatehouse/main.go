@@ -14,8 +14,10 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/alecthomas/kong"
 
@@ -64,7 +66,7 @@ func run(ctx context.Context, args []string, t terminal) (code int) {
 	parser, err := kong.New(&grammar,
 		kong.Name("gatehouse"),
 		kong.Description("A login service on PostgreSQL."),
-		kong.Resolvers(config.Files()),
+		config.Environment(),
 		kong.Writers(t.out, t.err),
 		kong.Exit(func(c int) { exited, code = true, c }), // --help
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
@@ -79,7 +81,7 @@ func run(ctx context.Context, args []string, t terminal) (code int) {
 	case exited:
 		return code
 	case err != nil:
-		fmt.Fprintln(t.err, "gatehouse:", err)
+		fail(t, config.Explain(err))
 		return exitUsage
 	}
 	if err := command.Run(); err != nil {
@@ -88,16 +90,24 @@ func run(ctx context.Context, args []string, t terminal) (code int) {
 	return exitOK
 }
 
-func fail(t terminal, err error) int {
-	fmt.Fprintln(t.err, "gatehouse:", explain(err))
+// fail prints an error in one line, whatever is in it: pgx lists the addresses that it tried one below the other, and
+// a name may hold what moves a terminal's cursor.
+func fail(t terminal, err error) (code int) {
+	printable := strings.FieldsFunc(explain(err).Error(), func(r rune) bool { return !unicode.IsPrint(r) })
+	fmt.Fprintln(t.err, "gatehouse:", strings.Join(printable, " "))
 	if _, ok := errors.AsType[*config.Error](err); ok {
 		return exitUsage
 	}
 	return exitFailed
 }
 
+var errInterrupted = errors.New("interrupted")
+
 // explain leaves out what only a log needs.
 func explain(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return errInterrupted
+	}
 	for _, known := range []error{auth.ErrUserNotFound, auth.ErrUsernameTaken, auth.ErrPasswordKeyNotFound} {
 		if errors.Is(err, known) {
 			return known

@@ -32,7 +32,7 @@ func (c *pepperList) Run(ctx context.Context, t terminal) error {
 		if err != nil {
 			return err
 		}
-		var lines []pepperLine
+		lines := []pepperLine{} // not nil, which would be null in JSON
 		for _, id := range slices.Sorted(maps.Keys(users)) {
 			lines = append(lines, pepperLine{id, id == admin.Ring.Current().ID, users[id]})
 		}

@@ -69,7 +69,7 @@ func (c *userAdd) Run(ctx context.Context, t terminal) error {
 		if err := admin.ClaimPasswordKeys(ctx); err != nil {
 			return auth.User{}, err
 		}
-		pw, err := c.read(t)
+		pw, err := c.read(ctx, t)
 		if err != nil {
 			return auth.User{}, err
 		}
@@ -93,7 +93,7 @@ func (c *userPassword) Run(ctx context.Context, t terminal) error {
 		if _, err := admin.User(ctx, c.Name); err != nil { // before the question for a password
 			return auth.User{}, err
 		}
-		pw, err := c.read(t)
+		pw, err := c.read(ctx, t)
 		if err != nil {
 			return auth.User{}, err
 		}
@@ -152,13 +152,13 @@ func (c *userList) Run(ctx context.Context, t terminal) error {
 	return c.with(ctx, func(admin *app.Admin) error {
 		// Fixed columns: aligning by content would mean to hold every row.
 		const format = "%-36s  %-8s  %-20s  %s\n"
-		if !c.JSON {
-			fmt.Fprintf(t.out, format, "ID", "DISABLED", "CREATED", "USERNAME")
-		}
 		for after := ""; ; {
 			users, err := admin.List(ctx, after, pageSize)
 			if err != nil {
 				return err
+			}
+			if after == "" && !c.JSON {
+				fmt.Fprintf(t.out, format, "ID", "DISABLED", "CREATED", "USERNAME")
 			}
 			for _, u := range users {
 				if l := lineOf(u); c.JSON {
@@ -216,7 +216,7 @@ type passwordInput struct {
 	PasswordStdin bool `help:"Read the password from the first line of standard input, not from the terminal."`
 }
 
-func (p passwordInput) read(t terminal) (string, error) {
+func (p passwordInput) read(ctx context.Context, t terminal) (string, error) {
 	if p.PasswordStdin {
 		line, err := bufio.NewReader(io.LimitReader(t.in, 4<<10)).ReadString('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -227,13 +227,48 @@ func (p passwordInput) read(t terminal) (string, error) {
 	if !term.IsTerminal(int(t.in.Fd())) {
 		return "", errors.New("standard input is no terminal: use --password-stdin")
 	}
-	first, err := ask(t, "Password: ")
+	return ask(ctx, t)
+}
+
+// ask has a new password typed twice, without echo. However it ends, it leaves the terminal as it was.
+func ask(ctx context.Context, t terminal) (string, error) {
+	before, err := term.MakeRaw(int(t.in.Fd()))
 	if err != nil {
 		return "", err
 	}
-	second, err := ask(t, "Again: ")
+	defer term.Restore(int(t.in.Fd()), before)
+	type answer struct {
+		password string
+		err      error
+	}
+	answered := make(chan answer, 1)
+	go func() { // nothing can end the wait for a key, so it may outlive ask
+		pw, err := askTwice(term.NewTerminal(dialogue{t.in, t.err}, ""))
+		answered <- answer{pw, err}
+	}()
+	select {
+	case a := <-answered:
+		return a.password, a.err
+	case <-ctx.Done():
+		fmt.Fprint(t.err, "\r\n")
+		return "", ctx.Err()
+	}
+}
+
+// dialogue reads keys and writes questions.
+type dialogue struct {
+	io.Reader
+	io.Writer
+}
+
+func askTwice(asked *term.Terminal) (string, error) {
+	first, err := asked.ReadPassword("Password: ")
 	if err != nil {
-		return "", err
+		return "", interrupted(err)
+	}
+	second, err := asked.ReadPassword("Again: ")
+	if err != nil {
+		return "", interrupted(err)
 	}
 	if first != second {
 		return "", errors.New("the two passwords are not the same")
@@ -241,9 +276,10 @@ func (p passwordInput) read(t terminal) (string, error) {
 	return first, nil
 }
 
-func ask(t terminal, prompt string) (string, error) {
-	fmt.Fprint(t.err, prompt)
-	pw, err := term.ReadPassword(int(t.in.Fd()))
-	fmt.Fprintln(t.err)
-	return string(pw), err
+// interrupted knows that io.EOF is Ctrl-C or Ctrl-D, neither of which a raw terminal turns into a signal or an end.
+func interrupted(err error) error {
+	if errors.Is(err, io.EOF) {
+		return errInterrupted
+	}
+	return err
 }

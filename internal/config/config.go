@@ -1,18 +1,20 @@
-// Package config owns the settings: their names, defaults, bounds and how they are read. A setting is a flag
-// or an environment variable; a secret may also come from a file, named by the variable with _FILE behind it.
-// Every error names its setting, and none quotes a secret.
+// Package config owns the settings: their names, defaults, bounds and how they are read. A setting is a flag or
+// else an environment variable, which counts as not set if it is empty; a secret may also come from a file, named by
+// the variable with _FILE behind it. Every error names its setting, and none quotes a secret.
 package config
 
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"net/url"
-	"os"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/crypto/bcrypt"
 )
 
@@ -46,7 +48,7 @@ type Serve struct {
 
 	ListenAddr     string         `env:"LISTEN_ADDR" default:":8000" help:"Address of the public port."`
 	OpsAddr        string         `env:"OPS_ADDR" default:":8001" help:"Address of the port for /livez, /readyz and /metrics; not for the public."`
-	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" placeholder:"CIDR,…" help:"Networks of the proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Request-Id are believed; none by default."`
+	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" placeholder:"CIDR" help:"Networks of the proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Request-Id are believed; none by default."`
 	Registration   string         `env:"REGISTRATION" default:"open" enum:"open,closed" help:"Whether strangers may make accounts: open or closed."`
 	RequestTimeout time.Duration  `env:"REQUEST_TIMEOUT" default:"10s" help:"Longest that a request may take before it is answered with 503."`
 
@@ -70,6 +72,9 @@ func (d Database) URL() (string, error) {
 	}
 	if d.DatabaseMaxConns < 0 {
 		return "", &Error{"DATABASE_MAX_CONNS", "must not be negative"}
+	}
+	if _, err := pgx.ParseConfig(d.DatabaseURL); err != nil { // which may quote the password
+		return "", &Error{"DATABASE_URL", "is no PostgreSQL connection string, or names a file that cannot be read"}
 	}
 	if d.DatabasePassword == "" {
 		return d.DatabaseURL, nil
@@ -146,8 +151,8 @@ func (s Serve) Validate() error {
 		{"AUDIENCE", s.Audience != "", "must not be empty"},
 		{"ACCESS_TOKEN_EXPIRE_MINUTES", 1 <= s.AccessTokenExpireMinutes && s.AccessTokenExpireMinutes <= 1440, "must be from 1 to 1440"},
 		{"PASSWORD_QUEUE", 0 <= s.PasswordQueue && s.PasswordQueue <= 10000, "must be from 0 to 10000"},
-		{"LISTEN_ADDR", s.ListenAddr != "", "must not be empty"},
-		{"OPS_ADDR", s.OpsAddr != "", "must not be empty"},
+		{"LISTEN_ADDR", isAddress(s.ListenAddr), "must be host:port or :port"},
+		{"OPS_ADDR", isAddress(s.OpsAddr), "must be host:port or :port"},
 		{"REQUEST_TIMEOUT", s.RequestTimeout >= 100*time.Millisecond, "must be at least 100ms"},
 		{"SHUTDOWN_DELAY", s.ShutdownDelay >= 0, "must not be negative"},
 		{"SHUTDOWN_GRACE", s.ShutdownGrace >= 0, "must not be negative"},
@@ -159,48 +164,40 @@ func (s Serve) Validate() error {
 	return nil
 }
 
+func isAddress(s string) bool {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
+
 func keys(setting, list string) ([][]byte, error) {
 	var keys [][]byte
 	for n, key := range strings.Split(list, ",") {
 		if len(key) < 32 {
 			return nil, &Error{setting, fmt.Sprintf("key %d has %d bytes; at least 32 are needed", n+1, len(key))}
 		}
+		if strings.TrimSpace(key) != key { // "a, b" would make another key of b than it was by itself
+			return nil, &Error{setting, fmt.Sprintf("key %d begins or ends with white space", n+1)}
+		}
 		keys = append(keys, []byte(key))
 	}
 	return keys, nil
 }
 
-// Files reads a secret X from the file that X_FILE names, without the line break at its end.
-func Files() kong.Resolver {
-	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-		if !flag.Tag.Has("secret") || len(flag.Envs) == 0 {
-			return nil, nil
-		}
-		name := flag.Envs[0]
-		file, ok := os.LookupEnv(name + "_FILE")
-		if !ok {
-			return nil, nil
-		}
-		if _, both := os.LookupEnv(name); both {
-			return nil, &Error{name, "is set, and so is " + name + "_FILE: choose one"}
-		}
-		secret, err := os.ReadFile(file)
-		if err != nil {
-			return nil, &Error{name + "_FILE", err.Error()}
-		}
-		return strings.TrimRight(string(secret), "\r\n"), nil
-	})
-}
-
-// Load reads the settings of the service from flags and the environment, without validating them.
+// Load reads the settings of the service from flags and the environment. They are valid: kong calls Validate.
 func Load(args []string) (Serve, error) {
 	var s Serve
-	parser, err := kong.New(&s, kong.Name("gatehouse"), kong.Resolvers(Files()))
+	parser, err := kong.New(&s, kong.Name("gatehouse"), Environment())
 	if err != nil {
 		return Serve{}, err
 	}
-	_, err = parser.Parse(args)
-	return s, err
+	if _, err := parser.Parse(args); err != nil {
+		return Serve{}, Explain(err)
+	}
+	return s, nil
 }
 
 // Markdown is a table of the settings.
