@@ -2,9 +2,11 @@ package db
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"gatehouse/db/internal/sqlcgen"
 	"gatehouse/internal/auth"
@@ -126,12 +128,15 @@ func (d *DB) RetirePasswordKey(ctx context.Context, id string) error {
 	return nil
 }
 
-// SchemaVersion is the newest migration that was applied. It is asked for at each readiness check, so it also
-// tells whether the database can be reached.
+// SchemaVersion is the newest migration that was applied; 0 in an empty database. It is asked for at each readiness
+// check, so it also tells whether the database can be reached.
 func (d *DB) SchemaVersion(ctx context.Context) (int64, error) {
 	var version int64
 	// Not one of sqlc's queries: the table is goose's, and in no migration.
 	err := d.pool.QueryRow(ctx, "SELECT max(version_id) FROM goose_db_version WHERE is_applied").Scan(&version)
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "42P01" { // undefined_table
+		return 0, nil
+	}
 	return version, translate("schema version", err)
 }
 

@@ -55,6 +55,7 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 	metrics := newMetrics(o.Version, store)
 	lane := newLane(s, o.Cores, metrics)
 	defer lane.Close()
+	warnOfPriority(o.Log, lane.Stats())
 	service, err := newService(s, o, store, ring, lane)
 	if err != nil {
 		return err
@@ -72,7 +73,10 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, ops.stop(0)) }()
+	defer func() {
+		_, stopErr := ops.stop(0)
+		err = errors.Join(err, stopErr)
+	}()
 
 	if err := awaitDatabase(ctx, store, ring, ready, o.Log); err != nil {
 		if ctx.Err() != nil {
@@ -102,7 +106,11 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 		o.Log.Info("draining", "delay", s.ShutdownDelay.String(), "grace", s.ShutdownGrace.String())
 		<-time.After(s.ShutdownDelay)
 	}
-	return errors.Join(err, public.stop(s.ShutdownGrace))
+	cutOff, stopErr := public.stop(s.ShutdownGrace)
+	if cutOff {
+		o.Log.Warn("requests were cut off", "grace", s.ShutdownGrace.String())
+	}
+	return errors.Join(err, stopErr)
 }
 
 func openStore(ctx context.Context, s config.Database) (*db.DB, error) {
@@ -137,6 +145,15 @@ func newLane(s config.Serve, cores int, r prometheus.Registerer) *password.Lane 
 	lane := password.NewLane(password.LaneOptions{Threads: cores, Queue: queue, Waited: waited})
 	laneMetrics(r, lane.Stats)
 	return lane
+}
+
+// warnOfPriority tells what the operator can do nothing about later: a sandbox that forbids setpriority(2) makes a
+// flood of logins everybody's.
+func warnOfPriority(log *slog.Logger, lane password.LaneStats) {
+	if lane.LowPriority < lane.Threads {
+		log.Warn("passwords are hashed at normal priority: logins can slow other requests",
+			"threads", lane.Threads, "low_priority", lane.LowPriority)
+	}
 }
 
 func newService(s config.Serve, o Options, store auth.Store, ring *password.KeyRing, lane *password.Lane) (*auth.Service, error) {
@@ -196,15 +213,7 @@ func listen(ctx context.Context, addr string, h http.Handler, s config.Serve, lo
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	l := &listener{addr: socket.Addr(), failed: make(chan error, 1), server: &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      s.RequestTimeout + 15*time.Second, // reading counts too
-		IdleTimeout:       2 * time.Minute,                   // longer than a proxy keeps its connections
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-	}}
+	l := &listener{addr: socket.Addr(), server: newServer(h, s, log), failed: make(chan error, 1)}
 	go func() {
 		if err := l.server.Serve(socket); !errors.Is(err, http.ErrServerClosed) {
 			l.failed <- fmt.Errorf("serve %s: %w", addr, err)
@@ -213,14 +222,32 @@ func listen(ctx context.Context, addr string, h http.Handler, s config.Serve, lo
 	return l, nil
 }
 
+// newServer bounds what a client may make the process wait for and keep.
+func newServer(h http.Handler, s config.Serve, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      s.RequestTimeout + 15*time.Second, // reading counts too
+		IdleTimeout:       2 * time.Minute,                   // longer than a proxy keeps its connections
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+}
+
 // stop takes no more connections and lets requests under way end within the grace; what then still runs is cut off.
-func (l *listener) stop(grace time.Duration) error {
+//
+// A client whose connection the kernel has taken, but the server has not, gets a reset: no call closes a socket to
+// new connections and keeps those. The window is the time that Accept takes to wake up, and only clients that still
+// connect after SHUTDOWN_DELAY come near it; a moment later they would be refused.
+func (l *listener) stop(grace time.Duration) (cutOff bool, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
-	if err := l.server.Shutdown(ctx); err != nil {
-		return l.server.Close()
+	err = l.server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return true, l.server.Close()
 	}
-	return nil
+	return false, err
 }
 
 // closeConnections lets clients know during the drain that their connection ends with the answer: closing it

@@ -95,9 +95,12 @@ func NewLane(o LaneOptions) *Lane {
 		jobs:     make(chan *job),
 		closing:  make(chan struct{}),
 	}
+	var started sync.WaitGroup // so that LowPriority is right from the first look
+	started.Add(threads)
 	for range threads {
-		l.workers.Go(l.serve)
+		l.workers.Go(func() { l.serve(started.Done) })
 	}
+	started.Wait()
 	return l
 }
 
@@ -153,11 +156,12 @@ func (l *Lane) leftQueue(j *job, cause error) {
 
 // serve never unlocks its thread: an unprivileged thread can't get its priority back, so it has to end with the
 // goroutine instead of going on to serve others.
-func (l *Lane) serve() {
+func (l *Lane) serve(started func()) {
 	runtime.LockOSThread()
 	if lowerPriority() == nil {
 		l.lowPriority.Add(1)
 	}
+	started()
 	for {
 		select {
 		case j := <-l.jobs:

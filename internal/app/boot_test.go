@@ -1,0 +1,322 @@
+package app_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"gatehouse/internal/app"
+	"gatehouse/internal/config"
+	"gatehouse/internal/dbtest"
+	"gatehouse/internal/httpapi/apitest"
+	"gatehouse/internal/token"
+)
+
+func TestMain(m *testing.M) { dbtest.Main(m) }
+
+const (
+	secretKey    = "a secret key of the tests with 32 bytes or more"
+	goodPassword = "correct horse battery staple"
+)
+
+// replica is a service that runs as gatehouse serve runs it.
+type replica struct {
+	*testing.T
+	public, ops string       // URLs; public is known once it has started
+	client      *http.Client // holds the answers of the public port to the contract
+	plain       *http.Client // for the port of the operators
+	log         *logBuffer
+	started     chan string   // gets the public URL
+	ended       chan struct{} // closed when Run has returned err
+	err         error
+	terminate   context.CancelFunc // as SIGTERM does
+}
+
+// launch starts a replica and does not wait until it is ready. It is stopped when the test ends.
+func launch(t *testing.T, databaseURL string, flags ...string) *replica {
+	t.Helper()
+	opsAddr := freeAddr(t) // tests look at this port before the replica tells where it listens
+	settings, err := config.Load(append([]string{
+		"--database-url=" + databaseURL, "--secret-key=" + secretKey, "--bcrypt-cost=10",
+		"--listen-addr=127.0.0.1:0", "--ops-addr=" + opsAddr,
+		"--request-timeout=60s", "--database-statement-timeout=60s", // where time-outs are no matter
+		"--shutdown-delay=0s", "--shutdown-grace=60s",
+	}, flags...))
+	must(t, err)
+	r := &replica{
+		T: t, ops: "http://" + opsAddr, client: apitest.Client(t), plain: newClient(t), log: &logBuffer{},
+		started: make(chan string, 1), ended: make(chan struct{}),
+	}
+	ctx, terminate := context.WithCancel(context.Background())
+	r.terminate = terminate
+	go func() {
+		defer close(r.ended)
+		r.err = app.Run(ctx, settings, app.Options{
+			Log:     slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+			Version: "test", Cores: 2,
+			Started: func(public, _ net.Addr) { r.started <- "http://" + public.String() },
+		})
+	}()
+	t.Cleanup(func() {
+		terminate()
+		<-r.ended
+		if t.Failed() {
+			t.Logf("log of the service:\n%s", r.log)
+		}
+	})
+	return r
+}
+
+// boot starts a replica and waits until it is ready.
+func boot(t *testing.T, databaseURL string, flags ...string) *replica {
+	t.Helper()
+	r := launch(t, databaseURL, flags...)
+	r.awaitStart()
+	return r
+}
+
+func (r *replica) awaitStart() {
+	r.Helper()
+	select {
+	case r.public = <-r.started:
+	case <-r.ended:
+		r.Fatalf("the service ended at its start: %v", r.err)
+	}
+}
+
+// stop is a SIGTERM and a wait for the end, which must be a good one.
+func (r *replica) stop() {
+	r.Helper()
+	r.terminate()
+	<-r.ended
+	if r.err != nil {
+		r.Errorf("the service ended with %v", r.err)
+	}
+}
+
+// insertUser makes an account that nobody can log in to, and a token of it: without the cost of hashing, which the
+// race detector multiplies.
+func insertUser(t testing.TB, databaseURL string) string {
+	t.Helper()
+	id := uuid.New()
+	_, err := connect(t, databaseURL).Exec(t.Context(), `INSERT INTO users (id, username, username_key, password_hash)
+		VALUES ($1, 'alice', 'alice', repeat('h', 60))`, id)
+	must(t, err)
+	return issueToken(t, secretKey, id, time.Now())
+}
+
+func issueToken(t testing.TB, key string, user uuid.UUID, at time.Time) string {
+	t.Helper()
+	issuer, err := token.NewIssuer(token.Settings{
+		Keys: [][]byte{[]byte(key)}, Issuer: "http://localhost:8000", Audience: "gatehouse", Lifetime: time.Hour,
+	})
+	must(t, err)
+	issued, err := issuer.Issue(at, user, "alice", 1)
+	must(t, err)
+	return issued
+}
+
+func connect(t testing.TB, databaseURL string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), databaseURL)
+	must(t, err)
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+// answer is a response, read whole.
+type answer struct {
+	status int
+	header http.Header
+	close  bool // the server closes the connection
+	body   string
+}
+
+func send(client *http.Client, request *http.Request) (answer, error) {
+	response, err := client.Do(request)
+	if err != nil {
+		return answer{}, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	return answer{response.StatusCode, response.Header, response.Close, string(body)}, err
+}
+
+func (r *replica) do(request *http.Request) answer {
+	r.Helper()
+	a, err := send(r.client, request)
+	must(r, err)
+	return a
+}
+
+// atOnce sends several requests together.
+func (r *replica) atOnce(times int, request func() *http.Request) <-chan answer {
+	answers := make(chan answer, times)
+	for range times {
+		go func() {
+			a, err := send(r.client, request())
+			if err != nil {
+				r.Error(err)
+			}
+			answers <- a
+		}()
+	}
+	return answers
+}
+
+// request makes one; header is name, value, name, value, …
+func (r *replica) request(method, path, body string, header ...string) *http.Request {
+	r.Helper()
+	request, err := http.NewRequestWithContext(context.Background(), method, r.public+path, strings.NewReader(body))
+	must(r, err)
+	for n := 0; n < len(header); n += 2 {
+		request.Header.Add(header[n], header[n+1])
+	}
+	return request
+}
+
+func (r *replica) registerRequest(username, password string) *http.Request {
+	r.Helper()
+	body, err := json.Marshal(map[string]string{"username": username, "password": password})
+	must(r, err)
+	return r.request("POST", "/users", string(body), "Content-Type", "application/json")
+}
+
+func (r *replica) loginRequest(username, password string) *http.Request {
+	r.Helper()
+	form := url.Values{"username": {username}, "password": {password}}.Encode()
+	return r.request("POST", "/token", form, "Content-Type", "application/x-www-form-urlencoded")
+}
+
+func (r *replica) meRequest(token string) *http.Request {
+	r.Helper()
+	return r.request("GET", "/users/me", "", "Authorization", "Bearer "+token)
+}
+
+// loggedIn registers a user and returns a token of hers.
+func (r *replica) loggedIn(username, password string) string {
+	r.Helper()
+	r.want(http.StatusCreated, r.do(r.registerRequest(username, password)))
+	a := r.do(r.loginRequest(username, password))
+	r.want(http.StatusOK, a)
+	return tokenIn(r, a)
+}
+
+func tokenIn(t testing.TB, a answer) string {
+	t.Helper()
+	var body struct {
+		AccessToken string `json:"access_token"`
+	}
+	must(t, json.Unmarshal([]byte(a.body), &body))
+	return body.AccessToken
+}
+
+func (r *replica) want(status int, a answer) {
+	r.Helper()
+	if a.status != status {
+		r.Errorf("status %d, want %d: %s", a.status, status, a.body)
+	}
+}
+
+// onOps asks the port of the operators; status 0 while nobody listens there.
+func (r *replica) onOps(path string) answer {
+	r.Helper()
+	request, err := http.NewRequestWithContext(r.Context(), http.MethodGet, r.ops+path, nil)
+	must(r, err)
+	a, err := send(r.plain, request)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return answer{}
+	}
+	must(r, err)
+	return a
+}
+
+func (r *replica) awaitReadiness(status int) {
+	r.Helper()
+	await(r, "/readyz to answer", func() bool { return r.onOps("/readyz").status == status })
+}
+
+// await polls until a condition holds, and fails the test if it never does.
+func await(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	tick, patience := time.NewTicker(10*time.Millisecond), time.NewTimer(2*time.Minute)
+	defer tick.Stop()
+	defer patience.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-patience.C:
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// newClient has connections of its own, which are closed when the test ends.
+func newClient(t testing.TB) *http.Client {
+	transport := &http.Transport{MaxIdleConnsPerHost: 128}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+// freeAddr returns an address that nobody listened on a moment ago.
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	must(t, socket.Close())
+	return socket.Addr().String()
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// logBuffer keeps what was logged.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// lines returns the log lines with a message.
+func (l *logBuffer) lines(t testing.TB, message string) []map[string]any {
+	t.Helper()
+	var found []map[string]any
+	for line := range strings.Lines(l.String()) {
+		var fields map[string]any
+		must(t, json.Unmarshal([]byte(line), &fields))
+		if fields["msg"] == message {
+			found = append(found, fields)
+		}
+	}
+	return found
+}

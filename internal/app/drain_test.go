@@ -1,0 +1,133 @@
+package app_test
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"gatehouse/internal/dbtest"
+)
+
+// Every deployment stops every replica once. Clients that leave when they are told to must not see it.
+func TestNoRequestIsLostWhenAReplicaStopsUnderLoad(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	token := insertUser(t, databaseURL)
+	r := boot(t, databaseURL, "--shutdown-delay=5s", "--password-queue=100")
+
+	var (
+		clients  sync.WaitGroup
+		leaving  atomic.Bool // readiness was seen to be gone
+		answered atomic.Int64
+	)
+	load := func(client *http.Client, status int, request func() *http.Request) {
+		for last := false; !last; {
+			last = leaving.Load() // one more request when all know that the replica is about to stop
+			a, err := send(client, request())
+			switch {
+			case err != nil:
+				t.Errorf("lost: %v", err)
+			case a.status != status:
+				t.Errorf("refused: %d %s", a.status, a.body)
+			case last && !a.close:
+				t.Error("a client was not told that its connection ends")
+			}
+			answered.Add(1)
+		}
+	}
+	for range 12 {
+		clients.Go(func() {
+			load(newClient(t), http.StatusOK, func() *http.Request { return r.meRequest(token) })
+		})
+	}
+	for range 12 {
+		clients.Go(func() {
+			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+			load(client, http.StatusOK, func() *http.Request { return r.meRequest(token) })
+		})
+	}
+	for range 4 {
+		clients.Go(func() {
+			for !leaving.Load() {
+				a, err := send(r.client, r.loginRequest("nobody", goodPassword))
+				if err != nil || a.status != http.StatusUnauthorized {
+					t.Errorf("login: %d %s %v", a.status, a.body, err)
+				}
+				answered.Add(1)
+			}
+		})
+	}
+	await(t, "requests to come", func() bool { return answered.Load() > 200 })
+	r.terminate()
+	r.awaitReadiness(http.StatusServiceUnavailable)
+	leaving.Store(true)
+	clients.Wait()
+	r.stop()
+	if served := len(r.log.lines(t, "request")); int64(served) != answered.Load() {
+		t.Errorf("the replica served %d requests, clients had %d answers", served, answered.Load())
+	}
+}
+
+// A request that began before the listener closed is to be finished, and its client told not to come back.
+func TestRequestsUnderWayAreFinishedAfterTheListenerClosed(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	token := insertUser(t, databaseURL)
+	r := boot(t, databaseURL)
+	table := lockUsers(t, databaseURL)
+
+	const requests = 4
+	answers := r.atOnce(requests, func() *http.Request { return r.meRequest(token) })
+	table.awaitWaiting(requests)
+	r.terminate()
+	r.awaitClosedListener()
+	r.want(http.StatusServiceUnavailable, r.onOps("/readyz"))
+	table.unlock()
+	for range requests {
+		a := <-answers
+		r.want(http.StatusOK, a)
+		if !a.close {
+			t.Error("the connection stays open")
+		}
+	}
+	r.stop()
+}
+
+func (r *replica) awaitClosedListener() {
+	r.Helper()
+	await(r, "the listener to close", func() bool {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(r.public, "http://"))
+		if err == nil {
+			conn.Close()
+		}
+		return errors.Is(err, syscall.ECONNREFUSED)
+	})
+}
+
+// A request that never ends must not keep a replica from stopping.
+func TestRequestsLongerThanTheGraceAreCutOff(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	token := insertUser(t, databaseURL)
+	r := boot(t, databaseURL, "--shutdown-grace=100ms")
+	table := lockUsers(t, databaseURL)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := send(newClient(t), r.meRequest(token))
+		failed <- err
+	}()
+	table.awaitWaiting(1)
+	r.stop()
+	if err := <-failed; err == nil {
+		t.Error("a request was answered though it could not be")
+	}
+	if len(r.log.lines(t, "requests were cut off")) != 1 {
+		t.Error("the log does not tell that requests were lost")
+	}
+	table.unlock()
+}

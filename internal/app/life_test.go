@@ -1,0 +1,241 @@
+package app_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"gatehouse/internal/app"
+	"gatehouse/internal/config"
+	"gatehouse/internal/dbtest"
+	"gatehouse/migrations"
+)
+
+func TestServiceStartsServesAndStops(t *testing.T) {
+	t.Parallel()
+	r := boot(t, dbtest.New(t))
+	for path, want := range map[string]int{"/livez": 200, "/readyz": 200, "/metrics": 200, "/users/me": 404} {
+		if a := r.onOps(path); a.status != want {
+			t.Errorf("%s of the operators' port: %d, want %d", path, a.status, want)
+		}
+	}
+	r.want(http.StatusOK, r.do(r.meRequest(r.loggedIn("alice", goodPassword))))
+	for _, path := range []string{"/livez", "/readyz", "/metrics"} {
+		r.want(http.StatusNotFound, r.do(r.request("GET", path, "")))
+	}
+	r.stop()
+	for _, address := range []string{r.public, r.ops} {
+		if a, err := send(newClient(t), mustRequest(t, address+"/readyz")); err == nil {
+			t.Errorf("%s still answers %d", address, a.status)
+		}
+	}
+}
+
+func mustRequest(t testing.TB, url string) *http.Request {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	must(t, err)
+	return request
+}
+
+// Dashboards and alerts are built on these names.
+func TestMetricsTellWhatHappened(t *testing.T) {
+	t.Parallel()
+	r := boot(t, dbtest.New(t))
+	token := r.loggedIn("alice", goodPassword)
+	r.want(http.StatusUnauthorized, r.do(r.loginRequest("alice", "wrong")))
+	r.want(http.StatusOK, r.do(r.meRequest(token)))
+
+	page := r.onOps("/metrics").body
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(page))
+	must(t, err)
+	for _, want := range []struct {
+		name   string
+		labels map[string]string
+		value  float64
+	}{
+		{"gatehouse_build_info", map[string]string{"version": "test"}, 1},
+		{"gatehouse_http_requests_total", map[string]string{"route": "/users", "method": "POST", "status": "2xx"}, 1},
+		{"gatehouse_http_requests_total", map[string]string{"route": "/token", "method": "POST", "status": "2xx"}, 1},
+		{"gatehouse_http_requests_total", map[string]string{"route": "/token", "method": "POST", "status": "4xx"}, 1},
+		{"gatehouse_http_requests_total", map[string]string{"route": "/users/me", "method": "GET", "status": "2xx"}, 1},
+		{"gatehouse_http_request_duration_seconds", map[string]string{"route": "/token", "method": "POST"}, 2},
+		{"gatehouse_logins_total", map[string]string{"outcome": "success"}, 1},
+		{"gatehouse_logins_total", map[string]string{"outcome": "wrong_password"}, 1},
+		{"gatehouse_password_lane_threads", nil, 2},
+		{"gatehouse_password_lane_busy", nil, 0},
+		{"gatehouse_password_lane_queued", nil, 0},
+		{"gatehouse_password_lane_refused_total", nil, 0},
+		{"gatehouse_password_lane_wait_seconds", nil, 3},
+		{"gatehouse_db_pool_acquired_connections", nil, 0},
+	} {
+		if got, ok := metric(families[want.name], want.labels); !ok || got != want.value {
+			t.Errorf("%s%v is %v, want %v", want.name, want.labels, got, want.value)
+		}
+	}
+	for _, name := range []string{
+		"gatehouse_password_lane_low_priority_threads", "gatehouse_db_pool_max_connections",
+		"gatehouse_db_pool_idle_connections", "gatehouse_db_pool_acquires_total", "gatehouse_db_pool_waits_total",
+		"gatehouse_db_pool_wait_seconds_total", "gatehouse_db_pool_new_connections_total",
+		"go_goroutines", "process_resident_memory_bytes",
+	} {
+		if _, ok := metric(families[name], nil); !ok {
+			t.Errorf("%s is not there", name)
+		}
+	}
+}
+
+// metric returns the value of a series, for a histogram the number of its observations.
+func metric(family *dto.MetricFamily, labels map[string]string) (float64, bool) {
+	for _, m := range family.GetMetric() {
+		got := map[string]string{}
+		for _, pair := range m.GetLabel() {
+			got[pair.GetName()] = pair.GetValue()
+		}
+		matches := len(got) == len(labels)
+		for name, value := range labels {
+			matches = matches && got[name] == value
+		}
+		if !matches {
+			continue
+		}
+		switch {
+		case m.Counter != nil:
+			return m.Counter.GetValue(), true
+		case m.Gauge != nil:
+			return m.Gauge.GetValue(), true
+		case m.Histogram != nil:
+			return float64(m.Histogram.GetSampleCount()), true
+		}
+	}
+	return 0, false
+}
+
+// In a new installation everything starts at once: the service must wait for its schema, not fail.
+func TestServiceWaitsForItsSchemaAndWatchesIt(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.Empty(t)
+	r := launch(t, databaseURL)
+	await(t, "a word about the schema", func() bool { return len(r.log.lines(t, "waiting for the database")) > 0 })
+	r.want(http.StatusOK, r.onOps("/livez"))
+	r.want(http.StatusServiceUnavailable, r.onOps("/readyz"))
+
+	migrator, err := migrations.Open(t.Context(), databaseURL)
+	must(t, err)
+	t.Cleanup(func() { must(t, migrator.Close()) })
+	_, err = migrator.Up(t.Context())
+	must(t, err)
+	r.awaitStart()
+	r.want(http.StatusOK, r.onOps("/readyz"))
+
+	// The migrations of the next release come before its binary.
+	conn := connect(t, databaseURL)
+	_, err = conn.Exec(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES ($1, true)",
+		migrations.Latest()+1)
+	must(t, err)
+	r.want(http.StatusOK, r.onOps("/readyz"))
+	_, err = conn.Exec(t.Context(), "DELETE FROM goose_db_version WHERE version_id > $1", migrations.Latest())
+	must(t, err)
+
+	_, err = migrator.DownTo(t.Context(), 0)
+	must(t, err)
+	if a := r.onOps("/readyz"); a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, "gatehouse migrate") {
+		t.Errorf("without its schema: %d %s", a.status, a.body)
+	}
+	r.want(http.StatusOK, r.onOps("/livez"))
+	_, err = migrator.Up(t.Context())
+	must(t, err)
+	r.awaitReadiness(http.StatusOK)
+}
+
+// A replica that was stopped before it was ever ready has not failed.
+func TestServiceCanBeStoppedWhileItWaits(t *testing.T) {
+	t.Parallel()
+	for name, databaseURL := range map[string]string{
+		"for its schema":   dbtest.Empty(t),
+		"for its database": "postgres://gatehouse@" + freeAddr(t) + "/gatehouse?sslmode=disable",
+	} {
+		r := launch(t, databaseURL)
+		await(t, "a word about the wait "+name, func() bool { return len(r.log.lines(t, "waiting for the database")) > 0 })
+		r.stop()
+	}
+}
+
+// What no wait will mend must end the process, with words for the operator.
+func TestServiceDoesNotStartWithWrongSettings(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	running := boot(t, databaseURL)
+	for name, test := range map[string]struct{ flag, says string }{
+		"no such database":     {"--database-url=" + otherDatabase(t, databaseURL), "3D000"},
+		"public port is taken": {"--listen-addr=" + strings.TrimPrefix(running.public, "http://"), "address already in use"},
+		"ops port is taken":    {"--ops-addr=" + strings.TrimPrefix(running.ops, "http://"), "address already in use"},
+	} {
+		r := launch(t, databaseURL, test.flag)
+		<-r.ended
+		if r.err == nil || !strings.Contains(r.err.Error(), test.says) {
+			t.Errorf("%s: %v", name, r.err)
+		}
+	}
+	if err := app.Run(t.Context(), config.Serve{}, app.Options{}); err == nil || !strings.Contains(err.Error(), "DATABASE_URL") {
+		t.Errorf("no settings at all: %v", err)
+	}
+}
+
+func otherDatabase(t testing.TB, databaseURL string) string {
+	t.Helper()
+	u, err := url.Parse(databaseURL)
+	must(t, err)
+	u.Path = "/not_there"
+	return u.String()
+}
+
+// Without the key that stored hashes were made under, every login behind it would fail.
+func TestServiceDoesNotStartWithoutAPasswordKeyOnRecord(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	boot(t, databaseURL, "--password-pepper="+strings.Repeat("p", 32)).stop()
+	r := launch(t, databaseURL)
+	<-r.ended
+	if r.err == nil || !strings.Contains(r.err.Error(), "PASSWORD_PEPPER lacks the key") {
+		t.Errorf("%v", r.err)
+	}
+}
+
+func TestAccountsAreManagedOutsideTheService(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	r := boot(t, databaseURL)
+	token := r.loggedIn("alice", goodPassword)
+	admin := openAdmin(t, databaseURL)
+
+	_, err := admin.Disable(t.Context(), "alice")
+	must(t, err)
+	r.want(http.StatusUnauthorized, r.do(r.meRequest(token)))
+	r.want(http.StatusUnauthorized, r.do(r.loginRequest("alice", goodPassword)))
+	_, err = admin.Enable(t.Context(), "alice")
+	must(t, err)
+	r.want(http.StatusUnauthorized, r.do(r.meRequest(token)))
+	r.want(http.StatusOK, r.do(r.loginRequest("alice", goodPassword)))
+
+	_, err = admin.Register(t.Context(), "bob", goodPassword)
+	must(t, err)
+	r.want(http.StatusOK, r.do(r.loginRequest("bob", goodPassword)))
+}
+
+func openAdmin(t *testing.T, databaseURL string) *app.Admin {
+	t.Helper()
+	settings, err := config.Load([]string{"--database-url=" + databaseURL, "--secret-key=" + secretKey, "--bcrypt-cost=10"})
+	must(t, err)
+	admin, err := app.OpenAdmin(t.Context(), settings.Database, settings.Passwords)
+	must(t, err)
+	t.Cleanup(admin.Close)
+	must(t, admin.ClaimPasswordKeys(t.Context()))
+	return admin
+}

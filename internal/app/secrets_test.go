@@ -1,0 +1,284 @@
+package app_test
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"gatehouse/internal/app"
+	"gatehouse/internal/config"
+	"gatehouse/internal/dbtest"
+)
+
+// The canaries: whoever finds one outside of the process has found a leak.
+const (
+	canaryPassword         = "canary password of alice, 5d0c"
+	canaryOtherPassword    = "canary password that is wrong, 81f3"
+	canarySecretKey        = "canary secret key with 32 bytes or more 2a77"
+	canaryPepper           = "canary password pepper with 32 bytes or more c93e"
+	canaryDatabasePassword = "canary-database-password-6b58"
+	canaryToken            = "canary.access.token-e4a1"
+)
+
+// A log is read by many, kept for long and sent far: a secret in it is no secret any more.
+func TestSecretsStayInside(t *testing.T) {
+	t.Parallel()
+	server := dbtest.Private(t)
+	databaseURL := canaryRole(t, server.URL())
+	flags := []string{
+		"--secret-key=" + canarySecretKey, "--password-pepper=" + canaryPepper,
+		"--database-password=" + canaryDatabasePassword, "--log-level=debug", "--password-queue=1",
+	}
+	leaks := &leakSearch{T: t}
+	leaks.add("password", canaryPassword)
+	leaks.add("wrong password", canaryOtherPassword)
+	leaks.add("SECRET_KEY", canarySecretKey)
+	leaks.add("PASSWORD_PEPPER", canaryPepper)
+	leaks.add("database password", canaryDatabasePassword)
+	leaks.add("malformed token", canaryToken)
+	// The forms of a password hash. Only the table of users has them.
+	leaks.addPlain("password hash", "$hmac-sha256$", "$2a$10$", "$2b$10$")
+
+	r := boot(t, databaseURL, flags...)
+	token := r.useEveryPath(leaks)
+	useCommandLine(leaks, databaseURL)
+	leaks.search("metrics", r.onOps("/metrics").body)
+	leaks.searchRows("a row of the database", dump(t, server.URL()))
+
+	server.Stop(t)
+	for _, request := range []*http.Request{
+		r.meRequest(token), r.loginRequest("alice", canaryPassword), r.registerRequest("bob", canaryPassword),
+	} {
+		leaks.searchAnswer(http.StatusServiceUnavailable, r.do(request))
+	}
+	leaks.search("readiness without a database", r.onOps("/readyz").body)
+	leaks.searchError(claimKeys(t, databaseURL, canaryPepper))
+	r.stop()
+	server.Start(t)
+
+	wrong := launch(t, databaseURL, append(flags, "--database-password="+canaryDatabasePassword+" with a typing error")...)
+	<-wrong.ended
+	if wrong.err == nil || !strings.Contains(wrong.err.Error(), "28P01") {
+		t.Errorf("a wrong database password: %v", wrong.err)
+	}
+	leaks.search("error of the start", fmt.Sprintf("%v %+v", wrong.err, wrong.err))
+	for _, log := range []*logBuffer{r.log, wrong.log} {
+		for line := range strings.Lines(log.String()) {
+			leaks.search("log", line)
+		}
+	}
+	if len(r.log.lines(t, "request")) < 20 {
+		t.Error("the log that was searched has hardly any requests")
+	}
+}
+
+// canaryRole makes a role with a canary for its password, and returns a URL for it, without the password.
+func canaryRole(t *testing.T, superuserURL string) string {
+	t.Helper()
+	_, err := connect(t, superuserURL).Exec(t.Context(),
+		"CREATE ROLE canary SUPERUSER LOGIN PASSWORD '"+canaryDatabasePassword+"'")
+	must(t, err)
+	u, err := url.Parse(superuserURL)
+	must(t, err)
+	u.User = url.User("canary")
+	return u.String()
+}
+
+// useEveryPath sends secrets along every path of a request, and searches what comes back. It returns an access token.
+func (r *replica) useEveryPath(leaks *leakSearch) (token string) {
+	r.Helper()
+	leaks.searchAnswer(http.StatusCreated, r.do(r.registerRequest("alice", canaryPassword)))
+	leaks.searchAnswer(http.StatusConflict, r.do(r.registerRequest("alice", canaryPassword)))
+	leaks.searchAnswer(http.StatusUnprocessableEntity, r.do(r.registerRequest("a\u0000b", canaryPassword)))
+	leaks.searchAnswer(http.StatusUnprocessableEntity, r.do(r.registerRequest("bob", strings.Repeat(canaryPassword, 10))))
+	login := r.do(r.loginRequest("alice", canaryPassword))
+	r.want(http.StatusOK, login)
+	token = tokenIn(r, login)
+	leaks.add("access token", token)
+	leaks.addPlain("signature of an access token", token[strings.LastIndex(token, ".")+1:])
+	leaks.searchAnswer(http.StatusUnauthorized, r.do(r.loginRequest("alice", canaryOtherPassword)))
+	// Many a person has typed the password where the username belongs.
+	leaks.searchAnswer(http.StatusUnauthorized, r.do(r.loginRequest(canaryPassword, canaryPassword)))
+
+	const asJSON, asForm = "application/json", "application/x-www-form-urlencoded"
+	form := "username=alice&password=" + url.QueryEscape(canaryPassword)
+	for _, malformed := range []struct {
+		path, mediaType, body string
+		status                int
+	}{
+		{"/users", asJSON, `{"username": "bob", "password": "` + canaryPassword + `"`, 400},
+		{"/users", asJSON, `{"username": "bob", "password": "` + canaryPassword + `", "` + canaryPassword + `": 1}`, 400},
+		{"/users", asJSON, `{"username": "bob", "password": ["` + canaryPassword + `"]}`, 422},
+		{"/users", asJSON, `{"password": "` + canaryPassword + `"}`, 422},
+		{"/users", asForm, form, 415},
+		{"/users", asJSON, `"` + strings.Repeat(canaryPassword, 3000) + `"`, 413},
+		{"/token", asForm, form + "&%zz=" + canaryPassword, 400},
+		{"/token", asForm, form + "&password=" + url.QueryEscape(canaryOtherPassword), 400},
+		{"/token", asForm, form + "&grant_type=" + canaryToken, 400},
+		{"/token", asJSON, form, 415},
+		{"/" + url.PathEscape(canaryPassword), asJSON, "", 404},
+		{"/users/me?access_token=" + canaryToken, asJSON, "", 405},
+	} {
+		a := r.do(r.request("POST", malformed.path, malformed.body, "Content-Type", malformed.mediaType))
+		leaks.searchAnswer(malformed.status, a)
+	}
+
+	leaks.searchAnswer(http.StatusOK, r.do(r.meRequest(token)))
+	expired := issueToken(r, canarySecretKey, uuid.New(), time.Now().Add(-24*time.Hour))
+	leaks.add("expired token", expired)
+	for _, refused := range []string{canaryToken, expired, token + "A", token[:len(token)-4], token + "." + token} {
+		leaks.searchAnswer(http.StatusUnauthorized, r.do(r.meRequest(refused)))
+	}
+	r.overload(leaks)
+	return token
+}
+
+// overload logs in from more clients than may wait at once.
+func (r *replica) overload(leaks *leakSearch) {
+	r.Helper()
+	const logins = 10
+	answers := r.atOnce(logins, func() *http.Request { return r.loginRequest("alice", canaryOtherPassword) })
+	statuses := map[int]int{}
+	for range logins {
+		a := <-answers
+		statuses[a.status]++
+		leaks.searchAnswer(a.status, a)
+	}
+	if statuses[http.StatusServiceUnavailable] == 0 {
+		r.Errorf("no login was refused: %v", statuses)
+	}
+}
+
+// useCommandLine does what operators do, and searches the errors.
+func useCommandLine(leaks *leakSearch, databaseURL string) {
+	leaks.Helper()
+	admin, err := openCanaryAdmin(leaks.T, databaseURL, canaryPepper)
+	must(leaks, err)
+	defer admin.Close()
+	must(leaks, admin.ClaimPasswordKeys(leaks.Context()))
+	_, err = admin.Register(leaks.Context(), "alice", canaryPassword)
+	leaks.searchError(err)
+	_, err = admin.SetPassword(leaks.Context(), "nobody", canaryPassword)
+	leaks.searchError(err)
+	_, err = admin.SetPassword(leaks.Context(), "alice", canaryPassword+"\x00")
+	leaks.searchError(err)
+	leaks.search("key ring", fmt.Sprintf("%v %+v %#v", admin.Ring, admin.Ring, admin.Ring.Records()))
+	leaks.searchError(claimKeys(leaks.T, databaseURL, canaryPepper[:20]))
+	leaks.searchError(claimKeys(leaks.T, databaseURL, strings.Repeat("another pepper", 3)))
+}
+
+func openCanaryAdmin(t *testing.T, databaseURL, pepper string) (*app.Admin, error) {
+	return app.OpenAdmin(t.Context(), config.Database{
+		DatabaseURL: databaseURL, DatabasePassword: canaryDatabasePassword, DatabaseStatementTimeout: time.Minute,
+	}, config.Passwords{BcryptCost: 10, PasswordMinLength: 8, PasswordPepper: pepper})
+}
+
+func claimKeys(t *testing.T, databaseURL, pepper string) error {
+	admin, err := openCanaryAdmin(t, databaseURL, pepper)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	return admin.ClaimPasswordKeys(t.Context())
+}
+
+// dump returns every row of every table in every schema, as text.
+func dump(t *testing.T, databaseURL string) (rows []string) {
+	t.Helper()
+	conn := connect(t, databaseURL)
+	names, err := conn.Query(t.Context(), `SELECT schemaname || '.' || tablename FROM pg_tables
+		WHERE schemaname NOT IN ('pg_catalog', 'information_schema')`)
+	must(t, err)
+	tables, err := pgx.CollectRows(names, pgx.RowTo[string])
+	must(t, err)
+	for _, table := range tables {
+		result, err := conn.Query(t.Context(), "SELECT whole::text FROM "+table+" AS whole")
+		must(t, err)
+		found, err := pgx.CollectRows(result, pgx.RowTo[string])
+		must(t, err)
+		rows = append(rows, found...)
+	}
+	if !slices.ContainsFunc(rows, func(row string) bool { return strings.Contains(row, "$hmac-sha256$") }) {
+		t.Error("the dump has no password hash, so it is not whole")
+	}
+	return rows
+}
+
+// leakSearch looks for secrets, in whatever form they may be.
+type leakSearch struct {
+	*testing.T
+	secrets []secret
+}
+
+type secret struct {
+	name, form string
+	hash       bool // may be in the database
+}
+
+func (s *leakSearch) add(name, value string) {
+	for _, form := range []string{
+		value, url.QueryEscape(value), url.PathEscape(value), hex.EncodeToString([]byte(value)),
+		// What base64 makes of the bytes in the middle depends on where the value begins.
+		base64Middle(value, 0), base64Middle(value, 1), base64Middle(value, 2),
+	} {
+		s.secrets = append(s.secrets, secret{name: name, form: form})
+	}
+}
+
+// base64Middle is what base64 makes of a value behind some other bytes, less the digits that depend on its neighbours.
+func base64Middle(value string, before int) string {
+	encoded := base64.RawStdEncoding.EncodeToString([]byte(strings.Repeat("-", before) + value))
+	return encoded[4 : len(encoded)-4]
+}
+
+func (s *leakSearch) addPlain(name string, forms ...string) {
+	for _, form := range forms {
+		s.secrets = append(s.secrets, secret{name: name, form: form, hash: strings.HasPrefix(form, "$")})
+	}
+}
+
+func (s *leakSearch) search(where, text string) {
+	s.Helper()
+	for _, secret := range s.secrets {
+		if strings.Contains(text, secret.form) {
+			s.Errorf("%s is in the %s: %s", secret.name, where, text)
+		}
+	}
+}
+
+func (s *leakSearch) searchRows(where string, rows []string) {
+	s.Helper()
+	for _, row := range rows {
+		for _, secret := range s.secrets {
+			if !secret.hash && strings.Contains(row, secret.form) {
+				s.Errorf("%s is in %s: %s", secret.name, where, row)
+			}
+		}
+	}
+}
+
+func (s *leakSearch) searchAnswer(status int, a answer) {
+	s.Helper()
+	if a.status != status {
+		s.Errorf("status %d, want %d: %s", a.status, status, a.body)
+	}
+	s.search("answer", fmt.Sprint(a.header, a.body))
+}
+
+// searchError also holds that there is one.
+func (s *leakSearch) searchError(err error) {
+	s.Helper()
+	if err == nil {
+		s.Error("no error where there should be one")
+	}
+	s.search("error", fmt.Sprintf("%v %+v", err, err))
+}
