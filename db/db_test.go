@@ -175,6 +175,21 @@ func TestAHashUnderAnUnrecordedKeyIsRefused(t *testing.T) {
 	}
 }
 
+// What cannot be verified must not be stored: its owner would be locked out, or let in by any password.
+func TestOnlyAPasswordHashIsStoredForOne(t *testing.T) {
+	t.Parallel()
+	d := open(t, Options{URL: dbtest.New(t)})
+	d.mustInsert(t, "alice")
+	for _, hash := range []string{
+		"", "correct horse battery staple", "$2x" + plainHash[3:], plainHash[1:], plainHash + "x", plainHash[:len(plainHash)-1], plainHash + "\n",
+		"$hmac-sha256$k=0" + plainHash, "$hmac-sha256$k=$" + plainHash, "$hmac-sha256$k=0$" + "$hmac-sha256$k=0$" + plainHash,
+	} {
+		if _, err := d.SetPassword(t.Context(), "alice", hash); err == nil {
+			t.Errorf("%q was stored", hash)
+		}
+	}
+}
+
 // A key's first record stays: whoever comes with another value under its id must find out.
 func TestARecordedPasswordKeyIsNotOverwritten(t *testing.T) {
 	t.Parallel()

@@ -27,7 +27,10 @@ CREATE TABLE users (
     CONSTRAINT users_password_key_fkey FOREIGN KEY (password_key) REFERENCES password_keys (id),
     CONSTRAINT users_username_length CHECK (char_length(username) BETWEEN 1 AND 64),
     CONSTRAINT users_username_key_length CHECK (char_length(username_key) BETWEEN 1 AND 64),
-    CONSTRAINT users_password_hash_length CHECK (octet_length(password_hash) BETWEEN 60 AND 128),
+    -- bcrypt, by itself or keyed; not $2x$, under which different passwords match.
+    CONSTRAINT users_password_hash_form CHECK (
+        password_hash ~ '^(\$hmac-sha256\$k=[0-9a-f]{1,16}\$)?\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}$'
+    ),
     CONSTRAINT users_token_version_positive CHECK (token_version > 0)
 );
 CREATE INDEX users_password_key_idx ON users (password_key);

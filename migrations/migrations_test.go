@@ -293,8 +293,8 @@ func TestConstraintsRefuseBadRows(t *testing.T) {
 		{"username key taken", user("'taken'", "'taken'", keyed), "users_username_key_unique"},
 		{"id taken", "INSERT INTO users (id, username, username_key, password_hash) " +
 			"SELECT id, 'other', 'other', password_hash FROM users WHERE username = 'Taken'", "users_pkey"},
-		{"short hash", user("'u'", "'u'", "'$2b$12$short'"), "users_password_hash_length"},
-		{"long hash", user("'u'", "'u'", "repeat('h', 129)"), "users_password_hash_length"},
+		{"short hash", user("'u'", "'u'", "'$2b$12$short'"), "users_password_hash_form"},
+		{"long hash", user("'u'", "'u'", "repeat('h', 129)"), "users_password_hash_form"},
 		{"hash under an unknown key", user("'u'", "'u'", "'$hmac-sha256$k=1$$2b$12$' || repeat('h', 53)"),
 			"users_password_key_fkey"},
 		{"token version 0", "UPDATE users SET token_version = 0", "users_token_version_positive"},
