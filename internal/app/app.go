@@ -74,7 +74,7 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 		return err
 	}
 	defer func() {
-		_, stopErr := ops.stop(0)
+		_, stopErr := ops.stop(0, 0)
 		err = errors.Join(err, stopErr)
 	}()
 
@@ -106,7 +106,7 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 		o.Log.Info("draining", "delay", s.ShutdownDelay.String(), "grace", s.ShutdownGrace.String())
 		<-time.After(s.ShutdownDelay)
 	}
-	cutOff, stopErr := public.stop(s.ShutdownGrace)
+	cutOff, stopErr := public.stop(min(s.ShutdownDelay, 500*time.Millisecond), s.ShutdownGrace)
 	if cutOff {
 		o.Log.Warn("requests were cut off", "grace", s.ShutdownGrace.String())
 	}
@@ -204,8 +204,10 @@ func awaitDatabase(ctx context.Context, store *db.DB, ring *password.KeyRing, re
 // listener is an HTTP server at work.
 type listener struct {
 	addr   net.Addr
+	socket net.Listener
 	server *http.Server
-	failed chan error // gets one error if the server ends by itself
+	failed chan error    // gets one error if the server ends by itself
+	ended  chan struct{} // closed when the server takes no more connections
 }
 
 func listen(ctx context.Context, addr string, h http.Handler, s config.Serve, log *slog.Logger) (*listener, error) {
@@ -213,9 +215,13 @@ func listen(ctx context.Context, addr string, h http.Handler, s config.Serve, lo
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	l := &listener{addr: socket.Addr(), server: newServer(h, s, log), failed: make(chan error, 1)}
+	l := &listener{
+		addr: socket.Addr(), socket: socket, server: newServer(h, s, log),
+		failed: make(chan error, 1), ended: make(chan struct{}),
+	}
 	go func() {
-		if err := l.server.Serve(socket); !errors.Is(err, http.ErrServerClosed) {
+		defer close(l.ended)
+		if err := l.server.Serve(socket); !errors.Is(err, net.ErrClosed) {
 			l.failed <- fmt.Errorf("serve %s: %w", addr, err)
 		}
 	}()
@@ -235,12 +241,16 @@ func newServer(h http.Handler, s config.Serve, log *slog.Logger) *http.Server {
 	}
 }
 
-// stop takes no more connections and lets requests under way end within the grace; what then still runs is cut off.
+// stop takes no more connections, but those that there are may still send a request until they have settled. Then it
+// lets requests under way end within the grace; what runs even longer is cut off.
 //
-// A client whose connection the kernel has taken, but the server has not, gets a reset: no call closes a socket to
-// new connections and keeps those. The window is the time that Accept takes to wake up, and only clients that still
-// connect after SHUTDOWN_DELAY come near it; a moment later they would be refused.
-func (l *listener) stop(grace time.Duration) (cutOff bool, err error) {
+// The settling is for connections that were taken just before: Shutdown drops a request whose header it has not read
+// when it is called. A connection that only the kernel has taken gets a reset all the same: no call closes a socket to
+// new connections and keeps those. But clients that still connect after SHUTDOWN_DELAY would be refused a moment later.
+func (l *listener) stop(settle, grace time.Duration) (cutOff bool, err error) {
+	_ = l.socket.Close() // fails only if the server has failed, and closed it
+	<-l.ended
+	<-time.After(settle)
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	err = l.server.Shutdown(ctx)

@@ -114,7 +114,7 @@ func insertUser(t testing.TB, databaseURL string) string {
 	t.Helper()
 	id := uuid.New()
 	_, err := connect(t, databaseURL).Exec(t.Context(), `INSERT INTO users (id, username, username_key, password_hash)
-		VALUES ($1, 'alice', 'alice', repeat('h', 60))`, id)
+		VALUES ($1, 'alice', 'alice', '$2b$10$' || repeat('h', 53))`, id)
 	must(t, err)
 	return issueToken(t, secretKey, id, time.Now())
 }

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -68,6 +69,41 @@ func TestNoRequestIsLostWhenAReplicaStopsUnderLoad(t *testing.T) {
 	leaving.Store(true)
 	clients.Wait()
 	r.stop()
+	if served := len(r.log.lines(t, "request")); int64(served) != answered.Load() {
+		t.Errorf("the replica served %d requests, clients had %d answers", served, answered.Load())
+	}
+}
+
+// A client that does not leave is refused in the end. But a request on a connection that the service has taken is
+// not to be dropped: net/http's Shutdown alone would do so.
+func TestNoAcceptedRequestIsDroppedWhenTheListenerCloses(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	token := insertUser(t, databaseURL)
+	r := boot(t, databaseURL, "--shutdown-delay=1s")
+	var (
+		clients  sync.WaitGroup
+		answered atomic.Int64
+	)
+	for range 16 {
+		clients.Go(func() {
+			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+			for {
+				a, err := send(client, r.meRequest(token))
+				if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+					t.Errorf("dropped: %v", err)
+				}
+				if err != nil {
+					return // refused, or reset by the kernel
+				}
+				answered.Add(1)
+				r.want(http.StatusOK, a)
+			}
+		})
+	}
+	await(t, "requests to come", func() bool { return answered.Load() > 200 })
+	r.stop()
+	clients.Wait()
 	if served := len(r.log.lines(t, "request")); int64(served) != answered.Load() {
 		t.Errorf("the replica served %d requests, clients had %d answers", served, answered.Load())
 	}
