@@ -45,7 +45,7 @@ func run(ctx context.Context, dir string, args []string, out io.Writer) (err err
 	}
 	gatehouse := "go run ./cmd/gatehouse" // as it is typed in another terminal
 	if !inEnvironment("DATABASE_URL") {
-		database, startErr := pgdev.Start(ctx, pgdev.Options{Dir: filepath.Join(dir, "postgres"), Durable: true, Log: out})
+		database, startErr := pgdev.Start(ctx, pgdev.Options{Dir: filepath.Join(dir, "postgres"), Log: out})
 		if startErr != nil {
 			return startErr
 		}

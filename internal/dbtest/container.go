@@ -6,11 +6,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net"
-	"net/netip"
-	"net/url"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -19,6 +17,7 @@ import (
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 	"github.com/testcontainers/testcontainers-go"
+	"github.com/testcontainers/testcontainers-go/exec"
 	"github.com/testcontainers/testcontainers-go/log"
 	"github.com/testcontainers/testcontainers-go/wait"
 
@@ -26,102 +25,89 @@ import (
 )
 
 const (
-	askTimeout  = 2 * time.Second // for an answer of the engine; twice that for one of the registry
+	askTimeout  = 5 * time.Second // for the answers of the engine and the registry
 	pullTimeout = 5 * time.Minute // once the registry has answered
 	serverPort  = "5432/tcp"
 	dataFolder  = "/pgdata" // set, because the images' own differ by version
 )
 
 // lifeline is the container's program around the image's own. The test process holds the container's standard input
-// open; when that process is gone, however it ended, the input is at its end, and postgres, process 1 by then, is told
-// to quit. So no container outlives its tests.
-const lifeline = `exec 3<&0
-(cat <&3 >/dev/null; while kill -QUIT 1; do sleep 1; done) &
-exec docker-entrypoint.sh "$@" 3<&-`
+// open; when that process is gone, however it ended, so is cat, process 1, and the container with it. The server is
+// another process, to be stopped and started again while the container, its address and its memory stay.
+const lifeline = `docker-entrypoint.sh "$@" & exec cat >/dev/null`
 
-// box is a PostgreSQL in a container.
+// box is a container with a PostgreSQL in it.
 type box struct {
-	image     string
-	password  string
-	url       string
 	engine    *testcontainers.DockerClient
 	container *testcontainers.DockerContainer
 	input     client.ContainerAttachResult // holds the container's standard input open
 }
 
-// startContainer makes a server of a container that keeps its data in memory.
-func startContainer(ctx context.Context) (*Server, error) {
-	b, err := runContainer(ctx,
-		testcontainers.WithTmpfs(map[string]string{dataFolder: "rw"}),
-		testcontainers.WithHostConfigModifier(func(host *container.HostConfig) { host.AutoRemove = true }),
-	)
-	if err != nil {
-		return nil, err
-	}
-	server, err := newServer("container "+b.image, b.url, b.remove)
-	if err != nil {
-		return nil, errors.Join(err, b.remove())
-	}
-	return server, nil
-}
-
-// withFixedPort publishes the server at a port that stays the same when the container is stopped and started again.
-func withFixedPort() (testcontainers.CustomizeRequestOption, error) {
-	port, err := pgdev.FreePort()
-	if err != nil {
-		return nil, err
-	}
-	binding := network.PortBinding{HostIP: netip.IPv4Unspecified(), HostPort: strconv.Itoa(port)}
-	return testcontainers.WithHostConfigModifier(func(host *container.HostConfig) {
-		host.PortBindings = network.PortMap{network.MustParsePort(serverPort): {binding}}
-	}), nil
-}
-
 // runContainer runs the image of POSTGRES_IMAGE, if a container engine answers and has it or can get it.
-func runContainer(ctx context.Context, options ...testcontainers.ContainerCustomizer) (*box, error) {
+func runContainer(ctx context.Context) (*PrivateServer, error) {
 	log.SetDefault(log.NewNoopLogger())
 	// The library's own way to clean up is one more container, of one more image to get; the lifeline does without.
 	if err := os.Setenv("TESTCONTAINERS_RYUK_DISABLED", "true"); err != nil {
 		return nil, err
 	}
-	b := &box{image: cmp.Or(os.Getenv("POSTGRES_IMAGE"), "postgres:17-alpine"), password: rand.Text()}
-	if err := b.connect(ctx); err != nil {
+	image := cmp.Or(os.Getenv("POSTGRES_IMAGE"), "postgres:17-alpine")
+	engine, err := findImage(ctx, image)
+	if err != nil {
 		return nil, err
 	}
-	if err := b.findImage(ctx); err != nil {
-		return nil, errors.Join(err, b.engine.Close())
-	}
+	b := &box{engine: engine}
+	password := rand.Text()
 	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
 	defer cancel()
-	var err error
-	if b.container, err = testcontainers.Run(ctx, b.image, append(b.options(), options...)...); err != nil {
+	if b.container, err = testcontainers.Run(ctx, image, b.options(password)...); err != nil {
 		return nil, errors.Join(err, b.remove())
 	}
 	endpoint, err := b.container.PortEndpoint(ctx, serverPort, "")
 	if err != nil {
 		return nil, errors.Join(err, b.remove())
 	}
-	b.url = b.urlAt(endpoint)
-	return b, nil
+	return &PrivateServer{
+		how:    "container " + image,
+		url:    pgdev.URL(endpoint, password),
+		stop:   func(ctx context.Context) error { return b.control(ctx, "stop", "--mode=fast") },
+		start:  func(ctx context.Context) error { return b.control(ctx, "start", "--log=/tmp/log") },
+		remove: b.remove,
+	}, nil
 }
 
-func (b *box) options() []testcontainers.ContainerCustomizer {
+// findImage returns an error if it is in vain to start the image: a pull would hang where no registry answers.
+func findImage(ctx context.Context, image string) (*testcontainers.DockerClient, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	engine, err := testcontainers.NewDockerClientWithOpts(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("no container engine answers: %w", err)
+	}
+	_, err = engine.ImageInspect(ctx, image)
+	if errdefs.IsNotFound(err) {
+		_, err = engine.DistributionInspect(ctx, image, client.DistributionInspectOptions{})
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("the engine has no image %s and can't get it: %w", image, err), engine.Close())
+	}
+	return engine, nil
+}
+
+func (b *box) options(password string) []testcontainers.ContainerCustomizer {
 	command := []string{"postgres"}
 	for _, setting := range pgdev.TestSettings() {
 		command = append(command, "-c", setting)
 	}
 	answers := wait.ForSQL(serverPort, "pgx", func(host string, port network.Port) string {
-		return b.urlAt(net.JoinHostPort(host, port.Port()))
+		return pgdev.URL(net.JoinHostPort(host, port.Port()), password)
 	})
 	return []testcontainers.ContainerCustomizer{
-		testcontainers.WithEnv(map[string]string{
-			"POSTGRES_PASSWORD":    b.password,
-			"POSTGRES_INITDB_ARGS": "--no-sync",
-			"PGDATA":               dataFolder,
-		}),
+		testcontainers.WithEnv(map[string]string{"POSTGRES_PASSWORD": password, "PGDATA": dataFolder}),
+		testcontainers.WithTmpfs(map[string]string{dataFolder: "rw"}),
 		testcontainers.WithEntrypoint("sh", "-c", lifeline, "sh"),
 		testcontainers.WithCmd(command...),
 		testcontainers.WithExposedPorts(serverPort),
+		testcontainers.WithHostConfigModifier(func(host *container.HostConfig) { host.AutoRemove = true }),
 		testcontainers.WithConfigModifier(func(c *container.Config) { c.OpenStdin, c.StdinOnce = true, true }),
 		testcontainers.WithLifecycleHooks(testcontainers.ContainerLifecycleHooks{
 			PreStarts: []testcontainers.ContainerHook{b.holdInput},
@@ -130,56 +116,28 @@ func (b *box) options() []testcontainers.ContainerCustomizer {
 	}
 }
 
-func (b *box) connect(ctx context.Context) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	if b.engine, err = testcontainers.NewDockerClientWithOpts(ctx); err != nil {
-		return fmt.Errorf("no container engine answers: %w", err)
-	}
-	return nil
-}
-
-// findImage returns an error if it is in vain to start the image: a pull would hang where no registry answers.
-func (b *box) findImage(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*askTimeout)
-	defer cancel()
-	_, err := b.engine.ImageInspect(ctx, b.image)
-	if !errdefs.IsNotFound(err) {
-		return err
-	}
-	if _, err := b.engine.DistributionInspect(ctx, b.image, client.DistributionInspectOptions{}); err != nil {
-		return fmt.Errorf("the engine has no image %s and can't get it: %w", b.image, err)
-	}
-	return nil
-}
-
-// holdInput opens the standard input of a container that is about to start.
+// holdInput opens the standard input of the container, which is about to start.
 func (b *box) holdInput(ctx context.Context, c testcontainers.Container) (err error) {
-	b.releaseInput()
 	b.input, err = b.engine.ContainerAttach(context.WithoutCancel(ctx), c.GetContainerID(),
 		client.ContainerAttachOptions{Stream: true, Stdin: true})
 	return err
 }
 
-func (b *box) releaseInput() {
+// control stops or starts the server in the container.
+func (b *box) control(ctx context.Context, args ...string) error {
+	code, output, err := b.container.Exec(ctx, append([]string{"pg_ctl", "--wait"}, args...), exec.WithUser("postgres"))
+	if err == nil && code != 0 {
+		text, _ := io.ReadAll(output)
+		err = fmt.Errorf("pg_ctl %s: %s", args[0], text)
+	}
+	return err
+}
+
+// remove ends the container and what is in it.
+func (b *box) remove() error {
+	err := testcontainers.TerminateContainer(b.container, testcontainers.StopTimeout(0))
 	if b.input.Conn != nil {
 		b.input.Close()
 	}
-}
-
-func (b *box) urlAt(hostPort string) string {
-	return (&url.URL{
-		Scheme:   "postgres",
-		User:     url.UserPassword("postgres", b.password),
-		Host:     hostPort,
-		Path:     "/postgres",
-		RawQuery: "sslmode=disable",
-	}).String()
-}
-
-// remove ends the server and removes its container and data.
-func (b *box) remove() error {
-	err := testcontainers.TerminateContainer(b.container, testcontainers.StopTimeout(0))
-	b.releaseInput()
 	return errors.Join(err, b.engine.Close())
 }

@@ -9,8 +9,10 @@ package dbtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,37 +20,51 @@ import (
 )
 
 // shared is the server of this test process: started when the first test asks for a database, stopped by Main.
-var shared lazyServer
+var shared struct {
+	once   sync.Once
+	server *Server
+	err    error
+}
+
+func sharedServer(t testing.TB) *Server {
+	t.Helper()
+	shared.once.Do(func() {
+		// Not t.Context(): the server outlives the test that happens to start it.
+		if shared.server, shared.err = Start(context.Background()); shared.err == nil {
+			fmt.Fprintln(os.Stderr, "dbtest:", shared.server)
+		}
+	})
+	if shared.err != nil {
+		t.Fatalf("dbtest: %v", shared.err)
+	}
+	return shared.server
+}
 
 // Main runs a package's tests; it is all that TestMain does in a package that uses New or Empty. After the tests it
 // stops the server that they had started, and fails them if they have left a goroutine behind; options are for that
 // check.
 func Main(m *testing.M, options ...goleak.Option) {
-	os.Exit(run(m, options))
-}
-
-func run(m *testing.M, options []goleak.Option) (code int) {
-	shared.open()
-	code = m.Run()
-	if err := shared.close(); err != nil {
-		fmt.Fprintln(os.Stderr, "dbtest:", err)
+	code := m.Run()
+	shared.once.Do(func() {}) // what has not been started by now never is
+	var err error
+	if shared.server != nil {
+		err = shared.server.Stop()
+	}
+	if code == 0 {
+		err = errors.Join(err, goleak.Find(options...))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "dbtest: left behind by the tests:", err)
 		code = max(code, 1)
 	}
-	if code != 0 {
-		return code
-	}
-	if err := goleak.Find(options...); err != nil {
-		fmt.Fprintln(os.Stderr, "dbtest: goroutines left behind:", err)
-		return 1
-	}
-	return 0
+	os.Exit(code)
 }
 
 // New returns the URL of a database for this test alone, with the newest schema. It is dropped when the test ends,
 // whoever is still connected.
 func New(t testing.TB) string {
 	t.Helper()
-	server := shared.get(t)
+	server := sharedServer(t)
 	template, err := server.template()
 	if err != nil {
 		t.Fatalf("dbtest: %v", err)
@@ -59,20 +75,20 @@ func New(t testing.TB) string {
 // Empty is New without the schema.
 func Empty(t testing.TB) string {
 	t.Helper()
-	return shared.get(t).create(t, "template0")
+	return sharedServer(t).create(t, "template0")
 }
 
 // create makes a database from a template, and has it dropped when the test ends.
 func (s *Server) create(t testing.TB, template string) string {
 	t.Helper()
 	name := randomName("test")
-	if err := s.createDatabase(t.Context(), name, template); err != nil {
+	if err := s.exec(t.Context(), "CREATE DATABASE "+name+" TEMPLATE "+template); err != nil {
 		t.Fatalf("dbtest: %v", err)
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // t.Context() has ended
 		defer cancel()
-		if err := s.dropDatabase(ctx, name); err != nil {
+		if err := s.exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
 			t.Errorf("dbtest: %v", err)
 		}
 	})

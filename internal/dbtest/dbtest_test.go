@@ -86,7 +86,7 @@ func TestDatabaseIsDroppedUnderItsConnections(t *testing.T) {
 		}
 		name = conn.Config().Database
 	})
-	conn := connect(t, shared.get(t).URL())
+	conn := connect(t, sharedServer(t).URL())
 	if value[bool](t, conn, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name) {
 		t.Errorf("%s is still there", name)
 	}

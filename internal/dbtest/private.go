@@ -5,25 +5,30 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
-	"time"
 
 	"gatehouse/internal/pgdev"
 )
 
 // PrivateServer is a PostgreSQL of one test's own, which it may stop and start again: for tests of faults.
 type PrivateServer struct {
+	how    string // tells a person where it comes from
 	url    string
 	stop   func(context.Context) error
 	start  func(context.Context) error
 	remove func() error
 }
 
-// Private starts a server for this test alone; it is removed when the test ends. It is made with the PostgreSQL
-// programs of this machine or, without any, in a container.
+// Private starts a server for this test alone; it is removed when the test ends. Unless GATEHOUSE_TEST_DB says
+// otherwise, it is made with the PostgreSQL programs of this machine if there are any: that takes less time.
 func Private(t testing.TB) *PrivateServer {
 	t.Helper()
-	server, err := startPrivate(t.Context())
+	way := os.Getenv("GATEHOUSE_TEST_DB")
+	if way == "" && pgdev.Find() != "" {
+		way = "local"
+	}
+	server, err := startServer(t.Context(), way)
 	if err != nil {
 		t.Fatalf("dbtest: private server: %v", err)
 	}
@@ -57,46 +62,45 @@ func (p *PrivateServer) Start(t testing.TB) {
 	}
 }
 
-func startPrivate(ctx context.Context) (*PrivateServer, error) {
-	if _, ok := pgdev.Find(); ok && os.Getenv("GATEHOUSE_TEST_DB") != "container" {
-		return privateLocal(ctx)
+// startServer makes a server in the given way; "" stands for the first one that works.
+func startServer(ctx context.Context, way string) (*PrivateServer, error) {
+	switch way {
+	case "container":
+		return runContainer(ctx)
+	case "local":
+		return runLocal(ctx)
+	case "":
+	default:
+		return nil, fmt.Errorf("GATEHOUSE_TEST_DB is %q, neither container nor local", way)
 	}
-	server, err := privateContainer(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("no PostgreSQL programs to use, and no container: %w", err)
+	server, containerErr := runContainer(ctx)
+	if containerErr == nil {
+		return server, nil
 	}
+	server, localErr := runLocal(ctx)
+	if localErr != nil {
+		return nil, fmt.Errorf("no PostgreSQL: set TEST_DATABASE_URL, or run a container engine that has or can get "+
+			"the image POSTGRES_IMAGE (%w), or install PostgreSQL 14 or newer (%w)", containerErr, localErr)
+	}
+	server.how += " (no container: " + strings.ReplaceAll(containerErr.Error(), "\n", "; ") + ")"
 	return server, nil
 }
 
-func privateLocal(ctx context.Context) (*PrivateServer, error) {
-	server, dir, err := runLocal(ctx)
+// runLocal runs a server with the PostgreSQL programs of this machine.
+func runLocal(ctx context.Context) (*PrivateServer, error) {
+	bin := pgdev.Find()
+	if bin == "" {
+		return nil, errors.New("no PostgreSQL programs on this machine")
+	}
+	server, err := pgdev.Start(ctx, pgdev.Options{Log: os.Stderr})
 	if err != nil {
 		return nil, err
 	}
 	return &PrivateServer{
+		how:    bin,
 		url:    server.URL(),
 		stop:   func(context.Context) error { return server.Stop() },
 		start:  server.Restart,
-		remove: func() error { return errors.Join(server.Stop(), os.RemoveAll(dir)) },
-	}, nil
-}
-
-func privateContainer(ctx context.Context) (*PrivateServer, error) {
-	fixedPort, err := withFixedPort()
-	if err != nil {
-		return nil, err
-	}
-	b, err := runContainer(ctx, fixedPort)
-	if err != nil {
-		return nil, err
-	}
-	return &PrivateServer{
-		url: b.url,
-		stop: func(ctx context.Context) error {
-			patience := time.Minute
-			return b.container.Stop(ctx, &patience)
-		},
-		start:  b.container.Start,
-		remove: b.remove,
+		remove: server.Remove,
 	}, nil
 }

@@ -37,10 +37,10 @@ func TestEmbeddedProgramsAreDownloadedOnceAndRun(t *testing.T) {
 	}))
 	defer repository.Close()
 
-	o := Options{Dir: folder(t), Embedded: true, RepositoryURL: repository.URL}
+	o := Options{Dir: folder(t), Repository: repository.URL, Log: t.Output()}
 	first := start(t, o)
-	if first.Kind() != "embedded-postgres" {
-		t.Errorf("kind %s", first.Kind())
+	if first.bin != filepath.Join(o.Dir, "embedded/bin") {
+		t.Errorf("it runs the programs in %s", first.bin)
 	}
 	leave(t, first.URL(), "mark")
 	stop(t, first)
@@ -57,7 +57,7 @@ func TestEmbeddedWithoutARepositorySaysWhatToDo(t *testing.T) {
 	t.Parallel()
 	nothing := httptest.NewServer(http.NotFoundHandler())
 	defer nothing.Close()
-	_, err := Start(t.Context(), Options{Dir: folder(t), Embedded: true, RepositoryURL: nothing.URL})
+	_, err := Start(t.Context(), Options{Dir: folder(t), Repository: nothing.URL, Log: t.Output()})
 	if err == nil || !strings.Contains(err.Error(), "DATABASE_URL") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("not one line that says what to do: %v", err)
 	}
@@ -88,7 +88,7 @@ func runAsAnother(t *testing.T, tests string) {
 	}
 	output, err := other.command(t.Context(), dir, reachable, "-test.run="+tests, "-test.v").CombinedOutput()
 	if err != nil || !bytes.Contains(output, []byte("--- PASS: ")) {
-		t.Errorf("as %s: %v\n%s", other.name, err, output)
+		t.Errorf("as another user: %v\n%s", err, output)
 	}
 }
 
@@ -96,8 +96,8 @@ func runAsAnother(t *testing.T, tests string) {
 // and other files, which they look for beside their own folder, are links to those of this machine.
 func jar(t *testing.T) []byte {
 	t.Helper()
-	bin, ok := Find()
-	if !ok {
+	bin := Find()
+	if bin == "" {
 		t.Fatal("this test needs the programs of PostgreSQL 14 or newer")
 	}
 	var files bytes.Buffer

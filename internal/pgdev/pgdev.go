@@ -7,281 +7,306 @@ package pgdev
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"strconv"
+	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
+	mathrand "math/rand/v2"
+
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 const (
-	superuser    = "postgres"
 	startTimeout = time.Minute      // a cluster is made in it, or recovered after a crash
-	stopTimeout  = 30 * time.Second // then the server is told to quit without a checkpoint
+	stopTimeout  = 30 * time.Second // then the server is killed; what was committed is safe even so
+	askTimeout   = 5 * time.Second  // for the answer of whoever listens at a port
 	pollInterval = 20 * time.Millisecond
-	lockName     = "lock" // of a file in the folder
+
+	cannotConnectNow = "57P03" // SQLSTATE of a server that starts or stops
 )
 
-// Options say where a server lives and how it is run.
+// Options say where a server lives.
 type Options struct {
-	// Dir is the server's own folder, for nothing else; made if it is missing. What it holds survives restarts. If the
-	// user that PostgreSQL must run as can't reach it, a folder in /var/tmp stands in for it, always the same for a Dir.
+	// Dir is the server's own folder; made if it is missing. What it holds survives restarts. If the user that
+	// PostgreSQL must run as can't reach it, a folder in /var/lib stands in for it, always the same for a Dir.
+	//
+	// Empty makes a server for tests: in a temporary folder, and with TestSettings.
 	Dir string
-	// Durable servers survive a crash of the machine. Others are faster and lose everything in one: for tests.
-	Durable bool
-	// Embedded passes over PostgreSQL programs on the machine.
-	Embedded bool
-	// RepositoryURL is the Maven repository that embedded-postgres downloads from; empty for the central one.
-	RepositoryURL string
-	// Log receives one line for each thing that a person should know; may be nil.
+	// Repository is a Maven repository to download programs from, in place of those on the machine. Empty uses these
+	// and, if there are none, the central repository.
+	Repository string
+	// Log receives one line for each thing that a person should know.
 	Log io.Writer
 }
 
-// Server is a private PostgreSQL. Its methods may be called from several goroutines.
+// Server is a private PostgreSQL. Its methods must not be called at the same time.
 type Server struct {
 	options  Options
 	account  account
 	dir      string
-	programs programs
+	bin      string // the folder of its programs
+	port     string
 	password string
 
-	mu      sync.Mutex
-	port    int      // 0 until it has run once
-	lock    *os.File // held while the server runs
-	process *process // nil while it is stopped
+	lock    *os.File // held while it runs
+	process *exec.Cmd
+	end     context.CancelFunc // tells the process to shut down
+	ended   chan struct{}      // closed when it has
 }
 
 // Start runs a server in o.Dir, with the data that is there or, if there is none, a new cluster. It returns when the
 // server answers. A server that a killed run has left behind in the folder is stopped first.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	s := &Server{options: o}
-	if s.options.Log == nil {
-		s.options.Log = io.Discard
+	err := s.settle()
+	if err == nil {
+		err = s.Restart(ctx)
 	}
-	if err := s.start(ctx); err != nil {
-		return nil, fmt.Errorf("private PostgreSQL: %w", err)
+	if err != nil {
+		return nil, fmt.Errorf("private PostgreSQL: %w", errors.Join(err, s.Remove()))
 	}
 	return s, nil
 }
 
-// URL returns the address of the database "postgres", with the password of the superuser in it.
-func (s *Server) URL() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.urlAt(s.port)
-}
-
-func (s *Server) urlAt(port int) string {
-	return (&url.URL{
-		Scheme:   "postgres",
-		User:     url.UserPassword(superuser, s.password),
-		Host:     net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
-		Path:     "/postgres",
-		RawQuery: "sslmode=disable",
-	}).String()
-}
-
-// Kind says where the server's programs come from: "local binaries" or "embedded-postgres".
-func (s *Server) Kind() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.programs.kind
-}
-
-// Restart runs a stopped server again, on the port that it had.
-func (s *Server) Restart(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.process != nil {
-		return errors.New("private PostgreSQL: it runs already")
+// settle finds a user, a port and a folder for the server.
+func (s *Server) settle() (err error) {
+	if s.account, err = unprivileged(); err != nil {
+		return err
 	}
+	if s.port, err = freePort(); err != nil {
+		return err
+	}
+	dir := s.options.Dir
+	if dir == "" {
+		if dir, err = temporaryFolder(); err != nil {
+			return err
+		}
+	}
+	s.dir, err = s.account.folder(dir, s.options.Log)
+	return err
+}
+
+// freePort returns a TCP port of 127.0.0.1 that nobody listened on a moment ago. It is none of those that the system
+// gives to outgoing connections: one of them could take it while the server is stopped, even a connection to that very
+// port, which would then be talking to itself.
+func freePort() (port string, err error) {
+	for range 100 {
+		port = fmt.Sprint(20000 + mathrand.IntN(10000))
+		var listener net.Listener
+		if listener, err = net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			return port, listener.Close()
+		}
+	}
+	return "", err
+}
+
+// URL returns the address of the database "postgres", with the password of the superuser in it. It stays the same when
+// the server is stopped and started again.
+func (s *Server) URL() string { return URL("127.0.0.1:"+s.port, s.password) }
+
+// URL returns the address of the database "postgres" of any server whose superuser is called that too.
+func URL(hostPort, password string) string {
+	user := url.UserPassword("postgres", password)
+	return (&url.URL{Scheme: "postgres", User: user, Host: hostPort, Path: "/postgres", RawQuery: "sslmode=disable"}).String()
+}
+
+// Restart runs a stopped server again.
+func (s *Server) Restart(ctx context.Context) error {
+	lock, err := takeFolder(s.dir)
+	if err != nil {
+		return err
+	}
+	s.lock = lock
 	if err := s.run(ctx); err != nil {
-		return fmt.Errorf("private PostgreSQL: %w", err)
+		_ = s.Stop() // as far as it has come
+		return err
 	}
 	return nil
 }
 
 // Stop ends the server as its fast shutdown does: open transactions are rolled back, everything else is on disk when
 // Stop returns. Stopping a stopped server does nothing.
-func (s *Server) Stop() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.process == nil {
-		return nil
-	}
-	err := s.process.stop(stopTimeout)
-	s.process = nil
-	return errors.Join(err, s.lock.Close())
-}
-
-func (s *Server) start(ctx context.Context) (err error) {
-	if s.account, err = unprivileged(); err != nil {
-		return err
-	}
-	var moved bool
-	if s.dir, moved, err = s.account.folder(s.options.Dir); err != nil {
-		return err
-	}
-	if moved {
-		fmt.Fprintf(s.options.Log, "user %s can't reach %s; the database is in %s\n", s.account.name, s.options.Dir, s.dir)
-	}
-	return s.run(ctx)
-}
-
-// run takes the folder for this process, makes sure that a cluster is in it, and starts a server on it.
-func (s *Server) run(ctx context.Context) (err error) {
-	if s.lock, err = takeFolder(s.dir); err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			s.lock.Close()
+func (s *Server) Stop() (err error) {
+	if s.end != nil {
+		s.end()
+		<-s.ended
+		if !s.process.ProcessState.Success() {
+			err = fmt.Errorf("private PostgreSQL: it ended with %s", s.process.ProcessState)
 		}
-	}()
-	if err := s.findPrograms(); err != nil { // it may download them: no matter of a minute
-		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	if err := s.prepare(ctx); err != nil {
-		return err
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close())
 	}
-	return s.launch(ctx)
+	s.end, s.lock = nil, nil
+	return err
 }
 
-// takeFolder keeps two processes from running a server in one folder. The lock ends with the process, however it ends.
-func takeFolder(dir string) (*os.File, error) {
-	file, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		file.Close()
-		return nil, fmt.Errorf("%s is in use by another process", dir)
-	}
-	return file, nil
-}
-
-// launch starts a server on the cluster: on its old port if it had one, else on a free one.
-func (s *Server) launch(ctx context.Context) error {
-	if s.port != 0 {
-		return s.launchOn(ctx, s.port)
-	}
-	var err error
-	for range 5 { // somebody else may take the port between our look at it and the server's bind
-		var port int
-		if port, err = FreePort(); err != nil {
-			return err
-		}
-		if err = s.launchOn(ctx, port); !errors.Is(err, errPortTaken) {
-			return err
-		}
+// Remove stops the server and removes its folder, if that is a temporary one.
+func (s *Server) Remove() error {
+	err := s.Stop()
+	if s.options.Dir == "" {
+		err = errors.Join(err, os.RemoveAll(s.dir))
 	}
 	return err
 }
 
-// FreePort returns a TCP port of 127.0.0.1 that nobody listened on a moment ago. It is none of those that the system
-// gives to outgoing connections: one of them could take it while the server is stopped, even a connection to that very
-// port, which would then be talking to itself.
-func FreePort() (int, error) {
-	const lowest, count = 20000, 10000
-	for {
-		port := lowest + rand.IntN(count)
-		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if errors.Is(err, syscall.EADDRINUSE) {
-			continue
-		}
-		if err != nil {
-			return 0, err
-		}
-		return port, listener.Close()
+// run makes sure that there is a cluster in the folder on which no server runs, and starts one on it.
+func (s *Server) run(ctx context.Context) error {
+	if err := s.choosePrograms(); err != nil { // it may download them: no matter of a minute
+		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if _, err := os.Stat(s.path("data")); errors.Is(err, fs.ErrNotExist) {
+		if err := s.makeCluster(ctx); err != nil {
+			return err
+		}
+	}
+	password, err := os.ReadFile(s.path("password"))
+	if err != nil {
+		return err
+	}
+	s.password = string(password)
+	if err := s.stopLeftover(ctx); err != nil {
+		return err
+	}
+	if err := s.launch(ctx); err != nil {
+		return err
+	}
+	return s.awaitAnswer(ctx)
 }
 
-var errPortTaken = errors.New("the port is taken")
-
-// launchOn starts a server on the cluster and waits until it answers.
-func (s *Server) launchOn(ctx context.Context, port int) error {
-	logPath := s.path("postgres.log")
-	logFile, err := os.OpenFile(logPath, os.O_RDWR|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600)
+// makeCluster makes a new cluster in the folder, and its password.
+func (s *Server) makeCluster(ctx context.Context) error {
+	passwordFile, draft := s.path("password"), s.path("data.new")
+	err := errors.Join(
+		os.RemoveAll(draft), // of an interrupted run: only the rename makes it a cluster
+		os.WriteFile(passwordFile, []byte(rand.Text()), 0o600),
+		s.account.own(passwordFile))
 	if err != nil {
 		return err
 	}
-	defer logFile.Close() // the server has its own copy
+	err = s.runProgram(ctx, "initdb", "-D", draft, "--username=postgres", "--pwfile="+passwordFile,
+		"--auth=scram-sha-256", "--encoding=UTF8", "--locale=C")
+	if err != nil {
+		return err
+	}
+	return os.Rename(draft, s.path("data"))
+}
 
+// stopLeftover ends a server that an earlier run has left on the cluster; this process holds the folder, so it can be
+// nobody else's. It asks at the recorded port, with the cluster's password: the recorded process id may be another
+// program's by now, and that one must not get our signal.
+func (s *Server) stopLeftover(ctx context.Context) error {
+	pidFile, err := os.ReadFile(s.path("data/postmaster.pid"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	port := "0" // nobody answers there
+	if lines := strings.Split(string(pidFile), "\n"); len(lines) > 3 {
+		port = lines[3]
+	}
+	if s.answersAt(ctx, port) {
+		fmt.Fprintf(s.options.Log, "stopping the PostgreSQL that the last run left in %s\n", s.dir)
+		err := s.runProgram(ctx, "pg_ctl", "stop", "-D", s.path("data"), "--mode=fast", "--wait")
+		if err != nil && s.answersAt(ctx, port) { // it may have ended by itself
+			return err
+		}
+	}
+	// postgres would take any process that has the recorded id by now for the old server, and not start.
+	return os.RemoveAll(s.path("data/postmaster.pid"))
+}
+
+// answersAt tells whether a server of this cluster is at the port, be it still starting or already stopping.
+func (s *Server) answersAt(ctx context.Context, port string) bool {
+	err := s.connect(ctx, port)
+	refusal, refused := errors.AsType[*pgconn.PgError](err)
+	return err == nil || refused && refusal.Code == cannotConnectNow
+}
+
+// connect returns nil if a server with the cluster's password takes a connection.
+func (s *Server) connect(ctx context.Context, port string) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, URL("127.0.0.1:"+port, s.password))
+	if err != nil {
+		return err
+	}
+	return conn.Close(ctx)
+}
+
+// launch starts a server on the cluster.
+func (s *Server) launch(ctx context.Context) error {
+	log, err := os.OpenFile(s.path("postgres.log"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close() // the server has its own copy
+	// Without sockets, initdb's rules for them, and their folder, need no thought.
+	settings := []string{"listen_addresses=127.0.0.1", "port=" + s.port, "unix_socket_directories="}
+	if s.options.Dir == "" {
+		settings = append(settings, TestSettings()...)
+	}
 	args := []string{"-D", s.path("data")}
-	for _, setting := range s.settings(port) {
+	for _, setting := range settings {
 		args = append(args, "-c", setting)
 	}
-	cmd := s.account.command(context.WithoutCancel(ctx), s.dir, s.programs.path("postgres"), args...)
-	cmd.Stdout, cmd.Stderr = logFile, logFile // a file, not a pipe: it takes what is written after this process's death
-	dieWithParent(cmd.SysProcAttr)
-	process, err := startProcess(cmd)
-	if err != nil {
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	s.process = s.account.command(life, s.dir, filepath.Join(s.bin, "postgres"), args...)
+	s.process.Stdout, s.process.Stderr = log, log                                       // a file, not a pipe: it takes what is written after our death
+	s.process.Cancel = func() error { return s.process.Process.Signal(syscall.SIGINT) } // a fast shutdown
+	s.process.WaitDelay = stopTimeout
+	dieWithParent(s.process.SysProcAttr)
+	if s.ended, err = startOnThread(s.process); err != nil {
+		end()
 		return err
 	}
-	if err := s.awaitAnswer(ctx, process, port); err != nil {
-		_ = process.stop(time.Second)
-		written, _ := os.ReadFile(logPath)
-		if strings.Contains(string(written), "could not create any TCP/IP sockets") {
-			return errPortTaken
-		}
-		return fmt.Errorf("%w; its log:\n%s", err, tail(written))
-	}
-	s.process, s.port = process, port
+	s.end = end
 	return nil
 }
 
-// settings returns what the server is told on its command line, over postgresql.conf.
-func (s *Server) settings(port int) []string {
-	settings := []string{
-		"listen_addresses=127.0.0.1",
-		"port=" + strconv.Itoa(port),
-		"unix_socket_directories=", // initdb's rules for sockets, and their folder, need no thought then
-	}
-	if !s.options.Durable {
-		settings = append(settings, TestSettings()...)
-	}
-	return settings
-}
-
-// TestSettings returns the settings of a server for tests: many clients, many databases, nothing that must last.
-func TestSettings() []string {
-	return []string{"max_connections=300", "fsync=off", "synchronous_commit=off", "full_page_writes=off",
-		"wal_level=minimal", "max_wal_senders=0", "max_wal_size=128MB", "autovacuum=off"}
+// startOnThread starts cmd on a thread that lives as long as cmd does. Linux sends a parent's death signal when the
+// thread that started the child ends, and Go ends idle threads at will: the server would stop for no reason.
+func startOnThread(cmd *exec.Cmd) (ended chan struct{}, err error) {
+	ended = make(chan struct{})
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(ended)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ended is in its state
+		}
+	}()
+	return ended, <-started
 }
 
 // awaitAnswer returns when the server takes a connection, or when it never will.
-func (s *Server) awaitAnswer(ctx context.Context, process *process, port int) error {
-	// Whatever has taken the port may accept connections and say nothing: the wait for it ends with our process.
-	attempt, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		select {
-		case <-process.exited:
-			cancel()
-		case <-attempt.Done():
-		}
-	}()
+func (s *Server) awaitAnswer(ctx context.Context) error {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {
-		if conn, err := pgx.Connect(attempt, s.urlAt(port)); err == nil {
-			return conn.Close(ctx)
+		if s.connect(ctx, s.port) == nil {
+			return nil
 		}
 		select {
-		case <-process.exited:
-			return errors.New("postgres ended at its start")
+		case <-s.ended:
+			log, _ := os.ReadFile(s.path("postgres.log"))
+			return fmt.Errorf("postgres ended at its start: %s", tail(log))
 		case <-ctx.Done():
 			return fmt.Errorf("postgres did not answer: %w", context.Cause(ctx))
 		case <-tick.C:
@@ -289,10 +314,25 @@ func (s *Server) awaitAnswer(ctx context.Context, process *process, port int) er
 	}
 }
 
+// runProgram runs one of PostgreSQL's programs to its end; the error has what it wrote.
+func (s *Server) runProgram(ctx context.Context, name string, args ...string) error {
+	output, err := s.account.command(ctx, s.dir, filepath.Join(s.bin, name), args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", name, err, tail(output))
+	}
+	return nil
+}
+
 // tail returns the last lines of a log.
 func tail(log []byte) string {
 	lines := strings.Split(strings.TrimSpace(string(log)), "\n")
 	return strings.Join(lines[max(0, len(lines)-8):], "\n")
+}
+
+// TestSettings returns the settings of a server for tests: many clients, many databases, nothing that must last.
+func TestSettings() []string {
+	return []string{"max_connections=300", "fsync=off", "synchronous_commit=off", "full_page_writes=off",
+		"wal_level=minimal", "max_wal_senders=0", "max_wal_size=128MB", "autovacuum=off"}
 }
 
 func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }

