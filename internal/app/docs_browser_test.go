@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net"
 	"os/exec"
 	"slices"
 	"strings"
@@ -18,8 +16,6 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
-	"gatehouse/internal/app"
-	"gatehouse/internal/config"
 	"gatehouse/internal/dbtest"
 )
 
@@ -37,7 +33,7 @@ func TestDocsPageLeadsFromRegistrationToTheOwnAccount(t *testing.T) {
 		t.Skip("needs Chromium")
 	}
 	browser, seen := openBrowser(t)
-	service := startForDocs(t)
+	service := boot(t, dbtest.New(t)).public
 
 	const register, me = "#operations-users-registerUser", "#operations-users-readCurrentUser"
 	err := chromedp.Do(browser,
@@ -74,42 +70,6 @@ func TestDocsPageLeadsFromRegistrationToTheOwnAccount(t *testing.T) {
 		if !strings.HasPrefix(url, service+"/") && !strings.HasPrefix(url, "data:") {
 			t.Errorf("the page asked for %s", url)
 		}
-	}
-}
-
-// startForDocs runs the service on a database of its own until the test ends, and returns its URL.
-func startForDocs(t *testing.T) string {
-	t.Helper()
-	settings, err := config.Load([]string{
-		"--database-url=" + dbtest.New(t),
-		"--secret-key=" + strings.Repeat("k", 32),
-		"--listen-addr=127.0.0.1:0", "--ops-addr=127.0.0.1:0",
-		"--bcrypt-cost=10", "--shutdown-delay=0s",
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	started, ended := make(chan string, 1), make(chan error, 1)
-	go func() {
-		ended <- app.Run(ctx, settings, app.Options{
-			Log: slog.New(slog.DiscardHandler), Version: "test", Cores: 1,
-			Started: func(public, _ net.Addr) { started <- "http://" + public.String() },
-		})
-	}()
-	select {
-	case url := <-started:
-		t.Cleanup(func() {
-			stop()
-			if err := <-ended; err != nil {
-				t.Errorf("the service ended with %v", err)
-			}
-		})
-		return url
-	case err := <-ended:
-		stop()
-		t.Fatalf("the service did not start: %v", err)
-		return ""
 	}
 }
 

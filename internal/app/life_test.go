@@ -122,7 +122,7 @@ func TestServiceWaitsForItsSchemaAndWatchesIt(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.Empty(t)
 	r := launch(t, databaseURL)
-	await(t, "a word about the schema", func() bool { return len(r.log.lines(t, "waiting for the database")) > 0 })
+	r.awaitPatience()
 	r.want(http.StatusOK, r.onOps("/livez"))
 	r.want(http.StatusServiceUnavailable, r.onOps("/readyz"))
 
@@ -154,6 +154,19 @@ func TestServiceWaitsForItsSchemaAndWatchesIt(t *testing.T) {
 	r.awaitReadiness(http.StatusOK)
 }
 
+// awaitPatience returns when the replica has said that it waits.
+func (r *replica) awaitPatience() {
+	r.Helper()
+	await(r, "a word about the wait", func() bool {
+		select {
+		case <-r.ended:
+			r.Fatalf("the service did not wait: %v", r.err)
+		default:
+		}
+		return len(r.log.lines(r, "waiting for the database")) > 0
+	})
+}
+
 // A replica that was stopped before it was ever ready has not failed.
 func TestServiceCanBeStoppedWhileItWaits(t *testing.T) {
 	t.Parallel()
@@ -162,7 +175,8 @@ func TestServiceCanBeStoppedWhileItWaits(t *testing.T) {
 		"for its database": "postgres://gatehouse@" + freeAddr(t) + "/gatehouse?sslmode=disable",
 	} {
 		r := launch(t, databaseURL)
-		await(t, "a word about the wait "+name, func() bool { return len(r.log.lines(t, "waiting for the database")) > 0 })
+		t.Log("waits " + name)
+		r.awaitPatience()
 		r.stop()
 	}
 }
