@@ -246,13 +246,16 @@ func ask(ctx context.Context, t terminal) (string, error) {
 		pw, err := askTwice(term.NewTerminal(dialogue{t.in, t.err}, ""))
 		answered <- answer{pw, err}
 	}()
+	var a answer
 	select {
-	case a := <-answered:
-		return a.password, a.err
+	case a = <-answered:
 	case <-ctx.Done():
-		fmt.Fprint(t.err, "\r\n")
-		return "", ctx.Err()
+		a.err = errInterrupted
 	}
+	if errors.Is(a.err, errInterrupted) {
+		fmt.Fprint(t.err, "\r\n") // the cursor stands behind a question
+	}
+	return a.password, a.err
 }
 
 // dialogue reads keys and writes questions.

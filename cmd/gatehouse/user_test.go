@@ -1,0 +1,279 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"gatehouse/internal/dbtest"
+	"gatehouse/internal/password"
+)
+
+const goodPassword = "correct horse battery"
+
+// accounts runs commands on the accounts of one database.
+type accounts struct {
+	*testing.T
+	url   string
+	flags []string
+}
+
+func newAccounts(t *testing.T, flags ...string) accounts {
+	url := dbtest.New(t)
+	return accounts{t, url, append(flags, "--database-url="+url, "--bcrypt-cost=10")}
+}
+
+func (a accounts) run(stdin string, args ...string) ending {
+	a.Helper()
+	return gatehouse(a.T, stdin, append(args, a.flags...)...)
+}
+
+// insert makes accounts with a password that nobody knows, for tests that need not wait until one is hashed.
+func (a accounts) insert(usernames ...string) {
+	a.Helper()
+	_, err := a.connect().Exec(a.Context(), `INSERT INTO users (id, username, username_key, password_hash)
+		SELECT gen_random_uuid(), name, lower(name), '$2b$10$' || repeat('x', 53) FROM unnest($1::text[]) AS name`, usernames)
+	if err != nil {
+		a.Fatal(err)
+	}
+}
+
+// user runs a command that prints a user as JSON.
+func (a accounts) user(stdin string, args ...string) userLine {
+	a.Helper()
+	return fromJSON[userLine](a.T, a.run(stdin, append(args, "--json")...).succeeded(a.T))
+}
+
+func (a accounts) connect() *pgx.Conn {
+	a.Helper()
+	conn, err := pgx.Connect(a.Context(), a.url)
+	if err != nil {
+		a.Fatal(err)
+	}
+	a.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+func (a accounts) storedHash(name string) (stored string) {
+	a.Helper()
+	err := a.connect().QueryRow(a.Context(), "SELECT password_hash FROM users WHERE username = $1", name).Scan(&stored)
+	if err != nil {
+		a.Fatal(err)
+	}
+	return stored
+}
+
+func (a accounts) hasPassword(name, pw string) bool {
+	a.Helper()
+	lane := password.NewLane(password.LaneOptions{Threads: 1, Queue: 1})
+	defer lane.Close()
+	ring, ringErr := password.NewKeyRing(nil)
+	hasher, hasherErr := password.NewHasher(lane, ring, 10)
+	if err := errors.Join(ringErr, hasherErr); err != nil {
+		a.Fatal(err)
+	}
+	verdict, err := hasher.Verify(a.Context(), a.storedHash(name), pw)
+	if err != nil {
+		a.Fatal(err)
+	}
+	return verdict.Match
+}
+
+// The keys are an interface: scripts are written against them.
+func TestUserAsJSONHasTheDocumentedKeys(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	printed := a.run(goodPassword, "user", "add", "Alice", "--password-stdin", "--json").succeeded(t)
+	var keys map[string]any
+	if err := json.Unmarshal([]byte(printed), &keys); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]any{
+		"username": "Alice", "disabled": false, "disabled_at": nil, "token_version": 1.0,
+		"id": keys["id"], "created_at": keys["created_at"], "updated_at": keys["updated_at"],
+	} {
+		if got, ok := keys[key]; !ok || got != want {
+			t.Errorf("%s is %v, want %v", key, got, want)
+		}
+	}
+	if len(keys) != 7 {
+		t.Errorf("keys: %v", keys)
+	}
+	if shown := a.run("", "user", "show", "ALICE", "--json").succeeded(t); shown != printed {
+		t.Errorf("added as %s, shown as %s", printed, shown)
+	}
+	if line := a.run("", "user", "list", "--json").succeeded(t); fromJSON[userLine](t, line) != fromJSON[userLine](t, printed) {
+		t.Errorf("added as %s, listed as %s", printed, line)
+	}
+}
+
+func TestUserIsShownAligned(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	shown := a.run(goodPassword, "user", "add", "alice", "--password-stdin").succeeded(t)
+	id := a.user("", "user", "show", "alice").ID.String()
+	column := strings.Index(shown, id)
+	for _, line := range strings.Split(strings.TrimSuffix(shown, "\n"), "\n") {
+		if column < 2 || line[column-1] != ' ' || line[column] == ' ' {
+			t.Errorf("not aligned:\n%s", shown)
+		}
+	}
+	if !strings.Contains(shown, `"alice"`) || !strings.Contains(shown, "disabled  no") {
+		t.Errorf("shown as\n%s", shown)
+	}
+}
+
+func TestPasswordIsTheFirstLineOfStandardInput(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	for name, stdin := range map[string]string{"bare": goodPassword, "lines": goodPassword + "\r\nmore\n"} {
+		a.run(stdin, "user", "add", name, "--password-stdin").succeeded(t)
+		if !a.hasPassword(name, goodPassword) {
+			t.Errorf("%q is not the password %q", stdin, goodPassword)
+		}
+	}
+}
+
+func TestAccountIsRefusedWithTheField(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	a.insert("alice")
+	for _, test := range []struct{ name, password, says string }{
+		{"bob", "qxzw", "password: "},
+		{"bob", "", "password: "},
+		{"bob", "password123", "password: "},
+		{"bob", "no\xffUnicode", "password: "},
+		{"bob", strings.Repeat("long", 2000), "password: "},
+		{"bob\x00", goodPassword, "username: "},
+		{"", goodPassword, "username: "},
+		{"ALICE", goodPassword, "username is taken"},
+	} {
+		e := a.run(test.password, "user", "add", test.name, "--password-stdin")
+		e.failed(t, exitFailed, test.says)
+		if test.password != "" && strings.Contains(e.err, test.password) {
+			t.Errorf("quoted: %s", e.err)
+		}
+	}
+	if listed := a.run("", "user", "list", "--json").succeeded(t); strings.Count(listed, "\n") != 1 {
+		t.Errorf("accounts were made:\n%s", listed)
+	}
+}
+
+func TestUnknownUserIsNamedAsSuch(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	for _, args := range [][]string{
+		{"show", "nobody"}, {"disable", "nobody"}, {"enable", "nobody"}, {"show", "no\nbody"},
+		{"password", "nobody", "--password-stdin"}, {"password", "nobody"}, // before it asks
+	} {
+		a.run(goodPassword, append([]string{"user"}, args...)...).failed(t, exitFailed, "no such user")
+	}
+}
+
+func TestDisableAndEnableRevokeTokens(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	a.insert("alice")
+	if u := a.user("", "user", "disable", "Alice"); !u.Disabled || u.DisabledAt == nil || u.TokenVersion != 2 {
+		t.Errorf("disabled: %+v", u)
+	}
+	if shown := a.run("", "user", "show", "alice").succeeded(t); strings.Contains(shown, "disabled  no") {
+		t.Errorf("disabled, and shown as\n%s", shown)
+	}
+	if u := a.user("", "user", "enable", "alice"); u.Disabled || u.DisabledAt != nil || u.TokenVersion < 2 {
+		t.Errorf("enabled: %+v", u)
+	}
+}
+
+func TestPasswordIsReplaced(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	a.insert("alice")
+	if u := a.user(goodPassword+"\n", "user", "password", "alice", "--password-stdin"); u.TokenVersion != 2 {
+		t.Errorf("tokens live on: %+v", u)
+	}
+	if !a.hasPassword("alice", goodPassword) {
+		t.Error("the new password is not the password")
+	}
+	before := a.storedHash("alice")
+	a.run("qxzw", "user", "password", "alice", "--password-stdin").failed(t, exitFailed, "password: ")
+	if a.storedHash("alice") != before {
+		t.Error("a refused password has replaced the one before")
+	}
+}
+
+func TestPasswordIsNotAskedForWithoutATerminal(t *testing.T) {
+	t.Parallel()
+	newAccounts(t).run(goodPassword, "user", "add", "alice").failed(t, exitFailed, "--password-stdin")
+}
+
+// The last page is full, so that a list which stops at a page that is not full asks once more.
+func TestListShowsEveryUserOfEveryPage(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	var usernames []string
+	for n := range 2 * pageSize {
+		usernames = append(usernames, fmt.Sprint("User ", n))
+	}
+	a.insert(usernames...)
+	names := make(map[string]bool)
+	lines := json.NewDecoder(strings.NewReader(a.run("", "user", "list", "--json").succeeded(t)))
+	for {
+		var u userLine
+		if err := lines.Decode(&u); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if names[u.Username] {
+			t.Errorf("%s is listed twice", u.Username)
+		}
+		names[u.Username] = true
+	}
+	if len(names) != 2*pageSize {
+		t.Errorf("%d of %d users are listed", len(names), 2*pageSize)
+	}
+
+	table := strings.Split(strings.TrimSuffix(a.run("", "user", "list").succeeded(t), "\n"), "\n")
+	if len(table) != 1+2*pageSize {
+		t.Errorf("%d lines", len(table))
+	}
+	column := strings.Index(table[0], "USERNAME")
+	if n := slices.IndexFunc(table[1:], func(line string) bool { return strings.Index(line, `"User `) != column }); n >= 0 {
+		t.Errorf("not aligned:\n%s\n%s", table[0], table[1+n])
+	}
+}
+
+func TestListOfNoUsers(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	if out := a.run("", "user", "list", "--json").succeeded(t); out != "" {
+		t.Errorf("JSON: %q", out)
+	}
+	if out := a.run("", "user", "list").succeeded(t); !strings.HasPrefix(out, "ID ") || strings.Count(out, "\n") != 1 {
+		t.Errorf("table: %q", out)
+	}
+}
+
+// A name that came into the database by another way could take over the terminal that it is shown on.
+func TestNamesAreShownWithoutControlCharacters(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	const name = "evil\u202e\x1b[2J"
+	a.insert(name)
+	if _, err := a.connect().Exec(t.Context(), "UPDATE users SET username_key = 'evil'"); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range [][]string{{"user", "list"}, {"user", "show", "evil"}} {
+		if out := a.run("", command...).succeeded(t); !strings.Contains(out, `"evil\u202e\x1b[2J"`) {
+			t.Errorf("%q: %q", command, out)
+		}
+	}
+}
