@@ -38,6 +38,7 @@ const lifeline = `docker-entrypoint.sh "$@" & exec cat >/dev/null`
 
 // box is a container with a PostgreSQL in it.
 type box struct {
+	url       string
 	engine    *testcontainers.DockerClient
 	container *testcontainers.DockerContainer
 	input     client.ContainerAttachResult // holds the container's standard input open
@@ -56,23 +57,10 @@ func runContainer(ctx context.Context) (*PrivateServer, error) {
 		return nil, err
 	}
 	b := &box{engine: engine}
-	password := rand.Text()
-	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
-	defer cancel()
-	if b.container, err = testcontainers.Run(ctx, image, b.options(password)...); err != nil {
-		return nil, errors.Join(err, b.remove())
+	if err := b.run(ctx, image); err != nil {
+		return nil, errors.Join(err, b.Remove())
 	}
-	endpoint, err := b.container.PortEndpoint(ctx, serverPort, "")
-	if err != nil {
-		return nil, errors.Join(err, b.remove())
-	}
-	return &PrivateServer{
-		how:    "container " + image,
-		url:    pgdev.URL(endpoint, password),
-		stop:   func(ctx context.Context) error { return b.control(ctx, "stop", "--mode=fast") },
-		start:  func(ctx context.Context) error { return b.control(ctx, "start", "--log=/tmp/log") },
-		remove: b.remove,
-	}, nil
+	return &PrivateServer{"container " + image, b}, nil
 }
 
 // findImage returns an error if it is in vain to start the image: a pull would hang where no registry answers.
@@ -93,15 +81,19 @@ func findImage(ctx context.Context, image string) (*testcontainers.DockerClient,
 	return engine, nil
 }
 
-func (b *box) options(password string) []testcontainers.ContainerCustomizer {
+func (b *box) run(ctx context.Context, image string) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
+	defer cancel()
+	password := rand.Text()
 	command := []string{"postgres"}
 	for _, setting := range pgdev.TestSettings() {
 		command = append(command, "-c", setting)
 	}
 	answers := wait.ForSQL(serverPort, "pgx", func(host string, port network.Port) string {
-		return pgdev.URL(net.JoinHostPort(host, port.Port()), password)
+		b.url = pgdev.URL(net.JoinHostPort(host, port.Port()), password)
+		return b.url
 	})
-	return []testcontainers.ContainerCustomizer{
+	b.container, err = testcontainers.Run(ctx, image,
 		testcontainers.WithEnv(map[string]string{"POSTGRES_PASSWORD": password, "PGDATA": dataFolder}),
 		testcontainers.WithTmpfs(map[string]string{dataFolder: "rw"}),
 		testcontainers.WithEntrypoint("sh", "-c", lifeline, "sh"),
@@ -112,8 +104,8 @@ func (b *box) options(password string) []testcontainers.ContainerCustomizer {
 		testcontainers.WithLifecycleHooks(testcontainers.ContainerLifecycleHooks{
 			PreStarts: []testcontainers.ContainerHook{b.holdInput},
 		}),
-		testcontainers.WithWaitStrategy(answers.WithStartupTimeout(time.Minute).WithPollInterval(50 * time.Millisecond)),
-	}
+		testcontainers.WithWaitStrategy(answers.WithStartupTimeout(time.Minute).WithPollInterval(50*time.Millisecond)))
+	return err
 }
 
 // holdInput opens the standard input of the container, which is about to start.
@@ -123,7 +115,12 @@ func (b *box) holdInput(ctx context.Context, c testcontainers.Container) (err er
 	return err
 }
 
-// control stops or starts the server in the container.
+func (b *box) URL() string { return b.url }
+
+func (b *box) Stop() error { return b.control(context.Background(), "stop", "--mode=fast") }
+
+func (b *box) Restart(ctx context.Context) error { return b.control(ctx, "start", "--log=/tmp/log") }
+
 func (b *box) control(ctx context.Context, args ...string) error {
 	code, output, err := b.container.Exec(ctx, append([]string{"pg_ctl", "--wait"}, args...), exec.WithUser("postgres"))
 	if err == nil && code != 0 {
@@ -133,8 +130,8 @@ func (b *box) control(ctx context.Context, args ...string) error {
 	return err
 }
 
-// remove ends the container and what is in it.
-func (b *box) remove() error {
+// Remove ends the container and what is in it.
+func (b *box) Remove() error {
 	err := testcontainers.TerminateContainer(b.container, testcontainers.StopTimeout(0))
 	if b.input.Conn != nil {
 		b.input.Close()

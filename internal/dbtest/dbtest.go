@@ -9,14 +9,21 @@ package dbtest
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/goleak"
+
+	"gatehouse/migrations"
 )
 
 // shared is the server of this test process: started when the first test asks for a database, stopped by Main.
@@ -41,8 +48,7 @@ func sharedServer(t testing.TB) *Server {
 }
 
 // Main runs a package's tests; it is all that TestMain does in a package that uses New or Empty. After the tests it
-// stops the server that they had started, and fails them if they have left a goroutine behind; options are for that
-// check.
+// stops the server that they had started, and fails them if they have left a goroutine behind.
 func Main(m *testing.M, options ...goleak.Option) {
 	code := m.Run()
 	shared.once.Do(func() {}) // what has not been started by now never is
@@ -54,7 +60,7 @@ func Main(m *testing.M, options ...goleak.Option) {
 		err = errors.Join(err, goleak.Find(options...))
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "dbtest: left behind by the tests:", err)
+		fmt.Fprintln(os.Stderr, "dbtest:", err)
 		code = max(code, 1)
 	}
 	os.Exit(code)
@@ -67,7 +73,7 @@ func New(t testing.TB) string {
 	server := sharedServer(t)
 	template, err := server.template()
 	if err != nil {
-		t.Fatalf("dbtest: %v", err)
+		t.Fatalf("dbtest: template: %v", err)
 	}
 	return server.create(t, template)
 }
@@ -81,7 +87,7 @@ func Empty(t testing.TB) string {
 // create makes a database from a template, and has it dropped when the test ends.
 func (s *Server) create(t testing.TB, template string) string {
 	t.Helper()
-	name := randomName("test")
+	name := "test_" + strings.ToLower(rand.Text())
 	if err := s.exec(t.Context(), "CREATE DATABASE "+name+" TEMPLATE "+template); err != nil {
 		t.Fatalf("dbtest: %v", err)
 	}
@@ -93,4 +99,115 @@ func (s *Server) create(t testing.TB, template string) string {
 		}
 	})
 	return s.urlOf(name)
+}
+
+// Server is a PostgreSQL for tests.
+type Server struct {
+	how      string
+	url      *url.URL
+	remove   func() error
+	admin    *pgxpool.Pool
+	template func() (string, error) // name of the migrated database; made at the first call
+}
+
+// Start finds or starts a server, by the ways that the package comment lists.
+func Start(ctx context.Context) (*Server, error) {
+	return choose(ctx, os.Getenv("TEST_DATABASE_URL"), os.Getenv("GATEHOUSE_TEST_DB"))
+}
+
+func choose(ctx context.Context, given, way string) (*Server, error) {
+	if given != "" {
+		return newServer("TEST_DATABASE_URL", given, func() error { return nil })
+	}
+	private, err := startPrivate(ctx, way)
+	if err != nil {
+		return nil, err
+	}
+	return newServer(private.how, private.URL(), private.postgres.Remove)
+}
+
+func newServer(how, address string, remove func() error) (*Server, error) {
+	parsed, err := url.Parse(address)
+	if err != nil || parsed.Scheme != "postgres" && parsed.Scheme != "postgresql" {
+		return nil, errors.New(how + ": not a postgres:// URL") // err would show the password
+	}
+	admin, err := pgxpool.New(context.Background(), address)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", how, err)
+	}
+	server := &Server{how: how, url: parsed, remove: remove, admin: admin}
+	server.template = sync.OnceValues(server.makeTemplate)
+	return server, nil
+}
+
+// String tells a person where the server comes from.
+func (s *Server) String() string { return "PostgreSQL of " + s.how }
+
+// URL returns the address of the database through which the others are made.
+func (s *Server) URL() string { return s.url.String() }
+
+// urlOf returns the address of another database of the server.
+func (s *Server) urlOf(database string) string {
+	other := *s.url
+	other.Path = "/" + database
+	return other.String()
+}
+
+// Stop ends the server, unless it is that of TEST_DATABASE_URL.
+func (s *Server) Stop() error {
+	s.admin.Close()
+	return s.remove()
+}
+
+// exec runs a statement of the administrator. The names in it are made here, of letters that need no quotes.
+func (s *Server) exec(ctx context.Context, statement string) error {
+	if _, err := s.admin.Exec(ctx, statement); err != nil {
+		return fmt.Errorf("%s: %w", statement, err)
+	}
+	return nil
+}
+
+// templateLock is the advisory lock under which test processes that share a server make the template. Its number only
+// has to differ from those of others.
+const templateLock = 7203955811
+
+// makeTemplate returns the name of the migrated database that this binary's migrations make, and makes it if the
+// server hasn't got it yet.
+func (s *Server) makeTemplate() (string, error) {
+	ctx := context.Background() // of no test: all of them wait for the one that makes it
+	name := "template_" + migrations.Digest()[:16]
+	conn, err := pgx.Connect(ctx, s.URL())
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close(ctx) // and with it the lock
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", templateLock); err != nil {
+		return "", err
+	}
+	var made bool
+	query := "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)"
+	if err := conn.QueryRow(ctx, query, name).Scan(&made); err != nil || made {
+		return name, err
+	}
+	// It has its name only when it is whole: what a killed process has left is not taken for the template.
+	draft := name + "_draft"
+	if err := s.exec(ctx, "DROP DATABASE IF EXISTS "+draft+" WITH (FORCE)"); err != nil {
+		return "", err
+	}
+	if err := s.exec(ctx, "CREATE DATABASE "+draft+" TEMPLATE template0"); err != nil {
+		return "", err
+	}
+	if err := migrate(ctx, s.urlOf(draft)); err != nil {
+		return "", err
+	}
+	return name, s.exec(ctx, "ALTER DATABASE "+draft+" RENAME TO "+name)
+}
+
+func migrate(ctx context.Context, databaseURL string) error {
+	migrator, err := migrations.Open(ctx, databaseURL)
+	if err != nil {
+		return err
+	}
+	_, err = migrator.Up(ctx)
+	return errors.Join(err, migrator.Close())
 }

@@ -13,11 +13,13 @@ import (
 
 // PrivateServer is a PostgreSQL of one test's own, which it may stop and start again: for tests of faults.
 type PrivateServer struct {
-	how    string // tells a person where it comes from
-	url    string
-	stop   func(context.Context) error
-	start  func(context.Context) error
-	remove func() error
+	how      string // tells a person where it comes from
+	postgres interface {
+		URL() string
+		Stop() error
+		Restart(context.Context) error
+		Remove() error
+	}
 }
 
 // Private starts a server for this test alone; it is removed when the test ends. Unless GATEHOUSE_TEST_DB says
@@ -28,28 +30,28 @@ func Private(t testing.TB) *PrivateServer {
 	if way == "" && pgdev.Find() != "" {
 		way = "local"
 	}
-	server, err := startServer(t.Context(), way)
+	server, err := startPrivate(t.Context(), way)
 	if err != nil {
 		t.Fatalf("dbtest: private server: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := server.remove(); err != nil {
+		if err := server.postgres.Remove(); err != nil {
 			t.Errorf("dbtest: private server: %v", err)
 		}
 	})
-	if err := migrate(t.Context(), server.url); err != nil {
+	if err := migrate(t.Context(), server.URL()); err != nil {
 		t.Fatalf("dbtest: private server: %v", err)
 	}
 	return server
 }
 
 // URL returns the address of a migrated database. It stays the same when the server is started again.
-func (p *PrivateServer) URL() string { return p.url }
+func (p *PrivateServer) URL() string { return p.postgres.URL() }
 
 // Stop ends the server, as an administrator would: connections are cut, what was committed is kept.
 func (p *PrivateServer) Stop(t testing.TB) {
 	t.Helper()
-	if err := p.stop(t.Context()); err != nil {
+	if err := p.postgres.Stop(); err != nil {
 		t.Fatalf("dbtest: stop private server: %v", err)
 	}
 }
@@ -57,13 +59,13 @@ func (p *PrivateServer) Stop(t testing.TB) {
 // Start runs the stopped server again, and returns when it answers.
 func (p *PrivateServer) Start(t testing.TB) {
 	t.Helper()
-	if err := p.start(t.Context()); err != nil {
+	if err := p.postgres.Restart(t.Context()); err != nil {
 		t.Fatalf("dbtest: start private server: %v", err)
 	}
 }
 
-// startServer makes a server in the given way; "" stands for the first one that works.
-func startServer(ctx context.Context, way string) (*PrivateServer, error) {
+// startPrivate makes a server in the given way; "" stands for the first one that works.
+func startPrivate(ctx context.Context, way string) (*PrivateServer, error) {
 	switch way {
 	case "container":
 		return runContainer(ctx)
@@ -93,14 +95,5 @@ func runLocal(ctx context.Context) (*PrivateServer, error) {
 		return nil, errors.New("no PostgreSQL programs on this machine")
 	}
 	server, err := pgdev.Start(ctx, pgdev.Options{Log: os.Stderr})
-	if err != nil {
-		return nil, err
-	}
-	return &PrivateServer{
-		how:    bin,
-		url:    server.URL(),
-		stop:   func(context.Context) error { return server.Stop() },
-		start:  server.Restart,
-		remove: server.Remove,
-	}, nil
+	return &PrivateServer{bin, server}, err
 }

@@ -63,7 +63,7 @@ type Server struct {
 	lock    *os.File // held while it runs
 	process *exec.Cmd
 	end     context.CancelFunc // tells the process to shut down
-	ended   chan struct{}      // closed when it has
+	ended   context.Context    // done when it has
 }
 
 // Start runs a server in o.Dir, with the data that is there or, if there is none, a new cluster. It returns when the
@@ -141,7 +141,7 @@ func (s *Server) Restart(ctx context.Context) error {
 func (s *Server) Stop() (err error) {
 	if s.end != nil {
 		s.end()
-		<-s.ended
+		<-s.ended.Done()
 		if !s.process.ProcessState.Success() {
 			err = fmt.Errorf("private PostgreSQL: it ended with %s", s.process.ProcessState)
 		}
@@ -264,28 +264,29 @@ func (s *Server) launch(ctx context.Context) error {
 		args = append(args, "-c", setting)
 	}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
-	s.process = s.account.command(life, s.dir, filepath.Join(s.bin, "postgres"), args...)
-	s.process.Stdout, s.process.Stderr = log, log                                       // a file, not a pipe: it takes what is written after our death
-	s.process.Cancel = func() error { return s.process.Process.Signal(syscall.SIGINT) } // a fast shutdown
-	s.process.WaitDelay = stopTimeout
-	dieWithParent(s.process.SysProcAttr)
-	if s.ended, err = startOnThread(s.process); err != nil {
+	cmd := s.account.command(life, s.dir, filepath.Join(s.bin, "postgres"), args...)
+	cmd.Stdout, cmd.Stderr = log, log                                       // a file, not a pipe: it takes what is written after this process's death
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) } // a fast shutdown
+	cmd.WaitDelay = stopTimeout
+	dieWithParent(cmd.SysProcAttr)
+	ended, err := startOnThread(cmd)
+	if err != nil {
 		end()
 		return err
 	}
-	s.end = end
+	s.process, s.end, s.ended = cmd, end, ended
 	return nil
 }
 
 // startOnThread starts cmd on a thread that lives as long as cmd does. Linux sends a parent's death signal when the
 // thread that started the child ends, and Go ends idle threads at will: the server would stop for no reason.
-func startOnThread(cmd *exec.Cmd) (ended chan struct{}, err error) {
-	ended = make(chan struct{})
+func startOnThread(cmd *exec.Cmd) (ended context.Context, err error) {
+	ended, end := context.WithCancel(context.Background())
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		defer close(ended)
+		defer end()
 		err := cmd.Start()
 		started <- err
 		if err == nil {
@@ -297,6 +298,8 @@ func startOnThread(cmd *exec.Cmd) (ended chan struct{}, err error) {
 
 // awaitAnswer returns when the server takes a connection, or when it never will.
 func (s *Server) awaitAnswer(ctx context.Context) error {
+	ctx, give := context.WithCancelCause(ctx)
+	defer context.AfterFunc(s.ended, func() { give(errors.New("it has ended")) })()
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {
@@ -304,11 +307,9 @@ func (s *Server) awaitAnswer(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case <-s.ended:
-			log, _ := os.ReadFile(s.path("postgres.log"))
-			return fmt.Errorf("postgres ended at its start: %s", tail(log))
 		case <-ctx.Done():
-			return fmt.Errorf("postgres did not answer: %w", context.Cause(ctx))
+			log, _ := os.ReadFile(s.path("postgres.log"))
+			return fmt.Errorf("postgres did not answer: %w; its log:\n%s", context.Cause(ctx), tail(log))
 		case <-tick.C:
 		}
 	}

@@ -20,7 +20,7 @@ func main() {
 }
 
 // run returns the exit code: that of the command, 2 for wrong use, 1 if there is no server.
-func run(args []string) (code int) {
+func run(args []string) int {
 	if len(args) > 0 && args[0] == "--" {
 		args = args[1:]
 	}
@@ -29,22 +29,19 @@ func run(args []string) (code int) {
 		return 2
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends this process at once, and the server with it
-
 	server, err := dbtest.Start(ctx)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "withdb:", err)
 		return 1
 	}
-	defer func() {
-		if err := server.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, "withdb:", err)
-			code = max(code, 1)
-		}
-	}()
 	fmt.Fprintln(os.Stderr, "withdb:", server)
-	return execute(ctx, args, "TEST_DATABASE_URL="+server.URL())
+	code := execute(ctx, args, "TEST_DATABASE_URL="+server.URL())
+	if err := server.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "withdb:", err)
+		code = max(code, 1)
+	}
+	return code
 }
 
 // execute runs the command to its end and returns its exit code. When ctx ends, the command is interrupted.
@@ -55,11 +52,11 @@ func execute(ctx context.Context, args []string, variable string) int {
 	// In a group of its own, so that a Ctrl-C reaches it once, through us, with all the processes that it has started.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
-	if err := cmd.Start(); err != nil {
+	err := cmd.Run() // what the command has to say about its failure, it has said
+	if cmd.Process == nil {
 		fmt.Fprintln(os.Stderr, "withdb:", err)
 		return 127
 	}
-	_ = cmd.Wait() // what the command has to say about its failure, it has said
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		return 128 + int(status.Signal()) // as shells do
 	}
