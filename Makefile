@@ -19,6 +19,10 @@ run: ## Run the service on a PostgreSQL of its own, with its data in .dev/.
 test: ## Run all tests on a real PostgreSQL, with the race detector.
 	@go run ./internal/dbtest/withdb -- go test -race ./...
 
+.PHONY: browser
+browser: ## Test the page at /docs in a headless Chromium.
+	@go run ./internal/dbtest/withdb -- go test -tags browser -run DocsPage ./internal/app
+
 .PHONY: build
 build: ## Build bin/gatehouse.
 	CGO_ENABLED=0 go build -trimpath -tags nomsgpack -ldflags '-s -w -X main.version=$(VERSION)' -o bin/gatehouse ./cmd/gatehouse
@@ -33,8 +37,8 @@ generate: ## Write anew what is made from something else: queries, the list of c
 verify: ## Check formatting, generated code, imports, and what linters find.
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }
 	go mod tidy -diff
-	go vet ./...
-	go tool staticcheck ./...
+	go vet -tags browser ./...
+	go tool staticcheck -tags browser ./...
 	go tool sqlc diff
 	go test . ./internal/password/gencommon
 	.ci/vulncheck

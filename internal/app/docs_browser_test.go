@@ -1,3 +1,5 @@
+//go:build browser
+
 package app_test
 
 import (
@@ -29,9 +31,6 @@ const (
 // for Swagger UI, a token URL that it resolves elsewhere or a login that its client fails at would stop them.
 func TestDocsPageLeadsFromRegistrationToTheOwnAccount(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("needs Chromium")
-	}
 	browser, seen := openBrowser(t)
 	service := boot(t, dbtest.New(t)).public
 

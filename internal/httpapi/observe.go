@@ -87,7 +87,7 @@ func (s *server) record(c *gin.Context, id string, n *note, took time.Duration) 
 	s.metrics.requests.WithLabelValues(route, method, strconv.Itoa(status/100)+"xx").Inc()
 	s.metrics.duration.WithLabelValues(route, method).Observe(took.Seconds())
 
-	level, attrs := slog.LevelInfo, []slog.Attr{
+	attrs := []slog.Attr{
 		slog.String("request_id", id),
 		slog.String("method", method),
 		slog.String("route", route),
@@ -100,12 +100,23 @@ func (s *server) record(c *gin.Context, id string, n *note, took time.Duration) 
 		attrs = append(attrs, slog.String("user_id", n.userID))
 	}
 	if n.err != nil {
-		level, attrs = slog.LevelError, append(attrs, slog.String("error", n.err.Error()))
+		attrs = append(attrs, slog.String("error", n.err.Error()))
 	}
 	if n.stack != "" {
 		attrs = append(attrs, slog.String("stack", n.stack))
 	}
-	s.log.LogAttrs(c.Request.Context(), level, "request", attrs...)
+	s.log.LogAttrs(c.Request.Context(), level(status), "request", attrs...)
+}
+
+// level is that of faults for what somebody must look into, and not for a flood of logins that was turned away.
+func level(status int) slog.Level {
+	switch {
+	case status == http.StatusServiceUnavailable:
+		return slog.LevelWarn
+	case status >= http.StatusInternalServerError:
+		return slog.LevelError
+	}
+	return slog.LevelInfo
 }
 
 func isStandard(method string) bool {
