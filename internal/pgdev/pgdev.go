@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	mathrand "math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -21,8 +22,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	mathrand "math/rand/v2"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -118,8 +117,9 @@ func (s *Server) URL() string { return URL("127.0.0.1:"+s.port, s.password) }
 
 // URL returns the address of the database "postgres" of any server whose superuser is called that too.
 func URL(hostPort, password string) string {
-	user := url.UserPassword("postgres", password)
-	return (&url.URL{Scheme: "postgres", User: user, Host: hostPort, Path: "/postgres", RawQuery: "sslmode=disable"}).String()
+	address := url.URL{Scheme: "postgres", Host: hostPort, Path: "/postgres", RawQuery: "sslmode=disable"}
+	address.User = url.UserPassword("postgres", password)
+	return address.String()
 }
 
 // Restart runs a stopped server again.
@@ -265,7 +265,8 @@ func (s *Server) launch(ctx context.Context) error {
 	}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	cmd := s.account.command(life, s.dir, filepath.Join(s.bin, "postgres"), args...)
-	cmd.Stdout, cmd.Stderr = log, log                                       // a file, not a pipe: it takes what is written after this process's death
+	// A file, not a pipe: it takes what is written after this process's death.
+	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) } // a fast shutdown
 	cmd.WaitDelay = stopTimeout
 	dieWithParent(cmd.SysProcAttr)
