@@ -21,6 +21,9 @@ type Grant struct {
 // Whether there is such a user, and whether the account is disabled, is kept from whoever does not know the
 // password: every refusal costs the same hashing, and disabled is looked at last.
 func (s *Service) Login(ctx context.Context, username, pw string) (Grant, error) {
+	if err := s.hasher.CheckRoom(); err != nil { // a flood that is turned away must not reach the database
+		return Grant{}, err
+	}
 	found, err := s.credentials(ctx, username)
 	if err != nil {
 		return Grant{}, err

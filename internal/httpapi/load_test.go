@@ -70,6 +70,10 @@ func TestAFullPasswordLaneRefusesLoginsAndNothingElse(t *testing.T) {
 	f := start(t, settings{queue: queue})
 	raw := f.loggedIn("alice")
 	release := f.fillLane(2, queue)
+	before := f.store.Stat().AcquireCount()
+	if a := f.login("alice", goodPassword); a.status != http.StatusServiceUnavailable || f.store.Stat().AcquireCount() != before {
+		t.Errorf("a login that is turned away reaches the database: %d", a.status)
+	}
 	for name, a := range map[string]answered{
 		"login":           f.login("alice", goodPassword),
 		"login of nobody": f.login("nobody", goodPassword),

@@ -70,6 +70,9 @@ func (h *Hasher) Verify(ctx context.Context, stored, prepared string) (Verdict, 
 	return verdict, failed
 }
 
+// CheckRoom is that of the lane.
+func (h *Hasher) CheckRoom() error { return h.lane.CheckRoom() }
+
 // Work is the sum of 2^cost over every bcrypt run so far.
 func (h *Hasher) Work() uint64 {
 	return h.work.Load()

@@ -209,6 +209,16 @@ func (l *Lane) guard(work func()) (err error) {
 	return nil
 }
 
+// CheckRoom returns ErrOverloaded when Do would, for callers who have other work to do first. Room may be gone again when
+// they come to Do.
+func (l *Lane) CheckRoom() error {
+	if l.inside.Load() < l.capacity {
+		return nil
+	}
+	l.refused.Add(1)
+	return ErrOverloaded
+}
+
 // Stats may be off by those just moving when it is called.
 func (l *Lane) Stats() LaneStats {
 	busy := l.busy.Load()
