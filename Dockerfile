@@ -1,9 +1,8 @@
-# The service's image: one static binary on a base without shell or package manager.
-#
-# BASE may also be `scratch`. Two things are missing there and go unmissed: time zones (all times are UTC), and CA
-# certificates, which only sslmode=verify-full needs, and there sslrootcert in DATABASE_URL names a mounted file.
+# The service's image: one static binary and nothing else, if BASE is not set to something with more in it. Two things
+# go unmissed: time zones (all times are UTC), and CA certificates, which only sslmode=verify-full needs, and there
+# sslrootcert in DATABASE_URL names a mounted file.
 ARG GO_IMAGE=golang:1.26
-ARG BASE=gcr.io/distroless/static-debian12:nonroot
+ARG BASE=scratch
 
 FROM ${GO_IMAGE} AS build
 # Passed on from the builder's environment; empty ones leave Go its defaults.

@@ -140,5 +140,5 @@ func writeJSON(c *gin.Context, status int, mediaType string, body any) {
 	if err != nil {
 		panic(err) // the few bodies there are have only fields that can be encoded
 	}
-	c.Data(status, mediaType+"; charset=utf-8", encoded)
+	c.Data(status, mediaType+"; charset=utf-8", append(encoded, '\n')) // for whoever reads it in a terminal
 }

@@ -82,7 +82,7 @@ func TestRefusedLoginsAreAlikeToTheByte(t *testing.T) {
 	f.loggedIn("disabled")
 	_, err := f.service.Disable(t.Context(), "disabled")
 	must(t, err)
-	const want = `{"error":"invalid_grant","error_description":"Incorrect username or password","detail":"Incorrect username or password"}`
+	const want = `{"error":"invalid_grant","error_description":"Incorrect username or password","detail":"Incorrect username or password"}` + "\n"
 	for name, a := range map[string]answered{
 		"unknown user":       f.login("nobody", goodPassword),
 		"impossible name":    f.login("no body\x00", goodPassword),
