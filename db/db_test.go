@@ -9,7 +9,9 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
+	"gatehouse/db/internal/sqlcgen"
 	"gatehouse/internal/auth"
 	"gatehouse/internal/dbtest"
 	"gatehouse/internal/password"
@@ -59,7 +61,19 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		"DisableUser":      func(ctx context.Context) error { _, err := d.DisableUser(ctx, u.Username.Key); return err },
 		"EnableUser":       func(ctx context.Context) error { _, err := d.EnableUser(ctx, u.Username.Key); return err },
 		"SetPassword":      func(ctx context.Context) error { _, err := d.SetPassword(ctx, u.Username.Key, plainHash); return err },
-		"RehashPassword":   func(ctx context.Context) error { return d.RehashPassword(ctx, u.ID, plainHash, plainHash) },
+		"StartSession": func(ctx context.Context) error {
+			return d.StartSession(ctx, auth.NewSession{
+				ID: uuid.Must(uuid.NewV7()), User: u, Salt: make([]byte, 16),
+				Limits: auth.SessionLimits{Idle: time.Hour, Absolute: time.Hour, PerUser: 9},
+			})
+		},
+		"SessionByID":    func(ctx context.Context) error { _, err := d.SessionByID(ctx, u.ID); return err },
+		"RotateSession":  func(ctx context.Context) error { _, err := d.RotateSession(ctx, u.ID, 0, time.Hour); return err },
+		"ListSessions":   func(ctx context.Context) error { _, err := d.ListSessions(ctx, u.ID, uuid.Max, 1); return err },
+		"EndSession":     func(ctx context.Context) error { _, err := d.EndSession(ctx, u.ID, uuid.New(), "logout"); return err },
+		"EndSessions":    func(ctx context.Context) error { _, err := d.EndSessions(ctx, u.ID, u.ID, "logout"); return err },
+		"ChangePassword": func(ctx context.Context) error { _, err := d.ChangePassword(ctx, u, u.ID, plainHash); return err },
+		"RehashPassword": func(ctx context.Context) error { return d.RehashPassword(ctx, u.ID, plainHash, plainHash) },
 		"RecordPasswordKey": func(ctx context.Context) error {
 			return d.RecordPasswordKey(ctx, password.KeyRecord{ID: "a", Check: make([]byte, 32)})
 		},
@@ -102,13 +116,114 @@ func TestWithADatabaseEveryMethodWorks(t *testing.T) {
 	t.Parallel()
 	d := open(t, Options{URL: dbtest.New(t)})
 	u := d.mustInsert(t, "alice")
+	_, err := d.pool.Exec(t.Context(), `
+		INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent)
+		VALUES ($1, $1, decode(repeat('00', 16), 'hex'), now() + interval '1 h', now() + interval '1 h', '', '')`, u.ID)
+	must(t, err)
 	all := calls(d, u)
-	must(t, all["RecordPasswordKey"](t.Context())) // the one that is retired
+	for _, first := range []string{"ChangePassword", "RecordPasswordKey"} { // before the user changes; the one that is retired
+		must(t, all[first](t.Context()))
+	}
+	u, err = d.UserByID(t.Context(), u.ID)
+	must(t, err)
+	all = calls(d, u)
+	for _, last := range []string{"StartSession", "ChangePassword", "SetPassword", "DisableUser", "EnableUser"} {
+		must(t, all[last](t.Context()))
+		delete(all, last)
+	}
 	for name, call := range all {
 		if err := call(t.Context()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// A session of a user who has changed since the password was read would give a banned user a way in.
+func TestNoSessionStartsForAUserWhoHasChanged(t *testing.T) {
+	t.Parallel()
+	d := open(t, Options{URL: dbtest.New(t)})
+	before := d.mustInsert(t, "alice")
+	_, err := d.DisableUser(t.Context(), "alice")
+	must(t, err)
+	for _, when := range []string{"disabled", "enabled again"} {
+		if err := calls(d, before)["StartSession"](t.Context()); !errors.Is(err, auth.ErrUserNotFound) {
+			t.Errorf("%s: %v", when, err)
+		}
+		_, err := d.EnableUser(t.Context(), "alice")
+		must(t, err)
+	}
+}
+
+// At millions of rows, one query that reads a table whole is an outage.
+func TestNoQueryOfALiveTokenReadsATableWhole(t *testing.T) {
+	t.Parallel()
+	d := open(t, Options{URL: dbtest.New(t)})
+	_, err := d.pool.Exec(t.Context(), `
+		INSERT INTO users (id, username, username_key, password_hash)
+		SELECT gen_random_uuid(), 'user' || n, 'user' || n, $1 FROM generate_series(1, 2000) n`, plainHash)
+	must(t, err)
+	_, err = d.pool.Exec(t.Context(), `
+		INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent)
+		SELECT gen_random_uuid(), u.id, decode(repeat('00', 16), 'hex'), now() + interval '1 h', now() + interval '1 h', '', ''
+		FROM users u, generate_series(1, 5)`)
+	must(t, err)
+	_, err = d.pool.Exec(t.Context(), "ANALYZE")
+	must(t, err)
+	traced, seen := d.traced(t)
+	var u auth.User
+	must(t, d.pool.QueryRow(t.Context(), "SELECT id, username_key FROM users LIMIT 1").Scan(&u.ID, &u.Username.Key))
+	for name, call := range calls(traced, u) {
+		_ = call(t.Context()) // what it finds does not matter
+		if strings.Contains(name, "PasswordKey") || name == "SchemaVersion" {
+			seen.statements = nil // of tables with a handful of rows
+			continue
+		}
+		if len(seen.statements) == 0 {
+			t.Errorf("%s sent nothing", name)
+		}
+		for _, s := range seen.take() {
+			rows, err := d.pool.Query(t.Context(), "EXPLAIN "+s.sql, s.args...)
+			must(t, err)
+			plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+			must(t, err)
+			if text := strings.Join(plan, "\n"); strings.Contains(text, "Seq Scan") {
+				t.Errorf("%s:\n%s", name, text)
+			}
+		}
+	}
+}
+
+// statements is a tracer that keeps what is sent to the server.
+type statements struct{ statements []statement }
+
+type statement struct {
+	sql  string
+	args []any
+}
+
+func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	s.statements = append(s.statements, statement{data.SQL, data.Args})
+	return ctx
+}
+
+func (s *statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func (s *statements) take() []statement {
+	taken := s.statements
+	s.statements = nil
+	return taken
+}
+
+// traced is a DB on the same database whose statements are kept.
+func (d *DB) traced(t *testing.T) (*DB, *statements) {
+	t.Helper()
+	seen := &statements{}
+	config := d.pool.Config()
+	config.ConnConfig.Tracer = seen
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	must(t, err)
+	t.Cleanup(pool.Close)
+	return &DB{pool: pool, queries: sqlcgen.New(pool)}, seen
 }
 
 func TestNobodyIsNotFound(t *testing.T) {

@@ -25,6 +25,8 @@ type userCommand struct {
 	Disable  userDisable  `cmd:"" help:"Bar an account from logging in, and revoke its tokens."`
 	Enable   userEnable   `cmd:"" help:"Let an account log in again."`
 	Password userPassword `cmd:"" help:"Give an account another password, and revoke its tokens."`
+	Sessions userSessions `cmd:"" help:"List the sessions of an account."`
+	Logout   userLogout   `cmd:"" help:"End all sessions of an account."`
 }
 
 // adminSettings are what a command needs to reach the accounts.

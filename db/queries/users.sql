@@ -26,14 +26,35 @@ WHERE username_key > @after
 ORDER BY username_key
 LIMIT @max_rows;
 
--- DisableUser changes nothing of a user who is disabled already: the first time stays, and so do later tokens.
+-- DisableUser changes nothing of a user who is disabled already: the first time stays, and so does the version.
 -- name: DisableUser :one
-UPDATE users
-SET disabled_at   = coalesce(disabled_at, now()),
-    token_version = token_version + CASE WHEN disabled_at IS NULL THEN 1 ELSE 0 END,
-    updated_at    = CASE WHEN disabled_at IS NULL THEN now() ELSE updated_at END
-WHERE username_key = @username_key
-RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at;
+WITH before AS (
+    SELECT id, disabled_at IS NULL AS enabled
+    FROM users
+    WHERE users.username_key = @username_key
+    FOR NO KEY UPDATE
+), u AS (
+    UPDATE users
+    SET disabled_at   = coalesce(disabled_at, now()),
+        token_version = token_version + CASE WHEN enabled THEN 1 ELSE 0 END,
+        updated_at    = CASE WHEN enabled THEN now() ELSE updated_at END
+    FROM before
+    WHERE users.id = before.id
+    RETURNING users.id, username, username_key, disabled_at, token_version, created_at, updated_at, enabled
+), ended AS (
+    UPDATE sessions
+    SET ended_at = now(), end_reason = 'disabled'
+    FROM u
+    WHERE sessions.user_id = u.id
+      AND sessions.ended_at IS NULL
+), revoked AS (
+    INSERT INTO revocations (user_id, version)
+    SELECT id, token_version
+    FROM u
+    WHERE enabled
+)
+SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at
+FROM u;
 
 -- name: EnableUser :one
 UPDATE users
@@ -43,12 +64,26 @@ WHERE username_key = @username_key
 RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at;
 
 -- name: SetPassword :one
-UPDATE users
-SET password_hash = @password_hash,
-    token_version = token_version + 1,
-    updated_at    = now()
-WHERE username_key = @username_key
-RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at;
+WITH u AS (
+    UPDATE users
+    SET password_hash = @password_hash,
+        token_version = token_version + 1,
+        updated_at    = now()
+    WHERE users.username_key = @username_key
+    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at
+), ended AS (
+    UPDATE sessions
+    SET ended_at = now(), end_reason = 'operator'
+    FROM u
+    WHERE sessions.user_id = u.id
+      AND sessions.ended_at IS NULL
+), revoked AS (
+    INSERT INTO revocations (user_id, version)
+    SELECT id, token_version
+    FROM u
+)
+SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at
+FROM u;
 
 -- RehashPassword is a compare-and-set: it does nothing if the hash is no longer the one that was verified.
 -- name: RehashPassword :exec

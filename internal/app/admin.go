@@ -39,7 +39,9 @@ func OpenAdmin(ctx context.Context, d config.Database, p config.Passwords) (*Adm
 		lane.Close()
 		return nil, err
 	}
-	service := auth.NewService(store, hasher, password.Policy{MinLength: p.PasswordMinLength}, nil, time.Now)
+	service := auth.NewService(auth.Parts{
+		Store: store, Hasher: hasher, Policy: password.Policy{MinLength: p.PasswordMinLength}, Clock: time.Now,
+	})
 	return &Admin{Service: service, Ring: ring, store: store, lane: lane}, nil
 }
 

@@ -166,15 +166,27 @@ func newService(s config.Serve, o Options, store auth.Store, ring *password.KeyR
 	if err != nil {
 		return nil, err
 	}
+	refresh, err := token.NewRefreshKeys(keys)
+	if err != nil {
+		return nil, err
+	}
 	hasher, err := password.NewHasher(lane, ring, s.BcryptCost)
 	if err != nil {
 		return nil, err
 	}
+	const day = 24 * time.Hour
 	clock := o.Clock
 	if clock == nil {
 		clock = time.Now
 	}
-	return auth.NewService(store, hasher, password.Policy{MinLength: s.PasswordMinLength}, tokens, clock), nil
+	return auth.NewService(auth.Parts{
+		Store: store, Hasher: hasher, Policy: password.Policy{MinLength: s.PasswordMinLength}, Tokens: tokens, Refresh: refresh,
+		Limits: auth.SessionLimits{
+			Idle: time.Duration(s.RefreshTokenIdleDays) * day, Absolute: time.Duration(s.RefreshTokenExpireDays) * day,
+			Grace: time.Duration(s.RefreshGraceSeconds) * time.Second, PerUser: s.MaxSessions,
+		},
+		Clock: clock,
+	}), nil
 }
 
 // awaitDatabase waits until the database answers and has the schema, so that a service may be started before

@@ -108,13 +108,18 @@ func (r *replica) stop() {
 	}
 }
 
-// insertUser makes an account that nobody can log in to, and a token of it: without the cost of hashing, which the
+// insertUser makes an account that nobody can log in to, a session and a token of it: without the cost of hashing, which the
 // race detector multiplies.
 func insertUser(t testing.TB, databaseURL string) string {
 	t.Helper()
 	id := uuid.New()
-	_, err := connect(t, databaseURL).Exec(t.Context(), `INSERT INTO users (id, username, username_key, password_hash)
-		VALUES ($1, 'alice', 'alice', '$2b$10$' || repeat('h', 53))`, id)
+	_, err := connect(t, databaseURL).Exec(t.Context(), `
+		WITH u AS (
+			INSERT INTO users (id, username, username_key, password_hash)
+			VALUES ($1, 'alice', 'alice', '$2b$10$' || repeat('h', 53))
+		)
+		INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent)
+		VALUES ($1, $1, decode(repeat('00', 16), 'hex'), now() + interval '1 day', now() + interval '1 day', '', '')`, id)
 	must(t, err)
 	return issueToken(t, secretKey, id, time.Now())
 }
@@ -125,7 +130,8 @@ func issueToken(t testing.TB, key string, user uuid.UUID, at time.Time) string {
 		Keys: [][]byte{[]byte(key)}, Issuer: "http://localhost:8000", Audience: "gatehouse", Lifetime: time.Hour,
 	})
 	must(t, err)
-	issued, err := issuer.Issue(at, user, "alice", 1)
+	// Of the session that insertUser made under the user's id.
+	issued, err := issuer.Issue(at, token.Subject{UserID: user, SessionID: user, Username: "alice", Version: 1}, time.Hour)
 	must(t, err)
 	return issued
 }

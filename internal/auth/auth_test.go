@@ -32,7 +32,11 @@ type fixture struct {
 	store  *db.DB
 	hasher *password.Hasher
 	lane   *password.Lane
+	keys   *token.RefreshKeys
+	limits auth.SessionLimits
 }
+
+var client = auth.Client{Address: "192.0.2.1", UserAgent: "test"}
 
 func start(t *testing.T) *fixture {
 	t.Helper()
@@ -57,12 +61,22 @@ func on(t *testing.T, store *db.DB, cost int, peppers ...string) *fixture {
 	var err error
 	f.hasher, err = password.NewHasher(f.lane, ring, cost)
 	must(t, err)
-	tokens, err := token.NewIssuer(token.Settings{
+	f.keys, err = token.NewRefreshKeys([][]byte{[]byte(strings.Repeat("k", 32))})
+	must(t, err)
+	f.limits = auth.SessionLimits{Idle: 24 * time.Hour, Absolute: 48 * time.Hour, Grace: time.Minute, PerUser: 100}
+	f.Service = auth.NewService(auth.Parts{
+		Store: store, Hasher: f.hasher, Tokens: issuer(t), Refresh: f.keys, Limits: f.limits, Clock: time.Now,
+	})
+	return f
+}
+
+func issuer(t *testing.T) *token.Issuer {
+	t.Helper()
+	i, err := token.NewIssuer(token.Settings{
 		Keys: [][]byte{[]byte(strings.Repeat("k", 32))}, Issuer: "https://id.test", Audience: "test", Lifetime: time.Minute,
 	})
 	must(t, err)
-	f.Service = auth.NewService(store, f.hasher, password.Policy{}, tokens, time.Now)
-	return f
+	return i
 }
 
 func ringOf(t *testing.T, peppers ...string) *password.KeyRing {
@@ -107,7 +121,7 @@ func (f *fixture) hashOf(username string) string {
 
 func (f *fixture) wantLogin(username, pw string, want error) {
 	f.Helper()
-	if _, err := f.Login(f.Context(), username, pw); !errors.Is(err, want) {
+	if _, err := f.Login(f.Context(), username, pw, client); !errors.Is(err, want) {
 		f.Errorf("login of %s: %v, want %v", username, err, want)
 	}
 }
@@ -124,7 +138,7 @@ func (f *fixture) duringHashing(username string, act func()) error {
 	<-running
 	outcome := make(chan error, 1)
 	wg.Go(func() {
-		_, err := f.Login(f.Context(), username, goodPassword)
+		_, err := f.Login(f.Context(), username, goodPassword, client)
 		outcome <- err
 	})
 	for f.lane.Stats().Queued == 0 && len(outcome) == 0 {
@@ -167,7 +181,7 @@ func TestATokenFromBeforeADisableIsRefusedThoughTheAccountIsEnabledAgain(t *test
 	t.Parallel()
 	f := start(t)
 	f.register("alice")
-	grant, err := f.Login(t.Context(), "alice", goodPassword)
+	grant, err := f.Login(t.Context(), "alice", goodPassword, client)
 	must(t, err)
 	access, err := f.Authenticate(grant.AccessToken)
 	must(t, err)
@@ -314,7 +328,7 @@ func TestALowerStoredCostIsToppedUpToTheSameWork(t *testing.T) {
 	f.register("new")
 	for _, name := range []string{"old", "new", "nobody"} {
 		before := f.hasher.Work()
-		_, _ = f.Login(t.Context(), name, "wrong")
+		_, _ = f.Login(t.Context(), name, "wrong", client)
 		if got := f.hasher.Work() - before; got != 1<<cost {
 			t.Errorf("%s: work %d, want %d", name, got, 1<<cost)
 		}
@@ -399,7 +413,7 @@ func TestALoginWhoseCallerLeftIsNotStarted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	before := f.hasher.Work()
-	if _, err := f.Login(ctx, "alice", goodPassword); !errors.Is(err, context.Canceled) {
+	if _, err := f.Login(ctx, "alice", goodPassword, client); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 	if f.hasher.Work() != before {
@@ -417,7 +431,7 @@ func TestOutcomeNamesTheReasonOfARefusal(t *testing.T) {
 	for want, try := range map[string][2]string{
 		"success": {"alice", goodPassword}, "wrong_password": {"alice", "x"}, "unknown_user": {"nobody", "x"}, "disabled": {"disabled", goodPassword},
 	} {
-		_, err := f.Login(t.Context(), try[0], try[1])
+		_, err := f.Login(t.Context(), try[0], try[1], client)
 		if got := auth.Outcome(err); got != want {
 			t.Errorf("outcome %s, want %s (%v)", got, want, err)
 		}

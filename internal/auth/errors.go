@@ -24,8 +24,14 @@ var (
 	// ErrInvalidToken is for an access token that is forged, malformed, expired or revoked.
 	ErrInvalidToken = errors.New("invalid authentication credentials")
 
-	ErrUserNotFound  = errors.New("no such user")
-	ErrUsernameTaken = errors.New("username is taken")
+	// ErrInvalidGrant is all that a caller learns of a refused refresh token.
+	ErrInvalidGrant = errors.New("invalid refresh token")
+	// ErrTokenReused: a refresh token was used that had a successor in use. The session is over.
+	ErrTokenReused = fmt.Errorf("%w: used again", ErrInvalidGrant)
+
+	ErrUserNotFound    = errors.New("no such user")
+	ErrSessionNotFound = errors.New("no such session")
+	ErrUsernameTaken   = errors.New("username is taken")
 
 	// ErrPasswordKeyInUse: a password key that stored hashes still need cannot be retired.
 	ErrPasswordKeyInUse = errors.New("password key is in use")
@@ -86,6 +92,8 @@ func outcomes() []outcome {
 		{ErrSuperseded, "superseded"},
 		{ErrUnusableHash, "unusable_hash"},
 		{ErrInvalidToken, "invalid_token"},
+		{ErrTokenReused, "token_reused"},
+		{ErrInvalidGrant, "invalid_grant"},
 		{ErrUsernameTaken, "username_taken"},
 		{ErrOverloaded, "overloaded"},
 		{ErrStopping, "stopping"},

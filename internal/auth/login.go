@@ -9,18 +9,19 @@ import (
 	"gatehouse/internal/password"
 )
 
-// Grant is what a login gives.
+// Grant is what a login or a refresh gives.
 type Grant struct {
-	User        User
-	AccessToken string
-	ExpiresIn   time.Duration
+	User         User
+	AccessToken  string
+	ExpiresIn    time.Duration // of the access token
+	RefreshToken string
 }
 
-// Login checks a password and issues an access token. ErrBadCredentials, by one of the errors that wrap it.
+// Login checks a password and starts a session. ErrBadCredentials, by one of the errors that wrap it.
 //
 // Whether there is such a user, and whether the account is disabled, is kept from whoever does not know the
 // password: every refusal costs the same hashing, and disabled is looked at last.
-func (s *Service) Login(ctx context.Context, username, pw string) (Grant, error) {
+func (s *Service) Login(ctx context.Context, username, pw string, client Client) (Grant, error) {
 	if err := s.hasher.CheckRoom(); err != nil { // a flood that is turned away must not reach the database
 		return Grant{}, err
 	}
@@ -40,19 +41,8 @@ func (s *Service) Login(ctx context.Context, username, pw string) (Grant, error)
 			return Grant{}, err
 		}
 	}
-	// Hashing takes long enough for an administrator to act: what was read before it may be out of date.
-	current, err := s.store.UserByID(ctx, found.ID)
-	if err != nil {
-		return Grant{}, err
-	}
-	if err := superseded(found.User, current); err != nil {
-		return Grant{}, err
-	}
-	raw, err := s.tokens.Issue(s.clock(), current.ID, current.Username.Given, current.TokenVersion)
-	if err != nil {
-		return Grant{}, err
-	}
-	return Grant{User: current, AccessToken: raw, ExpiresIn: s.tokens.Lifetime()}, nil
+	// Hashing takes long enough for an administrator to act: the session starts only if the user is as it was.
+	return s.startSession(ctx, found.User, client)
 }
 
 // credentials is empty for a user who does not exist.
@@ -89,16 +79,6 @@ func refusal(found Credentials, match bool) error {
 		return ErrWrongPassword
 	case found.Disabled():
 		return ErrDisabled
-	}
-	return nil
-}
-
-func superseded(before, now User) error {
-	switch {
-	case now.Disabled():
-		return ErrDisabled
-	case now.TokenVersion != before.TokenVersion:
-		return ErrSuperseded
 	}
 	return nil
 }

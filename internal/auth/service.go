@@ -17,16 +17,31 @@ import (
 // Service has the operations. It is safe for use by many goroutines. Besides the errors that each method
 // names, all of them return ErrUnavailable, and those that hash a password ErrOverloaded.
 type Service struct {
-	store  Store
-	hasher *password.Hasher
-	policy password.Policy
-	tokens *token.Issuer
-	clock  func() time.Time
+	store   Store
+	hasher  *password.Hasher
+	policy  password.Policy
+	tokens  *token.Issuer
+	refresh *token.RefreshKeys
+	limits  SessionLimits
+	clock   func() time.Time
 }
 
-// NewService has no defaults: every part is needed, but for tokens in a process that issues none.
-func NewService(store Store, hasher *password.Hasher, policy password.Policy, tokens *token.Issuer, clock func() time.Time) *Service {
-	return &Service{store: store, hasher: hasher, policy: policy, tokens: tokens, clock: clock}
+// Parts of a Service. All are needed, but in a process that issues no tokens for Tokens, Refresh and Limits.
+type Parts struct {
+	Store   Store
+	Hasher  *password.Hasher
+	Policy  password.Policy
+	Tokens  *token.Issuer
+	Refresh *token.RefreshKeys
+	Limits  SessionLimits
+	Clock   func() time.Time
+}
+
+// NewService puts a Service together.
+func NewService(p Parts) *Service {
+	return &Service{
+		store: p.Store, hasher: p.Hasher, policy: p.Policy, tokens: p.Tokens, refresh: p.Refresh, limits: p.Limits, clock: p.Clock,
+	}
 }
 
 // Register makes an account. InputError, ErrUsernameTaken.
@@ -79,21 +94,23 @@ func (s *Service) Authenticate(raw string) (token.Access, error) {
 	return access, nil
 }
 
-// Me reads the user of an access token as it is now: an account that is disabled, or whose tokens were
-// revoked, since the token was issued is ErrInvalidToken.
+// Me reads the user of an access token as it is now: if the session is over, or if the account was disabled or its
+// tokens were revoked since the token was issued, it is ErrInvalidToken.
 func (s *Service) Me(ctx context.Context, access token.Access) (User, error) {
-	user, err := s.store.UserByID(ctx, access.UserID)
+	state, err := s.store.SessionByID(ctx, access.SessionID)
 	switch {
-	case errors.Is(err, ErrUserNotFound):
+	case errors.Is(err, ErrSessionNotFound):
 		return User{}, fmt.Errorf("%w: %w", ErrInvalidToken, err)
 	case err != nil:
 		return User{}, err
-	case user.Disabled():
+	case state.User.ID != access.UserID:
+		return User{}, fmt.Errorf("%w: another user's session", ErrInvalidToken)
+	case state.User.Disabled():
 		return User{}, fmt.Errorf("%w: disabled account", ErrInvalidToken)
-	case user.TokenVersion != access.Version:
+	case state.EndedAt != nil, state.User.TokenVersion != access.Version:
 		return User{}, fmt.Errorf("%w: revoked", ErrInvalidToken)
 	}
-	return user, nil
+	return state.User, nil
 }
 
 // User finds a user by name. ErrUserNotFound.

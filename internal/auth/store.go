@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -29,17 +30,35 @@ type Store interface {
 	// ListUsers returns at most limit users in the order of their keys, from the first key after the given one.
 	ListUsers(ctx context.Context, after string, limit int) ([]User, error)
 
-	// DisableUser disables a user and raises the token version, unless the user is disabled already: then
-	// nothing changes. ErrUserNotFound.
+	// DisableUser disables a user, raises the token version and ends the user's sessions, unless the user is disabled
+	// already: then nothing changes. ErrUserNotFound.
 	DisableUser(ctx context.Context, key string) (User, error)
 	// EnableUser undoes DisableUser, but leaves the token version. ErrUserNotFound.
 	EnableUser(ctx context.Context, key string) (User, error)
 
-	// SetPassword replaces the hash and raises the token version. ErrUserNotFound.
+	// SetPassword replaces the hash, raises the token version and ends the user's sessions. ErrUserNotFound.
 	SetPassword(ctx context.Context, key, passwordHash string) (User, error)
 	// RehashPassword replaces a hash by another one of the same password, if it is still oldHash; else it
 	// changes nothing, since whoever was first knew better.
 	RehashPassword(ctx context.Context, id uuid.UUID, oldHash, newHash string) error
+
+	// StartSession stores a session and ends those that its user then has too many of. ErrUserNotFound if the user is
+	// disabled or has another token version than in the session's User.
+	StartSession(ctx context.Context, session NewSession) error
+	// SessionByID reads what is committed now, never a cache. ErrSessionNotFound.
+	SessionByID(ctx context.Context, id uuid.UUID) (SessionState, error)
+	// RotateSession moves the counter of a live session on from the given number, and its idle expiry. It tells whether
+	// it did: of many callers with one number, one does.
+	RotateSession(ctx context.Context, id uuid.UUID, counter int64, idle time.Duration) (bool, error)
+	// EndSession ends a session of a user and revokes its tokens. It tells whether there was one to end.
+	EndSession(ctx context.Context, userID, id uuid.UUID, reason string) (bool, error)
+	// EndSessions is EndSession of all of a user's but one. It tells how many.
+	EndSessions(ctx context.Context, userID, keep uuid.UUID, reason string) (int64, error)
+	// ListSessions returns at most limit live sessions of a user, the newest first, from the first before the given id.
+	ListSessions(ctx context.Context, userID, before uuid.UUID, limit int) ([]Session, error)
+	// ChangePassword is SetPassword for a user who has not changed meanwhile, and who keeps one session: its counter
+	// moves on. ErrUserNotFound, ErrSessionNotFound.
+	ChangePassword(ctx context.Context, user User, sessionID uuid.UUID, passwordHash string) (SessionState, error)
 
 	// RecordPasswordKey puts a key on record, unless its id is there already (whatever its check value).
 	RecordPasswordKey(ctx context.Context, key password.KeyRecord) error

@@ -43,6 +43,10 @@ type Serve struct {
 	SecretKey                string `env:"SECRET_KEY" secret:"" placeholder:"KEY,…" help:"Keys of at least 32 bytes for access tokens, separated by commas: the first signs, all verify. Required."`
 	Algorithm                string `env:"ALGORITHM" default:"HS256" enum:"HS256" help:"How access tokens are signed: HS256."`
 	AccessTokenExpireMinutes int    `env:"ACCESS_TOKEN_EXPIRE_MINUTES" default:"30" help:"Lifetime of an access token, 1 to 1440 minutes."`
+	RefreshTokenExpireDays   int    `env:"REFRESH_TOKEN_EXPIRE_DAYS" default:"30" help:"Lifetime of a session from its login, 1 to 3650 days."`
+	RefreshTokenIdleDays     int    `env:"REFRESH_TOKEN_IDLE_DAYS" default:"14" help:"Lifetime of a session from its last refresh, 1 to 3650 days."`
+	RefreshGraceSeconds      int    `env:"REFRESH_GRACE_SECONDS" default:"10" help:"How long the refresh token before the current one may be used again, 0 to 300 seconds."`
+	MaxSessions              int    `env:"MAX_SESSIONS" default:"100" help:"Most sessions of a user, 1 to 10000: a further login ends the one that was used longest ago."`
 	Issuer                   string `env:"ISSUER" default:"http://localhost:8000" help:"URL of this service as its clients know it: the iss of its tokens."`
 	Audience                 string `env:"AUDIENCE" default:"gatehouse" help:"The aud of its tokens."`
 
@@ -150,6 +154,10 @@ func (s Serve) Validate() error {
 	}{
 		{"AUDIENCE", s.Audience != "", "must not be empty"},
 		{"ACCESS_TOKEN_EXPIRE_MINUTES", 1 <= s.AccessTokenExpireMinutes && s.AccessTokenExpireMinutes <= 1440, "must be from 1 to 1440"},
+		{"REFRESH_TOKEN_EXPIRE_DAYS", 1 <= s.RefreshTokenExpireDays && s.RefreshTokenExpireDays <= 3650, "must be from 1 to 3650"},
+		{"REFRESH_TOKEN_IDLE_DAYS", 1 <= s.RefreshTokenIdleDays && s.RefreshTokenIdleDays <= 3650, "must be from 1 to 3650"},
+		{"REFRESH_GRACE_SECONDS", 0 <= s.RefreshGraceSeconds && s.RefreshGraceSeconds <= 300, "must be from 0 to 300"},
+		{"MAX_SESSIONS", 1 <= s.MaxSessions && s.MaxSessions <= 10000, "must be from 1 to 10000"},
 		{"PASSWORD_QUEUE", 0 <= s.PasswordQueue && s.PasswordQueue <= 10000, "must be from 0 to 10000"},
 		{"LISTEN_ADDR", isAddress(s.ListenAddr), "must be host:port or :port"},
 		{"OPS_ADDR", isAddress(s.OpsAddr), "must be host:port or :port"},

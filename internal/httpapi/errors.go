@@ -47,12 +47,15 @@ func answers() []answer {
 	const unavailable, invalidRequest = "temporarily_unavailable", "invalid_request"
 	return []answer{
 		{auth.ErrBadCredentials, 401, "bad_credentials", "invalid_grant", "Incorrect username or password", `Bearer`},
+		{auth.ErrInvalidGrant, 400, "invalid_grant", "invalid_grant", "The refresh token is not valid", ""},
 		{errNoToken, 401, "no_token", "", "Invalid authentication credentials", `Bearer realm="gatehouse"`},
 		{auth.ErrInvalidToken, 401, "invalid_token", "", "Invalid authentication credentials", `Bearer realm="gatehouse", error="invalid_token"`},
+		// Behind the errors that hide it from whoever has no live token.
+		{auth.ErrSessionNotFound, 404, "session_not_found", "", "There is no such session", ""},
 		{auth.ErrUsernameTaken, 409, "username_taken", "", "The username is already taken", ""},
 		{errRegistrationClosed, 403, "registration_closed", "", "Registration is closed", ""},
 		{errMalformed, 400, "malformed", invalidRequest, "The request body is malformed", ""},
-		{errInvalidRequest, 400, "invalid_request", invalidRequest, "A username and a password are needed, each given once", ""},
+		{errInvalidRequest, 400, "invalid_request", invalidRequest, "A parameter is missing or given twice", ""},
 		{errUnsupportedGrant, 400, "unsupported_grant_type", "unsupported_grant_type", "The grant type is not supported", ""},
 		{errTooLarge, 413, "too_large", invalidRequest, "The request body is larger than 64 KiB", ""},
 		{errMediaType, 415, "media_type", invalidRequest, "The media type of the request body is not supported", ""},

@@ -35,9 +35,10 @@ func (n *note) failed(a answer) {
 
 // metrics of the HTTP layer.
 type metrics struct {
-	requests *prometheus.CounterVec
-	duration *prometheus.HistogramVec
-	logins   *prometheus.CounterVec
+	requests  *prometheus.CounterVec
+	duration  *prometheus.HistogramVec
+	logins    *prometheus.CounterVec
+	refreshes *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -52,8 +53,11 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gatehouse_logins_total", Help: "Logins by outcome.",
 		}, []string{"outcome"}),
+		refreshes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatehouse_refreshes_total", Help: "Refreshes by outcome.",
+		}, []string{"outcome"}),
 	}
-	return m, errors.Join(r.Register(m.requests), r.Register(m.duration), r.Register(m.logins))
+	return m, errors.Join(r.Register(m.requests), r.Register(m.duration), r.Register(m.logins), r.Register(m.refreshes))
 }
 
 // observe wraps every request: it gives it an id and a deadline, and leaves one log line and the metrics.

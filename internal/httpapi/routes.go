@@ -7,6 +7,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"gatehouse/internal/auth"
 	"gatehouse/internal/token"
 )
 
@@ -28,7 +29,12 @@ func (s *server) routes(docs *docs) []route {
 	return []route{
 		{http.MethodPost, "/token", nil, asTokenError, s.postToken},
 		{http.MethodPost, "/users", registration, nil, s.postUser},
-		{http.MethodGet, "/users/me", accessToken, nil, s.getMe},
+		{http.MethodPost, "/logout", nil, nil, s.postLogout},
+		{http.MethodGet, "/users/me", liveUser, nil, s.getMe},
+		{http.MethodPut, "/users/me/password", accessToken, nil, s.putPassword}, // the rule looks at the user anyway
+		{http.MethodGet, "/users/me/sessions", liveUser, nil, s.getSessions},
+		{http.MethodDelete, "/users/me/sessions", liveUser, nil, s.deleteSessions},
+		{http.MethodDelete, "/users/me/sessions/:id", liveUser, nil, s.deleteSession},
 		{http.MethodGet, "/docs", nil, nil, docs.page},
 		{http.MethodGet, "/docs/*asset", nil, nil, docs.asset},
 		{http.MethodGet, "/openapi.json", nil, nil, docs.json},
@@ -92,5 +98,22 @@ func accessToken(s *server, c *gin.Context) error {
 	c.Set(accessKey, access)
 	return nil
 }
+
+const userKey = "gatehouse.user"
+
+// liveUser lets in who has an access token that was not revoked, by a fresh look at the user and the session.
+func liveUser(s *server, c *gin.Context) error {
+	if err := accessToken(s, c); err != nil {
+		return err
+	}
+	user, err := s.service.Me(c.Request.Context(), accessOf(c))
+	if err != nil {
+		return err
+	}
+	c.Set(userKey, user)
+	return nil
+}
+
+func userOf(c *gin.Context) auth.User { return c.MustGet(userKey).(auth.User) }
 
 func accessOf(c *gin.Context) token.Access { return c.MustGet(accessKey).(token.Access) }

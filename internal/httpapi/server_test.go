@@ -45,6 +45,7 @@ type fixture struct {
 	hasher  *password.Hasher
 	lane    *password.Lane
 	issuer  *token.Issuer
+	refresh *token.RefreshKeys
 	metrics *prometheus.Registry
 	log     *logBuffer
 }
@@ -80,7 +81,12 @@ func start(t *testing.T, s settings) *fixture {
 	})
 	must(t, err)
 	f.store = store
-	f.service = auth.NewService(store, f.hasher, password.Policy{}, f.issuer, time.Now)
+	f.refresh, err = token.NewRefreshKeys([][]byte{[]byte(signingKey)})
+	must(t, err)
+	f.service = auth.NewService(auth.Parts{
+		Store: store, Hasher: f.hasher, Tokens: f.issuer, Refresh: f.refresh, Clock: time.Now,
+		Limits: auth.SessionLimits{Idle: 14 * 24 * time.Hour, Absolute: 30 * 24 * time.Hour, Grace: time.Minute, PerUser: 100},
+	})
 	handler, err := New(Options{
 		Service: f.service, Log: slog.New(slog.NewJSONHandler(f.log, nil)), Metrics: f.metrics,
 		TrustedProxies: s.trustedProxies, RegistrationOpen: !s.registrationClosed,

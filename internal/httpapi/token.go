@@ -10,37 +10,66 @@ import (
 
 // tokenResponse is RFC 6749 §5.1.
 type tokenResponse struct {
-	AccessToken string `json:"access_token"`
-	TokenType   string `json:"token_type"`
-	ExpiresIn   int64  `json:"expires_in"` // seconds
+	AccessToken  string `json:"access_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int64  `json:"expires_in"` // seconds
+	RefreshToken string `json:"refresh_token"`
 	// Scope is there even though it is empty: what was granted differs from whatever was asked for (§3.3).
 	Scope string `json:"scope"`
 }
 
-// postToken is the token endpoint for the password grant (RFC 6749 §4.3).
+// postToken is the token endpoint: for the password grant (RFC 6749 §4.3) and for refreshing (§6).
 func (s *server) postToken(c *gin.Context) error {
 	c.Header("Pragma", "no-cache") // RFC 6749 §5.1, beside Cache-Control: no-store
 	form, err := readForm(c)
 	if err != nil {
 		return err
 	}
-	switch {
-	// Clients of FastAPI's form leave the grant type out.
-	case form["grant_type"] == "" && form["username"] == "":
+	grantType := form["grant_type"]
+	if grantType == "" && form["username"] != "" {
+		grantType = "password" // clients of FastAPI's form leave it out
+	}
+	switch grantType {
+	case "":
 		return errInvalidRequest
-	case form["grant_type"] != "" && form["grant_type"] != "password":
-		return errUnsupportedGrant
-	case form["username"] == "" || form["password"] == "":
+	case "password":
+		return s.passwordGrant(c, form["username"], form["password"])
+	case "refresh_token":
+		return s.refreshGrant(c, form["refresh_token"])
+	}
+	return errUnsupportedGrant
+}
+
+func (s *server) passwordGrant(c *gin.Context, username, pw string) error {
+	if username == "" || pw == "" {
 		return errInvalidRequest
 	}
-	grant, err := s.service.Login(c.Request.Context(), form["username"], form["password"])
+	grant, err := s.service.Login(c.Request.Context(), username, pw, clientOf(c))
 	s.metrics.logins.WithLabelValues(auth.Outcome(err)).Inc()
+	return writeGrant(c, grant, err)
+}
+
+func (s *server) refreshGrant(c *gin.Context, refreshToken string) error {
+	if refreshToken == "" {
+		return errInvalidRequest
+	}
+	grant, err := s.service.Refresh(c.Request.Context(), refreshToken)
+	s.metrics.refreshes.WithLabelValues(auth.Outcome(err)).Inc()
+	return writeGrant(c, grant, err)
+}
+
+func writeGrant(c *gin.Context, grant auth.Grant, err error) error {
 	if err != nil {
 		return err
 	}
 	noteOf(c).userID = grant.User.ID.String()
 	writeJSON(c, http.StatusOK, "application/json", tokenResponse{
 		AccessToken: grant.AccessToken, TokenType: "bearer", ExpiresIn: int64(grant.ExpiresIn.Seconds()),
+		RefreshToken: grant.RefreshToken,
 	})
 	return nil
+}
+
+func clientOf(c *gin.Context) auth.Client {
+	return auth.Client{Address: c.ClientIP(), UserAgent: c.Request.UserAgent()}
 }

@@ -46,12 +46,8 @@ func (s *server) postUser(c *gin.Context) error {
 	return nil
 }
 
-// getMe shows the user of the access token, read fresh: a disabled account is refused at once.
+// getMe shows the user of the access token.
 func (s *server) getMe(c *gin.Context) error {
-	user, err := s.service.Me(c.Request.Context(), accessOf(c))
-	if err != nil {
-		return err
-	}
-	writeUser(c, http.StatusOK, user)
+	writeUser(c, http.StatusOK, userOf(c))
 	return nil
 }

@@ -1,6 +1,6 @@
-// Package token owns the form of Gatehouse's access tokens: JSON Web Tokens (RFC 7519) by the profile of
-// RFC 9068, signed with HMAC-SHA-256. It is pure: it holds keys and names, asks for the time, and reaches
-// neither network nor database.
+// Package token owns the form of Gatehouse's tokens. Access tokens are JSON Web Tokens (RFC 7519) by the profile of
+// RFC 9068, signed with HMAC-SHA-256; refresh tokens are a session's id and a number under a MAC. It is pure: it
+// holds keys, is told the time, and reaches neither network nor database.
 package token
 
 import (
@@ -38,12 +38,18 @@ var ErrInvalid = errors.New("token: invalid access token")
 
 // Access is what an access token says.
 type Access struct {
-	ID       uuid.UUID // jti
-	UserID   uuid.UUID // sub
-	Username string
-	Version  int64 // the user's token version when it was issued: an older one than the user's is revoked
+	ID uuid.UUID // jti
+	Subject
 	IssuedAt time.Time
 	Expires  time.Time
+}
+
+// Subject is whom an access token is for.
+type Subject struct {
+	UserID    uuid.UUID // sub
+	SessionID uuid.UUID // sid
+	Username  string
+	Version   int64 // the user's token version when it was issued: an older one than the user's is revoked
 }
 
 // Settings of an Issuer.
@@ -88,13 +94,14 @@ func (i *Issuer) Lifetime() time.Duration { return i.settings.Lifetime }
 // claims is the payload (RFC 9068 §2.2 and, by the names of RFC 9068 §2.2.3, what Gatehouse adds to it).
 type claims struct {
 	jwt.RegisteredClaims
-	ClientID string `json:"client_id"`
-	Username string `json:"username"`
-	Version  int64  `json:"ver"`
+	ClientID  string `json:"client_id"`
+	SessionID string `json:"sid"`
+	Username  string `json:"username"`
+	Version   int64  `json:"ver"`
 }
 
-// Issue makes a token for a user, valid from now for the issuer's lifetime.
-func (i *Issuer) Issue(now time.Time, userID uuid.UUID, username string, version int64) (string, error) {
+// Issue makes a token that is valid from now for a time, which is at most the issuer's lifetime.
+func (i *Issuer) Issue(now time.Time, s Subject, validity time.Duration) (string, error) {
 	id, err := uuid.NewRandom()
 	if err != nil {
 		return "", fmt.Errorf("token: %w", err)
@@ -102,15 +109,16 @@ func (i *Issuer) Issue(now time.Time, userID uuid.UUID, username string, version
 	t := jwt.NewWithClaims(jwt.SigningMethodHS256, claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer:    i.settings.Issuer,
-			Subject:   userID.String(),
+			Subject:   s.UserID.String(),
 			Audience:  jwt.ClaimStrings{i.settings.Audience},
-			ExpiresAt: jwt.NewNumericDate(now.Add(i.settings.Lifetime)),
+			ExpiresAt: jwt.NewNumericDate(now.Add(min(validity, i.settings.Lifetime))),
 			IssuedAt:  jwt.NewNumericDate(now),
 			ID:        id.String(),
 		},
-		ClientID: clientID,
-		Username: username,
-		Version:  version,
+		ClientID:  clientID,
+		SessionID: s.SessionID.String(),
+		Username:  s.Username,
+		Version:   s.Version,
 	})
 	t.Header["typ"] = mediaType
 	signed, err := t.SignedString(i.settings.Keys[0])
@@ -161,14 +169,15 @@ func (i *Issuer) keysFor(t *jwt.Token) (any, error) {
 func (c claims) access() (Access, error) {
 	id, errID := uuid.Parse(c.ID)
 	user, errUser := uuid.Parse(c.Subject)
-	if err := errors.Join(errID, errUser); err != nil {
+	session, errSession := uuid.Parse(c.SessionID)
+	if err := errors.Join(errID, errUser, errSession); err != nil {
 		return Access{}, refuse(err)
 	}
 	if c.Version < 1 || c.IssuedAt == nil {
 		return Access{}, refuse(errors.New("ver or iat is missing"))
 	}
 	return Access{
-		ID: id, UserID: user, Username: c.Username, Version: c.Version,
+		ID: id, Subject: Subject{UserID: user, SessionID: session, Username: c.Username, Version: c.Version},
 		IssuedAt: c.IssuedAt.Time, Expires: c.ExpiresAt.Time,
 	}, nil
 }

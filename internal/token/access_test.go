@@ -12,10 +12,11 @@ import (
 )
 
 var (
-	issued = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	alice  = uuid.MustParse("01890000-0000-7000-8000-000000000001")
-	keyA   = []byte(strings.Repeat("a", MinKeyLength))
-	keyB   = []byte(strings.Repeat("b", MinKeyLength))
+	issued  = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	alice   = uuid.MustParse("01890000-0000-7000-8000-000000000001")
+	session = uuid.MustParse("01890000-0000-7000-8000-000000000002")
+	keyA    = []byte(strings.Repeat("a", MinKeyLength))
+	keyB    = []byte(strings.Repeat("b", MinKeyLength))
 )
 
 func issuer(t testing.TB, keys ...[]byte) *Issuer {
@@ -29,7 +30,7 @@ func issuer(t testing.TB, keys ...[]byte) *Issuer {
 
 func issue(t testing.TB, i *Issuer) string {
 	t.Helper()
-	raw, err := i.Issue(issued, alice, "Alice", 7)
+	raw, err := i.Issue(issued, Subject{UserID: alice, SessionID: session, Username: "Alice", Version: 7}, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +62,7 @@ func TestATokenHasTheClaimsOfRFC9068(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `{"aud":["app"],"client_id":"gatehouse","exp":1767324845,"iat":1767323045,"iss":"https://id.test",` +
-		`"sub":"01890000-0000-7000-8000-000000000001","username":"Alice","ver":7}`
+		`"sid":"01890000-0000-7000-8000-000000000002","sub":"01890000-0000-7000-8000-000000000001","username":"Alice","ver":7}`
 	if string(got) != want {
 		t.Errorf("claims %s\nwant   %s", got, want)
 	}
@@ -74,7 +75,7 @@ func TestVerifyGivesBackWhatWasIssued(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Access{ID: got.ID, UserID: alice, Username: "Alice", Version: 7, IssuedAt: issued.Local(), Expires: issued.Add(30 * time.Minute).Local()}
+	want := Access{ID: got.ID, Subject: Subject{UserID: alice, SessionID: session, Username: "Alice", Version: 7}, IssuedAt: issued.Local(), Expires: issued.Add(30 * time.Minute).Local()}
 	if got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
@@ -89,6 +90,19 @@ func TestATokenExpiresAfterItsLifetimeAndTheLeeway(t *testing.T) {
 	}
 	if _, err := i.Verify(end, raw); !errors.Is(err, ErrInvalid) {
 		t.Errorf("at its end: %v", err)
+	}
+}
+
+// A session that is about to end must not be outlived by its tokens.
+func TestATokenIsValidNoLongerThanItIsIssuedFor(t *testing.T) {
+	t.Parallel()
+	i := issuer(t, keyA)
+	raw, err := i.Issue(issued, Subject{UserID: alice, SessionID: session, Username: "Alice", Version: 7}, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := i.Verify(issued, raw); err != nil || !got.Expires.Equal(issued.Add(time.Minute)) {
+		t.Errorf("expires %v, %v", got.Expires, err)
 	}
 }
 
@@ -159,8 +173,8 @@ func TestALineBreakInATokenIsRefused(t *testing.T) {
 // must agree on it.
 const live = "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9." +
 	"eyJpc3MiOiJodHRwczovL2lkLnRlc3QiLCJzdWIiOiIwMTg5MDAwMC0wMDAwLTcwMDAtODAwMC0wMDAwMDAwMDAwMDEiLCJhdWQi" +
-	"OlsiYXBwIl0sImV4cCI6MTc2NzMyNDg0NSwiaWF0IjoxNzY3MzIzMDQ1LCJqdGkiOiIxNGEwNDExMS0xYTIyLTQzOTMtYTI2MC1hYmE1N2QwM2E2YTAiLCJjbGllbnRfaWQiOiJnYXRlaG91c2UiLCJ1c2VybmFtZSI6IkFsaWNlIiwidmVyIjo3fQ." +
-	"vB9k-CgTyJfqj4YMeGBRvmGKIJEMbSGuAJRM5jVzbKA"
+	"OlsiYXBwIl0sImV4cCI6MTc2NzMyNDg0NSwiaWF0IjoxNzY3MzIzMDQ1LCJqdGkiOiIxNGEwNDExMS0xYTIyLTQzOTMtYTI2MC1hYmE1N2QwM2E2YTAiLCJjbGllbnRfaWQiOiJnYXRlaG91c2UiLCJzaWQiOiIwMTg5MDAwMC0wMDAwLTcwMDAtODAwMC0wMDAwMDAwMDAwMDIiLCJ1c2VybmFtZSI6IkFsaWNlIiwidmVyIjo3fQ." +
+	"oiltmLMZ2cc7nfT2N-vWiV-Nej76kmxPWF4PsffW5Ec"
 
 func FuzzVerify(f *testing.F) {
 	i := issuer(f, keyA)

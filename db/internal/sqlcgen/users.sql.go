@@ -47,12 +47,33 @@ func (q *Queries) CredentialsByKey(ctx context.Context, usernameKey string) (Cre
 }
 
 const disableUser = `-- name: DisableUser :one
-UPDATE users
-SET disabled_at   = coalesce(disabled_at, now()),
-    token_version = token_version + CASE WHEN disabled_at IS NULL THEN 1 ELSE 0 END,
-    updated_at    = CASE WHEN disabled_at IS NULL THEN now() ELSE updated_at END
-WHERE username_key = $1
-RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at
+WITH before AS (
+    SELECT id, disabled_at IS NULL AS enabled
+    FROM users
+    WHERE users.username_key = $1
+    FOR NO KEY UPDATE
+), u AS (
+    UPDATE users
+    SET disabled_at   = coalesce(disabled_at, now()),
+        token_version = token_version + CASE WHEN enabled THEN 1 ELSE 0 END,
+        updated_at    = CASE WHEN enabled THEN now() ELSE updated_at END
+    FROM before
+    WHERE users.id = before.id
+    RETURNING users.id, username, username_key, disabled_at, token_version, created_at, updated_at, enabled
+), ended AS (
+    UPDATE sessions
+    SET ended_at = now(), end_reason = 'disabled'
+    FROM u
+    WHERE sessions.user_id = u.id
+      AND sessions.ended_at IS NULL
+), revoked AS (
+    INSERT INTO revocations (user_id, version)
+    SELECT id, token_version
+    FROM u
+    WHERE enabled
+)
+SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at
+FROM u
 `
 
 type DisableUserRow struct {
@@ -65,7 +86,7 @@ type DisableUserRow struct {
 	UpdatedAt    time.Time
 }
 
-// DisableUser changes nothing of a user who is disabled already: the first time stays, and so do later tokens.
+// DisableUser changes nothing of a user who is disabled already: the first time stays, and so does the version.
 func (q *Queries) DisableUser(ctx context.Context, usernameKey string) (DisableUserRow, error) {
 	row := q.db.QueryRow(ctx, disableUser, usernameKey)
 	var i DisableUserRow
@@ -229,12 +250,26 @@ func (q *Queries) RehashPassword(ctx context.Context, arg RehashPasswordParams) 
 }
 
 const setPassword = `-- name: SetPassword :one
-UPDATE users
-SET password_hash = $1,
-    token_version = token_version + 1,
-    updated_at    = now()
-WHERE username_key = $2
-RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at
+WITH u AS (
+    UPDATE users
+    SET password_hash = $1,
+        token_version = token_version + 1,
+        updated_at    = now()
+    WHERE users.username_key = $2
+    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at
+), ended AS (
+    UPDATE sessions
+    SET ended_at = now(), end_reason = 'operator'
+    FROM u
+    WHERE sessions.user_id = u.id
+      AND sessions.ended_at IS NULL
+), revoked AS (
+    INSERT INTO revocations (user_id, version)
+    SELECT id, token_version
+    FROM u
+)
+SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at
+FROM u
 `
 
 type SetPasswordParams struct {

@@ -1,0 +1,123 @@
+-- StartSession finds no user where it has changed since its password was read. The lock makes the logins of one user
+-- take turns; those of others go on. Of more sessions than a user may have, those that were used longest ago end.
+-- name: StartSession :execrows
+WITH u AS (
+    SELECT id
+    FROM users
+    WHERE users.id = @user_id
+      AND users.token_version = @token_version
+      AND users.disabled_at IS NULL
+    FOR NO KEY UPDATE
+), evicted AS (
+    UPDATE sessions
+    SET ended_at = now(), end_reason = 'evicted'
+    WHERE id IN (
+        SELECT s.id
+        FROM sessions s
+        JOIN u ON u.id = s.user_id
+        WHERE s.ended_at IS NULL
+        ORDER BY s.last_used_at DESC, s.id DESC
+        OFFSET @max_others::int
+    )
+    RETURNING id
+), revoked AS (
+    INSERT INTO revocations (session_id)
+    SELECT id
+    FROM evicted
+)
+INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent)
+SELECT @id, u.id, @salt, now() + make_interval(secs => @idle_seconds), now() + make_interval(secs => @absolute_seconds),
+       @client_address, @user_agent
+FROM u;
+
+-- name: SessionByID :one
+SELECT s.salt, s.counter, s.rotated_at, s.idle_expires_at, s.expires_at, s.ended_at, now()::timestamptz AS now,
+       u.id AS user_id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at
+FROM sessions s
+JOIN users u ON u.id = s.user_id
+WHERE s.id = @id;
+
+-- RotateSession is a compare-and-set: of many uses of one refresh token at once, one moves the counter.
+-- name: RotateSession :execrows
+UPDATE sessions
+SET counter         = counter + 1,
+    rotated_at      = now(),
+    last_used_at    = now(),
+    idle_expires_at = least(now() + make_interval(secs => @idle_seconds), expires_at)
+WHERE id = @id
+  AND counter = @counter
+  AND ended_at IS NULL;
+
+-- name: EndSession :execrows
+WITH ended AS (
+    UPDATE sessions
+    SET ended_at = now(), end_reason = @reason::text
+    WHERE sessions.id = @id
+      AND sessions.user_id = @user_id
+      AND sessions.ended_at IS NULL
+    RETURNING sessions.id
+)
+INSERT INTO revocations (session_id)
+SELECT id
+FROM ended;
+
+-- name: EndSessions :execrows
+WITH ended AS (
+    UPDATE sessions
+    SET ended_at = now(), end_reason = @reason::text
+    WHERE sessions.user_id = @user_id
+      AND sessions.id <> @keep
+      AND sessions.ended_at IS NULL
+    RETURNING sessions.id
+)
+INSERT INTO revocations (session_id)
+SELECT id
+FROM ended;
+
+-- ListSessions shows what can still be used, the newest first.
+-- name: ListSessions :many
+SELECT id, created_at, last_used_at, idle_expires_at, expires_at, client_address, user_agent
+FROM sessions
+WHERE user_id = @user_id
+  AND id < @before
+  AND ended_at IS NULL
+  AND idle_expires_at > now()
+  AND expires_at > now()
+ORDER BY id DESC
+LIMIT @max_rows;
+
+-- ChangePassword is SetPassword by the user: it finds none who has changed since the old password was read, and
+-- leaves the session that asks, if that is not over, with its refresh token used.
+-- name: ChangePassword :execrows
+WITH u AS (
+    UPDATE users
+    SET password_hash = @password_hash,
+        token_version = token_version + 1,
+        updated_at    = now()
+    WHERE users.id = @user_id
+      AND users.token_version = @token_version
+      AND users.disabled_at IS NULL
+      AND EXISTS (
+          SELECT 1
+          FROM sessions s
+          WHERE s.id = @session_id
+            AND s.user_id = users.id
+            AND s.ended_at IS NULL
+      )
+    RETURNING users.id, users.token_version
+), kept AS (
+    UPDATE sessions
+    SET counter = counter + 1, rotated_at = now(), last_used_at = now()
+    FROM u
+    WHERE sessions.id = @session_id
+), ended AS (
+    UPDATE sessions
+    SET ended_at = now(), end_reason = 'password'
+    FROM u
+    WHERE sessions.user_id = u.id
+      AND sessions.id <> @session_id
+      AND sessions.ended_at IS NULL
+)
+INSERT INTO revocations (user_id, version)
+SELECT id, token_version
+FROM u;

@@ -1,0 +1,91 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"gatehouse/db/internal/sqlcgen"
+	"gatehouse/internal/auth"
+)
+
+// StartSession implements auth.Store.
+func (d *DB) StartSession(ctx context.Context, s auth.NewSession) error {
+	started, err := d.queries.StartSession(ctx, sqlcgen.StartSessionParams{
+		ID: s.ID, UserID: s.User.ID, TokenVersion: s.User.TokenVersion, Salt: s.Salt,
+		IdleSeconds: min(s.Limits.Idle, s.Limits.Absolute).Seconds(), AbsoluteSeconds: s.Limits.Absolute.Seconds(),
+		ClientAddress: s.Client.Address, UserAgent: s.Client.UserAgent, MaxOthers: int32(s.Limits.PerUser - 1),
+	})
+	if err == nil && started == 0 {
+		return fmt.Errorf("db: start session: %w", auth.ErrUserNotFound)
+	}
+	return translate("start session", err)
+}
+
+// SessionByID implements auth.Store.
+func (d *DB) SessionByID(ctx context.Context, id uuid.UUID) (auth.SessionState, error) {
+	row, err := d.queries.SessionByID(ctx, id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return auth.SessionState{}, fmt.Errorf("db: session by id: %w", auth.ErrSessionNotFound)
+	}
+	return auth.SessionState{
+		Salt: row.Salt, Counter: row.Counter, RotatedAt: row.RotatedAt, IdleExpiresAt: row.IdleExpiresAt,
+		ExpiresAt: row.ExpiresAt, EndedAt: row.EndedAt, Now: row.Now,
+		User: user(sqlcgen.UserByIDRow{
+			ID: row.UserID, Username: row.Username, UsernameKey: row.UsernameKey, DisabledAt: row.DisabledAt,
+			TokenVersion: row.TokenVersion, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
+		}),
+	}, translate("session by id", err)
+}
+
+// RotateSession implements auth.Store.
+func (d *DB) RotateSession(ctx context.Context, id uuid.UUID, counter int64, idle time.Duration) (bool, error) {
+	rotated, err := d.queries.RotateSession(ctx, sqlcgen.RotateSessionParams{ID: id, Counter: counter, IdleSeconds: idle.Seconds()})
+	return rotated > 0, translate("rotate session", err)
+}
+
+// EndSession implements auth.Store.
+func (d *DB) EndSession(ctx context.Context, userID, id uuid.UUID, reason string) (bool, error) {
+	ended, err := d.queries.EndSession(ctx, sqlcgen.EndSessionParams{UserID: userID, ID: id, Reason: reason})
+	return ended > 0, translate("end session", err)
+}
+
+// EndSessions implements auth.Store.
+func (d *DB) EndSessions(ctx context.Context, userID, keep uuid.UUID, reason string) (int64, error) {
+	ended, err := d.queries.EndSessions(ctx, sqlcgen.EndSessionsParams{UserID: userID, Keep: keep, Reason: reason})
+	return ended, translate("end sessions", err)
+}
+
+// ListSessions implements auth.Store.
+func (d *DB) ListSessions(ctx context.Context, userID, before uuid.UUID, limit int) ([]auth.Session, error) {
+	rows, err := d.queries.ListSessions(ctx, sqlcgen.ListSessionsParams{UserID: userID, Before: before, MaxRows: int32(limit)})
+	if err != nil {
+		return nil, translate("list sessions", err)
+	}
+	sessions := make([]auth.Session, len(rows))
+	for n, row := range rows {
+		sessions[n] = auth.Session{
+			ID: row.ID, CreatedAt: row.CreatedAt, LastUsedAt: row.LastUsedAt, IdleExpiresAt: row.IdleExpiresAt,
+			ExpiresAt: row.ExpiresAt, Client: auth.Client{Address: row.ClientAddress, UserAgent: row.UserAgent},
+		}
+	}
+	return sessions, nil
+}
+
+// ChangePassword implements auth.Store.
+func (d *DB) ChangePassword(ctx context.Context, u auth.User, sessionID uuid.UUID, passwordHash string) (auth.SessionState, error) {
+	changed, err := d.queries.ChangePassword(ctx, sqlcgen.ChangePasswordParams{
+		UserID: u.ID, TokenVersion: u.TokenVersion, SessionID: sessionID, PasswordHash: passwordHash,
+	})
+	if err != nil {
+		return auth.SessionState{}, translate("change password", err)
+	}
+	if changed == 0 {
+		return auth.SessionState{}, fmt.Errorf("db: change password: %w", auth.ErrUserNotFound)
+	}
+	return d.SessionByID(ctx, sessionID)
+}

@@ -1,0 +1,385 @@
+package auth_test
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"gatehouse/internal/auth"
+	"gatehouse/internal/dbtest"
+	"gatehouse/internal/token"
+)
+
+// clocked is a fixture whose database can be made to believe that time has passed.
+type clocked struct {
+	*fixture
+	conn *pgx.Conn
+}
+
+func startClocked(t *testing.T) *clocked {
+	t.Helper()
+	url := dbtest.New(t)
+	conn, err := pgx.Connect(t.Context(), url)
+	must(t, err)
+	t.Cleanup(func() { _ = conn.Close(t.Context()) })
+	return &clocked{on(t, open(t, url), cost), conn}
+}
+
+// age makes every session older.
+func (c *clocked) age(by time.Duration) {
+	c.Helper()
+	_, err := c.conn.Exec(c.Context(), `
+		UPDATE sessions
+		SET rotated_at = rotated_at - $1::interval, created_at = created_at - $1::interval, last_used_at = last_used_at - $1::interval,
+		    idle_expires_at = idle_expires_at - $1::interval, expires_at = expires_at - $1::interval`, by)
+	must(c, err)
+}
+
+func (c *clocked) endReason(id uuid.UUID) string {
+	c.Helper()
+	var reason *string
+	must(c, c.conn.QueryRow(c.Context(), "SELECT end_reason FROM sessions WHERE id = $1", id).Scan(&reason))
+	if reason == nil {
+		return ""
+	}
+	return *reason
+}
+
+func (f *fixture) login(username string) auth.Grant {
+	f.Helper()
+	grant, err := f.Login(f.Context(), username, goodPassword, client)
+	must(f, err)
+	return grant
+}
+
+func (f *fixture) access(g auth.Grant) token.Access {
+	f.Helper()
+	access, err := f.Authenticate(g.AccessToken)
+	must(f, err)
+	return access
+}
+
+func (f *fixture) mustRefresh(raw string) auth.Grant {
+	f.Helper()
+	grant, err := f.Refresh(f.Context(), raw)
+	must(f, err)
+	return grant
+}
+
+func (f *fixture) wantRefused(when, raw string, want error) {
+	f.Helper()
+	if _, err := f.Refresh(f.Context(), raw); !errors.Is(err, want) {
+		f.Errorf("%s: %v, want %v", when, err, want)
+	}
+}
+
+func (f *fixture) wantMe(when string, g auth.Grant, want error) {
+	f.Helper()
+	if _, err := f.Me(f.Context(), f.access(g)); !errors.Is(err, want) {
+		f.Errorf("%s: %v, want %v", when, err, want)
+	}
+}
+
+func TestASessionIsRefreshedAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.register("alice")
+	grant := f.login("alice")
+	for range 5 {
+		next := f.mustRefresh(grant.RefreshToken)
+		if next.RefreshToken == grant.RefreshToken || f.access(next).SessionID != f.access(grant).SessionID {
+			t.Errorf("%+v after %+v", next, grant)
+		}
+		f.wantMe("refreshed", next, nil)
+		grant = next
+	}
+}
+
+// A lost answer must not log anybody out, whichever replica the retry lands on.
+func TestTheTokenBeforeGivesTheSameSuccessorWithinTheGrace(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.register("alice")
+	first := f.login("alice").RefreshToken
+	second := f.mustRefresh(first).RefreshToken
+	other := on(t, f.store, cost)
+	for range 3 {
+		if again := other.mustRefresh(first).RefreshToken; again != second {
+			t.Errorf("another successor: %s, then %s", second, again)
+		}
+	}
+	f.mustRefresh(second)
+}
+
+func TestOfManyUsesOfOneRefreshTokenAtOnceAllGetOneSuccessor(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.register("alice")
+	raw := f.login("alice").RefreshToken
+	other := on(t, f.store, cost)
+	var (
+		wg         sync.WaitGroup
+		mu         sync.Mutex
+		successors = map[string]int{}
+	)
+	for n := range 100 {
+		wg.Go(func() {
+			grant, err := []*fixture{f, other}[n%2].Refresh(t.Context(), raw)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				t.Error(err)
+			}
+			successors[grant.RefreshToken]++
+		})
+	}
+	wg.Wait()
+	if len(successors) != 1 {
+		t.Errorf("%d successors", len(successors))
+	}
+}
+
+func TestATokenUsedAfterTheGraceEndsTheSession(t *testing.T) {
+	t.Parallel()
+	c := startClocked(t)
+	c.register("alice")
+	grant := c.login("alice")
+	next := c.mustRefresh(grant.RefreshToken)
+	c.age(c.limits.Grace + time.Second)
+	c.wantRefused("stolen", grant.RefreshToken, auth.ErrTokenReused)
+	c.wantRefused("its successor", next.RefreshToken, auth.ErrInvalidGrant)
+	c.wantMe("its access token", next, auth.ErrInvalidToken)
+	if got := c.endReason(c.access(next).SessionID); got != "reuse" {
+		t.Errorf("ended by %q", got)
+	}
+}
+
+func TestATokenTwoBackEndsTheSessionEvenWithinTheGrace(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.register("alice")
+	first := f.login("alice").RefreshToken
+	second := f.mustRefresh(first).RefreshToken
+	third := f.mustRefresh(second).RefreshToken
+	f.wantRefused("two back", first, auth.ErrTokenReused)
+	f.wantRefused("the current one", third, auth.ErrInvalidGrant)
+}
+
+func TestASessionEndsWhenItIsIdleAndAtTheLatestAtItsEnd(t *testing.T) {
+	t.Parallel()
+	c := startClocked(t)
+	c.register("alice")
+	idle := c.login("alice").RefreshToken
+	c.age(c.limits.Idle + time.Second)
+	c.wantRefused("idle", idle, auth.ErrInvalidGrant)
+
+	kept := c.login("alice").RefreshToken
+	for range 2 { // each within the idle time
+		c.age(c.limits.Idle - time.Minute)
+		kept = c.mustRefresh(kept).RefreshToken
+	}
+	c.age(3 * time.Minute)
+	c.wantRefused("past its absolute end", kept, auth.ErrInvalidGrant)
+}
+
+// The access token of a session that is nearly over must be over with it.
+func TestAnAccessTokenDoesNotOutliveItsSession(t *testing.T) {
+	t.Parallel()
+	c := startClocked(t)
+	c.register("alice")
+	raw, left := c.login("alice").RefreshToken, c.limits.Absolute
+	for left > c.limits.Idle {
+		c.age(c.limits.Idle - time.Minute)
+		left -= c.limits.Idle - time.Minute
+		raw = c.mustRefresh(raw).RefreshToken
+	}
+	c.age(left - time.Hour)
+	raw = c.mustRefresh(raw).RefreshToken
+	c.age(time.Hour - 30*time.Second)
+	if grant := c.mustRefresh(raw); grant.ExpiresIn > 31*time.Second {
+		t.Errorf("expires in %v", grant.ExpiresIn)
+	}
+}
+
+func TestAForgedRefreshTokenHarmsNoSession(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.register("alice")
+	grant := f.login("alice")
+	f.mustRefresh(grant.RefreshToken)
+	session := f.access(grant).SessionID
+	forger, err := token.NewRefreshKeys([][]byte{[]byte("another secret, of thirty-two bytes or more")})
+	must(t, err)
+	state, err := f.store.SessionByID(t.Context(), session)
+	must(t, err)
+	for name, raw := range map[string]string{
+		"other key":     forger.Make(session, 0, state.Salt),
+		"other salt":    f.keys.Make(session, 0, make([]byte, 16)),
+		"of the future": f.keys.Make(session, 9, state.Salt),
+		"of no session": f.keys.Make(uuid.New(), 0, state.Salt),
+		"access token":  grant.AccessToken,
+		"cut":           grant.RefreshToken[:40],
+		"nothing":       "",
+		"only a prefix": "ghr_",
+	} {
+		f.wantRefused(name, raw, auth.ErrInvalidGrant)
+	}
+	f.wantMe("after all that", grant, nil)
+}
+
+func TestADisabledUserCannotRefreshNorAfterwards(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.register("alice")
+	grant := f.login("alice")
+	_, err := f.Disable(t.Context(), "alice")
+	must(t, err)
+	f.wantRefused("disabled", grant.RefreshToken, auth.ErrInvalidGrant)
+	_, err = f.Enable(t.Context(), "alice")
+	must(t, err)
+	f.wantRefused("enabled again", grant.RefreshToken, auth.ErrInvalidGrant)
+}
+
+func TestLogoutEndsTheSessionAndNoOther(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.register("alice")
+	byAccess, byRefresh, other := f.login("alice"), f.login("alice"), f.login("alice")
+	for range 2 { // the second time it is over already
+		must(t, f.Logout(t.Context(), f.access(byAccess)))
+		must(t, f.LogoutByRefresh(t.Context(), byRefresh.RefreshToken))
+	}
+	must(t, f.LogoutByRefresh(t.Context(), "garbage"))
+	for _, grant := range []auth.Grant{byAccess, byRefresh} {
+		f.wantMe("logged out", grant, auth.ErrInvalidToken)
+		f.wantRefused("logged out", grant.RefreshToken, auth.ErrInvalidGrant)
+	}
+	f.wantMe("the other", other, nil)
+}
+
+func TestAUserSeesAndEndsOnlyHerOwnSessions(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	alice, bob := f.register("alice"), f.register("bob")
+	first, second, third, his := f.login("alice"), f.login("alice"), f.login("alice"), f.login("bob")
+	page, err := f.Sessions(t.Context(), alice.ID, uuid.Max, 2)
+	must(t, err)
+	rest, err := f.Sessions(t.Context(), alice.ID, page[1].ID, 2)
+	must(t, err)
+	if len(rest) != 1 || page[0].ID != f.access(third).SessionID || rest[0].ID != f.access(first).SessionID || page[0].Client != client {
+		t.Errorf("%+v, then %+v", page, rest)
+	}
+	if err := f.EndSession(t.Context(), bob.ID, f.access(first).SessionID); !errors.Is(err, auth.ErrSessionNotFound) {
+		t.Errorf("bob ends alice's session: %v", err)
+	}
+	must(t, f.EndSession(t.Context(), alice.ID, f.access(first).SessionID))
+	if err := f.EndSession(t.Context(), alice.ID, f.access(first).SessionID); !errors.Is(err, auth.ErrSessionNotFound) {
+		t.Errorf("twice: %v", err)
+	}
+	must(t, f.EndSessions(t.Context(), alice.ID, f.access(third).SessionID))
+	f.wantMe("ended", first, auth.ErrInvalidToken)
+	f.wantMe("ended with the others", second, auth.ErrInvalidToken)
+	f.wantMe("kept", third, nil)
+	f.wantMe("bob's", his, nil)
+	ended, err := f.EndSessionsOf(t.Context(), "Alice")
+	if err != nil || ended != 1 {
+		t.Errorf("ended %d, %v", ended, err)
+	}
+	f.wantMe("by an operator", third, auth.ErrInvalidToken)
+}
+
+func TestOneSessionTooManyEndsTheOneThatWasUsedLongestAgo(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.limits.PerUser = 2
+	f.Service = auth.NewService(auth.Parts{
+		Store: f.store, Hasher: f.hasher, Tokens: issuer(t), Refresh: f.keys, Limits: f.limits, Clock: time.Now,
+	})
+	f.register("alice")
+	first, second := f.login("alice"), f.login("alice")
+	first = f.mustRefresh(first.RefreshToken) // used after the second
+	third := f.login("alice")
+	f.wantMe("used of late", first, nil)
+	f.wantMe("idle", second, auth.ErrInvalidToken)
+	f.wantMe("new", third, nil)
+}
+
+func TestAChangedPasswordKeepsThisSessionAndEndsTheOthers(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.register("alice")
+	this, other := f.login("alice"), f.login("alice")
+	for name, try := range map[string][2]string{"wrong": {"wrong", "another good password"}, "weak": {goodPassword, "short"}} {
+		if _, err := f.ChangePassword(t.Context(), f.access(this), try[0], try[1]); auth.Outcome(err) != "invalid_input" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	next, err := f.ChangePassword(t.Context(), f.access(this), goodPassword, "another good password")
+	must(t, err)
+	f.wantMe("the new token", next, nil)
+	f.wantMe("the token from before", this, auth.ErrInvalidToken)
+	f.wantMe("the other session", other, auth.ErrInvalidToken)
+	f.wantRefused("the other session", other.RefreshToken, auth.ErrInvalidGrant)
+	if retried := f.mustRefresh(this.RefreshToken); retried.RefreshToken != next.RefreshToken {
+		t.Error("whoever lost the answer is logged out")
+	}
+	f.mustRefresh(next.RefreshToken)
+	f.wantLogin("alice", goodPassword, auth.ErrWrongPassword)
+	f.wantLogin("alice", "another good password", nil)
+}
+
+// Whoever has a token of a session that is over must not be able to take the account with it.
+func TestAPasswordIsNotChangedFromASessionThatIsOver(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.register("alice")
+	grant := f.login("alice")
+	access := f.access(grant)
+	must(t, f.Logout(t.Context(), access))
+	if _, err := f.ChangePassword(t.Context(), access, goodPassword, "another good password"); !errors.Is(err, auth.ErrInvalidToken) {
+		t.Error(err)
+	}
+	user, err := f.User(t.Context(), "alice")
+	must(t, err)
+	if _, err := f.store.ChangePassword(t.Context(), user, access.SessionID, f.hashOf("alice")); !errors.Is(err, auth.ErrUserNotFound) {
+		t.Errorf("ended in the meantime: %v", err)
+	}
+	f.wantLogin("alice", goodPassword, nil)
+}
+
+func TestEveryWayToEndASessionLeavesARevocation(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*clocked, auth.Grant) error{
+		"logout":   func(c *clocked, g auth.Grant) error { return c.Logout(t.Context(), c.access(g)) },
+		"all":      func(c *clocked, g auth.Grant) error { return c.EndSessions(t.Context(), g.User.ID, uuid.Nil) },
+		"disable":  func(c *clocked, g auth.Grant) error { _, err := c.Disable(t.Context(), "alice"); return err },
+		"operator": func(c *clocked, g auth.Grant) error { _, err := c.EndSessionsOf(t.Context(), "alice"); return err },
+		"new password": func(c *clocked, g auth.Grant) error {
+			_, err := c.SetPassword(t.Context(), "alice", "another good password")
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := startClocked(t)
+			c.register("alice")
+			grant := c.login("alice")
+			_, err := c.conn.Exec(t.Context(), "LISTEN gatehouse_revocations")
+			must(t, err)
+			must(t, end(c, grant))
+			_, err = c.conn.WaitForNotification(t.Context())
+			must(t, err)
+			var rows int
+			must(t, c.conn.QueryRow(t.Context(), "SELECT count(*) FROM revocations WHERE session_id = $1 OR user_id = $2 AND version > 1",
+				c.access(grant).SessionID, grant.User.ID).Scan(&rows))
+			if rows != 1 {
+				t.Errorf("%d rows", rows)
+			}
+			c.wantMe("ended", grant, auth.ErrInvalidToken)
+		})
+	}
+}
