@@ -1,0 +1,449 @@
+package db
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/Shopify/toxiproxy/v2"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/rs/zerolog"
+
+	"gatehouse/internal/auth"
+	"gatehouse/internal/dbtest"
+	"gatehouse/internal/token"
+)
+
+// following is a set that is kept up to date with a database of its own.
+type following struct {
+	*testing.T
+	*auth.Revocations
+	db    *DB
+	log   *syncBuffer
+	reads chan bool     // full or not, of each read that missed nothing
+	ended chan struct{} // closed when Follow has returned
+	end   context.CancelFunc
+}
+
+// never is the poll interval of tests in which only notifications or reconnecting may bring news.
+const never = time.Hour
+
+func follow(t *testing.T, databaseURL string, poll time.Duration) *following {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	f := &following{
+		T: t, Revocations: auth.NewRevocations(time.Now(), 30*time.Minute), db: open(t, Options{URL: databaseURL}),
+		log: &syncBuffer{}, reads: make(chan bool, 1000), ended: make(chan struct{}), end: cancel,
+	}
+	go func() {
+		defer close(f.ended)
+		f.db.Follow(ctx, f.Revocations, FollowOptions{
+			Clock: time.Now, Log: slog.New(slog.NewTextHandler(f.log, nil)),
+			Poll: poll, Longest: time.Minute, Keep: 25 * time.Hour, Read: func(full bool) { f.reads <- full },
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-f.ended
+		if t.Failed() {
+			t.Logf("log of the follower:\n%s", f.log)
+		}
+	})
+	return f
+}
+
+// wantRead waits for the next read that missed nothing.
+func (f *following) wantRead(full bool) {
+	f.Helper()
+	select {
+	case got := <-f.reads:
+		if got != full {
+			f.Fatalf("full is %t, want %t", got, full)
+		}
+	case <-time.After(2 * time.Minute):
+		f.Fatal("no read")
+	}
+}
+
+// awaitRevoked waits until the set bars a session.
+func (f *following) awaitRevoked(session uuid.UUID) {
+	f.Helper()
+	await(f, "the revocation to be known", func() bool { return f.bars(session) })
+}
+
+func (f *following) bars(session uuid.UUID) bool {
+	isRevoked, _ := f.Check(time.Now(), token.Access{Subject: token.Subject{SessionID: session, Version: 1}}, time.Hour)
+	return isRevoked
+}
+
+func await(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	tick, patience := time.NewTicker(5*time.Millisecond), time.NewTimer(2*time.Minute)
+	defer tick.Stop()
+	defer patience.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-patience.C:
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+type execer interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
+
+func connectTo(t testing.TB, databaseURL string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), databaseURL)
+	must(t, err)
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+func revokeSession(t testing.TB, on execer) uuid.UUID {
+	t.Helper()
+	session := uuid.Must(uuid.NewV7())
+	_, err := on.Exec(t.Context(), "INSERT INTO revocations (session_id) VALUES ($1)", session)
+	must(t, err)
+	return session
+}
+
+// cutFollower ends the connection of the follower, as an administrator, a fail-over or a proxy does.
+func cutFollower(t testing.TB, on *pgx.Conn) {
+	t.Helper()
+	var cut int
+	must(t, on.QueryRow(t.Context(), `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+		WHERE application_name = $1 AND datname = current_database()`, followerName).Scan(&cut))
+	if cut != 1 {
+		t.Fatalf("%d connections of the follower", cut)
+	}
+}
+
+func TestTheFirstReadHasWhatWasRevokedBefore(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	conn := connectTo(t, databaseURL)
+	session, user := revokeSession(t, conn), uuid.Must(uuid.NewV7())
+	_, err := conn.Exec(t.Context(), "INSERT INTO revocations (user_id, version) VALUES ($1, 7)", user)
+	must(t, err)
+	f := follow(t, databaseURL, never)
+	f.wantRead(true)
+	if !f.bars(session) {
+		t.Error("the session is not barred")
+	}
+	for version, want := range map[int64]bool{6: true, 7: false} {
+		access := token.Access{Subject: token.Subject{UserID: user, Version: version}, IssuedAt: time.Now()}
+		if isRevoked, stale := f.Check(time.Now(), access, time.Hour); isRevoked != want || stale {
+			t.Errorf("version %d: revoked %t, stale %t", version, isRevoked, stale)
+		}
+	}
+}
+
+func TestANotificationBringsARevocationBeforeThePoll(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	f := follow(t, databaseURL, never)
+	f.wantRead(true)
+	for range 5 { // more than one: the follower must go on listening
+		f.awaitRevoked(revokeSession(t, f.db.pool))
+	}
+}
+
+func TestARevocationIsSeenThoughTheConnectionWasKilled(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	f := follow(t, databaseURL, never)
+	f.wantRead(true)
+	conn := connectTo(t, databaseURL)
+	cutFollower(t, conn)
+	session := revokeSession(t, conn)
+	f.awaitRevoked(session)
+	f.wantRead(false) // through the pool, at once
+	f.wantRead(true)  // on the new connection
+	f.awaitRevoked(revokeSession(t, conn))
+}
+
+// Rows become visible in the order of commits. Whoever remembers the last one seen would never see this one.
+func TestACommitThatWasHeldOpenIsSeen(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	conn := connectTo(t, databaseURL)
+	tx, err := conn.Begin(t.Context())
+	must(t, err)
+	late := revokeSession(t, tx)
+	f := follow(t, databaseURL, 50*time.Millisecond)
+	f.wantRead(true)
+	// Later than what a notification makes the follower look at.
+	age := func() (seconds float64) {
+		must(t, tx.QueryRow(t.Context(), "SELECT extract(epoch FROM clock_timestamp() - now())::float8").Scan(&seconds))
+		return seconds
+	}
+	for age() <= recentWindow.Seconds() {
+		f.awaitRevoked(revokeSession(t, f.db.pool))
+	}
+	if f.bars(late) {
+		t.Fatal("seen before its commit")
+	}
+	must(t, tx.Commit(t.Context()))
+	f.awaitRevoked(late)
+}
+
+// pooler stands in for one in transaction mode: what it is told of in between transactions reaches nobody.
+func pooler(t testing.TB, databaseURL string) string {
+	t.Helper()
+	u, err := url.Parse(databaseURL)
+	must(t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	behind := u.Host
+	u.Host = listener.Addr().String()
+	var group sync.WaitGroup
+	group.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", behind)
+			if err != nil {
+				client.Close()
+				continue
+			}
+			group.Go(func() { _, _ = io.Copy(server, client); server.Close() })
+			group.Go(func() { withoutNotifications(client, server); client.Close() })
+		}
+	})
+	t.Cleanup(func() { listener.Close(); group.Wait() })
+	return u.String()
+}
+
+// withoutNotifications copies a server's messages: a type, the length of it and of the rest, the rest.
+func withoutNotifications(to io.Writer, from io.Reader) {
+	for {
+		header := make([]byte, 5)
+		if _, err := io.ReadFull(from, header); err != nil {
+			return
+		}
+		body := make([]byte, int(header[1])<<24|int(header[2])<<16|int(header[3])<<8|int(header[4])-4)
+		if _, err := io.ReadFull(from, body); err != nil {
+			return
+		}
+		if header[0] == 'A' { // NotificationResponse
+			continue
+		}
+		if _, err := to.Write(append(header, body...)); err != nil {
+			return
+		}
+	}
+}
+
+func TestWithoutNotificationsThePollCarriesOnAndTheLogSaysSoOnce(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	f := follow(t, pooler(t, databaseURL), 20*time.Millisecond)
+	f.wantRead(true)
+	conn := connectTo(t, databaseURL)
+	f.awaitRevoked(revokeSession(t, conn))
+	warned := func() int { return strings.Count(f.log.String(), "no notifications") }
+	await(t, "a warning", func() bool { return warned() == 1 })
+	cutFollower(t, conn)
+	session := revokeSession(t, conn)
+	f.awaitRevoked(session)
+	await(t, "a new connection", func() bool { return strings.Contains(f.log.String(), "connected again") })
+	f.awaitRevoked(revokeSession(t, conn))
+	if warned() != 1 {
+		t.Errorf("warned %d times", warned())
+	}
+}
+
+func startProxy(t testing.TB, databaseURL string) (proxy *toxiproxy.Proxy, proxied string) {
+	t.Helper()
+	u, err := url.Parse(databaseURL)
+	must(t, err)
+	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+	proxy = toxiproxy.NewProxy(server, "database", "127.0.0.1:0", u.Host)
+	must(t, proxy.Start())
+	t.Cleanup(proxy.Stop)
+	u.Host = proxy.Listen
+	return proxy, u.String()
+}
+
+func TestASetThatLostItsDatabaseRefusesToDecideAndRecovers(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	direct := open(t, Options{URL: databaseURL})
+	access := liveAccess(t, direct)
+	proxy, proxied := startProxy(t, databaseURL)
+	f := follow(t, proxied, 20*time.Millisecond)
+	f.wantRead(true)
+	checker := auth.NewChecker(f.Revocations, f.db, time.Now, time.Second)
+	verdict := func() error { return checker.Check(t.Context(), access) }
+	must(t, verdict())
+
+	proxy.Stop()
+	await(t, "the bound of staleness", func() bool { return f.Age(time.Now()) > time.Second })
+	if err := verdict(); !isUnavailable(err) {
+		t.Errorf("without a database: %v", err)
+	}
+	_, err := direct.pool.Exec(t.Context(), "INSERT INTO revocations (session_id) VALUES ($1)", access.SessionID)
+	must(t, err)
+	must(t, proxy.Start())
+	f.awaitRevoked(access.SessionID)
+}
+
+// A partition that swallows packets tells neither end: only the deadline of a poll does.
+func TestAConnectionWhoseOtherEndIsGoneIsGivenUp(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	proxy, proxied := startProxy(t, databaseURL)
+	f := follow(t, proxied, 20*time.Millisecond)
+	f.wantRead(true)
+	_, err := proxy.Toxics.AddToxicJson(strings.NewReader(`{"name": "hang", "type": "timeout", "attributes": {"timeout": 0}}`))
+	must(t, err)
+	await(t, "the loss to be noticed", func() bool { return strings.Contains(f.log.String(), "connection lost") })
+	session := revokeSession(t, connectTo(t, databaseURL))
+	must(t, proxy.Toxics.RemoveToxic(context.Background(), "hang"))
+	f.awaitRevoked(session)
+}
+
+func TestAFollowerEndsWithItsContextWhateverItWaitsFor(t *testing.T) {
+	t.Parallel()
+	for name, databaseURL := range map[string]string{
+		"a notification": dbtest.New(t),
+		"a database":     "postgres://u@127.0.0.1:1/x?sslmode=disable",
+	} {
+		f := follow(t, databaseURL, never)
+		if name == "a notification" {
+			f.wantRead(true)
+		}
+		f.end()
+		<-f.ended
+	}
+}
+
+// liveAccess is a token of a user with a session.
+func liveAccess(t testing.TB, d *DB) token.Access {
+	t.Helper()
+	a := token.Access{Subject: token.Subject{UserID: uuid.Must(uuid.NewV7()), SessionID: uuid.Must(uuid.NewV7()), Version: 3}, IssuedAt: time.Now()}
+	_, err := d.pool.Exec(t.Context(), `INSERT INTO users (id, username, username_key, password_hash, token_version)
+		VALUES ($1, 'alice', 'alice', $2, 3)`, a.UserID, plainHash)
+	must(t, err)
+	_, err = d.pool.Exec(t.Context(), `INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent)
+		VALUES ($1, $2, decode(repeat('00', 16), 'hex'), now() + '1 day', now() + '1 day', '', '')`, a.SessionID, a.UserID)
+	must(t, err)
+	return a
+}
+
+func TestTheDatabaseKnowsWhichTokensAreLive(t *testing.T) {
+	t.Parallel()
+	d := open(t, Options{URL: dbtest.New(t)})
+	a := liveAccess(t, d)
+	exec := func(sql string) {
+		t.Helper()
+		_, err := d.pool.Exec(t.Context(), sql)
+		must(t, err)
+	}
+	want := func(what string, a token.Access, want bool) {
+		t.Helper()
+		live, err := d.IsAccessLive(t.Context(), a.UserID, a.SessionID, a.Version)
+		must(t, err)
+		if live != want {
+			t.Errorf("%s: live is %t", what, live)
+		}
+	}
+	want("as it was issued", a, true)
+	other := a
+	other.Version = 2
+	want("an older version", other, false)
+	other = a
+	other.UserID = uuid.New()
+	want("the session of another user", other, false)
+	other = a
+	other.SessionID = uuid.New()
+	want("no session", other, false)
+	exec("UPDATE users SET disabled_at = now()")
+	want("a disabled user", a, false)
+	exec("UPDATE users SET disabled_at = NULL")
+	exec("UPDATE sessions SET ended_at = now(), end_reason = 'logout'")
+	want("an ended session", a, false)
+	d.Close()
+	if _, err := d.IsAccessLive(t.Context(), a.UserID, a.SessionID, a.Version); !isUnavailable(err) {
+		t.Errorf("a closed pool: %v", err)
+	}
+}
+
+func TestRowsThatNoTokenIsOldEnoughForAreDeleted(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	conn := connectTo(t, databaseURL)
+	_, err := conn.Exec(t.Context(), `INSERT INTO revocations (session_id, at)
+		SELECT gen_random_uuid(), now() - interval '24 hours 59 minutes' - n * interval '2 minutes' FROM generate_series(0, 99) n`)
+	must(t, err)
+	f := follow(t, databaseURL, never)
+	f.wantRead(true)
+	await(t, "old rows to be deleted", func() bool {
+		var left int
+		must(t, conn.QueryRow(t.Context(), "SELECT count(*) FROM revocations").Scan(&left))
+		return left == 1
+	})
+	if f.Len() != 0 {
+		t.Errorf("%d entries that no token is old enough for", f.Len())
+	}
+}
+
+// A poll runs each second on every replica: it must not read the table whole.
+func TestPollAndPruningReadByIndex(t *testing.T) {
+	t.Parallel()
+	conn := connectTo(t, dbtest.New(t))
+	_, err := conn.Exec(t.Context(), `INSERT INTO revocations (session_id, at)
+		SELECT gen_random_uuid(), now() - n * interval '1 second' FROM generate_series(0, 49999) n`)
+	must(t, err)
+	_, err = conn.Exec(t.Context(), "ANALYZE revocations")
+	must(t, err)
+	for name, query := range map[string]string{
+		"poll": "SELECT * FROM revocations WHERE at > now() - make_interval(secs => 30)",
+		"prune": `DELETE FROM revocations WHERE id IN (SELECT r.id FROM revocations r
+			WHERE r.at < now() - make_interval(secs => 49000) ORDER BY r.at LIMIT 100 FOR UPDATE SKIP LOCKED)`,
+	} {
+		rows, err := conn.Query(t.Context(), "EXPLAIN "+query)
+		must(t, err)
+		plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		must(t, err)
+		if whole := strings.Join(plan, "\n"); strings.Contains(whole, "Seq Scan") || !strings.Contains(whole, "revocations_at_idx") {
+			t.Errorf("%s:\n%s", name, whole)
+		}
+	}
+}
+
+func isUnavailable(err error) bool { return errors.Is(err, auth.ErrUnavailable) }
+
+// syncBuffer may be written and read at once.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
