@@ -1,0 +1,91 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gatehouse/db"
+	"gatehouse/internal/auth"
+)
+
+const (
+	// pollInterval bounds how long a revocation may stay unknown where no notification comes.
+	pollInterval = time.Second
+
+	// keepRevocations is longer than the longest lifetime that the settings allow for an access token: no replica's
+	// setting makes another one forget.
+	keepRevocations = 25 * time.Hour
+)
+
+// revocations is what a replica knows of revoked access tokens, and what keeps it up to date.
+type revocations struct {
+	set     *auth.Revocations
+	store   *db.DB
+	options db.FollowOptions
+	loaded  chan struct{} // closed after the first read
+	end     context.CancelFunc
+	follow  sync.WaitGroup
+}
+
+// newRevocations makes an empty set for access tokens of a lifetime. Until it is followed, each check is a question to
+// the database.
+func newRevocations(
+	store *db.DB, lifetime, statementTimeout time.Duration, clock func() time.Time, log *slog.Logger, r prometheus.Registerer,
+) *revocations {
+	v := &revocations{
+		set: auth.NewRevocations(clock(), lifetime), store: store, loaded: make(chan struct{}), end: func() {},
+	}
+	reloads := revocationMetrics(r, v.set, clock)
+	load := sync.OnceFunc(func() { close(v.loaded) })
+	v.options = db.FollowOptions{
+		Clock: clock, Log: log, Poll: pollInterval, Keep: keepRevocations,
+		// A transaction that revokes has but a few statements, and pauses in it are bounded too.
+		Longest: max(15*time.Second, 4*statementTimeout),
+		Read: func(full bool) {
+			if full {
+				reloads.Inc()
+			}
+			load()
+		},
+	}
+	return v
+}
+
+// start follows the database, and returns when the set has been loaded. It goes on after ctx has ended, which is when
+// the drain begins, until stop.
+func (v *revocations) start(ctx context.Context) error {
+	following, end := context.WithCancel(context.WithoutCancel(ctx))
+	v.end = end
+	v.follow.Go(func() { v.store.Follow(following, v.set, v.options) })
+	select {
+	case <-v.loaded:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// stop returns when nothing uses the database any more.
+func (v *revocations) stop() {
+	v.end()
+	v.follow.Wait()
+}
+
+func revocationMetrics(r prometheus.Registerer, set *auth.Revocations, clock func() time.Time) (reloads prometheus.Counter) {
+	reloads = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "gatehouse_revocations_reloads_total", Help: "Times that all revocations were read: at the start and after each lost connection.",
+	})
+	r.MustRegister(reloads,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gatehouse_revocations_entries", Help: "Revocations in memory.",
+		}, func() float64 { return float64(set.Len()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gatehouse_revocations_age_seconds", Help: "Time since they were last known to be all there are.",
+		}, func() float64 { return set.Age(clock()).Seconds() }),
+	)
+	return reloads
+}
