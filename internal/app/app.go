@@ -54,7 +54,12 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 	lane := newLane(s, o.Cores, metrics)
 	defer lane.Close()
 	warnOfPriority(o.Log, lane.Stats())
-	service, err := newService(s, o, store, ring, lane)
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	revoked := newRevocations(store, s.AccessTokenLifetime(), s.DatabaseStatementTimeout, o.Clock, o.Log, metrics)
+	defer revoked.stop()
+	service, err := newService(s, o, store, ring, lane, revoked.set)
 	if err != nil {
 		return err
 	}
@@ -81,6 +86,9 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 			return nil // stopped before it was ready
 		}
 		return err
+	}
+	if err := revoked.start(ctx); err != nil {
+		return nil // stopped before it was ready
 	}
 	draining := &atomic.Bool{}
 	public, err := listen(ctx, s.ListenAddr, closeConnections(draining, api), s, o.Log)
@@ -154,14 +162,14 @@ func warnOfPriority(log *slog.Logger, lane password.LaneStats) {
 	}
 }
 
-func newService(s config.Serve, o Options, store auth.Store, ring *password.KeyRing, lane *password.Lane) (*auth.Service, error) {
+func newService(s config.Serve, o Options, store *db.DB, ring *password.KeyRing, lane *password.Lane, revoked *auth.Revocations) (*auth.Service, error) {
 	keys, err := s.Keys()
 	if err != nil {
 		return nil, err
 	}
 	tokens, err := token.NewIssuer(token.Settings{
 		Keys: keys, Issuer: s.Issuer, Audience: s.Audience,
-		Lifetime: time.Duration(s.AccessTokenExpireMinutes) * time.Minute,
+		Lifetime: s.AccessTokenLifetime(),
 	})
 	if err != nil {
 		return nil, err
@@ -175,17 +183,14 @@ func newService(s config.Serve, o Options, store auth.Store, ring *password.KeyR
 		return nil, err
 	}
 	const day = 24 * time.Hour
-	clock := o.Clock
-	if clock == nil {
-		clock = time.Now
-	}
 	return auth.NewService(auth.Parts{
-		Store: store, Hasher: hasher, Policy: password.Policy{MinLength: s.PasswordMinLength}, Tokens: tokens, Refresh: refresh,
+		Store: store, Hasher: hasher, Policy: password.Policy{MinLength: s.PasswordMinLength}, Tokens: tokens,
+		TokenCache: s.TokenCacheSize, Revocations: auth.NewChecker(revoked, store, o.Clock, s.RevocationMaxStaleness), Refresh: refresh,
 		Limits: auth.SessionLimits{
 			Idle: time.Duration(s.RefreshTokenIdleDays) * day, Absolute: time.Duration(s.RefreshTokenExpireDays) * day,
 			Grace: time.Duration(s.RefreshGraceSeconds) * time.Second, PerUser: s.MaxSessions,
 		},
-		Clock: clock,
+		Clock: o.Clock,
 	}), nil
 }
 

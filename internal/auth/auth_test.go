@@ -65,7 +65,7 @@ func on(t *testing.T, store *db.DB, cost int, peppers ...string) *fixture {
 	must(t, err)
 	f.limits = auth.SessionLimits{Idle: 24 * time.Hour, Absolute: 48 * time.Hour, Grace: time.Minute, PerUser: 100}
 	f.Service = auth.NewService(auth.Parts{
-		Store: store, Hasher: f.hasher, Tokens: issuer(t), Refresh: f.keys, Limits: f.limits, Clock: time.Now,
+		Store: store, Hasher: f.hasher, Tokens: issuer(t), TokenCache: 1000, Refresh: f.keys, Limits: f.limits, Clock: time.Now,
 	})
 	return f
 }

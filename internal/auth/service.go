@@ -17,30 +17,35 @@ import (
 // Service has the operations. It is safe for use by many goroutines. Besides the errors that each method
 // names, all of them return ErrUnavailable, and those that hash a password ErrOverloaded.
 type Service struct {
-	store   Store
-	hasher  *password.Hasher
-	policy  password.Policy
-	tokens  *token.Issuer
-	refresh *token.RefreshKeys
-	limits  SessionLimits
-	clock   func() time.Time
+	store       Store
+	hasher      *password.Hasher
+	policy      password.Policy
+	tokens      *token.Issuer
+	verifier    *token.Verifier
+	revocations *Checker
+	refresh     *token.RefreshKeys
+	limits      SessionLimits
+	clock       func() time.Time
 }
 
-// Parts of a Service. All are needed, but in a process that issues no tokens for Tokens, Refresh and Limits.
+// Parts of a Service. All are needed, but in a process that issues no tokens for those from Tokens to Limits.
 type Parts struct {
-	Store   Store
-	Hasher  *password.Hasher
-	Policy  password.Policy
-	Tokens  *token.Issuer
-	Refresh *token.RefreshKeys
-	Limits  SessionLimits
-	Clock   func() time.Time
+	Store       Store
+	Hasher      *password.Hasher
+	Policy      password.Policy
+	Tokens      *token.Issuer
+	TokenCache  int // most verified tokens that are remembered
+	Revocations *Checker
+	Refresh     *token.RefreshKeys
+	Limits      SessionLimits
+	Clock       func() time.Time
 }
 
 // NewService puts a Service together.
 func NewService(p Parts) *Service {
 	return &Service{
-		store: p.Store, hasher: p.Hasher, policy: p.Policy, tokens: p.Tokens, refresh: p.Refresh, limits: p.Limits, clock: p.Clock,
+		store: p.Store, hasher: p.Hasher, policy: p.Policy, tokens: p.Tokens,
+		verifier: token.NewVerifier(p.Tokens, p.TokenCache), revocations: p.Revocations, refresh: p.Refresh, limits: p.Limits, clock: p.Clock,
 	}
 }
 
@@ -87,11 +92,21 @@ func (s *Service) checkPassword(pw, usernameKey string) (prepared string, err er
 
 // Authenticate verifies an access token by itself: it does not ask whether it was revoked. ErrInvalidToken.
 func (s *Service) Authenticate(raw string) (token.Access, error) {
-	access, err := s.tokens.Verify(s.clock(), raw)
+	access, err := s.verifier.Verify(s.clock(), raw)
 	if err != nil {
 		return token.Access{}, fmt.Errorf("%w: %w", ErrInvalidToken, err)
 	}
 	return access, nil
+}
+
+// CheckAccess is Authenticate and asks whether the token was revoked: without the database, as long as this replica
+// knows. ErrInvalidToken.
+func (s *Service) CheckAccess(ctx context.Context, raw string) (token.Access, error) {
+	access, err := s.Authenticate(raw)
+	if err != nil {
+		return token.Access{}, err
+	}
+	return access, s.revocations.Check(ctx, access)
 }
 
 // Me reads the user of an access token as it is now: if the session is over, or if the account was disabled or its

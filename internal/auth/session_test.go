@@ -297,7 +297,7 @@ func TestOneSessionTooManyEndsTheOneThatWasUsedLongestAgo(t *testing.T) {
 	f := start(t)
 	f.limits.PerUser = 2
 	f.Service = auth.NewService(auth.Parts{
-		Store: f.store, Hasher: f.hasher, Tokens: issuer(t), Refresh: f.keys, Limits: f.limits, Clock: time.Now,
+		Store: f.store, Hasher: f.hasher, Tokens: issuer(t), TokenCache: 1000, Refresh: f.keys, Limits: f.limits, Clock: time.Now,
 	})
 	f.register("alice")
 	first, second := f.login("alice"), f.login("alice")

@@ -40,15 +40,17 @@ type Serve struct {
 
 	PasswordQueue int `env:"PASSWORD_QUEUE" default:"0" help:"Most passwords that wait to be hashed, before more are refused with 503; 0: sixteen for each processor."`
 
-	SecretKey                string `env:"SECRET_KEY" secret:"" placeholder:"KEY,…" help:"Keys of at least 32 bytes for access tokens, separated by commas: the first signs, all verify. Required."`
-	Algorithm                string `env:"ALGORITHM" default:"HS256" enum:"HS256" help:"How access tokens are signed: HS256."`
-	AccessTokenExpireMinutes int    `env:"ACCESS_TOKEN_EXPIRE_MINUTES" default:"30" help:"Lifetime of an access token, 1 to 1440 minutes."`
-	RefreshTokenExpireDays   int    `env:"REFRESH_TOKEN_EXPIRE_DAYS" default:"30" help:"Lifetime of a session from its login, 1 to 3650 days."`
-	RefreshTokenIdleDays     int    `env:"REFRESH_TOKEN_IDLE_DAYS" default:"14" help:"Lifetime of a session from its last refresh, 1 to 3650 days."`
-	RefreshGraceSeconds      int    `env:"REFRESH_GRACE_SECONDS" default:"10" help:"How long the refresh token before the current one may be used again, 0 to 300 seconds."`
-	MaxSessions              int    `env:"MAX_SESSIONS" default:"100" help:"Most sessions of a user, 1 to 10000: a further login ends the one that was used longest ago."`
-	Issuer                   string `env:"ISSUER" default:"http://localhost:8000" help:"URL of this service as its clients know it: the iss of its tokens."`
-	Audience                 string `env:"AUDIENCE" default:"gatehouse" help:"The aud of its tokens."`
+	SecretKey                string        `env:"SECRET_KEY" secret:"" placeholder:"KEY,…" help:"Keys of at least 32 bytes for access tokens, separated by commas: the first signs, all verify. Required."`
+	Algorithm                string        `env:"ALGORITHM" default:"HS256" enum:"HS256" help:"How access tokens are signed: HS256."`
+	AccessTokenExpireMinutes int           `env:"ACCESS_TOKEN_EXPIRE_MINUTES" default:"30" help:"Lifetime of an access token, 1 to 1440 minutes."`
+	RefreshTokenExpireDays   int           `env:"REFRESH_TOKEN_EXPIRE_DAYS" default:"30" help:"Lifetime of a session from its login, 1 to 3650 days."`
+	RefreshTokenIdleDays     int           `env:"REFRESH_TOKEN_IDLE_DAYS" default:"14" help:"Lifetime of a session from its last refresh, 1 to 3650 days."`
+	RefreshGraceSeconds      int           `env:"REFRESH_GRACE_SECONDS" default:"10" help:"How long the refresh token before the current one may be used again, 0 to 300 seconds."`
+	MaxSessions              int           `env:"MAX_SESSIONS" default:"100" help:"Most sessions of a user, 1 to 10000: a further login ends the one that was used longest ago."`
+	TokenCacheSize           int           `env:"TOKEN_CACHE_SIZE" default:"100000" help:"Most verified access tokens that a replica remembers, 0 to 10000000; under 128: none. About 210 bytes each."`
+	RevocationMaxStaleness   time.Duration `env:"REVOCATION_MAX_STALENESS" default:"2s" help:"How long a replica that cannot follow the database trusts what it knows of revoked tokens, 1s to 1m; after that it asks the database about each."`
+	Issuer                   string        `env:"ISSUER" default:"http://localhost:8000" help:"URL of this service as its clients know it: the iss of its tokens."`
+	Audience                 string        `env:"AUDIENCE" default:"gatehouse" help:"The aud of its tokens."`
 
 	ListenAddr     string         `env:"LISTEN_ADDR" default:":8000" help:"Address of the public port."`
 	OpsAddr        string         `env:"OPS_ADDR" default:":8001" help:"Address of the port for /livez, /readyz and /metrics; not for the public."`
@@ -133,6 +135,11 @@ func publishedKeys() []string {
 	}
 }
 
+// AccessTokenLifetime is that of AccessTokenExpireMinutes.
+func (s Serve) AccessTokenLifetime() time.Duration {
+	return time.Duration(s.AccessTokenExpireMinutes) * time.Minute
+}
+
 // Validate checks the bounds.
 func (s Serve) Validate() error {
 	if _, err := s.URL(); err != nil {
@@ -154,6 +161,8 @@ func (s Serve) Validate() error {
 	}{
 		{"AUDIENCE", s.Audience != "", "must not be empty"},
 		{"ACCESS_TOKEN_EXPIRE_MINUTES", 1 <= s.AccessTokenExpireMinutes && s.AccessTokenExpireMinutes <= 1440, "must be from 1 to 1440"},
+		{"TOKEN_CACHE_SIZE", 0 <= s.TokenCacheSize && s.TokenCacheSize <= 10_000_000, "must be from 0 to 10000000"},
+		{"REVOCATION_MAX_STALENESS", time.Second <= s.RevocationMaxStaleness && s.RevocationMaxStaleness <= time.Minute, "must be from 1s to 1m"},
 		{"REFRESH_TOKEN_EXPIRE_DAYS", 1 <= s.RefreshTokenExpireDays && s.RefreshTokenExpireDays <= 3650, "must be from 1 to 3650"},
 		{"REFRESH_TOKEN_IDLE_DAYS", 1 <= s.RefreshTokenIdleDays && s.RefreshTokenIdleDays <= 3650, "must be from 1 to 3650"},
 		{"REFRESH_GRACE_SECONDS", 0 <= s.RefreshGraceSeconds && s.RefreshGraceSeconds <= 300, "must be from 0 to 300"},

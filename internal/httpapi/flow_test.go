@@ -16,7 +16,7 @@ func TestRoutesAreExactlyThePathsOfTheContract(t *testing.T) {
 	var served, promised []string
 	for _, r := range (&server{}).routes(docs) {
 		if r.path != "/docs/*asset" { // files of the page, which are no interface
-			served = append(served, r.method+" "+strings.ReplaceAll(r.path, ":id", "{id}"))
+			served = append(served, r.method+" "+strings.NewReplacer(":id", "{id}", "*path", "{path}").Replace(r.path))
 		}
 	}
 	for path, item := range apitest.Contract(t).Paths.Map() {

@@ -60,7 +60,7 @@ func New(o Options) (http.Handler, error) {
 		}
 	}
 	engine.NoRoute(route{handle: func(*gin.Context) error { return errNotFound }}.serve(s))
-	engine.NoMethod(route{handle: func(*gin.Context) error { return errMethodNotAllowed }}.serve(s))
+	engine.NoMethod(route{handle: verifyOr(s.service.CheckAccess, func(*gin.Context) error { return errMethodNotAllowed })}.serve(s))
 	return engine, nil
 }
 

@@ -84,7 +84,9 @@ func start(t *testing.T, s settings) *fixture {
 	f.refresh, err = token.NewRefreshKeys([][]byte{[]byte(signingKey)})
 	must(t, err)
 	f.service = auth.NewService(auth.Parts{
-		Store: store, Hasher: f.hasher, Tokens: f.issuer, Refresh: f.refresh, Clock: time.Now,
+		TokenCache:  1000,
+		Revocations: auth.NewChecker(auth.NewRevocations(time.Now(), 30*time.Minute), store, time.Now, time.Second), // asks the database
+		Store:       store, Hasher: f.hasher, Tokens: f.issuer, Refresh: f.refresh, Clock: time.Now,
 		Limits: auth.SessionLimits{Idle: 14 * 24 * time.Hour, Absolute: 30 * 24 * time.Hour, Grace: time.Minute, PerUser: 100},
 	})
 	handler, err := New(Options{

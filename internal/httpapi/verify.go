@@ -35,6 +35,19 @@ func verify(check checkAccess) handler {
 	}
 }
 
+// verifyRoutes are /verify by the methods that the contract can name; verifyOr has the others.
+func (s *server) verifyRoutes() []route {
+	var all []route
+	for _, method := range []string{
+		http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions, http.MethodTrace,
+	} {
+		for _, path := range []string{"/verify", "/verify/*path"} {
+			all = append(all, route{method, path, nil, nil, verify(s.service.CheckAccess)})
+		}
+	}
+	return all
+}
+
 // verifyOr is verify for the methods that the router does not know, and another handler for other paths: a proxy may
 // ask about a request of any method.
 func verifyOr(check checkAccess, other handler) handler {
