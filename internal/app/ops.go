@@ -77,20 +77,24 @@ func newMetrics(version string, store *db.DB) *prometheus.Registry {
 	build.Set(1)
 	r.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
-	gauge := func(name, help string, value func() float64) {
-		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gatehouse_db_pool_" + name, Help: help}, value))
-	}
-	counter := func(name, help string, value func() float64) {
-		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "gatehouse_db_pool_" + name, Help: help}, value))
-	}
-	gauge("max_connections", "Most connections allowed.", func() float64 { return float64(store.Stat().MaxConns()) })
-	gauge("acquired_connections", "Connections in use.", func() float64 { return float64(store.Stat().AcquiredConns()) })
-	gauge("idle_connections", "Connections not in use.", func() float64 { return float64(store.Stat().IdleConns()) })
-	counter("acquires_total", "Connections taken.", func() float64 { return float64(store.Stat().AcquireCount()) })
-	counter("waits_total", "Connections that had to be waited for.", func() float64 { return float64(store.Stat().EmptyAcquireCount()) })
-	counter("wait_seconds_total", "Time spent waiting for connections.", func() float64 { return store.Stat().EmptyAcquireWaitTime().Seconds() })
-	counter("new_connections_total", "Connections opened.", func() float64 { return float64(store.Stat().NewConnsCount()) })
+	gauge(r, "db_pool_max_connections", "Most connections allowed.", func() float64 { return float64(store.Stat().MaxConns()) })
+	gauge(r, "db_pool_acquired_connections", "Connections in use.", func() float64 { return float64(store.Stat().AcquiredConns()) })
+	gauge(r, "db_pool_idle_connections", "Connections not in use.", func() float64 { return float64(store.Stat().IdleConns()) })
+	counter(r, "db_pool_acquires_total", "Connections taken.", func() float64 { return float64(store.Stat().AcquireCount()) })
+	counter(r, "db_pool_waits_total", "Connections that had to be waited for.", func() float64 { return float64(store.Stat().EmptyAcquireCount()) })
+	counter(r, "db_pool_wait_seconds_total", "Time spent waiting for connections.", func() float64 { return store.Stat().EmptyAcquireWaitTime().Seconds() })
+	counter(r, "db_pool_new_connections_total", "Connections opened.", func() float64 { return float64(store.Stat().NewConnsCount()) })
 	return r
+}
+
+// gauge registers a value that is read when it is asked for.
+func gauge(r prometheus.Registerer, name, help string, value func() float64) {
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gatehouse_" + name, Help: help}, value))
+}
+
+// counter is gauge for a value that only grows.
+func counter(r prometheus.Registerer, name, help string, value func() float64) {
+	r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "gatehouse_" + name, Help: help}, value))
 }
 
 // laneWait observes how long passwords wait to be hashed.
@@ -104,21 +108,9 @@ func laneWait(r prometheus.Registerer) func(time.Duration) {
 }
 
 func laneMetrics(r prometheus.Registerer, stats func() password.LaneStats) {
-	r.MustRegister(
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "gatehouse_password_lane_threads", Help: "Threads that hash passwords.",
-		}, func() float64 { return float64(stats().Threads) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "gatehouse_password_lane_low_priority_threads", Help: "Those of them that the system runs at low priority.",
-		}, func() float64 { return float64(stats().LowPriority) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "gatehouse_password_lane_busy", Help: "Passwords that are being hashed.",
-		}, func() float64 { return float64(stats().Busy) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "gatehouse_password_lane_queued", Help: "Passwords that wait to be hashed.",
-		}, func() float64 { return float64(stats().Queued) }),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "gatehouse_password_lane_refused_total", Help: "Passwords refused because too many were waiting.",
-		}, func() float64 { return float64(stats().Refused) }),
-	)
+	gauge(r, "password_lane_threads", "Threads that hash passwords.", func() float64 { return float64(stats().Threads) })
+	gauge(r, "password_lane_low_priority_threads", "Those of them that the system runs at low priority.", func() float64 { return float64(stats().LowPriority) })
+	gauge(r, "password_lane_busy", "Passwords that are being hashed.", func() float64 { return float64(stats().Busy) })
+	gauge(r, "password_lane_queued", "Passwords that wait to be hashed.", func() float64 { return float64(stats().Queued) })
+	counter(r, "password_lane_refused_total", "Passwords refused because too many were waiting.", func() float64 { return float64(stats().Refused) })
 }

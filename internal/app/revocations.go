@@ -79,13 +79,8 @@ func revocationMetrics(r prometheus.Registerer, set *auth.Revocations, clock fun
 	reloads = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "gatehouse_revocations_reloads_total", Help: "Times that all revocations were read: at the start and after each lost connection.",
 	})
-	r.MustRegister(reloads,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "gatehouse_revocations_entries", Help: "Revocations in memory.",
-		}, func() float64 { return float64(set.Len()) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "gatehouse_revocations_age_seconds", Help: "Time since they were last known to be all there are.",
-		}, func() float64 { return set.Age(clock()).Seconds() }),
-	)
+	r.MustRegister(reloads)
+	gauge(r, "revocations_entries", "Revocations in memory.", func() float64 { return float64(set.Len()) })
+	gauge(r, "revocations_age_seconds", "Time since they were last known to be all there are.", func() float64 { return set.Age(clock()).Seconds() })
 	return reloads
 }

@@ -66,7 +66,7 @@ func (e InputError) Error() string {
 
 // Outcome names how an operation ended, by words that log lines and metrics are searched for.
 func Outcome(err error) string {
-	for _, o := range outcomes() {
+	for _, o := range outcomes {
 		if errors.Is(err, o.err) {
 			return o.name
 		}
@@ -83,20 +83,18 @@ type outcome struct {
 }
 
 // outcomes is in order of precedence: a refused login's reason before the refusal that it wraps.
-func outcomes() []outcome {
-	return []outcome{
-		{nil, "success"},
-		{ErrUnknownUser, "unknown_user"},
-		{ErrWrongPassword, "wrong_password"},
-		{ErrDisabled, "disabled"},
-		{ErrSuperseded, "superseded"},
-		{ErrUnusableHash, "unusable_hash"},
-		{ErrInvalidToken, "invalid_token"},
-		{ErrTokenReused, "token_reused"},
-		{ErrInvalidGrant, "invalid_grant"},
-		{ErrUsernameTaken, "username_taken"},
-		{ErrOverloaded, "overloaded"},
-		{ErrStopping, "stopping"},
-		{ErrUnavailable, "unavailable"},
-	}
+var outcomes = []outcome{
+	{nil, "success"},
+	{ErrUnknownUser, "unknown_user"},
+	{ErrWrongPassword, "wrong_password"},
+	{ErrDisabled, "disabled"},
+	{ErrSuperseded, "superseded"},
+	{ErrUnusableHash, "unusable_hash"},
+	{ErrInvalidToken, "invalid_token"},
+	{ErrTokenReused, "token_reused"},
+	{ErrInvalidGrant, "invalid_grant"},
+	{ErrUsernameTaken, "username_taken"},
+	{ErrOverloaded, "overloaded"},
+	{ErrStopping, "stopping"},
+	{ErrUnavailable, "unavailable"},
 }

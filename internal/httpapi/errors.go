@@ -41,37 +41,40 @@ type answer struct {
 	challenge string // WWW-Authenticate (RFC 6750 §3)
 }
 
+// Errors of a token response (RFC 6749 §5.2 and §4.1.2.1).
+const (
+	invalidRequest = "invalid_request"
+	unavailable    = "temporarily_unavailable"
+)
+
 // answers is the one table from errors to answers. An error that is not here is a fault: the log has its text,
 // and the caller is told nothing.
-func answers() []answer {
-	const unavailable, invalidRequest = "temporarily_unavailable", "invalid_request"
-	return []answer{
-		{auth.ErrBadCredentials, 401, "bad_credentials", "invalid_grant", "Incorrect username or password", `Bearer`},
-		{auth.ErrInvalidGrant, 400, "invalid_grant", "invalid_grant", "The refresh token is not valid", ""},
-		{errNoToken, 401, "no_token", "", "Invalid authentication credentials", `Bearer realm="gatehouse"`},
-		{auth.ErrInvalidToken, 401, "invalid_token", "", "Invalid authentication credentials", `Bearer realm="gatehouse", error="invalid_token"`},
-		// Behind the errors that hide it from whoever has no live token.
-		{auth.ErrSessionNotFound, 404, "session_not_found", "", "There is no such session", ""},
-		{auth.ErrUsernameTaken, 409, "username_taken", "", "The username is already taken", ""},
-		{errRegistrationClosed, 403, "registration_closed", "", "Registration is closed", ""},
-		{errMalformed, 400, "malformed", invalidRequest, "The request body is malformed", ""},
-		{errInvalidRequest, 400, "invalid_request", invalidRequest, "A parameter is missing or given twice", ""},
-		{errUnsupportedGrant, 400, "unsupported_grant_type", "unsupported_grant_type", "The grant type is not supported", ""},
-		{errTooLarge, 413, "too_large", invalidRequest, "The request body is larger than 64 KiB", ""},
-		{errMediaType, 415, "media_type", invalidRequest, "The media type of the request body is not supported", ""},
-		{errNotFound, 404, "not_found", "", "There is no such resource", ""},
-		{errMethodNotAllowed, 405, "method_not_allowed", "", "The resource does not have this method", ""},
-		{auth.ErrOverloaded, 503, "overloaded", unavailable, "Too many requests are waiting; try again later", ""},
-		{auth.ErrStopping, 503, "stopping", unavailable, "The service is stopping; try again", ""},
-		{auth.ErrUnavailable, 503, "unavailable", unavailable, "The service is not available; try again later", ""},
-		{context.DeadlineExceeded, 503, "timeout", unavailable, "The request took too long; try again later", ""},
-		{context.Canceled, statusClientClosedRequest, "canceled", "server_error", "The request was canceled", ""},
-	}
+var answers = []answer{
+	{auth.ErrBadCredentials, 401, "bad_credentials", "invalid_grant", "Incorrect username or password", `Bearer`},
+	{auth.ErrInvalidGrant, 400, "invalid_grant", "invalid_grant", "The refresh token is not valid", ""},
+	{errNoToken, 401, "no_token", "", "Invalid authentication credentials", `Bearer realm="gatehouse"`},
+	{auth.ErrInvalidToken, 401, "invalid_token", "", "Invalid authentication credentials", `Bearer realm="gatehouse", error="invalid_token"`},
+	// Behind the errors that hide it from whoever has no live token.
+	{auth.ErrSessionNotFound, 404, "session_not_found", "", "There is no such session", ""},
+	{auth.ErrUsernameTaken, 409, "username_taken", "", "The username is already taken", ""},
+	{errRegistrationClosed, 403, "registration_closed", "", "Registration is closed", ""},
+	{errMalformed, 400, "malformed", invalidRequest, "The request body is malformed", ""},
+	{errInvalidRequest, 400, "invalid_request", invalidRequest, "A parameter is missing or given twice", ""},
+	{errUnsupportedGrant, 400, "unsupported_grant_type", "unsupported_grant_type", "The grant type is not supported", ""},
+	{errTooLarge, 413, "too_large", invalidRequest, "The request body is larger than 64 KiB", ""},
+	{errMediaType, 415, "media_type", invalidRequest, "The media type of the request body is not supported", ""},
+	{errNotFound, 404, "not_found", "", "There is no such resource", ""},
+	{errMethodNotAllowed, 405, "method_not_allowed", "", "The resource does not have this method", ""},
+	{auth.ErrOverloaded, 503, "overloaded", unavailable, "Too many requests are waiting; try again later", ""},
+	{auth.ErrStopping, 503, "stopping", unavailable, "The service is stopping; try again", ""},
+	{auth.ErrUnavailable, 503, "unavailable", unavailable, "The service is not available; try again later", ""},
+	{context.DeadlineExceeded, 503, "timeout", unavailable, "The request took too long; try again later", ""},
+	{context.Canceled, statusClientClosedRequest, "canceled", "server_error", "The request was canceled", ""},
 }
 
 // answerTo finds what to say of an error, and the fields to say it of.
 func answerTo(err error) (answer, auth.InputError) {
-	for _, a := range answers() {
+	for _, a := range answers {
 		if errors.Is(err, a.err) {
 			return a, nil
 		}

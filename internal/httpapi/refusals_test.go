@@ -155,7 +155,7 @@ func TestInputErrorsNameEveryFieldAtOnce(t *testing.T) {
 
 func TestAnErrorDescriptionHasOnlyTheCharactersOfRFC6749(t *testing.T) {
 	t.Parallel()
-	for _, a := range answers() {
+	for _, a := range answers {
 		for _, c := range []byte(a.detail) {
 			if c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
 				t.Errorf("%q has %q", a.detail, fmt.Sprintf("%c", c))
