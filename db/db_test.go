@@ -72,7 +72,7 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		"ListSessions":   func(ctx context.Context) error { _, err := d.ListSessions(ctx, u.ID, uuid.Max, 1); return err },
 		"EndSession":     func(ctx context.Context) error { _, err := d.EndSession(ctx, u.ID, uuid.New(), "logout"); return err },
 		"EndSessions":    func(ctx context.Context) error { _, err := d.EndSessions(ctx, u.ID, u.ID, "logout"); return err },
-		"ChangePassword": func(ctx context.Context) error { _, err := d.ChangePassword(ctx, u, u.ID, plainHash); return err },
+		"ChangePassword": func(ctx context.Context) error { _, err := d.ChangePassword(ctx, u, u.ID, plainHash, time.Hour); return err },
 		"RehashPassword": func(ctx context.Context) error { return d.RehashPassword(ctx, u.ID, plainHash, plainHash) },
 		"RecordPasswordKey": func(ctx context.Context) error {
 			return d.RecordPasswordKey(ctx, password.KeyRecord{ID: "a", Check: make([]byte, 32)})

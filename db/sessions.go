@@ -77,9 +77,9 @@ func (d *DB) ListSessions(ctx context.Context, userID, before uuid.UUID, limit i
 }
 
 // ChangePassword implements auth.Store.
-func (d *DB) ChangePassword(ctx context.Context, u auth.User, sessionID uuid.UUID, passwordHash string) (auth.SessionState, error) {
+func (d *DB) ChangePassword(ctx context.Context, u auth.User, sessionID uuid.UUID, passwordHash string, idle time.Duration) (auth.SessionState, error) {
 	changed, err := d.queries.ChangePassword(ctx, sqlcgen.ChangePasswordParams{
-		UserID: u.ID, TokenVersion: u.TokenVersion, SessionID: sessionID, PasswordHash: passwordHash,
+		UserID: u.ID, TokenVersion: u.TokenVersion, SessionID: sessionID, PasswordHash: passwordHash, IdleSeconds: idle.Seconds(),
 	})
 	if err != nil {
 		return auth.SessionState{}, translate("change password", err)

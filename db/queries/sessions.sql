@@ -103,11 +103,16 @@ WITH u AS (
           WHERE s.id = @session_id
             AND s.user_id = users.id
             AND s.ended_at IS NULL
+            AND s.idle_expires_at > now()
+            AND s.expires_at > now()
       )
     RETURNING users.id, users.token_version
 ), kept AS (
     UPDATE sessions
-    SET counter = counter + 1, rotated_at = now(), last_used_at = now()
+    SET counter         = counter + 1,
+        rotated_at      = now(),
+        last_used_at    = now(),
+        idle_expires_at = least(now() + make_interval(secs => @idle_seconds), expires_at)
     FROM u
     WHERE sessions.id = @session_id
 ), ended AS (

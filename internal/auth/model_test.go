@@ -259,14 +259,17 @@ func (h *history) operatorSetsPassword() string {
 
 func (h *history) changePassword() string {
 	s := h.any()
+	if h.undecided(s) {
+		return "nothing"
+	}
 	access := s.access[len(s.access)-1]
-	ok := !h.disabled && !s.ended && access.Version == h.version
+	ok := !h.over(s) && access.Version == h.version
 	grant, err := h.ChangePassword(h.Context(), access, passwordOf(h.password), passwordOf(h.password+1))
 	if h.compare("change password", err, ok); err == nil {
 		h.password++
 		h.version++
 		h.endAll(s)
-		s.counter, s.rotated, s.used = s.counter+1, h.now, h.now
+		s.counter, s.rotated, s.used, s.idleExpires = s.counter+1, h.now, h.now, min(h.now+modelIdle, s.expires)
 		s.refresh = append(s.refresh, grant.RefreshToken)
 		s.access = append(s.access, h.access(grant))
 	}

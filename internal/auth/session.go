@@ -277,7 +277,7 @@ func (s *Service) ChangePassword(ctx context.Context, access token.Access, curre
 	if err != nil {
 		return Grant{}, err
 	}
-	state, err := s.store.ChangePassword(ctx, user, access.SessionID, hash)
+	state, err := s.store.ChangePassword(ctx, user, access.SessionID, hash, s.limits.Idle)
 	if errors.Is(err, ErrUserNotFound) || errors.Is(err, ErrSessionNotFound) {
 		return Grant{}, fmt.Errorf("%w: %w", ErrInvalidToken, err)
 	}

@@ -345,10 +345,28 @@ func TestAPasswordIsNotChangedFromASessionThatIsOver(t *testing.T) {
 	}
 	user, err := f.User(t.Context(), "alice")
 	must(t, err)
-	if _, err := f.store.ChangePassword(t.Context(), user, access.SessionID, f.hashOf("alice")); !errors.Is(err, auth.ErrUserNotFound) {
+	if _, err := f.store.ChangePassword(t.Context(), user, access.SessionID, f.hashOf("alice"), time.Hour); !errors.Is(err, auth.ErrUserNotFound) {
 		t.Errorf("ended in the meantime: %v", err)
 	}
 	f.wantLogin("alice", goodPassword, nil)
+}
+
+// Its tokens would be expired when they are issued.
+func TestAPasswordIsNotChangedFromASessionThatHasExpired(t *testing.T) {
+	t.Parallel()
+	for name, age := range map[string]time.Duration{"idle": 24 * time.Hour, "absolute": 48 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := startClocked(t)
+			c.register("alice")
+			access := c.access(c.login("alice"))
+			c.age(age)
+			if _, err := c.ChangePassword(t.Context(), access, goodPassword, "another good password"); !errors.Is(err, auth.ErrInvalidToken) {
+				t.Error(err)
+			}
+			c.wantLogin("alice", goodPassword, nil)
+		})
+	}
 }
 
 func TestEveryWayToEndASessionLeavesARevocation(t *testing.T) {

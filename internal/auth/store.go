@@ -56,9 +56,9 @@ type Store interface {
 	EndSessions(ctx context.Context, userID, keep uuid.UUID, reason string) (int64, error)
 	// ListSessions returns at most limit live sessions of a user, the newest first, from the first before the given id.
 	ListSessions(ctx context.Context, userID, before uuid.UUID, limit int) ([]Session, error)
-	// ChangePassword is SetPassword for a user who has not changed meanwhile, and who keeps one session: its counter
-	// moves on. ErrUserNotFound, ErrSessionNotFound.
-	ChangePassword(ctx context.Context, user User, sessionID uuid.UUID, passwordHash string) (SessionState, error)
+	// ChangePassword is SetPassword for a user who has not changed meanwhile, and who keeps one session that is not over: it
+	// moves on as by RotateSession. ErrUserNotFound, ErrSessionNotFound.
+	ChangePassword(ctx context.Context, user User, sessionID uuid.UUID, passwordHash string, idle time.Duration) (SessionState, error)
 
 	// RecordPasswordKey puts a key on record, unless its id is there already (whatever its check value).
 	RecordPasswordKey(ctx context.Context, key password.KeyRecord) error

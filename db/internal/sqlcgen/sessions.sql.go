@@ -27,11 +27,16 @@ WITH u AS (
           WHERE s.id = $4
             AND s.user_id = users.id
             AND s.ended_at IS NULL
+            AND s.idle_expires_at > now()
+            AND s.expires_at > now()
       )
     RETURNING users.id, users.token_version
 ), kept AS (
     UPDATE sessions
-    SET counter = counter + 1, rotated_at = now(), last_used_at = now()
+    SET counter         = counter + 1,
+        rotated_at      = now(),
+        last_used_at    = now(),
+        idle_expires_at = least(now() + make_interval(secs => $5), expires_at)
     FROM u
     WHERE sessions.id = $4
 ), ended AS (
@@ -52,6 +57,7 @@ type ChangePasswordParams struct {
 	UserID       uuid.UUID
 	TokenVersion int64
 	SessionID    uuid.UUID
+	IdleSeconds  float64
 }
 
 // ChangePassword is SetPassword by the user: it finds none who has changed since the old password was read, and
@@ -62,6 +68,7 @@ func (q *Queries) ChangePassword(ctx context.Context, arg ChangePasswordParams) 
 		arg.UserID,
 		arg.TokenVersion,
 		arg.SessionID,
+		arg.IdleSeconds,
 	)
 	if err != nil {
 		return 0, err
