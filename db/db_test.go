@@ -9,9 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
-	"gatehouse/db/internal/sqlcgen"
 	"gatehouse/internal/auth"
 	"gatehouse/internal/dbtest"
 	"gatehouse/internal/password"
@@ -155,78 +153,6 @@ func TestNoSessionStartsForAUserWhoHasChanged(t *testing.T) {
 		_, err := d.EnableUser(t.Context(), "alice")
 		must(t, err)
 	}
-}
-
-// At millions of rows, one query that reads a table whole is an outage.
-func TestNoQueryOfALiveTokenReadsATableWhole(t *testing.T) {
-	t.Parallel()
-	d := open(t, Options{URL: dbtest.New(t)})
-	_, err := d.pool.Exec(t.Context(), `
-		INSERT INTO users (id, username, username_key, password_hash)
-		SELECT gen_random_uuid(), 'user' || n, 'user' || n, $1 FROM generate_series(1, 2000) n`, plainHash)
-	must(t, err)
-	_, err = d.pool.Exec(t.Context(), `
-		INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent)
-		SELECT gen_random_uuid(), u.id, decode(repeat('00', 16), 'hex'), now() + interval '1 h', now() + interval '1 h', '', ''
-		FROM users u, generate_series(1, 5)`)
-	must(t, err)
-	_, err = d.pool.Exec(t.Context(), "ANALYZE")
-	must(t, err)
-	traced, seen := d.traced(t)
-	var u auth.User
-	must(t, d.pool.QueryRow(t.Context(), "SELECT id, username_key FROM users LIMIT 1").Scan(&u.ID, &u.Username.Key))
-	for name, call := range calls(traced, u) {
-		_ = call(t.Context()) // what it finds does not matter
-		if strings.Contains(name, "PasswordKey") || name == "SchemaVersion" {
-			seen.statements = nil // of tables with a handful of rows
-			continue
-		}
-		if len(seen.statements) == 0 {
-			t.Errorf("%s sent nothing", name)
-		}
-		for _, s := range seen.take() {
-			rows, err := d.pool.Query(t.Context(), "EXPLAIN "+s.sql, s.args...)
-			must(t, err)
-			plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
-			must(t, err)
-			if text := strings.Join(plan, "\n"); strings.Contains(text, "Seq Scan") {
-				t.Errorf("%s:\n%s", name, text)
-			}
-		}
-	}
-}
-
-// statements is a tracer that keeps what is sent to the server.
-type statements struct{ statements []statement }
-
-type statement struct {
-	sql  string
-	args []any
-}
-
-func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
-	s.statements = append(s.statements, statement{data.SQL, data.Args})
-	return ctx
-}
-
-func (s *statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
-
-func (s *statements) take() []statement {
-	taken := s.statements
-	s.statements = nil
-	return taken
-}
-
-// traced is a DB on the same database whose statements are kept.
-func (d *DB) traced(t *testing.T) (*DB, *statements) {
-	t.Helper()
-	seen := &statements{}
-	config := d.pool.Config()
-	config.ConnConfig.Tracer = seen
-	pool, err := pgxpool.NewWithConfig(t.Context(), config)
-	must(t, err)
-	t.Cleanup(pool.Close)
-	return &DB{pool: pool, queries: sqlcgen.New(pool)}, seen
 }
 
 func TestNobodyIsNotFound(t *testing.T) {

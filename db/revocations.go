@@ -35,6 +35,10 @@ const (
 
 	pruneEvery = time.Minute
 	pruneRows  = 5000 // at once
+
+	// keepSessions is how long a session that is over stays on record, so that somebody who asks how an account was used
+	// finds an answer. Nothing else needs it: its tokens are refused as those of no session are.
+	keepSessions = 30 * 24 * time.Hour
 )
 
 var _ auth.RevocationStore = (*DB)(nil)
@@ -247,15 +251,26 @@ func (f *follower) prune(ctx context.Context, queries *sqlcgen.Queries) {
 		return
 	}
 	f.set.Prune(f.Clock())
-	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
-	defer cancel()
-	deleted, err := queries.PruneRevocations(ctx, sqlcgen.PruneRevocationsParams{OlderThanSeconds: f.Keep.Seconds(), MaxRows: pruneRows})
-	if err != nil && ctx.Err() == nil {
-		f.Log.Warn("revocations: cannot be pruned", "error", translate("prune revocations", err).Error())
-	}
-	if deleted < pruneRows { // else there are more, for the next poll
+	revocations := f.delete(ctx, "prune revocations", func(ctx context.Context) (int64, error) {
+		return queries.PruneRevocations(ctx, sqlcgen.PruneRevocationsParams{OlderThanSeconds: f.Keep.Seconds(), MaxRows: pruneRows})
+	})
+	sessions := f.delete(ctx, "prune sessions", func(ctx context.Context) (int64, error) {
+		return queries.PruneSessions(ctx, sqlcgen.PruneSessionsParams{OlderThanSeconds: keepSessions.Seconds(), MaxRows: pruneRows})
+	})
+	if max(revocations, sessions) < pruneRows { // else there are more, for the next poll
 		f.lastPrune = time.Now()
 	}
+}
+
+// delete tells how many rows were deleted. That none could be is for the log alone: the next minute may be better.
+func (f *follower) delete(ctx context.Context, op string, rows func(context.Context) (int64, error)) int64 {
+	deleting, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
+	deleted, err := rows(deleting)
+	if err != nil && ctx.Err() == nil {
+		f.Log.Warn("rows that are over cannot be deleted", "error", translate(op, err).Error())
+	}
+	return deleted
 }
 
 // wait returns after a notification or the given time.

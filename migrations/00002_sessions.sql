@@ -25,6 +25,8 @@ CREATE TABLE sessions (
     CONSTRAINT sessions_user_agent_length CHECK (char_length(user_agent) <= 256)
 );
 CREATE INDEX sessions_live_by_user_idx ON sessions (user_id, id) WHERE ended_at IS NULL;
+-- For the deletion of what was over long ago. No column here changes by a refresh, which thereby need not touch an index.
+CREATE INDEX sessions_over_idx ON sessions (coalesce(ended_at, expires_at));
 
 -- What every replica must refuse before it expires by itself: the access tokens of a session, or those of a user that
 -- carry an older version. Rows are of use for the lifetime of an access token.

@@ -126,3 +126,17 @@ WITH u AS (
 INSERT INTO revocations (user_id, version)
 SELECT id, token_version
 FROM u;
+
+-- PruneSessions deletes some of those that were over longest ago at a time, so that none waits long for it; replicas that
+-- prune at once share the work. A session that was idle for too long but has not ended counts as over when its lifetime
+-- is: its idle expiry moves with each refresh, and an index of that would make each refresh dearer.
+-- name: PruneSessions :execrows
+DELETE FROM sessions
+WHERE id IN (
+    SELECT s.id
+    FROM sessions s
+    WHERE coalesce(s.ended_at, s.expires_at) < now() - make_interval(secs => @older_than_seconds)
+    ORDER BY coalesce(s.ended_at, s.expires_at)
+    LIMIT @max_rows
+    FOR UPDATE SKIP LOCKED
+);
