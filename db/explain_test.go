@@ -20,7 +20,8 @@ import (
 // installation, which takes some minutes: go test ./db -run LargeTable -explain-users 1000000 -v -timeout 1h
 var explainUsers = flag.Int("explain-users", 2000, "users in the database on which queries are explained")
 
-// literals stand for the parameters of queries, by name.
+// literals stand for the parameters of queries, by name. younger_than_seconds is that of a poll: the first read of a
+// replica wants most of the table.
 var literals = map[string]string{
 	"id": subject, "user_id": subject, "session_id": subject, "keep": subject, "before": "'ffffffff-ffff-ffff-ffff-ffffffffffff'",
 	"username": "'user7'", "username_key": "'user7'", "after": "'user7'",
