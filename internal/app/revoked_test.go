@@ -2,7 +2,6 @@ package app_test
 
 import (
 	"net/http"
-	"net/url"
 	"testing"
 	"time"
 
@@ -49,14 +48,9 @@ func (r *replica) as(l login, method, path, body string, header ...string) answe
 	return r.do(r.request(method, path, body, append(header, "Authorization", "Bearer "+l.access)...))
 }
 
-func (r *replica) postForm(path string, form url.Values) answer {
-	r.Helper()
-	return r.do(r.request("POST", path, form.Encode(), "Content-Type", "application/x-www-form-urlencoded"))
-}
-
 func (r *replica) refreshed(raw string) answer {
 	r.Helper()
-	return r.postForm("/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {raw}})
+	return r.do(r.refreshRequest(raw))
 }
 
 func (r *replica) verified(l login) int {
@@ -101,7 +95,7 @@ func TestWhateverEndsASessionIsRefusedByEveryReplicaThatHasCachedItsToken(t *tes
 		},
 		"logout": func(r *replica, victim, _ login) { r.want(http.StatusNoContent, r.as(victim, "POST", "/logout", "")) },
 		"logout-by-refresh-token": func(r *replica, victim, _ login) {
-			r.want(http.StatusNoContent, r.postForm("/logout", url.Values{"refresh_token": {victim.refresh}}))
+			r.want(http.StatusNoContent, r.do(r.logoutRequest(victim.refresh)))
 		},
 		"session-deleted": func(r *replica, victim, other login) {
 			r.want(http.StatusNoContent, r.as(other, "DELETE", "/users/me/sessions/"+victim.session.String(), ""))

@@ -3,6 +3,7 @@ package app_test
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -27,6 +28,8 @@ const (
 	canaryPepper           = "canary password pepper with 32 bytes or more c93e"
 	canaryDatabasePassword = "canary-database-password-6b58"
 	canaryToken            = "canary.access.token-e4a1"
+	canaryRefresh          = "ghr_canary-refresh-token-77b0"
+	canaryNewPassword      = "canary password that replaces it, 3fd2"
 )
 
 // A log is read by many, kept for long and sent far: a secret in it is no secret any more.
@@ -45,21 +48,32 @@ func TestSecretsStayInside(t *testing.T) {
 	leaks.add("PASSWORD_PEPPER", canaryPepper)
 	leaks.add("database password", canaryDatabasePassword)
 	leaks.add("malformed token", canaryToken)
+	leaks.add("malformed refresh token", canaryRefresh)
+	leaks.add("new password", canaryNewPassword)
 	// The forms of a password hash. Only the table of users has them.
 	leaks.addPlain("password hash", "$hmac-sha256$", "$2a$10$", "$2b$10$")
 
 	r := boot(t, databaseURL, flags...)
-	token := r.useEveryPath(leaks)
+	r.useEveryPath(leaks)
+	l := r.useSessions(leaks)
 	useCommandLine(leaks, databaseURL)
 	leaks.search("metrics", r.onOps("/metrics").body)
 	leaks.searchRows("a row of the database", dump(t, server.URL()))
 
 	server.Stop(t)
 	for _, request := range []*http.Request{
-		r.meRequest(token), r.loginRequest("alice", canaryPassword), r.registerRequest("bob", canaryPassword),
+		r.meRequest(l.access), r.loginRequest("alice", canaryPassword), r.registerRequest("bob", canaryPassword),
+		r.refreshRequest(l.refresh), r.logoutRequest(l.refresh), r.passwordRequest(l.access, canaryNewPassword, canaryPassword),
+		r.sessionsRequest("GET", "", l.access), r.sessionsRequest("DELETE", "", l.access), r.sessionsRequest("DELETE", "/"+uuid.NewString(), l.access),
+		r.request("POST", "/logout", "", "Authorization", "Bearer "+l.access),
 	} {
 		leaks.searchAnswer(http.StatusServiceUnavailable, r.do(request))
 	}
+	await(t, "/verify to know nothing", func() bool {
+		a := r.do(r.verifyRequest("GET", "/verify", l.access))
+		leaks.searchAnswer(a.status, a)
+		return a.status == http.StatusServiceUnavailable
+	})
 	leaks.search("readiness without a database", r.onOps("/readyz").body)
 	leaks.searchError(claimKeys(t, databaseURL, canaryPepper))
 	r.stop()
@@ -93,8 +107,8 @@ func canaryRole(t *testing.T, superuserURL string) string {
 	return u.String()
 }
 
-// useEveryPath sends secrets along every path of a request, and searches what comes back. It returns an access token.
-func (r *replica) useEveryPath(leaks *leakSearch) (token string) {
+// useEveryPath sends secrets along every path of a request, and searches what comes back. useSessions has the rest.
+func (r *replica) useEveryPath(leaks *leakSearch) {
 	r.Helper()
 	leaks.searchAnswer(http.StatusCreated, r.do(r.registerRequest("alice", canaryPassword)))
 	leaks.searchAnswer(http.StatusConflict, r.do(r.registerRequest("alice", canaryPassword)))
@@ -102,7 +116,7 @@ func (r *replica) useEveryPath(leaks *leakSearch) (token string) {
 	leaks.searchAnswer(http.StatusUnprocessableEntity, r.do(r.registerRequest("bob", strings.Repeat(canaryPassword, 10))))
 	login := r.do(r.loginRequest("alice", canaryPassword))
 	r.want(http.StatusOK, login)
-	token = tokenIn(r, login)
+	token := tokenIn(r, login)
 	leaks.add("access token", token)
 	leaks.addPlain("signature of an access token", token[strings.LastIndex(token, ".")+1:])
 	leaks.searchAnswer(http.StatusUnauthorized, r.do(r.loginRequest("alice", canaryOtherPassword)))
@@ -139,7 +153,111 @@ func (r *replica) useEveryPath(leaks *leakSearch) (token string) {
 		leaks.searchAnswer(http.StatusUnauthorized, r.do(r.meRequest(refused)))
 	}
 	r.overload(leaks)
-	return token
+}
+
+// useSessions is useEveryPath for what a session can do. It returns one that goes on.
+func (r *replica) useSessions(leaks *leakSearch) login {
+	r.Helper()
+	stolen := r.loggedInAs(leaks, "alice", canaryPassword)
+	next := r.mustRefresh(leaks, stolen.refresh)
+	r.mustRefresh(leaks, next.refresh)
+	leaks.searchAnswer(http.StatusBadRequest, r.do(r.refreshRequest(stolen.refresh)))
+	leaks.searchAnswer(http.StatusBadRequest, r.do(r.refreshRequest(next.refresh)))
+	leaks.searchAnswer(http.StatusUnauthorized, r.do(r.verifyRequest("GET", "/verify", next.access)))
+
+	l := r.loggedInAs(leaks, "alice", canaryPassword)
+	leaks.searchAnswer(http.StatusNoContent, r.do(r.verifyRequest("GET", "/verify", l.access)))
+	leaks.searchAnswer(http.StatusNoContent, r.do(r.verifyRequest("POST", "/verify/"+canaryToken+"?token="+url.QueryEscape(canaryRefresh), l.access)))
+	leaks.searchAnswer(http.StatusOK, r.do(r.sessionsRequest("GET", "", l.access)))
+	for path, status := range map[string]int{"?before=" + canaryToken: 422, "?all=" + canaryToken: 422, "/" + canaryToken: 404, "/" + url.PathEscape(l.refresh): 404} {
+		method := "DELETE"
+		if strings.HasPrefix(path, "?before") {
+			method = "GET"
+		}
+		leaks.searchAnswer(status, r.do(r.sessionsRequest(method, path, l.access)))
+	}
+	for _, refused := range []string{canaryRefresh, l.refresh + "A", l.refresh[:len(l.refresh)-4], l.access, canaryPassword} {
+		leaks.searchAnswer(http.StatusBadRequest, r.do(r.refreshRequest(refused)))
+		leaks.searchAnswer(http.StatusNoContent, r.do(r.logoutRequest(refused)))
+		if refused != l.access {
+			leaks.searchAnswer(http.StatusUnauthorized, r.do(r.verifyRequest("GET", "/verify", refused)))
+			leaks.searchAnswer(http.StatusUnauthorized, r.do(r.request("POST", "/logout", "", "Authorization", "Bearer "+refused)))
+		}
+	}
+	twice := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {l.refresh, l.refresh}}
+	leaks.searchAnswer(http.StatusBadRequest, r.postForm("/token", twice))
+	leaks.searchAnswer(http.StatusBadRequest, r.postForm("/logout", twice))
+	leaks.searchAnswer(http.StatusUnauthorized, r.postForm("/logout?"+twice.Encode(), nil))
+
+	leaks.searchAnswer(http.StatusUnprocessableEntity, r.do(r.passwordRequest(l.access, canaryOtherPassword, canaryNewPassword)))
+	leaks.searchAnswer(http.StatusUnauthorized, r.do(r.passwordRequest(canaryToken, canaryPassword, canaryNewPassword)))
+	leaks.searchAnswer(http.StatusUnprocessableEntity, r.do(r.passwordRequest(l.access, canaryPassword, strings.Repeat(canaryNewPassword, 10))))
+	half := r.request("PUT", "/users/me/password", `{"current_password": "`+canaryPassword+`", "`+canaryNewPassword, "Authorization", "Bearer "+l.access, "Content-Type", "application/json")
+	leaks.searchAnswer(http.StatusBadRequest, r.do(half))
+	l = r.tokensIn(leaks, r.do(r.passwordRequest(l.access, canaryPassword, canaryNewPassword)))
+
+	for _, logout := range []func(login) *http.Request{
+		func(l login) *http.Request { return r.logoutRequest(l.refresh) },
+		func(l login) *http.Request {
+			return r.request("POST", "/logout", "", "Authorization", "Bearer "+l.access)
+		},
+	} {
+		leaks.searchAnswer(http.StatusNoContent, r.do(logout(r.loggedInAs(leaks, "alice", canaryNewPassword))))
+	}
+	leaks.searchAnswer(http.StatusNoContent, r.do(r.sessionsRequest("DELETE", "", l.access)))
+	return l
+}
+
+// loggedInAs logs a user in, and has the tokens searched for.
+func (r *replica) loggedInAs(leaks *leakSearch, username, password string) login {
+	r.Helper()
+	return r.tokensIn(leaks, r.do(r.loginRequest(username, password)))
+}
+
+func (r *replica) mustRefresh(leaks *leakSearch, raw string) login {
+	r.Helper()
+	return r.tokensIn(leaks, r.do(r.refreshRequest(raw)))
+}
+
+func (r *replica) tokensIn(leaks *leakSearch, a answer) login {
+	r.Helper()
+	r.want(http.StatusOK, a)
+	var body struct {
+		AccessToken  string `json:"access_token"`
+		RefreshToken string `json:"refresh_token"`
+	}
+	must(r, json.Unmarshal([]byte(a.body), &body))
+	leaks.add("access token", body.AccessToken)
+	leaks.add("refresh token", body.RefreshToken)
+	return login{access: body.AccessToken, refresh: body.RefreshToken}
+}
+
+func (r *replica) postForm(path string, form url.Values) answer {
+	r.Helper()
+	return r.do(r.request("POST", path, form.Encode(), "Content-Type", "application/x-www-form-urlencoded"))
+}
+
+func (r *replica) refreshRequest(raw string) *http.Request {
+	r.Helper()
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {raw}}
+	return r.request("POST", "/token", form.Encode(), "Content-Type", "application/x-www-form-urlencoded")
+}
+
+func (r *replica) logoutRequest(raw string) *http.Request {
+	r.Helper()
+	return r.request("POST", "/logout", url.Values{"refresh_token": {raw}}.Encode(), "Content-Type", "application/x-www-form-urlencoded")
+}
+
+func (r *replica) sessionsRequest(method, path, token string) *http.Request {
+	r.Helper()
+	return r.request(method, "/users/me/sessions"+path, "", "Authorization", "Bearer "+token)
+}
+
+func (r *replica) passwordRequest(token, current, next string) *http.Request {
+	r.Helper()
+	body, err := json.Marshal(map[string]string{"current_password": current, "new_password": next})
+	must(r, err)
+	return r.request("PUT", "/users/me/password", string(body), "Authorization", "Bearer "+token, "Content-Type", "application/json")
 }
 
 // overload logs in from more clients than may wait at once.
