@@ -268,8 +268,9 @@ func TestAConnectionHasTheSettingsThatBoundIt(t *testing.T) {
 // Whoever waits for a lock must not keep a connection for long: enough of them, and nobody has one.
 func TestAHeldLockMakesAMethodUnavailable(t *testing.T) {
 	t.Parallel()
-	d := open(t, Options{URL: dbtest.New(t), StatementTimeout: 200 * time.Millisecond})
-	u := d.mustInsert(t, "alice")
+	databaseURL := dbtest.New(t)
+	u := open(t, Options{URL: databaseURL}).mustInsert(t, "alice")
+	d := open(t, Options{URL: databaseURL, StatementTimeout: 200 * time.Millisecond})
 	// On a connection without those time-outs.
 	holder, err := pgx.Connect(t.Context(), d.pool.Config().ConnString())
 	must(t, err)
@@ -282,9 +283,7 @@ func TestAHeldLockMakesAMethodUnavailable(t *testing.T) {
 		t.Error(err)
 	}
 	must(t, tx.Rollback(t.Context()))
-	if _, err := d.DisableUser(t.Context(), "alice"); err != nil {
-		t.Error(err)
-	}
+	await(t, "the lock to be free", func() bool { _, err := d.DisableUser(t.Context(), "alice"); return err == nil })
 }
 
 func TestConnectionStringsThatAreRefusedAreNotShown(t *testing.T) {

@@ -3,13 +3,11 @@ package app_test
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 
 	"github.com/Shopify/toxiproxy/v2"
 	"github.com/jackc/pgx/v5"
-	"github.com/rs/zerolog"
 
 	"gatehouse/internal/dbtest"
 )
@@ -53,8 +51,7 @@ func (r *replica) awaitRecovery(token string) {
 	await(r, "/users/me to work again", func() bool { return r.do(r.meRequest(token)).status == http.StatusOK })
 }
 
-// dbProxy stands between a service and its database. Toxiproxy is here because it can keep a connection open and
-// silent, as a broken network does.
+// dbProxy stands between a service and its database.
 type dbProxy struct {
 	*toxiproxy.Proxy
 	t   testing.TB
@@ -63,14 +60,8 @@ type dbProxy struct {
 
 func startProxy(t testing.TB, databaseURL string) *dbProxy {
 	t.Helper()
-	u, err := url.Parse(databaseURL)
-	must(t, err)
-	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	proxy := toxiproxy.NewProxy(server, "database", "127.0.0.1:0", u.Host)
-	must(t, proxy.Start())
-	t.Cleanup(proxy.Stop)
-	u.Host = proxy.Listen
-	return &dbProxy{proxy, t, u.String()}
+	proxy, through := dbtest.Proxy(t, databaseURL)
+	return &dbProxy{proxy, t, through}
 }
 
 // hang swallows what the database says, without closing a connection.

@@ -73,7 +73,7 @@ func on(t *testing.T, store *db.DB, cost int, peppers ...string) *fixture {
 func issuer(t *testing.T) *token.Issuer {
 	t.Helper()
 	i, err := token.NewIssuer(token.Settings{
-		Keys: [][]byte{[]byte(strings.Repeat("k", 32))}, Issuer: "https://id.test", Audience: "test", Lifetime: time.Minute,
+		Keys: [][]byte{[]byte(strings.Repeat("k", 32))}, Issuer: "https://id.test", Audience: "test", Lifetime: time.Hour,
 	})
 	must(t, err)
 	return i

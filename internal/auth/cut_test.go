@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"math/rand/v2"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -15,7 +14,6 @@ import (
 	"github.com/Shopify/toxiproxy/v2"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/rs/zerolog"
 
 	"gatehouse/internal/auth"
 	"gatehouse/internal/dbtest"
@@ -37,15 +35,9 @@ type proxied struct {
 func startCuttable(t *testing.T) *cuttable {
 	t.Helper()
 	databaseURL := dbtest.New(t)
-	u, err := url.Parse(databaseURL)
-	must(t, err)
-	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	proxy := toxiproxy.NewProxy(server, "database", "127.0.0.1:0", u.Host)
-	must(t, proxy.Start())
-	t.Cleanup(proxy.Stop)
-	u.Host = proxy.Listen
+	proxy, through := dbtest.Proxy(t, databaseURL)
 	c := &clocked{on(t, open(t, databaseURL), cost), connectTo(t, databaseURL), databaseURL}
-	return &cuttable{c, connectTo(t, databaseURL), &proxied{on(t, open(t, u.String()), cost), proxy}}
+	return &cuttable{c, connectTo(t, databaseURL), &proxied{on(t, open(t, through), cost), proxy}}
 }
 
 func connectTo(t *testing.T, databaseURL string) *pgx.Conn {
