@@ -2,22 +2,15 @@
 local identity = { "Remote-User", "Remote-User-Id", "Remote-Groups", "X-Token-Expires" }
 
 core.register_action("gatehouse", { "http-req" }, function(txn)
-    -- Header values count from 0 in what HAProxy gives, and from 1 in what it takes. All go: Gatehouse refuses two.
-    local authorization, given = {}, txn.http:req_get_headers()["authorization"]
-    if given then
-        for n = 0, #given do
-            authorization[n + 1] = given[n]
-        end
-    end
+    -- Of the time-outs, that of the listen section in haproxy.cfg comes first.
     local answer = core.httpclient():get{
         url = "http://127.0.0.1:8403/verify",
         headers = {
-            ["authorization"] = authorization,
+            ["authorization"] = txn.http:req_get_headers()["authorization"], -- all: Gatehouse refuses two
             ["x-forwarded-method"] = { txn.f:method() },
-            ["x-forwarded-uri"] = { txn.f:url() },
+            ["x-forwarded-uri"] = { txn.f:pathq() },
             ["x-forwarded-for"] = { txn.f:src() },
         },
-        timeout = 13000, -- ms; above that of the listen section
     }
 
     if answer.status == 401 then

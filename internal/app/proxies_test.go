@@ -201,6 +201,12 @@ func record(t *testing.T, next http.Handler) *recorder {
 
 func (r *recorder) address() string { return r.Listener.Addr().String() }
 
+func (r *recorder) connectionsMade() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.connections
+}
+
 // take returns what came since it was last called.
 func (r *recorder) take() []recorded {
 	r.mu.Lock()
@@ -270,7 +276,7 @@ func identity(header http.Header) map[string][]string {
 
 func (g *guarded) passesRequestsOnUnharmed() {
 	g.Helper()
-	const uri = "/cart/a%20b?secret=s3cret"
+	const uri, cookie = "/cart/a%20b?secret=s3cret", "basket=s3cret"
 	long := strings.Repeat("0123456789abcdef", 8<<10) // more than a proxy keeps in memory
 	for _, sent := range []struct {
 		method string
@@ -282,16 +288,17 @@ func (g *guarded) passesRequestsOnUnharmed() {
 		{"PUT", io.MultiReader(strings.NewReader("chunked")), "chunked"},
 		{"REPORT", strings.NewReader("unknown to most"), "unknown to most"},
 	} {
-		g.want(http.StatusOK, g.ask(g.Context(), sent.method, uri, sent.body, nil))
+		g.want(http.StatusOK, g.ask(g.Context(), sent.method, uri, sent.body, http.Header{"Cookie": {cookie}}))
 		got, question := g.wantOne(g.app), g.wantOne(g.asked)
-		if got.method != sent.method || got.uri != uri || got.body != sent.want {
-			g.Errorf("sent %s %s with %d bytes, the app got %s %s with %d", sent.method, uri, len(sent.want), got.method, got.uri, len(got.body))
+		if got.method != sent.method || got.uri != uri || got.body != sent.want || got.header.Get("Cookie") != cookie {
+			g.Errorf("sent %s %s with %d bytes, the app got %s %s with %d and %v", sent.method, uri, len(sent.want),
+				got.method, got.uri, len(got.body), got.header)
 		}
 		g.wantIdentity(got)
-		// A body would be read for nothing; what is in a URL ends up in logs.
-		if question.uri != "/verify" || question.body != "" || question.header.Get("Transfer-Encoding") != "" ||
+		// Gatehouse has no use for the rest of the request, and what is in a URL ends up in logs.
+		if question.uri != "/verify" || question.body != "" || question.header.Get("Cookie") != "" ||
 			question.header.Get("X-Forwarded-Method") != sent.method || question.header.Get("X-Forwarded-Uri") != uri {
-			g.Errorf("about %s %s Gatehouse was asked %+v", sent.method, uri, question)
+			g.Errorf("about %s %s Gatehouse was asked %s with %d bytes and %v", sent.method, uri, question.uri, len(question.body), question.header)
 		}
 	}
 }
@@ -353,6 +360,10 @@ func (g *guarded) passesNoForgedIdentityOn() {
 		}
 	}
 	g.wantNothingGotThrough()
+	if got := identity(g.ask(g.Context(), "GET", "/_gatehouse", nil, nil).header); len(got) > 0 {
+		g.Errorf("the way to Gatehouse is open to clients: %v", got)
+	}
+	g.app.take()
 
 	g.asked.take()
 	g.want(http.StatusOK, g.ask(g.Context(), "GET", "/healthz", nil, withoutToken))
@@ -385,11 +396,11 @@ func (g *guarded) letsNoConnectionHeaderHideTheIdentity() {
 func (g *guarded) keepsConnectionsToGatehouse() {
 	g.Helper()
 	const requests = 50
-	before := g.asked.connections
+	before := g.asked.connectionsMade()
 	for range requests {
 		g.want(http.StatusOK, g.ask(g.Context(), "GET", "/", nil, nil))
 	}
-	if made := g.asked.connections - before; made > requests/5 {
+	if made := g.asked.connectionsMade() - before; made > requests/5 {
 		g.Errorf("%d connections for %d questions", made, requests)
 	}
 	g.app.take()
