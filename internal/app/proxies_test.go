@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -33,7 +34,7 @@ var identityHeaders = []string{"Remote-User", "Remote-User-Id", "Remote-Groups",
 func TestProxiesLetThroughWhomGatehouseKnowsAndSayWhoItIs(t *testing.T) {
 	t.Parallel()
 	for _, proxy := range []proxyProgram{
-		{"nginx", []string{"-p", ".", "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off; pid nginx.pid;"}},
+		{"nginx", []string{"-p", ".", "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off; pid nginx.pid; user root;"}},
 		{"haproxy", []string{"-db", "-f", "haproxy.cfg"}},
 		{"caddy", []string{"run", "--config", "Caddyfile", "--adapter", "caddyfile"}},
 	} {
@@ -88,6 +89,7 @@ func guard(t *testing.T, proxy proxyProgram) *guarded {
 	t.Cleanup(transport.CloseIdleConnections)
 	g.asked = record(t, &httputil.ReverseProxy{
 		Transport: transport, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(gatehouse) },
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), // Gatehouse is stopped in the end
 	})
 	g.app = record(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	g.url = startProxyProgram(t, proxy, g.app.address(), g.asked.address())
@@ -144,8 +146,8 @@ func startProxyProgram(t *testing.T, proxy proxyProgram, app, gatehouse string) 
 	return "http://" + address
 }
 
-// keepTemporaryFilesIn moves nginx's folders from where it was compiled to have them: as root it would give those to
-// its workers' user, and take them from a service that this machine may have.
+// keepTemporaryFilesIn moves nginx's folders from where it was compiled to have them: as root it would take those from
+// the workers of a service that this machine may have.
 func keepTemporaryFilesIn(t *testing.T, dir string) {
 	t.Helper()
 	file := filepath.Join(dir, "nginx.conf")
@@ -156,9 +158,6 @@ func keepTemporaryFilesIn(t *testing.T, dir string) {
 		paths.WriteString(" " + of + "_temp_path " + filepath.Join(dir, of) + ";")
 	}
 	must(t, os.WriteFile(file, []byte(strings.Replace(string(text), "\nhttp {", "\nhttp {"+paths.String(), 1)), 0o644))
-	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
-		must(t, os.Chmod(d, 0o755)) // for the workers
-	}
 }
 
 // recorder is a server that remembers what it was sent.
