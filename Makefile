@@ -52,6 +52,10 @@ fuzz: ## Run every fuzz target for FUZZTIME (20s).
 	  done; \
 	done
 
+.PHONY: bench
+bench: ## Measure the service against what it is built on (needs wrk and taskset).
+	@go run ./bench
+
 .PHONY: up
 up: ## Start three replicas behind HAProxy with Docker Compose, at http://localhost:$(PORT) (8000).
 	deploy/secrets.sh

@@ -16,6 +16,7 @@ import (
 // leaves; a package that is not here must not be.
 func arrows() map[string][]string {
 	return map[string][]string{
+		"bench":                       {"internal/pgdev", "internal/token", "migrations"},
 		"cmd/gatehouse":               {"internal/app", "internal/auth", "internal/config", "migrations"},
 		"cmd/dev":                     {"internal/app", "internal/config", "internal/pgdev", "migrations"},
 		"internal/app":                {"db", "internal/auth", "internal/config", "internal/httpapi", "internal/password", "internal/token", "migrations"},
