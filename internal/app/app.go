@@ -17,6 +17,7 @@ import (
 	"gatehouse/internal/config"
 	"gatehouse/internal/httpapi"
 	"gatehouse/internal/password"
+	"gatehouse/internal/revocation"
 	"gatehouse/internal/token"
 )
 
@@ -162,7 +163,7 @@ func warnOfPriority(log *slog.Logger, lane password.LaneStats) {
 	}
 }
 
-func newService(s config.Serve, o Options, store *db.DB, ring *password.KeyRing, lane *password.Lane, revoked *auth.Revocations) (*auth.Service, error) {
+func newService(s config.Serve, o Options, store *db.DB, ring *password.KeyRing, lane *password.Lane, revoked *revocation.Set) (*auth.Service, error) {
 	keys, err := s.Keys()
 	if err != nil {
 		return nil, err

@@ -112,7 +112,11 @@ func (s *Service) CheckAccess(ctx context.Context, raw string) (token.Access, er
 // Me reads the user of an access token as it is now: if the session is over, or if the account was disabled or its
 // tokens were revoked since the token was issued, it is ErrInvalidToken.
 func (s *Service) Me(ctx context.Context, access token.Access) (User, error) {
-	state, err := s.store.SessionByID(ctx, access.SessionID)
+	return liveUser(ctx, s.store, access)
+}
+
+func liveUser(ctx context.Context, store Store, access token.Access) (User, error) {
+	state, err := store.SessionByID(ctx, access.SessionID)
 	switch {
 	case errors.Is(err, ErrSessionNotFound):
 		return User{}, fmt.Errorf("%w: %w", ErrInvalidToken, err)
@@ -123,7 +127,7 @@ func (s *Service) Me(ctx context.Context, access token.Access) (User, error) {
 	case state.User.Disabled():
 		return User{}, fmt.Errorf("%w: disabled account", ErrInvalidToken)
 	case state.EndedAt != nil, state.User.TokenVersion != access.Version:
-		return User{}, fmt.Errorf("%w: revoked", ErrInvalidToken)
+		return User{}, errRevoked
 	}
 	return state.User, nil
 }

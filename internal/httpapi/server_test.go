@@ -23,6 +23,7 @@ import (
 	"gatehouse/internal/dbtest"
 	"gatehouse/internal/httpapi/apitest"
 	"gatehouse/internal/password"
+	"gatehouse/internal/revocation"
 	"gatehouse/internal/token"
 )
 
@@ -85,7 +86,7 @@ func start(t *testing.T, s settings) *fixture {
 	must(t, err)
 	f.service = auth.NewService(auth.Parts{
 		TokenCache:  1000,
-		Revocations: auth.NewChecker(auth.NewRevocations(time.Now(), 30*time.Minute), store, time.Now, time.Second), // asks the database
+		Revocations: auth.NewChecker(revocation.NewSet(time.Now(), 30*time.Minute), store, time.Now, time.Second), // asks the database
 		Store:       store, Hasher: f.hasher, Tokens: f.issuer, Refresh: f.refresh, Clock: time.Now,
 		Limits: auth.SessionLimits{Idle: 14 * 24 * time.Hour, Absolute: 30 * 24 * time.Hour, Grace: time.Minute, PerUser: 100},
 	})
