@@ -19,7 +19,7 @@ func arrows() map[string][]string {
 		"cmd/gatehouse":               {"internal/app", "internal/auth", "internal/config", "migrations"},
 		"cmd/dev":                     {"internal/app", "internal/config", "internal/pgdev", "migrations"},
 		"internal/app":                {"db", "internal/auth", "internal/config", "internal/httpapi", "internal/password", "internal/revocation", "internal/token", "migrations"},
-		"internal/httpapi":            {"api", "internal/auth", "internal/token"},
+		"internal/httpapi":            {"api", "internal/auth", "internal/revocation", "internal/token"},
 		"internal/httpapi/apitest":    {"api"},
 		"internal/auth":               {"internal/password", "internal/revocation", "internal/token"},
 		"internal/revocation":         {"internal/token"},

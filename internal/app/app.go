@@ -179,6 +179,10 @@ func newService(s config.Serve, o Options, store *db.DB, ring *password.KeyRing,
 	if err != nil {
 		return nil, err
 	}
+	services, err := token.NewServiceKeys(keys, s.Issuer)
+	if err != nil {
+		return nil, err
+	}
 	hasher, err := password.NewHasher(lane, ring, s.BcryptCost)
 	if err != nil {
 		return nil, err
@@ -186,7 +190,8 @@ func newService(s config.Serve, o Options, store *db.DB, ring *password.KeyRing,
 	const day = 24 * time.Hour
 	return auth.NewService(auth.Parts{
 		Store: store, Hasher: hasher, Policy: password.Policy{MinLength: s.PasswordMinLength}, Tokens: tokens,
-		TokenCache: s.TokenCacheSize, Revocations: auth.NewChecker(revoked, store, o.Clock, s.RevocationMaxStaleness), Refresh: refresh,
+		TokenCache: s.TokenCacheSize, Revocations: auth.NewChecker(revoked, store, o.Clock, s.RevocationMaxStaleness),
+		Services: services, Refresh: refresh,
 		Limits: auth.SessionLimits{
 			Idle: time.Duration(s.RefreshTokenIdleDays) * day, Absolute: time.Duration(s.RefreshTokenExpireDays) * day,
 			Grace: time.Duration(s.RefreshGraceSeconds) * time.Second, PerUser: s.MaxSessions,

@@ -39,6 +39,14 @@ func (c *Checker) Check(ctx context.Context, a token.Access) error {
 	return nil
 }
 
+// Revocations is the set, if it may be vouched for: ErrUnavailable while it may be behind.
+func (c *Checker) Revocations() (*revocation.Set, error) {
+	if age := c.set.Age(c.clock()); age > c.maxAge {
+		return nil, fmt.Errorf("%w: revocations are %v old", ErrUnavailable, age)
+	}
+	return c.set, nil
+}
+
 var errRevoked = fmt.Errorf("%w: revoked", ErrInvalidToken)
 
 func (c *Checker) ask(ctx context.Context, a token.Access) error {

@@ -4,6 +4,7 @@
 package revocation
 
 import (
+	"crypto/rand"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -39,7 +40,10 @@ const NoVersion = math.MaxInt64
 // It decides by the times that it is given, which must come from one clock.
 type Set struct {
 	lifetime time.Duration // of an access token, with the leeway
+	keep     time.Duration // how old an entry may be and still matter
 	base     time.Time     // what times in shards count from
+	name     string        // begins this set's cursors, and no other's
+	last     atomic.Uint64 // number of the newest entry
 	// confirmed is when all that had been committed was known; nil: never.
 	confirmed atomic.Pointer[time.Time]
 	shards    [shards]shard
@@ -54,11 +58,17 @@ type shard struct {
 type revoked struct {
 	version int64         // tokens with a lower one are revoked
 	until   time.Duration // since base: by then they have expired by themselves
+	number  uint64        // in the order of coming in
 }
 
 // NewSet makes an empty set, which knows nothing until it is confirmed. lifetime is that of an access token.
 func NewSet(now time.Time, lifetime time.Duration) *Set {
-	r := &Set{base: now, lifetime: lifetime + token.Leeway}
+	lifetime += token.Leeway
+	return newSet(now, lifetime, lifetime+margin)
+}
+
+func newSet(now time.Time, lifetime, keep time.Duration) *Set {
+	r := &Set{base: now, lifetime: lifetime, keep: keep, name: rand.Text() + "."}
 	for n := range r.shards {
 		r.shards[n].entries = map[uuid.UUID]revoked{}
 	}
@@ -66,20 +76,22 @@ func NewSet(now time.Time, lifetime time.Duration) *Set {
 }
 
 // Keep is how old a revocation may be and still matter.
-func (r *Set) Keep() time.Duration { return r.lifetime + margin }
+func (r *Set) Keep() time.Duration { return r.keep }
 
 // Add takes revocations in, in any order and any number of times. What is known already is not kept longer for it.
 func (r *Set) Add(now time.Time, all []Entry) {
 	for _, one := range all {
-		r.shard(one.Subject).add(one.Subject, revoked{one.Version, now.Sub(r.base) - max(one.Age, 0) + r.Keep()})
+		r.add(one.Subject, one.Version, now.Sub(r.base)-max(one.Age, 0)+r.keep)
 	}
 }
 
-func (s *shard) add(subject uuid.UUID, e revoked) {
+func (r *Set) add(subject uuid.UUID, version int64, until time.Duration) {
+	s := r.shard(subject)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if known, ok := s.entries[subject]; !ok || known.version < e.version {
-		s.entries[subject] = e
+	if known, ok := s.entries[subject]; !ok || known.version < version {
+		// Numbered under the lock, so that whoever sees the number and then takes the lock sees the entry.
+		s.entries[subject] = revoked{version, until, r.last.Add(1)}
 	}
 }
 
