@@ -112,7 +112,6 @@ func (g *gatehouse) send(status int, method, path, token, mediaType, body string
 
 const asJSON, asForm = "application/json", "application/x-www-form-urlencoded"
 
-// login registers a user, unless there is one, and returns an access token.
 func (g *gatehouse) register(username string) {
 	g.Helper()
 	g.send(http.StatusCreated, "POST", "/users", "", asJSON, `{"username": "`+username+`", "password": "`+goodPassword+`"}`)
@@ -298,6 +297,7 @@ func (g *gate) tokens() []string {
 	return g.sent
 }
 
+// It is not parallel, because it looks at all goroutines there are.
 func TestFollowingEndsWithItsContext(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	hang := make(chan struct{})

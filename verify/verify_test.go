@@ -559,6 +559,26 @@ func TestNoOddAnswerConfirmsAnything(t *testing.T) {
 	s.wantVerdict("after a good one", raw, nil)
 }
 
+// What was revoked while an answer was on its way is not in it.
+func TestASlowAnswerConfirmsNothingThatIsLaterThanItsQuestion(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	r := newReplica(t, c, lifetime)
+	s := newShop(t, c, r)
+	for _, revoked := range []int{0, 1} {
+		asked := c.Now()
+		r.revoke(asked, ids(revoked)...)
+		s.put(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+			r.ServeHTTP(w, request)
+			c.advance(3 * time.Second)
+		}))
+		s.poll()
+		if age := s.follower.set.Load().Age(c.Now()); age != 3*time.Second {
+			t.Errorf("with %d revocations the age is %v", revoked, age)
+		}
+	}
+}
+
 // A service's token opens the list of revocations for a minute to whoever it is sent to.
 func TestATokenDoesNotFollowARedirect(t *testing.T) {
 	t.Parallel()
