@@ -142,21 +142,32 @@ func (f *follower) take(began time.Time, response *http.Response) error {
 	if err := json.Unmarshal(body, &report); err != nil {
 		return fmt.Errorf("GET /revocations: %w", err)
 	}
-	set, cursors := f.set.Load(), f.cursors
-	if set == nil || !set.Covers(report) {
-		// The first replica of which tokens live longer. It reports everything, since its cursor is new.
-		if set, err = revocation.NewCopy(began, report); err != nil {
-			return err
-		}
-		cursors = nil
+	set, err := f.setFor(report)
+	if err != nil {
+		return err
 	}
 	if err := set.Merge(f.Clock(), report); err != nil {
 		return err
 	}
 	set.Confirm(began)
 	f.set.Store(set)
-	f.cursors = cursors.With(cursor)
+	f.cursors = f.cursors.With(cursor)
 	return nil
+}
+
+// setFor is the set, or one with all that it has for longer, where a replica gives tokens a longer life than those before
+// it. What the set has forgotten by then is in the report: it is that replica's first, and so a whole one.
+func (f *follower) setFor(report revocation.Report) (*revocation.Set, error) {
+	known := f.set.Load()
+	if known != nil && known.Covers(report) {
+		return known, nil
+	}
+	set, err := revocation.NewCopy(f.Clock(), report)
+	if err == nil && known != nil {
+		all, _ := known.Since()
+		err = set.Merge(f.Clock(), all)
+	}
+	return set, err
 }
 
 func (f *follower) prune(now time.Time) {
