@@ -54,7 +54,14 @@ func (f *follower) follow(ctx context.Context) {
 	// A replica that hangs must not use up the time in which another one could answer; a long report must get through
 	// at last.
 	patience, failing := f.MaxStaleness/2, false
-	for f.pause(ctx) {
+	ticker := time.NewTicker(f.Poll)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
 		err := f.poll(ctx, patience)
 		switch {
 		case ctx.Err() != nil:
@@ -72,17 +79,6 @@ func (f *follower) follow(ctx context.Context) {
 		}
 		f.prune(f.Clock())
 		failing = err != nil
-	}
-}
-
-func (f *follower) pause(ctx context.Context) bool {
-	timer := time.NewTimer(f.Poll)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }
 

@@ -5,10 +5,11 @@
 // A ban is known here after it is known to a replica (at once; after REVOCATION_MAX_STALENESS at the latest, or the
 // replica does not answer) and then polled (Poll). Where polls fail, tokens are let in for no longer than MaxStaleness,
 // and then none is. So a token that was revoked is let in for at most REVOCATION_MAX_STALENESS and MaxStaleness together:
-// 7 seconds by default in the worst case, half a second or so as a rule.
+// 7 seconds by default in the worst case, half a second or so as a rule. The clocks of the two may be 5 seconds apart.
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,18 +90,10 @@ func New(ctx context.Context, o Options) (*Verifier, error) {
 }
 
 func withDefaults(o Options) Options {
-	if o.Poll <= 0 {
-		o.Poll = 500 * time.Millisecond
-	}
-	if o.MaxStaleness <= 0 {
-		o.MaxStaleness = 5 * time.Second
-	}
-	if o.HTTPClient == nil {
-		o.HTTPClient = http.DefaultClient
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
+	o.Poll = cmp.Or(max(o.Poll, 0), 500*time.Millisecond)
+	o.MaxStaleness = cmp.Or(max(o.MaxStaleness, 0), 5*time.Second)
+	o.HTTPClient = cmp.Or(o.HTTPClient, http.DefaultClient)
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
