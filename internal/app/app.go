@@ -19,6 +19,7 @@ import (
 	"gatehouse/internal/config"
 	"gatehouse/internal/httpapi"
 	"gatehouse/internal/password"
+	"gatehouse/internal/revocation"
 	"gatehouse/internal/token"
 )
 
@@ -171,7 +172,7 @@ func warnOfPriority(log *slog.Logger, lane password.LaneStats) {
 	}
 }
 
-func newService(s config.Serve, o Options, store *db.DB, ring *password.KeyRing, lane *password.Lane, revoked *auth.Revocations) (*auth.Service, error) {
+func newService(s config.Serve, o Options, store *db.DB, ring *password.KeyRing, lane *password.Lane, revoked *revocation.Set) (*auth.Service, error) {
 	keys, err := s.Keys()
 	if err != nil {
 		return nil, err
@@ -187,6 +188,10 @@ func newService(s config.Serve, o Options, store *db.DB, ring *password.KeyRing,
 	if err != nil {
 		return nil, err
 	}
+	services, err := token.NewServiceKeys(keys, s.Issuer)
+	if err != nil {
+		return nil, err
+	}
 	hasher, err := password.NewHasher(lane, ring, s.BcryptCost)
 	if err != nil {
 		return nil, err
@@ -194,7 +199,8 @@ func newService(s config.Serve, o Options, store *db.DB, ring *password.KeyRing,
 	const day = 24 * time.Hour
 	return auth.NewService(auth.Parts{
 		Store: store, Hasher: hasher, Policy: password.Policy{MinLength: s.PasswordMinLength}, Tokens: tokens,
-		TokenCache: s.TokenCacheSize, Revocations: auth.NewChecker(revoked, store, o.Clock, s.RevocationMaxStaleness), Refresh: refresh,
+		TokenCache: s.TokenCacheSize, Revocations: auth.NewChecker(revoked, store, o.Clock, s.RevocationMaxStaleness),
+		Services: services, Refresh: refresh,
 		Limits: auth.SessionLimits{
 			Idle: time.Duration(s.RefreshTokenIdleDays) * day, Absolute: time.Duration(s.RefreshTokenExpireDays) * day,
 			Grace: time.Duration(s.RefreshGraceSeconds) * time.Second, PerUser: s.MaxSessions,
