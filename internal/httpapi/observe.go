@@ -21,7 +21,7 @@ type note struct {
 	outcome string
 	err     error // only of a fault: other errors may quote what the caller sent
 	stack   string
-	routine bool // a success that is not worth a line
+	routine bool // a success so frequent that it has a line at debug only
 }
 
 // noted carries the note with a request. Among the keys of Gin's context it would cost each request a map.

@@ -111,6 +111,11 @@ func TestWhereNothingIsNewTheAnswerIs304(t *testing.T) {
 	if a.status != 304 {
 		t.Errorf("in the second of two headers: %d", a.status)
 	}
+	for _, line := range f.log.lines(t) {
+		if line["status"] == 304.0 {
+			t.Error("each poll leaves a line in the log")
+		}
+	}
 	f.revokeSessions(1)
 	if a := f.revocations("?since="+cursor, "If-None-Match", `W/"`+cursor+`"`); a.status != 200 {
 		t.Errorf("after one more: %d", a.status)
