@@ -67,12 +67,15 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 				Limits: auth.SessionLimits{Idle: time.Hour, Absolute: time.Hour, PerUser: 9},
 			})
 		},
-		"SessionByID":    func(ctx context.Context) error { _, err := d.SessionByID(ctx, u.ID); return err },
-		"RotateSession":  func(ctx context.Context) error { _, err := d.RotateSession(ctx, u.ID, 0, time.Hour); return err },
-		"ListSessions":   func(ctx context.Context) error { _, err := d.ListSessions(ctx, u.ID, uuid.Max, 1); return err },
-		"EndSession":     func(ctx context.Context) error { _, err := d.EndSession(ctx, u.ID, uuid.New(), "logout"); return err },
-		"EndSessions":    func(ctx context.Context) error { _, err := d.EndSessions(ctx, u.ID, u.ID, "logout"); return err },
-		"ChangePassword": func(ctx context.Context) error { _, err := d.ChangePassword(ctx, u, u.ID, plainHash, time.Hour); return err },
+		"SessionByID":   func(ctx context.Context) error { _, err := d.SessionByID(ctx, u.ID); return err },
+		"RotateSession": func(ctx context.Context) error { _, err := d.RotateSession(ctx, u.ID, 0, time.Hour); return err },
+		"ListSessions":  func(ctx context.Context) error { _, err := d.ListSessions(ctx, u.ID, uuid.Max, 1); return err },
+		"EndSession":    func(ctx context.Context) error { _, err := d.EndSession(ctx, u.ID, uuid.New(), "logout"); return err },
+		"EndSessions":   func(ctx context.Context) error { _, err := d.EndSessions(ctx, u.ID, u.ID, "logout"); return err },
+		"ChangePassword": func(ctx context.Context) error {
+			_, err := d.ChangePassword(ctx, u, u.ID, plainHash, time.Hour)
+			return err
+		},
 		"RehashPassword": func(ctx context.Context) error { return d.RehashPassword(ctx, u.ID, plainHash, plainHash) },
 		"RecordPasswordKey": func(ctx context.Context) error {
 			return d.RecordPasswordKey(ctx, password.KeyRecord{ID: "a", Check: make([]byte, 32)})

@@ -7,12 +7,11 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"gatehouse/db/internal/sqlcgen"
-	"gatehouse/internal/auth"
+	"gatehouse/internal/revocation"
 )
 
 const (
@@ -37,14 +36,6 @@ const (
 	pruneRows  = 5000 // at once
 )
 
-var _ auth.RevocationStore = (*DB)(nil)
-
-// IsAccessLive implements auth.RevocationStore.
-func (d *DB) IsAccessLive(ctx context.Context, userID, sessionID uuid.UUID, version int64) (bool, error) {
-	live, err := d.queries.IsAccessLive(ctx, sqlcgen.IsAccessLiveParams{UserID: userID, SessionID: sessionID, Version: version})
-	return live, translate("is access live", err)
-}
-
 // FollowOptions are those of Follow. All are needed.
 type FollowOptions struct {
 	Clock func() time.Time // of the times in the set
@@ -66,7 +57,7 @@ type FollowOptions struct {
 //
 // It has a connection of its own, so that neither a busy pool nor a slow request holds it up, and reads through the
 // pool while it cannot get one. With each new connection, and after a gap, it reads everything again.
-func (d *DB) Follow(ctx context.Context, set *auth.Revocations, o FollowOptions) {
+func (d *DB) Follow(ctx context.Context, set *revocation.Set, o FollowOptions) {
 	f := &follower{FollowOptions: o, db: d, set: set}
 	for {
 		err := f.onConnection(ctx)
@@ -82,7 +73,7 @@ func (d *DB) Follow(ctx context.Context, set *auth.Revocations, o FollowOptions)
 type follower struct {
 	FollowOptions
 	db        *DB
-	set       *auth.Revocations
+	set       *revocation.Set
 	lastRead  time.Time // when the last one began that missed nothing; zero: everything must be read
 	lastPrune time.Time
 	heard     bool // of a notification since the last read
@@ -230,10 +221,10 @@ func (f *follower) read(ctx context.Context, queries *sqlcgen.Queries, onlyRecen
 	return nil
 }
 
-func revocations(rows []sqlcgen.ListRevocationsRow) []auth.Revocation {
-	all := make([]auth.Revocation, len(rows))
+func revocations(rows []sqlcgen.ListRevocationsRow) []revocation.Entry {
+	all := make([]revocation.Entry, len(rows))
 	for n, row := range rows {
-		all[n] = auth.Revocation{Subject: row.Subject, Version: auth.NoVersion, Age: time.Duration(row.AgeSeconds * float64(time.Second))}
+		all[n] = revocation.Entry{Subject: row.Subject, Version: revocation.NoVersion, Age: time.Duration(row.AgeSeconds * float64(time.Second))}
 		if row.Version != nil {
 			all[n].Version = *row.Version
 		}

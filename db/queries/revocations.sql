@@ -19,19 +19,6 @@ WHERE id IN (
     FOR UPDATE SKIP LOCKED
 );
 
--- IsAccessLive asks for one access token what revocations would tell of it.
--- name: IsAccessLive :one
-SELECT EXISTS (
-    SELECT 1
-    FROM sessions s
-    JOIN users u ON u.id = s.user_id
-    WHERE s.id = @session_id
-      AND s.ended_at IS NULL
-      AND u.id = @user_id
-      AND u.token_version = @version
-      AND u.disabled_at IS NULL
-) AS live;
-
 -- NotifyRevocations lets a listener find out whether it hears anything.
 -- name: NotifyRevocations :exec
 SELECT pg_notify('gatehouse_revocations', @payload);

@@ -2,14 +2,16 @@
 local identity = { "Remote-User", "Remote-User-Id", "Remote-Groups", "X-Token-Expires" }
 
 core.register_action("gatehouse", { "http-req" }, function(txn)
+    local sent = txn.http:req_get_headers()
     -- Of the time-outs, that of the listen section in haproxy.cfg comes first.
     local answer = core.httpclient():get{
         url = "http://127.0.0.1:8403/verify",
         headers = {
-            ["authorization"] = txn.http:req_get_headers()["authorization"], -- all: Gatehouse refuses two
+            ["authorization"] = sent["authorization"], -- all: Gatehouse refuses two
             ["x-forwarded-method"] = { txn.f:method() },
             ["x-forwarded-uri"] = { txn.f:pathq() },
             ["x-forwarded-for"] = { txn.f:src() },
+            ["x-request-id"] = sent["x-request-id"],
         },
     }
 

@@ -43,6 +43,7 @@ func TestProxiesLetThroughWhomGatehouseKnowsAndSayWhoItIs(t *testing.T) {
 			proxy.find(t)
 			g := guard(t, proxy)
 			g.passesRequestsOnUnharmed()
+			g.passesErrorsOfTheAppOn()
 			g.refusesWithGatehousesChallenge()
 			g.passesNoForgedIdentityOn()
 			g.letsNoConnectionHeaderHideTheIdentity()
@@ -91,7 +92,11 @@ func guard(t *testing.T, proxy proxyProgram) *guarded {
 		Transport: transport, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(gatehouse) },
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), // Gatehouse is stopped in the end
 	})
-	g.app = record(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	g.app = record(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/broken" {
+			http.Error(w, "broken", http.StatusInternalServerError)
+		}
+	}))
 	g.url = startProxyProgram(t, proxy, g.app.address(), g.asked.address())
 	return g
 }
@@ -306,6 +311,15 @@ func (g *guarded) passesRequestsOnUnharmed() {
 	}
 }
 
+// An error of the app's own must not be taken for one of Gatehouse's.
+func (g *guarded) passesErrorsOfTheAppOn() {
+	g.Helper()
+	a := g.ask(g.Context(), "GET", "/broken", nil, nil)
+	if g.wantOne(g.app); a.status != http.StatusInternalServerError || a.body != "broken\n" {
+		g.Errorf("an error of the app: %d %q", a.status, a.body)
+	}
+}
+
 func (g *guarded) refusesWithGatehousesChallenge() {
 	g.Helper()
 	good, bad := "Bearer "+g.token, "Bearer "+g.token+"x"
@@ -440,20 +454,27 @@ func (g *guarded) refusesInMidConnection() {
 func (g *guarded) refusesWithoutGatehouse() {
 	g.Helper()
 	g.stop()
-	g.wantUnavailableToAll("while Gatehouse answers 502")
-	g.asked.Close()
-	g.wantUnavailableToAll("while Gatehouse is gone")
-}
-
-func (g *guarded) wantUnavailableToAll(when string) {
-	g.Helper()
-	for _, authorization := range [][]string{nil, {"Bearer " + g.token}} {
-		a := g.ask(g.Context(), "GET", "/", nil, http.Header{"Authorization": authorization})
+	for _, a := range g.answersToAll() { // of the recorder, which says 502
 		if a.status != http.StatusServiceUnavailable && a.status != http.StatusBadGateway {
-			g.Errorf("%s: %d", when, a.status)
+			g.Errorf("while Gatehouse answers 502: %d", a.status)
+		}
+	}
+	g.asked.Close()
+	for _, a := range g.answersToAll() {
+		if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
+			g.Errorf("while Gatehouse is gone: %d %v", a.status, a.header)
 		}
 	}
 	g.wantNothingGotThrough()
+}
+
+// answersToAll is what somebody gets without and with a token.
+func (g *guarded) answersToAll() (all []answer) {
+	g.Helper()
+	for _, authorization := range [][]string{nil, {"Bearer " + g.token}} {
+		all = append(all, g.ask(g.Context(), "GET", "/", nil, http.Header{"Authorization": authorization}))
+	}
+	return all
 }
 
 // No more is known of these two here: that they can be read, and name every header, once to remove it and once to copy it.

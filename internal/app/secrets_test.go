@@ -17,6 +17,7 @@ import (
 	"gatehouse/internal/app"
 	"gatehouse/internal/config"
 	"gatehouse/internal/dbtest"
+	"gatehouse/internal/token"
 )
 
 // The canaries: whoever finds one outside of the process has found a leak.
@@ -138,8 +139,31 @@ func (r *replica) useEveryPath(leaks *leakSearch) (token string) {
 	for _, refused := range []string{canaryToken, expired, token + "A", token[:len(token)-4], token + "." + token} {
 		leaks.searchAnswer(http.StatusUnauthorized, r.do(r.meRequest(refused)))
 	}
+	r.askForRevocations(leaks)
 	r.overload(leaks)
 	return token
+}
+
+// askForRevocations does what other services do, with good and bad tokens.
+func (r *replica) askForRevocations(leaks *leakSearch) {
+	r.Helper()
+	for now, status := range map[time.Time]int{time.Now(): http.StatusOK, time.Now().Add(-time.Hour): http.StatusUnauthorized} {
+		raw := serviceToken(r, canarySecretKey, now)
+		leaks.add("token of a service", raw)
+		leaks.addPlain("signature of a service's token", raw[strings.LastIndex(raw, ".")+1:])
+		leaks.searchAnswer(status, r.do(r.request("GET", "/revocations?since="+canaryToken, "", "Authorization", "Bearer "+raw)))
+		leaks.searchAnswer(http.StatusUnauthorized, r.do(r.verifyRequest("GET", "/verify", raw)))
+	}
+	leaks.searchAnswer(http.StatusUnauthorized, r.do(r.request("GET", "/revocations", "", "Authorization", "Bearer "+canaryToken)))
+}
+
+func serviceToken(t testing.TB, key string, now time.Time) string {
+	t.Helper()
+	keys, err := token.NewServiceKeys([][]byte{[]byte(key)}, "http://localhost:8000")
+	must(t, err)
+	raw, err := keys.Issue(now, "shop")
+	must(t, err)
+	return raw
 }
 
 // overload logs in from more clients than may wait at once.

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"gatehouse/internal/password"
+	"gatehouse/internal/revocation"
 	"gatehouse/internal/token"
 )
 
@@ -23,6 +24,7 @@ type Service struct {
 	tokens      *token.Issuer
 	verifier    *token.Verifier
 	revocations *Checker
+	services    *token.ServiceKeys
 	refresh     *token.RefreshKeys
 	limits      SessionLimits
 	clock       func() time.Time
@@ -36,6 +38,7 @@ type Parts struct {
 	Tokens      *token.Issuer
 	TokenCache  int // most verified tokens that are remembered
 	Revocations *Checker
+	Services    *token.ServiceKeys
 	Refresh     *token.RefreshKeys
 	Limits      SessionLimits
 	Clock       func() time.Time
@@ -45,7 +48,8 @@ type Parts struct {
 func NewService(p Parts) *Service {
 	return &Service{
 		store: p.Store, hasher: p.Hasher, policy: p.Policy, tokens: p.Tokens,
-		verifier: token.NewVerifier(p.Tokens, p.TokenCache), revocations: p.Revocations, refresh: p.Refresh, limits: p.Limits, clock: p.Clock,
+		verifier: token.NewVerifier(p.Tokens, p.TokenCache), revocations: p.Revocations, services: p.Services,
+		refresh: p.Refresh, limits: p.Limits, clock: p.Clock,
 	}
 }
 
@@ -109,10 +113,24 @@ func (s *Service) CheckAccess(ctx context.Context, raw string) (token.Access, er
 	return access, s.revocations.Check(ctx, access)
 }
 
+// Revocations is what this replica knows of revoked tokens, for a service that checks tokens itself and shows by a token
+// of its own that it may. ErrInvalidToken; ErrUnavailable while what is known may be behind, since it would be taken for
+// all there is.
+func (s *Service) Revocations(raw string) (*revocation.Set, error) {
+	if _, err := s.services.Verify(s.clock(), raw); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidToken, err)
+	}
+	return s.revocations.Revocations()
+}
+
 // Me reads the user of an access token as it is now: if the session is over, or if the account was disabled or its
 // tokens were revoked since the token was issued, it is ErrInvalidToken.
 func (s *Service) Me(ctx context.Context, access token.Access) (User, error) {
-	state, err := s.store.SessionByID(ctx, access.SessionID)
+	return liveUser(ctx, s.store, access)
+}
+
+func liveUser(ctx context.Context, store Store, access token.Access) (User, error) {
+	state, err := store.SessionByID(ctx, access.SessionID)
 	switch {
 	case errors.Is(err, ErrSessionNotFound):
 		return User{}, fmt.Errorf("%w: %w", ErrInvalidToken, err)
@@ -123,7 +141,7 @@ func (s *Service) Me(ctx context.Context, access token.Access) (User, error) {
 	case state.User.Disabled():
 		return User{}, fmt.Errorf("%w: disabled account", ErrInvalidToken)
 	case state.EndedAt != nil, state.User.TokenVersion != access.Version:
-		return User{}, fmt.Errorf("%w: revoked", ErrInvalidToken)
+		return User{}, errRevoked
 	}
 	return state.User, nil
 }

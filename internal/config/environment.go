@@ -94,8 +94,7 @@ func checkSpelling(settings, environ []string) error {
 // resemble is true for names that differ in case and underscores, or, if they are not short, by one slip of the hand:
 // a letter too many, missing, wrong, or in its neighbour's place.
 func resemble(a, b string) bool {
-	plain := strings.NewReplacer("_", "", "-", "")
-	a, b = plain.Replace(strings.ToUpper(a)), plain.Replace(strings.ToUpper(b))
+	a, b = plain(a), plain(b)
 	if min(len(a), len(b)) < 8 {
 		return a == b
 	}
@@ -107,6 +106,10 @@ func resemble(a, b string) bool {
 	}
 	swapped := len(a) == 2 && len(b) == 2 && a[0] == b[1] && a[1] == b[0]
 	return len(a) <= 1 && len(b) <= 1 || swapped
+}
+
+func plain(name string) string {
+	return strings.ToUpper(strings.ReplaceAll(strings.ReplaceAll(name, "_", ""), "-", ""))
 }
 
 // Explain makes an error of kong's parser fit to be shown: one that is about a setting becomes an Error, and does not

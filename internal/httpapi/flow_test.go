@@ -14,7 +14,8 @@ func TestRoutesAreExactlyThePathsOfTheContract(t *testing.T) {
 	docs, err := newDocs()
 	must(t, err)
 	var served, promised []string
-	for _, r := range (&server{}).routes(docs) {
+	s := &server{}
+	for _, r := range append(s.routes(docs), s.verifyRoutes()...) {
 		if r.path != "/docs/*asset" { // files of the page, which are no interface
 			served = append(served, r.method+" "+strings.NewReplacer(":id", "{id}", "*path", "{path}").Replace(r.path))
 		}

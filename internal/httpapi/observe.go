@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -20,11 +21,16 @@ type note struct {
 	outcome string
 	err     error // only of a fault: other errors may quote what the caller sent
 	stack   string
+	routine bool // a success so frequent that it has a line at debug only
 }
 
-const noteKey = "gatehouse.note"
+// noted carries the note with a request. Among the keys of Gin's context it would cost each request a map.
+type noted struct {
+	gin.ResponseWriter
+	note
+}
 
-func noteOf(c *gin.Context) *note { return c.MustGet(noteKey).(*note) }
+func noteOf(c *gin.Context) *note { return &c.Writer.(*noted).note }
 
 func (n *note) failed(a answer) {
 	n.outcome = a.outcome()
@@ -39,6 +45,29 @@ type metrics struct {
 	duration  *prometheus.HistogramVec
 	logins    *prometheus.CounterVec
 	refreshes *prometheus.CounterVec
+	meters    sync.Map // of *meter by meterKey
+}
+
+// meter is what is counted of one kind of request. It saves each request the look-up by labels.
+type meter struct {
+	answered prometheus.Counter
+	duration prometheus.Observer
+}
+
+type meterKey struct {
+	route, method string
+	class         int // hundreds of the status
+}
+
+// meter finds the one of a kind, of which there must not be more than the routes and a few methods make.
+func (m *metrics) meter(k meterKey) *meter {
+	if known, ok := m.meters.Load(k); ok {
+		return known.(*meter)
+	}
+	made, _ := m.meters.LoadOrStore(k, &meter{
+		m.requests.WithLabelValues(k.route, k.method, strconv.Itoa(k.class)+"xx"), m.duration.WithLabelValues(k.route, k.method),
+	})
+	return made.(*meter)
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -60,24 +89,36 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	return m, errors.Join(r.Register(m.requests), r.Register(m.duration), r.Register(m.logins), r.Register(m.refreshes))
 }
 
-// observe wraps every request: it gives it an id and a deadline, and leaves one log line and the metrics.
+// observe wraps every request: it gives it an id, and leaves one log line and the metrics.
 func (s *server) observe(c *gin.Context) {
-	start, n := time.Now(), &note{outcome: "success"}
-	c.Set(noteKey, n)
+	start := time.Now()
+	c.Writer = &noted{c.Writer, note{outcome: "success"}}
 	trusted := s.fromTrustedProxy(c.Request)
 	id := requestID(c.Request, trusted)
-	c.Header("X-Request-Id", id)
-	c.Header("X-Content-Type-Options", "nosniff")
-	c.Header("Cache-Control", "no-store")
+	h := c.Writer.Header()
+	h["X-Request-Id"] = []string{id}
+	h["X-Content-Type-Options"] = nosniff
+	h["Cache-Control"] = noStore
 	if c.Request.TLS != nil || trusted && c.GetHeader("X-Forwarded-Proto") == "https" {
-		c.Header("Strict-Transport-Security", "max-age=31536000")
+		h["Strict-Transport-Security"] = aYear
 	}
+	c.Next()
+	s.record(c, id, noteOf(c), time.Since(start))
+}
+
+// Values that all responses share. Nobody changes a value in place: Set, Add and Del of a header do not.
+var (
+	nosniff = []string{"nosniff"}
+	noStore = []string{"no-store"}
+	aYear   = []string{"max-age=31536000"}
+)
+
+// deadline bounds a request that waits for others: for its turn, for a password, for the database.
+func (s *server) deadline(c *gin.Context) {
 	ctx, cancel := context.WithTimeout(c.Request.Context(), s.requestTimeout)
 	defer cancel()
 	c.Request = c.Request.WithContext(ctx)
-
 	c.Next()
-	s.record(c, id, n, time.Since(start))
 }
 
 func (s *server) record(c *gin.Context, id string, n *note, took time.Duration) {
@@ -88,9 +129,14 @@ func (s *server) record(c *gin.Context, id string, n *note, took time.Duration) 
 	if !isStandard(method) {
 		method = "other" // else a caller could make metrics without end
 	}
-	s.metrics.requests.WithLabelValues(route, method, strconv.Itoa(status/100)+"xx").Inc()
-	s.metrics.duration.WithLabelValues(route, method).Observe(took.Seconds())
+	m := s.metrics.meter(meterKey{route, method, status / 100})
+	m.answered.Inc()
+	m.duration.Observe(took.Seconds())
 
+	severity := level(status, n)
+	if !s.log.Enabled(c.Request.Context(), severity) {
+		return
+	}
 	attrs := []slog.Attr{
 		slog.String("request_id", id),
 		slog.String("method", method),
@@ -109,12 +155,14 @@ func (s *server) record(c *gin.Context, id string, n *note, took time.Duration) 
 	if n.stack != "" {
 		attrs = append(attrs, slog.String("stack", n.stack))
 	}
-	s.log.LogAttrs(c.Request.Context(), level(status), "request", attrs...)
+	s.log.LogAttrs(c.Request.Context(), severity, "request", attrs...)
 }
 
 // level is that of faults for what somebody must look into, and not for a flood of logins that was turned away.
-func level(status int) slog.Level {
+func level(status int, n *note) slog.Level {
 	switch {
+	case n.routine:
+		return slog.LevelDebug
 	case status == http.StatusServiceUnavailable:
 		return slog.LevelWarn
 	case status >= http.StatusInternalServerError:

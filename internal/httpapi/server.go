@@ -53,15 +53,20 @@ func New(o Options) (http.Handler, error) {
 		return nil, err
 	}
 	engine.Use(s.observe)
-	for _, r := range s.routes(docs) {
-		engine.Handle(r.method, r.path, r.serve(s))
-		if r.method == http.MethodGet {
-			engine.Handle(http.MethodHead, r.path, r.serve(s)) // RFC 9110 §9.1
-		}
-	}
+	s.handle(engine.Group("", s.deadline), s.routes(docs))
+	s.handle(&engine.RouterGroup, s.verifyRoutes()) // from memory: a deadline would cost as much again
 	engine.NoRoute(route{handle: func(*gin.Context) error { return errNotFound }}.serve(s))
 	engine.NoMethod(route{handle: verifyOr(s.service.CheckAccess, func(*gin.Context) error { return errMethodNotAllowed })}.serve(s))
 	return engine, nil
+}
+
+func (s *server) handle(group *gin.RouterGroup, routes []route) {
+	for _, r := range routes {
+		group.Handle(r.method, r.path, r.serve(s))
+		if r.method == http.MethodGet {
+			group.Handle(http.MethodHead, r.path, r.serve(s)) // RFC 9110 §9.1
+		}
+	}
 }
 
 // newEngine takes Gin's router without its logger, its recovery and its redirects.

@@ -28,7 +28,8 @@ func verify(check checkAccess) handler {
 			return err
 		}
 		userID := access.UserID.String()
-		noteOf(c).userID = userID
+		n := noteOf(c)
+		n.userID, n.routine = userID, true // the proxy has a line of its own for the request that it asks about
 		writeIdentity(c.Writer.Header(), userID, access)
 		c.Status(http.StatusNoContent)
 		return nil
