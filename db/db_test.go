@@ -15,6 +15,7 @@ import (
 	"gatehouse/internal/auth"
 	"gatehouse/internal/dbtest"
 	"gatehouse/internal/password"
+	"gatehouse/internal/ratelimit"
 )
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
@@ -83,7 +84,16 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		"PasswordKeys":      func(ctx context.Context) error { _, err := d.PasswordKeys(ctx); return err },
 		"PasswordKeyUsers":  func(ctx context.Context) error { _, err := d.PasswordKeyUsers(ctx); return err },
 		"RetirePasswordKey": func(ctx context.Context) error { return d.RetirePasswordKey(ctx, "a") },
-		"SchemaVersion":     func(ctx context.Context) error { _, err := d.SchemaVersion(ctx); return err },
+		"TakeRates": func(ctx context.Context) error {
+			_, _, err := d.TakeRates(ctx, []auth.Rate{{Limit: ratelimit.Limit{Burst: 1000, Interval: time.Minute}}})
+			return err
+		},
+		"GiveBackRates": func(ctx context.Context) error {
+			return d.GiveBackRates(ctx, []auth.TakenRate{{State: time.Now()}})
+		},
+		"ResetRates":    func(ctx context.Context) error { return d.ResetRates(ctx, make([]ratelimit.Key, 2)) },
+		"PruneRates":    func(ctx context.Context) error { _, err := d.PruneRates(ctx, 100); return err },
+		"SchemaVersion": func(ctx context.Context) error { _, err := d.SchemaVersion(ctx); return err },
 	}
 }
 
@@ -169,6 +179,8 @@ func TestNoQueryOfALiveTokenReadsATableWhole(t *testing.T) {
 		INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent)
 		SELECT gen_random_uuid(), u.id, decode(repeat('00', 16), 'hex'), now() + interval '1 h', now() + interval '1 h', '', ''
 		FROM users u, generate_series(1, 5)`)
+	must(t, err)
+	_, err = d.pool.Exec(t.Context(), "INSERT INTO rate_limits SELECT sha256(n::text::bytea), n FROM generate_series(1, 20000) n")
 	must(t, err)
 	_, err = d.pool.Exec(t.Context(), "ANALYZE")
 	must(t, err)
