@@ -106,6 +106,7 @@ func (r *replica) useEveryPath(leaks *leakSearch) (token string) {
 	token = tokenIn(r, login)
 	leaks.add("access token", token)
 	leaks.addPlain("signature of an access token", token[strings.LastIndex(token, ".")+1:])
+	leaks.addPlain("device token", login.header.Get("Gatehouse-Device"))
 	leaks.searchAnswer(http.StatusUnauthorized, r.do(r.loginRequest("alice", canaryOtherPassword)))
 	// Many a person has typed the password where the username belongs.
 	leaks.searchAnswer(http.StatusUnauthorized, r.do(r.loginRequest(canaryPassword, canaryPassword)))

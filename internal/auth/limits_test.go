@@ -43,13 +43,19 @@ func limitedOn(t *testing.T, url string, limits auth.RateLimits) *limited {
 	t.Cleanup(l.lane.Close)
 	l.hasher, err = password.NewHasher(l.lane, ringOf(t), cost)
 	must(t, err)
-	limiter, err := auth.NewLimiter(limits, l.store, [][]byte{[]byte(limitsSecret)}, l.clock)
-	must(t, err)
+	l.secret(limits, limitsSecret)
+	return l
+}
+
+// secret makes the service anew, with another secret.
+func (l *limited) secret(limits auth.RateLimits, secret string) {
+	l.Helper()
+	limiter, err := auth.NewLimiter(limits, l.store, [][]byte{[]byte(secret)}, l.clock)
+	must(l, err)
 	l.Service = auth.NewService(auth.Parts{
-		Store: l.store, Hasher: l.hasher, Tokens: issuer(t), TokenCache: 1000, Refresh: l.keys, Limits: l.limits,
+		Store: l.store, Hasher: l.hasher, Tokens: issuer(l.T), TokenCache: 1000, Refresh: l.keys, Limits: l.limits,
 		Limiter: limiter, Clock: time.Now,
 	})
-	return l
 }
 
 func (l *limited) clock() time.Time {
@@ -355,6 +361,27 @@ func TestTheOwnPasswordCannotBeGuessedByWayOfItsChange(t *testing.T) {
 	l.pass(time.Minute)
 	if _, err := l.ChangePassword(t.Context(), access, goodPassword, "another good password"); err != nil {
 		t.Error(err)
+	}
+}
+
+// Else a copy of the database would tell who has failed from where: names and addresses are few enough to try them all.
+func TestCountersAreUnderASecret(t *testing.T) {
+	t.Parallel()
+	limits := auth.RateLimits{Account: perMinute(1), Address: perMinute(100)}
+	l := startLimited(t, limits)
+	keys := func() (keys []string) {
+		rows, err := l.conn.Query(t.Context(), "SELECT encode(key, 'hex') FROM rate_limits")
+		must(t, err)
+		keys, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		must(t, err)
+		return keys
+	}
+	l.want(auth.ErrUnknownUser, "nobody", "guess", "192.0.2.1")
+	before := keys()
+	l.secret(limits, "another secret key of the tests with 32 bytes or more")
+	l.want(auth.ErrUnknownUser, "nobody", "guess", "192.0.2.1")
+	if after := keys(); len(before) != 2 || len(after) != 4 {
+		t.Errorf("%d counters under one secret, %d under two", len(before), len(after))
 	}
 }
 
