@@ -82,7 +82,7 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 	}
 
 	ready := &readiness{schema: store.SchemaVersion}
-	ops, err := listen(ctx, s.OpsAddr, opsHandler(ready, metrics), s, o.Log)
+	ops, err := listen(ctx, s.OpsAddr, direct, opsHandler(ready, metrics), s, o.Log)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,11 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 	}
 	defer startPruning(ctx, store, o.Log)()
 	draining := &atomic.Bool{}
-	public, err := listen(ctx, s.ListenAddr, closeConnections(draining, api), s, o.Log)
+	wrap := direct
+	if s.ProxyProtocol {
+		wrap = behind(s.TrustedProxies)
+	}
+	public, err := listen(ctx, s.ListenAddr, wrap, closeConnections(draining, api), s, o.Log)
 	if err != nil {
 		return err
 	}
