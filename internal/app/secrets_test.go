@@ -38,6 +38,7 @@ func TestSecretsStayInside(t *testing.T) {
 	flags := []string{
 		"--secret-key=" + canarySecretKey, "--password-pepper=" + canaryPepper,
 		"--database-password=" + canaryDatabasePassword, "--log-level=debug", "--password-queue=1",
+		"--account-failures=0", "--account-failures-per-day=0", // wrong passwords are to reach the lane
 	}
 	leaks := &leakSearch{T: t}
 	leaks.add("password", canaryPassword)

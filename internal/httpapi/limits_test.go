@@ -53,6 +53,19 @@ func TestRegistrationsOverTheLimitAreToldWhenToComeBack(t *testing.T) {
 	f.wantUsers(2)
 }
 
+func TestGuessesAtTheOwnPasswordAreToldWhenToComeBack(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{rates: tightRates()})
+	raw := f.loggedIn("alice")
+	for n, want := range []int{422, 422, 429} {
+		a := f.do(f.request("PUT", "/users/me/password", `{"current_password":"guess","new_password":"another good password"}`,
+			"Content-Type", "application/json", "Authorization", "Bearer "+raw))
+		if a.status != want || (want == 429) != (a.header.Get("Retry-After") != "") {
+			t.Errorf("%d: %d %s", n, a.status, a.body)
+		}
+	}
+}
+
 // Both ways to bring a device lead into the account that others have locked.
 func TestAKnownDeviceLogsInByCookieAndByHeader(t *testing.T) {
 	t.Parallel()

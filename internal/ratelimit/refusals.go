@@ -72,10 +72,3 @@ func (r *Refusals) Wait(now time.Time, key Key) time.Duration {
 	}
 	return wait
 }
-
-// Len is the number of keys in memory, also of those whose time is over.
-func (r *Refusals) Len() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.until)
-}

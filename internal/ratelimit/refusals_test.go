@@ -24,8 +24,8 @@ func TestARefusalIsRememberedUntilItIsOver(t *testing.T) {
 	if got := r.Wait(epoch, keyOf(2)); got != 0 {
 		t.Errorf("another key: %v", got)
 	}
-	if got := r.Wait(epoch.Add(30*time.Second), keyOf(1)); got != 0 || r.Len() != 0 {
-		t.Errorf("when it is over: %v, and %d keys", got, r.Len())
+	if got := r.Wait(epoch.Add(30*time.Second), keyOf(1)); got != 0 || len(r.until) != 0 {
+		t.Errorf("when it is over: %v, and %d keys", got, len(r.until))
 	}
 }
 
@@ -56,8 +56,8 @@ func TestTheMemoryIsBoundedAndForgetsWhatIsOverFirst(t *testing.T) {
 	for n := range 1000 {
 		r.Add(epoch.Add(3*time.Second), keyOf(1000+n), time.Minute)
 	}
-	if r.Len() > 8 {
-		t.Errorf("%d keys", r.Len())
+	if len(r.until) > 8 {
+		t.Errorf("%d keys", len(r.until))
 	}
 }
 
@@ -74,7 +74,7 @@ func TestManyMayUseTheMemoryAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if r.Len() > 16 {
-		t.Errorf("%d keys", r.Len())
+	if len(r.until) > 16 {
+		t.Errorf("%d keys", len(r.until))
 	}
 }
