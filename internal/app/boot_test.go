@@ -217,6 +217,12 @@ func (r *replica) meRequest(token string) *http.Request {
 func (r *replica) loggedIn(username, password string) string {
 	r.Helper()
 	r.want(http.StatusCreated, r.do(r.registerRequest(username, password)))
+	return r.login(username, password)
+}
+
+// login returns an access token.
+func (r *replica) login(username, password string) string {
+	r.Helper()
 	a := r.do(r.loginRequest(username, password))
 	r.want(http.StatusOK, a)
 	return tokenIn(r, a)
