@@ -208,6 +208,12 @@ func (r *replica) loginRequest(username, password string) *http.Request {
 	return r.request("POST", "/token", form, "Content-Type", "application/x-www-form-urlencoded")
 }
 
+func (r *replica) refreshRequest(token string) *http.Request {
+	r.Helper()
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}}.Encode()
+	return r.request("POST", "/token", form, "Content-Type", "application/x-www-form-urlencoded")
+}
+
 func (r *replica) meRequest(token string) *http.Request {
 	r.Helper()
 	return r.request("GET", "/users/me", "", "Authorization", "Bearer "+token)
