@@ -127,6 +127,9 @@ func (s *Service) importedUser(line ImportLine, keys map[string]bool) (ImportedU
 	if len(line.Roles) > 0 {
 		wrong = append(wrong, FieldError{"roles", "there are none yet: the list must be empty"})
 	}
+	if year := line.CreatedAt.UTC().Year(); !line.CreatedAt.IsZero() && (year < 1970 || year > 9999) { // RFC 3339 has no other
+		wrong = append(wrong, FieldError{"created_at", "must be of a year from 1970 to 9999"})
+	}
 	if wrong != nil {
 		return ImportedUser{}, wrong
 	}
