@@ -58,9 +58,13 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		"UserByKey":        func(ctx context.Context) error { _, err := d.UserByKey(ctx, u.Username.Key); return err },
 		"CredentialsByKey": func(ctx context.Context) error { _, err := d.CredentialsByKey(ctx, u.Username.Key); return err },
 		"ListUsers":        func(ctx context.Context) error { _, err := d.ListUsers(ctx, "", 1); return err },
-		"DisableUser":      func(ctx context.Context) error { _, err := d.DisableUser(ctx, u.Username.Key); return err },
-		"EnableUser":       func(ctx context.Context) error { _, err := d.EnableUser(ctx, u.Username.Key); return err },
-		"SetPassword":      func(ctx context.Context) error { _, err := d.SetPassword(ctx, u.Username.Key, plainHash); return err },
+		"ImportUsers":      func(ctx context.Context) error { _, err := d.ImportUsers(ctx, importOf("imported")); return err },
+		"ExportUsers": func(ctx context.Context) error {
+			return d.ExportUsers(ctx, func(auth.UserRecord) error { return nil })
+		},
+		"DisableUser": func(ctx context.Context) error { _, err := d.DisableUser(ctx, u.Username.Key); return err },
+		"EnableUser":  func(ctx context.Context) error { _, err := d.EnableUser(ctx, u.Username.Key); return err },
+		"SetPassword": func(ctx context.Context) error { _, err := d.SetPassword(ctx, u.Username.Key, plainHash); return err },
 		"StartSession": func(ctx context.Context) error {
 			return d.StartSession(ctx, auth.NewSession{
 				ID: uuid.Must(uuid.NewV7()), User: u, Salt: make([]byte, 16),
@@ -177,8 +181,8 @@ func TestNoQueryOfALiveTokenReadsATableWhole(t *testing.T) {
 	must(t, d.pool.QueryRow(t.Context(), "SELECT id, username_key FROM users LIMIT 1").Scan(&u.ID, &u.Username.Key))
 	for name, call := range calls(traced, u) {
 		_ = call(t.Context()) // what it finds does not matter
-		if strings.Contains(name, "PasswordKey") || name == "SchemaVersion" {
-			seen.statements = nil // of tables with a handful of rows
+		if strings.Contains(name, "PasswordKey") || name == "SchemaVersion" || name == "ImportUsers" || name == "ExportUsers" {
+			seen.statements = nil // of tables with a handful of rows, or of no login
 			continue
 		}
 		if len(seen.statements) == 0 {
