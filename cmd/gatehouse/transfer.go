@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"time"
 
@@ -43,17 +44,17 @@ type importCount struct {
 
 // Run imports accounts.
 func (c *userImport) Run(ctx context.Context, t terminal) error {
-	in, name, err := c.open(t)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	p := newProgress(t, in)
-	lines, err := newAccountReader(io.TeeReader(interruptible{ctx, in}, p), c.byName(name))
-	if err != nil {
-		return err
-	}
 	return c.with(ctx, func(admin *app.Admin) error {
+		in, name, err := c.open(t)
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		p := newProgress(t, in)
+		lines, err := newAccountReader(io.TeeReader(interruptible{ctx, in}, p), c.byName(name))
+		if err != nil {
+			return err
+		}
 		count, err := admin.Import(ctx, admin.Ring, p.through(lines.all), auth.ImportOptions{
 			Continue: c.Continue,
 			Report:   func(b auth.BadLine) { p.clear(); c.report(t, b) },
@@ -149,7 +150,7 @@ func (p *progress) Write(b []byte) (int, error) {
 }
 
 // through draws as lines go by.
-func (p *progress) through(lines func(func(auth.ImportLine, error) bool)) func(func(auth.ImportLine, error) bool) {
+func (p *progress) through(lines iter.Seq2[auth.ImportLine, error]) iter.Seq2[auth.ImportLine, error] {
 	return func(yield func(auth.ImportLine, error) bool) {
 		last := 0
 		for line, err := range lines {

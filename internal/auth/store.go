@@ -81,7 +81,7 @@ type Store interface {
 type Import struct {
 	// Users are read once, and none is kept in memory. An error in the sequence ends the import, and is its error.
 	Users iter.Seq2[ImportedUser, error]
-	// Keys are put on record before the first hash that was made under them is stored.
+	// Keys are put on record, those under which a hash was made.
 	Keys []password.KeyRecord
 	// Skipped is told, after all of Users were read, which were left out because their name's key was taken: by the user of
 	// an earlier line, which is first, or, where first is the line itself, by one that was there before. Their order is that
