@@ -161,20 +161,46 @@ func TestAnExportEndsWithTheErrorOfItsReader(t *testing.T) {
 	}
 }
 
-func TestAnImportThatIsCancelledIsTheCallersOwnDoing(t *testing.T) {
+func TestAnImportThatIsCancelledStoresNobodyWhateverItWaitsFor(t *testing.T) {
 	t.Parallel()
-	d := open(t, Options{URL: dbtest.New(t)})
-	ctx, cancel := context.WithCancel(t.Context())
-	i := importOf()
-	i.Users = func(yield func(auth.ImportedUser, error) bool) {
-		if yield(imported(1, "alice"), nil) {
-			cancel()
-			yield(auth.ImportedUser{}, ctx.Err())
+	url := dbtest.New(t)
+	d, other, watcher := open(t, Options{URL: url}), connectTo(t, url), connectTo(t, url)
+	tx, err := other.Begin(t.Context())
+	must(t, err)
+	_, err = tx.Exec(t.Context(), "INSERT INTO users (id, username, username_key, password_hash) VALUES ($1, 'bob', 'bob', $2)", uuid.New(), plainHash)
+	must(t, err)
+	for waitsFor, sql := range map[string]string{
+		"a line": `query ILIKE 'copy %'`,
+		"a name": `query LIKE '%INSERT INTO users%' AND wait_event_type = 'Lock'`,
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		i := importOf()
+		i.Users = func(yield func(auth.ImportedUser, error) bool) {
+			if !yield(imported(1, "alice"), nil) || !yield(imported(2, "bob"), nil) {
+				return
+			}
+			if waitsFor == "a line" {
+				<-ctx.Done()
+				yield(auth.ImportedUser{}, ctx.Err())
+			}
+		}
+		ended := make(chan error, 1)
+		go func() {
+			_, err := d.ImportUsers(ctx, i)
+			ended <- err
+		}()
+		await(t, waitsFor, func() (waits bool) {
+			must(t, watcher.QueryRow(t.Context(), `SELECT EXISTS (SELECT 1 FROM pg_stat_activity
+				WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'active' AND `+sql+`)`).Scan(&waits))
+			return waits
+		})
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) || errors.Is(err, auth.ErrUnavailable) {
+			t.Errorf("waiting for %s: %v", waitsFor, err)
 		}
 	}
-	if _, err := d.ImportUsers(ctx, i); !errors.Is(err, context.Canceled) || errors.Is(err, auth.ErrUnavailable) {
-		t.Error(err)
-	}
+	must(t, tx.Rollback(t.Context()))
 	if names := d.names(t); names != nil {
 		t.Errorf("stored: %q", names)
 	}
