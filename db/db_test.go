@@ -61,9 +61,13 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		"UserByKey":        func(ctx context.Context) error { _, err := d.UserByKey(ctx, u.Username.Key); return err },
 		"CredentialsByKey": func(ctx context.Context) error { _, err := d.CredentialsByKey(ctx, u.Username.Key); return err },
 		"ListUsers":        func(ctx context.Context) error { _, err := d.ListUsers(ctx, "", 1); return err },
-		"DisableUser":      func(ctx context.Context) error { _, err := d.DisableUser(ctx, u.Username.Key); return err },
-		"EnableUser":       func(ctx context.Context) error { _, err := d.EnableUser(ctx, u.Username.Key); return err },
-		"SetPassword":      func(ctx context.Context) error { _, err := d.SetPassword(ctx, u.Username.Key, plainHash); return err },
+		"ImportUsers":      func(ctx context.Context) error { _, err := d.ImportUsers(ctx, importOf("imported")); return err },
+		"ExportUsers": func(ctx context.Context) error {
+			return d.ExportUsers(ctx, func(auth.UserRecord) error { return nil })
+		},
+		"DisableUser": func(ctx context.Context) error { _, err := d.DisableUser(ctx, u.Username.Key); return err },
+		"EnableUser":  func(ctx context.Context) error { _, err := d.EnableUser(ctx, u.Username.Key); return err },
+		"SetPassword": func(ctx context.Context) error { _, err := d.SetPassword(ctx, u.Username.Key, plainHash); return err },
 		"StartSession": func(ctx context.Context) error {
 			return d.StartSession(ctx, auth.NewSession{
 				ID: uuid.Must(uuid.NewV7()), User: u, Salt: make([]byte, 16),
@@ -186,7 +190,7 @@ func TestNoQueryReadsAGrowingTableWhole(t *testing.T) {
 		for _, s := range seen.take() {
 			name := nameOf(s.sql)
 			if explained[name] = true; strings.Contains(name, "PasswordKey") || name == "" {
-				continue // of tables with a handful of rows
+				continue // of tables with a handful of rows, or of all users at once
 			}
 			rows, err := d.pool.Query(t.Context(), "EXPLAIN "+s.sql, s.args...)
 			must(t, err)
