@@ -34,6 +34,10 @@ const (
 
 	pruneEvery = time.Minute
 	pruneRows  = 5000 // at once
+
+	// keepSessions is how long sessions that are over can be looked into. By then a refresh token of one is as unknown as
+	// it was refused before.
+	keepSessions = 30 * 24 * time.Hour
 )
 
 // FollowOptions are those of Follow. All are needed.
@@ -240,11 +244,15 @@ func (f *follower) prune(ctx context.Context, queries *sqlcgen.Queries) {
 	f.set.Prune(f.Clock())
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	deleted, err := queries.PruneRevocations(ctx, sqlcgen.PruneRevocationsParams{OlderThanSeconds: f.Keep.Seconds(), MaxRows: pruneRows})
+	revoked, err := queries.PruneRevocations(ctx, sqlcgen.PruneRevocationsParams{OlderThanSeconds: f.Keep.Seconds(), MaxRows: pruneRows})
 	if err != nil && ctx.Err() == nil {
 		f.Log.Warn("revocations: cannot be pruned", "error", translate("prune revocations", err).Error())
 	}
-	if deleted < pruneRows { // else there are more, for the next poll
+	over, err := queries.PruneSessions(ctx, sqlcgen.PruneSessionsParams{OlderThanSeconds: keepSessions.Seconds(), MaxRows: pruneRows})
+	if err != nil && ctx.Err() == nil {
+		f.Log.Warn("sessions: cannot be pruned", "error", translate("prune sessions", err).Error())
+	}
+	if max(revoked, over) < pruneRows { // else there are more, for the next poll
 		f.lastPrune = time.Now()
 	}
 }

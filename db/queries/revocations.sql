@@ -10,14 +10,14 @@ WHERE at > now() - make_interval(secs => @younger_than_seconds);
 -- share the work.
 -- name: PruneRevocations :execrows
 DELETE FROM revocations
-WHERE id IN (
+WHERE id = ANY (ARRAY(
     SELECT r.id
     FROM revocations r
     WHERE r.at < now() - make_interval(secs => @older_than_seconds)
     ORDER BY r.at
     LIMIT @max_rows
     FOR UPDATE SKIP LOCKED
-);
+));
 
 -- NotifyRevocations lets a listener find out whether it hears anything.
 -- name: NotifyRevocations :exec

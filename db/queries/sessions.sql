@@ -74,6 +74,25 @@ INSERT INTO revocations (session_id)
 SELECT id
 FROM ended;
 
+-- PruneSessions deletes some of those that ended or expired longest ago; replicas that prune at once share the work.
+-- name: PruneSessions :execrows
+DELETE FROM sessions
+WHERE id = ANY (ARRAY(
+    SELECT e.id
+    FROM sessions e
+    WHERE e.ended_at < now() - make_interval(secs => @older_than_seconds)
+    ORDER BY e.ended_at
+    LIMIT @max_rows
+    FOR UPDATE SKIP LOCKED
+) || ARRAY(
+    SELECT x.id
+    FROM sessions x
+    WHERE x.expires_at < now() - make_interval(secs => @older_than_seconds)
+    ORDER BY x.expires_at
+    LIMIT @max_rows
+    FOR UPDATE SKIP LOCKED
+));
+
 -- ListSessions shows what can still be used, the newest first.
 -- name: ListSessions :many
 SELECT id, created_at, last_used_at, idle_expires_at, expires_at, client_address, user_agent

@@ -3,6 +3,7 @@ package app_test
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -141,9 +142,70 @@ func (r *replica) useEveryPath(leaks *leakSearch) (token string) {
 	for _, refused := range []string{canaryToken, expired, token + "A", token[:len(token)-4], token + "." + token} {
 		leaks.searchAnswer(http.StatusUnauthorized, r.do(r.meRequest(refused)))
 	}
+	r.useSessions(leaks)
 	r.askForRevocations(leaks)
 	r.overload(leaks)
 	return token
+}
+
+// useSessions refreshes a session, changes the password from it, and ends it, with good and bad tokens.
+func (r *replica) useSessions(leaks *leakSearch) {
+	r.Helper()
+	login := r.do(r.loginRequest("alice", canaryPassword))
+	r.want(http.StatusOK, login)
+	first := leaks.addTokens(r, login)
+	refreshed := r.do(r.refreshRequest(first.refresh))
+	r.want(http.StatusOK, refreshed)
+	second := leaks.addTokens(r, refreshed)
+	const asJSON, asForm = "application/json", "application/x-www-form-urlencoded"
+	for _, test := range []struct {
+		method, path, mediaType, body string
+		status                        int
+	}{
+		{"POST", "/token", asForm, "grant_type=refresh_token&refresh_token=" + first.refresh + "A", 400},
+		{"POST", "/token", asForm, "grant_type=refresh_token&refresh_token=" + canaryToken, 400},
+		{"POST", "/token", asForm, "grant_type=refresh_token&refresh_token=" + first.refresh + "&refresh_token=" + second.refresh, 400},
+		{"POST", "/token?grant_type=refresh_token&refresh_token=" + first.refresh, asForm, "", 400},
+		{"POST", "/token", asJSON, `{"refresh_token": "` + first.refresh + `"}`, 415},
+		{"GET", "/users/me/sessions", asJSON, "", 200},
+		{"GET", "/users/me/sessions?before=" + canaryToken, asJSON, "", 422},
+		{"DELETE", "/users/me/sessions/" + canaryToken, asJSON, "", 404},
+		{"DELETE", "/users/me/sessions?all=" + canaryToken, asJSON, "", 422},
+		{"PUT", "/users/me/password", asJSON, `{"current_password": "` + canaryOtherPassword + `", "new_password": "` + canaryPassword + `"}`, 422},
+		{"PUT", "/users/me/password", asJSON, `{"current_password": "` + canaryPassword + `", "` + canaryPassword + `": ""}`, 400},
+		{"PUT", "/users/me/password", asJSON, `{"current_password": "` + canaryPassword + `", "new_password": "` + strings.Repeat(canaryPassword, 10) + `"}`, 422},
+		{"GET", "/verify/" + canaryToken + "?access_token=" + canaryToken, asJSON, "", 204},
+		{"POST", "/logout", asForm, "refresh_token=" + second.refresh, 401}, // the header counts, and its token is refused
+	} {
+		access := second.access
+		if test.path == "/logout" {
+			access = canaryToken
+		}
+		a := r.do(r.request(test.method, test.path, test.body, "Content-Type", test.mediaType, "Authorization", "Bearer "+access))
+		leaks.searchAnswer(test.status, a)
+	}
+	leaks.searchAnswer(http.StatusNoContent, r.do(r.request("POST", "/logout", "refresh_token="+second.refresh, "Content-Type", asForm)))
+	leaks.searchAnswer(http.StatusBadRequest, r.do(r.refreshRequest(second.refresh)))
+	leaks.searchAnswer(http.StatusUnauthorized, r.do(r.verifyRequest("GET", "/verify", second.access)))
+}
+
+type tokens struct{ access, refresh string }
+
+// addTokens adds those of an answer, and what makes each of them good.
+func (s *leakSearch) addTokens(r *replica, a answer) (t tokens) {
+	s.Helper()
+	var body struct {
+		Refresh string `json:"refresh_token"`
+	}
+	must(s, json.Unmarshal([]byte(a.body), &body))
+	t = tokens{tokenIn(r, a), body.Refresh}
+	raw, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(t.refresh, "ghr_"))
+	must(s, err)
+	s.add("access token", t.access)
+	s.add("refresh token", t.refresh)
+	s.addPlain("signature of an access token", t.access[strings.LastIndex(t.access, ".")+1:])
+	s.addPlain("MAC of a refresh token", hex.EncodeToString(raw[len(raw)-32:]), t.refresh[len(t.refresh)-42:])
+	return t
 }
 
 // askForRevocations does what other services do, with good and bad tokens.

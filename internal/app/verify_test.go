@@ -12,24 +12,79 @@ func (r *replica) verifyRequest(method, path, token string) *http.Request {
 	return r.request(method, path, "", "Authorization", "Bearer "+token)
 }
 
-// A ban that reaches only the replica it was made on is none.
-func TestABanReachesEveryReplica(t *testing.T) {
+// A ban that reaches only the replica it was made on is none, and neither is one that spares the tokens which a replica
+// has verified before.
+func TestWhateverEndsASessionIsKnownToEveryReplica(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)
 	replicas := []*replica{boot(t, databaseURL), boot(t, databaseURL), boot(t, databaseURL)}
-	token := replicas[0].loggedIn("alice", goodPassword)
-	for _, r := range replicas {
-		r.want(http.StatusNoContent, r.do(r.verifyRequest("GET", "/verify", token)))
-		r.want(http.StatusNoContent, r.do(r.verifyRequest("POST", "/verify/cart", token)))
+	admin := openAdmin(t, databaseURL)
+	r := replicas[0]
+	r.want(http.StatusCreated, r.do(r.registerRequest("alice", goodPassword)))
+	for _, end := range []struct {
+		name string
+		do   func(token, other string)
+	}{
+		{"logout", func(token, _ string) {
+			r.want(http.StatusNoContent, r.do(r.request("POST", "/logout", "", "Authorization", "Bearer "+token)))
+		}},
+		{"end all", func(token, _ string) {
+			r.want(http.StatusNoContent, r.do(r.request("DELETE", "/users/me/sessions?all=true", "", "Authorization", "Bearer "+token)))
+		}},
+		{"end the others", func(_, other string) {
+			r.want(http.StatusNoContent, r.do(r.request("DELETE", "/users/me/sessions", "", "Authorization", "Bearer "+other)))
+		}},
+		{"another password", func(_, other string) {
+			r.want(http.StatusOK, r.do(r.request("PUT", "/users/me/password", `{"current_password":"`+goodPassword+`","new_password":"another good one"}`,
+				"Authorization", "Bearer "+other, "Content-Type", "application/json")))
+			_, err := admin.SetPassword(t.Context(), "alice", goodPassword)
+			must(t, err)
+		}},
+		{"logout by an operator", func(_, _ string) {
+			_, err := admin.EndSessionsOf(t.Context(), "alice")
+			must(t, err)
+		}},
+		{"disable", func(_, _ string) {
+			_, err := admin.Disable(t.Context(), "alice")
+			must(t, err)
+		}},
+	} {
+		token, other := r.login("alice", goodPassword), r.login("alice", goodPassword)
+		for _, r := range replicas {
+			r.want(http.StatusNoContent, r.do(r.verifyRequest("GET", "/verify", token)))
+			r.want(http.StatusNoContent, r.do(r.verifyRequest("POST", "/verify/cart", token)))
+		}
+		end.do(token, other)
+		for _, r := range replicas {
+			await(t, end.name, func() bool {
+				return r.do(r.verifyRequest("GET", "/verify", token)).status == http.StatusUnauthorized
+			})
+		}
 	}
-	_, err := connect(t, databaseURL).Exec(t.Context(), `WITH u AS (
-			UPDATE users SET disabled_at = now(), token_version = token_version + 1 RETURNING id, token_version)
-		INSERT INTO revocations (user_id, version) SELECT id, token_version FROM u`)
-	must(t, err)
-	for _, r := range replicas {
-		await(t, "the ban", func() bool {
-			return r.do(r.verifyRequest("GET", "/verify", token)).status == http.StatusUnauthorized
-		})
+}
+
+// The tokens of a key that was taken out of SECRET_KEY are refused, those of one that was only moved back are not.
+func TestTokensOfADeletedKeyAreRefused(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	const newKey = "a newer secret key of the tests with 32 bytes"
+	token := ""
+	for _, step := range []struct {
+		keys string
+		want int
+	}{
+		{secretKey, http.StatusNoContent},
+		{newKey + "," + secretKey, http.StatusNoContent},
+		{newKey, http.StatusUnauthorized},
+	} {
+		r := boot(t, databaseURL, "--secret-key="+step.keys)
+		if token == "" {
+			token = r.loggedIn("alice", goodPassword)
+		}
+		for range 2 { // the second time from the cache
+			r.want(step.want, r.do(r.verifyRequest("GET", "/verify", token)))
+		}
+		r.stop()
 	}
 }
 

@@ -49,6 +49,13 @@ func (c *clocked) endReason(id uuid.UUID) string {
 	return *reason
 }
 
+// revocations counts those of a session.
+func (c *clocked) revocations(session uuid.UUID) (n int) {
+	c.Helper()
+	must(c, c.conn.QueryRow(c.Context(), "SELECT count(*) FROM revocations WHERE session_id = $1", session).Scan(&n))
+	return n
+}
+
 func (f *fixture) login(username string) auth.Grant {
 	f.Helper()
 	grant, err := f.Login(f.Context(), username, goodPassword, client)
@@ -120,7 +127,7 @@ func TestOfManyUsesOfOneRefreshTokenAtOnceAllGetOneSuccessor(t *testing.T) {
 	f := start(t)
 	f.register("alice")
 	raw := f.login("alice").RefreshToken
-	other := on(t, f.store, cost)
+	services := []*fixture{f, on(t, f.store, cost), on(t, f.store, cost)}
 	var (
 		wg         sync.WaitGroup
 		mu         sync.Mutex
@@ -128,7 +135,7 @@ func TestOfManyUsesOfOneRefreshTokenAtOnceAllGetOneSuccessor(t *testing.T) {
 	)
 	for n := range 100 {
 		wg.Go(func() {
-			grant, err := []*fixture{f, other}[n%2].Refresh(t.Context(), raw)
+			grant, err := services[n%3].Refresh(t.Context(), raw)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -140,6 +147,67 @@ func TestOfManyUsesOfOneRefreshTokenAtOnceAllGetOneSuccessor(t *testing.T) {
 	wg.Wait()
 	if len(successors) != 1 {
 		t.Errorf("%d successors", len(successors))
+	}
+}
+
+// Three replicas that are shown one stolen token at once end its session, once.
+func TestOfManyUsesOfAStolenTokenAtOnceOneEndsTheSession(t *testing.T) {
+	t.Parallel()
+	c := startClocked(t)
+	c.register("alice")
+	grant := c.login("alice")
+	next := c.mustRefresh(grant.RefreshToken)
+	c.age(c.limits.Grace + time.Second)
+	services := []*fixture{c.fixture, on(t, c.store, cost), on(t, c.store, cost)}
+	var wg sync.WaitGroup
+	for n := range 100 {
+		wg.Go(func() {
+			if _, err := services[n%3].Refresh(t.Context(), grant.RefreshToken); !errors.Is(err, auth.ErrInvalidGrant) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	c.wantRefused("the newest token", next.RefreshToken, auth.ErrInvalidGrant)
+	if got := c.revocations(c.access(next).SessionID); got != 1 {
+		t.Errorf("%d revocations", got)
+	}
+}
+
+// What is decided about a refresh token is decided by the database's clock.
+func TestAReplicaWhoseClockIsOffDecidesAboutRefreshTokensAsTheOthersDo(t *testing.T) {
+	t.Parallel()
+	c := startClocked(t)
+	c.register("alice")
+	for _, off := range []time.Duration{5 * time.Minute, -5 * time.Minute} {
+		other := auth.NewService(auth.Parts{
+			Store: c.store, Hasher: c.hasher, Tokens: issuer(t), Refresh: c.keys, Limits: c.limits,
+			Clock: func() time.Time { return time.Now().Add(off) },
+		})
+		refresh := func(raw string, want error) string {
+			grant, err := other.Refresh(t.Context(), raw)
+			if !errors.Is(err, want) {
+				t.Errorf("a clock that is off by %v: %v, want %v", off, err, want)
+			}
+			return grant.RefreshToken
+		}
+		first := c.login("alice").RefreshToken
+		second := refresh(first, nil)
+		if again := c.mustRefresh(first).RefreshToken; again != second {
+			t.Errorf("a clock that is off by %v: another successor", off)
+		}
+		c.age(c.limits.Grace - 30*time.Second)
+		if again := refresh(first, nil); again != second {
+			t.Errorf("a clock that is off by %v: another successor within the grace", off)
+		}
+		c.age(40 * time.Second)
+		refresh(first, auth.ErrTokenReused)
+
+		idle := c.login("alice").RefreshToken
+		c.age(c.limits.Idle - time.Minute)
+		idle = refresh(idle, nil)
+		c.age(c.limits.Idle + time.Second)
+		refresh(idle, auth.ErrInvalidGrant)
 	}
 }
 

@@ -54,6 +54,19 @@ func TestAbusiveBodiesAreRefusedAndStoreNothing(t *testing.T) {
 		{"other charset", "/token", formType + "; charset=utf-16", "username=alice&password=x", 415, "invalid_request"},
 		{"parameters in the URL", "/token?username=alice&password=correct+horse+battery+staple", formType, "", 400, "invalid_request"},
 
+		{"no refresh token", "/token", formType, "grant_type=refresh_token", 400, "invalid_request"},
+		{"empty refresh token", "/token", formType, "grant_type=refresh_token&refresh_token=", 400, "invalid_request"},
+		{"repeated refresh token", "/token", formType, "grant_type=refresh_token&refresh_token=x&refresh_token=x", 400, "invalid_request"},
+		{"NUL in a refresh token", "/token", formType, "grant_type=refresh_token&refresh_token=ghr_%00", 400, "invalid_grant"},
+		{"no base64 in a refresh token", "/token", formType, "grant_type=refresh_token&refresh_token=ghr_%2B%2F%3D", 400, "invalid_grant"},
+		{"64 KiB of a refresh token", "/token", formType, "grant_type=refresh_token&refresh_token=ghr_" + strings.Repeat("A", 64<<10-60), 400, "invalid_grant"},
+		{"refresh token in the URL", "/token?grant_type=refresh_token&refresh_token=ghr_x", formType, "", 400, "invalid_request"},
+		{"no token to log out", "/logout", formType, "", 401, nil},
+		{"repeated token to log out", "/logout", formType, "refresh_token=x&refresh_token=x", 400, nil},
+		{"JSON to log out", "/logout", jsonType, `{"refresh_token":"x"}`, 415, nil},
+		{"half an escape to log out", "/logout", formType, "refresh_token=%", 400, nil},
+		{"too much to log out", "/logout", formType, "refresh_token=" + strings.Repeat("x", 64<<10), 413, nil},
+
 		{"no body", "/users", jsonType, "", 400, nil},
 		{"not JSON", "/users", jsonType, "username=bob", 400, nil},
 		{"unfinished", "/users", jsonType, `{"username":"bob","password":"correct horse`, 400, nil},
@@ -105,6 +118,40 @@ func TestAbusiveBodiesAreRefusedAndStoreNothing(t *testing.T) {
 		})
 	}
 	f.wantUsers(1)
+}
+
+// What a user sends with a good token is held to the same rules.
+func TestAbusiveRequestsAboutSessionsAreRefused(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	f.loggedIn("alice")
+	alice := f.tokensOf(f.login("alice", goodPassword))
+	const password = "/users/me/password"
+	for _, test := range []struct {
+		method, path, body string
+		status             int
+	}{
+		{"GET", "/users/me/sessions?before=", "", 422},
+		{"GET", "/users/me/sessions?before=%00", "", 422},
+		{"GET", "/users/me/sessions?before=" + strings.Repeat("f", 4000), "", 422},
+		{"GET", "/users/me/sessions?before=ffffffff-ffff-ffff-ffff-ffffffffffff'", "", 422},
+		{"DELETE", "/users/me/sessions/%00", "", 404},
+		{"DELETE", "/users/me/sessions/..%2f..", "", 404},
+		{"DELETE", "/users/me/sessions/00000000-0000-0000-0000-000000000000", "", 404},
+		{"DELETE", "/users/me/sessions/' OR true --", "", 404},
+		{"DELETE", "/users/me/sessions?all=yes please", "", 422},
+		{"PUT", password, `null`, 422},
+		{"PUT", password, `{"current_password":"` + goodPassword + `"}`, 422},
+		{"PUT", password, `{"current_password":null,"new_password":[]}`, 422},
+		{"PUT", password, `{"current_password":"` + goodPassword + `","new_password":"another\u0000good one"}`, 422},
+		{"PUT", password, `{"current_password":"` + goodPassword + `","new_password":"another good one","username":"bob"}`, 400},
+		{"PUT", password, `{"current_password":"` + goodPassword + `","new_password":"another good one"}{}`, 400},
+		{"PUT", password, `{"current_password":"` + strings.Repeat("x", 64<<10) + `"}`, 413},
+	} {
+		f.want(test.method+" "+test.path+" "+test.body, f.as(alice, test.method, strings.ReplaceAll(test.path, " ", "%20"), test.body), test.status)
+	}
+	f.want("after all that", f.as(alice, "GET", "/users/me", ""), 200)
+	f.want("with the password from before", f.login("alice", goodPassword), 200)
 }
 
 func TestCompressedBodiesAreRefused(t *testing.T) {

@@ -58,14 +58,14 @@ func (q *Queries) NotifyRevocations(ctx context.Context, payload string) error {
 
 const pruneRevocations = `-- name: PruneRevocations :execrows
 DELETE FROM revocations
-WHERE id IN (
+WHERE id = ANY (ARRAY(
     SELECT r.id
     FROM revocations r
     WHERE r.at < now() - make_interval(secs => $1)
     ORDER BY r.at
     LIMIT $2
     FOR UPDATE SKIP LOCKED
-)
+))
 `
 
 type PruneRevocationsParams struct {

@@ -189,6 +189,39 @@ func (q *Queries) ListSessions(ctx context.Context, arg ListSessionsParams) ([]L
 	return items, nil
 }
 
+const pruneSessions = `-- name: PruneSessions :execrows
+DELETE FROM sessions
+WHERE id = ANY (ARRAY(
+    SELECT e.id
+    FROM sessions e
+    WHERE e.ended_at < now() - make_interval(secs => $1)
+    ORDER BY e.ended_at
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED
+) || ARRAY(
+    SELECT x.id
+    FROM sessions x
+    WHERE x.expires_at < now() - make_interval(secs => $1)
+    ORDER BY x.expires_at
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED
+))
+`
+
+type PruneSessionsParams struct {
+	OlderThanSeconds float64
+	MaxRows          int32
+}
+
+// PruneSessions deletes some of those that ended or expired longest ago; replicas that prune at once share the work.
+func (q *Queries) PruneSessions(ctx context.Context, arg PruneSessionsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, pruneSessions, arg.OlderThanSeconds, arg.MaxRows)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const rotateSession = `-- name: RotateSession :execrows
 UPDATE sessions
 SET counter         = counter + 1,
