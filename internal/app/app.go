@@ -103,7 +103,7 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 	defer startPruning(ctx, store, o.Log)()
 	draining := &atomic.Bool{}
 	wrap := direct
-	if s.ProxyProtocol == "on" {
+	if s.ProxyProtocol {
 		wrap = behind(s.TrustedProxies)
 	}
 	public, err := listen(ctx, s.ListenAddr, wrap, closeConnections(draining, api), s, o.Log)

@@ -45,7 +45,7 @@ func (r *replica) lastClient() any {
 
 func TestATrustedProxyNamesTheClientByThePROXYProtocol(t *testing.T) {
 	t.Parallel()
-	r := boot(t, dbtest.New(t), "--trusted-proxies=127.0.0.0/8", "--proxy-protocol=on")
+	r := boot(t, dbtest.New(t), "--trusted-proxies=127.0.0.0/8", "--proxy-protocol")
 	for _, test := range []struct {
 		name, header string
 		client       string
@@ -72,7 +72,7 @@ func TestATrustedProxyNamesTheClientByThePROXYProtocol(t *testing.T) {
 // Else any client could say that it is another one.
 func TestAStrangerNamesNobodyByThePROXYProtocol(t *testing.T) {
 	t.Parallel()
-	r := boot(t, dbtest.New(t), "--trusted-proxies=10.0.0.0/8", "--proxy-protocol=on")
+	r := boot(t, dbtest.New(t), "--trusted-proxies=10.0.0.0/8", "--proxy-protocol")
 	if status := r.exchange("PROXY TCP4 203.0.113.9 127.0.0.1 1234 8000\r\n" + plainRequest); status != http.StatusBadRequest {
 		t.Errorf("status %d", status)
 	}
@@ -85,7 +85,7 @@ func TestAStrangerNamesNobodyByThePROXYProtocol(t *testing.T) {
 func TestHAProxyNamesTheClientByThePROXYProtocol(t *testing.T) {
 	t.Parallel()
 	proxyProgram{name: "haproxy"}.find(t)
-	r := boot(t, dbtest.New(t), "--trusted-proxies=127.0.0.1/32", "--proxy-protocol=on")
+	r := boot(t, dbtest.New(t), "--trusted-proxies=127.0.0.1/32", "--proxy-protocol")
 	address := freeAddr(t)
 	config := filepath.Join(t.TempDir(), "haproxy.cfg")
 	must(t, os.WriteFile(config, []byte(`

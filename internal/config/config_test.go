@@ -72,8 +72,8 @@ func TestUnusableValuesAreRefusedByName(t *testing.T) {
 		{"TRUSTED_PROXIES", "0.0.0.0/0"},
 		{"TRUSTED_PROXIES", "10.0.0.0/8,::/0"},
 		{"FORWARDED_HEADER", "X-Real-IP"},
-		{"PROXY_PROTOCOL", "on"}, // of whom?
-		{"PROXY_PROTOCOL", "true"},
+		{"PROXY_PROTOCOL", "true"}, // of whom?
+		{"PROXY_PROTOCOL", "v2"},
 		{"ACCOUNT_FAILURES", "-1"},
 		{"ACCOUNT_FAILURES", "1000001"},
 		{"ACCOUNT_FAILURES_PER_MINUTE", "-1"},
