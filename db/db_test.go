@@ -18,6 +18,7 @@ import (
 	"gatehouse/internal/auth"
 	"gatehouse/internal/dbtest"
 	"gatehouse/internal/password"
+	"gatehouse/internal/ratelimit"
 )
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
@@ -90,7 +91,16 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		"PasswordKeys":      func(ctx context.Context) error { _, err := d.PasswordKeys(ctx); return err },
 		"PasswordKeyUsers":  func(ctx context.Context) error { _, err := d.PasswordKeyUsers(ctx); return err },
 		"RetirePasswordKey": func(ctx context.Context) error { return d.RetirePasswordKey(ctx, "a") },
-		"SchemaVersion":     func(ctx context.Context) error { _, err := d.SchemaVersion(ctx); return err },
+		"TakeRates": func(ctx context.Context) error {
+			_, _, err := d.TakeRates(ctx, []auth.Rate{{Limit: ratelimit.Limit{Burst: 1000, Interval: time.Minute}}})
+			return err
+		},
+		"GiveBackRates": func(ctx context.Context) error {
+			return d.GiveBackRates(ctx, []auth.TakenRate{{State: time.Now()}})
+		},
+		"ResetRates":    func(ctx context.Context) error { return d.ResetRates(ctx, make([]ratelimit.Key, 2)) },
+		"PruneRates":    func(ctx context.Context) error { _, err := d.PruneRates(ctx, 100); return err },
+		"SchemaVersion": func(ctx context.Context) error { _, err := d.SchemaVersion(ctx); return err },
 	}
 }
 
@@ -208,7 +218,7 @@ func TestNoQueryReadsAGrowingTableWhole(t *testing.T) {
 	}
 }
 
-// fill stores as many users, five sessions of each, one of which is over, and as many revocations.
+// fill stores as many users, five sessions of each, one of which is over, as many revocations, and twice as many limits.
 func (d *DB) fill(t *testing.T, users int) {
 	t.Helper()
 	for _, statement := range []string{
@@ -220,6 +230,7 @@ func (d *DB) fill(t *testing.T, users int) {
 			FROM users u, generate_series(1, 5) n, LATERAL (SELECT now() + random() * interval '30 days' AS at) s WHERE $1::int > 0`,
 		`INSERT INTO revocations (session_id, at)
 			SELECT gen_random_uuid(), now() - random() * interval '1 day' FROM generate_series(1, 5 * $1::int) n`,
+		`INSERT INTO rate_limits SELECT sha256(n::text::bytea), n FROM generate_series(1, 10 * $1::int) n`,
 	} {
 		_, err := d.pool.Exec(t.Context(), statement, users)
 		must(t, err)

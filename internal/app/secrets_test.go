@@ -39,6 +39,7 @@ func TestSecretsStayInside(t *testing.T) {
 	flags := []string{
 		"--secret-key=" + canarySecretKey, "--password-pepper=" + canaryPepper,
 		"--database-password=" + canaryDatabasePassword, "--log-level=debug", "--password-queue=1",
+		"--account-failures=0", "--account-failures-per-day=0", // wrong passwords are to reach the lane
 	}
 	leaks := &leakSearch{T: t}
 	leaks.add("password", canaryPassword)
@@ -107,6 +108,7 @@ func (r *replica) useEveryPath(leaks *leakSearch) (token string) {
 	token = tokenIn(r, login)
 	leaks.add("access token", token)
 	leaks.addPlain("signature of an access token", token[strings.LastIndex(token, ".")+1:])
+	leaks.addPlain("device token", login.header.Get("Gatehouse-Device"))
 	leaks.searchAnswer(http.StatusUnauthorized, r.do(r.loginRequest("alice", canaryOtherPassword)))
 	// Many a person has typed the password where the username belongs.
 	leaks.searchAnswer(http.StatusUnauthorized, r.do(r.loginRequest(canaryPassword, canaryPassword)))

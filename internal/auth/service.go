@@ -27,10 +27,11 @@ type Service struct {
 	services    *token.ServiceKeys
 	refresh     *token.RefreshKeys
 	limits      SessionLimits
+	limiter     *Limiter
 	clock       func() time.Time
 }
 
-// Parts of a Service. All are needed, but in a process that issues no tokens for those from Tokens to Limits.
+// Parts of a Service. All are needed but Limiter and, in a process that issues no tokens, those from Tokens to Limits.
 type Parts struct {
 	Store       Store
 	Hasher      *password.Hasher
@@ -41,6 +42,7 @@ type Parts struct {
 	Services    *token.ServiceKeys
 	Refresh     *token.RefreshKeys
 	Limits      SessionLimits
+	Limiter     *Limiter // nil: no limits on logins and registrations
 	Clock       func() time.Time
 }
 
@@ -49,8 +51,24 @@ func NewService(p Parts) *Service {
 	return &Service{
 		store: p.Store, hasher: p.Hasher, policy: p.Policy, tokens: p.Tokens,
 		verifier: token.NewVerifier(p.Tokens, p.TokenCache), revocations: p.Revocations, services: p.Services,
-		refresh: p.Refresh, limits: p.Limits, clock: p.Clock,
+		refresh: p.Refresh, limits: p.Limits, limiter: p.Limiter, clock: p.Clock,
 	}
+}
+
+// SignUp is Register by a stranger, of whom each address may make so many. ErrLimited besides.
+func (s *Service) SignUp(ctx context.Context, username, pw string, client Client) (User, error) {
+	name, prepared, err := s.checkRegistration(username, pw)
+	if err != nil {
+		return User{}, err
+	}
+	if err := s.hasher.CheckRoom(); err != nil {
+		return User{}, err
+	}
+	// What cannot become an account costs nothing and does not count; to ask whether a name is taken does.
+	if err := s.limiter.countRegistration(ctx, client.Address); err != nil {
+		return User{}, err
+	}
+	return s.insert(ctx, name, prepared)
 }
 
 // Register makes an account. InputError, ErrUsernameTaken.
@@ -59,6 +77,10 @@ func (s *Service) Register(ctx context.Context, username, pw string) (User, erro
 	if err != nil {
 		return User{}, err
 	}
+	return s.insert(ctx, name, prepared)
+}
+
+func (s *Service) insert(ctx context.Context, name Username, prepared string) (User, error) {
 	hash, err := s.hasher.Hash(ctx, prepared)
 	if err != nil {
 		return User{}, err
@@ -165,6 +187,15 @@ func (s *Service) Disable(ctx context.Context, username string) (User, error) {
 // Enable lets a user log in again; tokens from before stay revoked. ErrUserNotFound.
 func (s *Service) Enable(ctx context.Context, username string) (User, error) {
 	return s.byName(ctx, username, s.store.EnableUser)
+}
+
+// Unlock lets an account log in again that has used up its failures. ErrUserNotFound.
+func (s *Service) Unlock(ctx context.Context, username string) (User, error) {
+	user, err := s.User(ctx, username)
+	if err != nil {
+		return User{}, err
+	}
+	return user, s.limiter.reset(ctx, user.Username.Key)
 }
 
 // SetPassword gives a user another password and revokes the user's tokens. InputError, ErrUserNotFound.
