@@ -218,7 +218,7 @@ func TestNoQueryReadsAGrowingTableWhole(t *testing.T) {
 	}
 }
 
-// fill stores as many users, five sessions of each, one of which is over, and as many revocations.
+// fill stores as many users, five sessions of each, one of which is over, as many revocations, and twice as many limits.
 func (d *DB) fill(t *testing.T, users int) {
 	t.Helper()
 	for _, statement := range []string{
@@ -230,9 +230,7 @@ func (d *DB) fill(t *testing.T, users int) {
 			FROM users u, generate_series(1, 5) n, LATERAL (SELECT now() + random() * interval '30 days' AS at) s WHERE $1::int > 0`,
 		`INSERT INTO revocations (session_id, at)
 			SELECT gen_random_uuid(), now() - random() * interval '1 day' FROM generate_series(1, 5 * $1::int) n`,
-		`INSERT INTO rate_limits
-			SELECT sha256(n::text::bytea), (extract(epoch FROM now() + (random() - 0.5) * interval '1 day') * 1e6)::bigint
-			FROM generate_series(1, 10 * $1::int) n`,
+		`INSERT INTO rate_limits SELECT sha256(n::text::bytea), n FROM generate_series(1, 10 * $1::int) n`,
 	} {
 		_, err := d.pool.Exec(t.Context(), statement, users)
 		must(t, err)

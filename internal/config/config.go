@@ -83,8 +83,8 @@ type Serve struct {
 	ListenAddr      string         `env:"LISTEN_ADDR" default:":8000" help:"Address of the public port."`
 	OpsAddr         string         `env:"OPS_ADDR" default:":8001" help:"Address of the port for /livez, /readyz and /metrics; not for the public."`
 	TrustedProxies  []netip.Prefix `env:"TRUSTED_PROXIES" placeholder:"CIDR" help:"Networks of the proxies whose FORWARDED_HEADER, X-Forwarded-Proto and X-Request-Id are believed; none by default."`
-	ForwardedHeader string         `env:"FORWARDED_HEADER" default:"X-Forwarded-For" enum:"X-Forwarded-For,Forwarded" help:"Header in which they name the client: X-Forwarded-For or Forwarded (RFC 7239). The other one is ignored, since proxies pass it on from clients."`
-	ProxyProtocol   bool           `env:"PROXY_PROTOCOL" default:"false" help:"Whether they begin each connection with the PROXY protocol (version 1 or 2), as proxies do that pass on TCP: true or false."`
+	ForwardedHeader string         `env:"FORWARDED_HEADER" default:"X-Forwarded-For" enum:"X-Forwarded-For,Forwarded" help:"Header in which the TRUSTED_PROXIES name the client: X-Forwarded-For or Forwarded (RFC 7239). The other one is ignored, since proxies pass it on from clients."`
+	ProxyProtocol   bool           `env:"PROXY_PROTOCOL" default:"false" help:"Whether the TRUSTED_PROXIES begin each connection with the PROXY protocol (version 1 or 2), as proxies do that pass on TCP: true or false."`
 	Registration    string         `env:"REGISTRATION" default:"open" enum:"open,closed" help:"Whether strangers may make accounts: open or closed."`
 	RequestTimeout  time.Duration  `env:"REQUEST_TIMEOUT" default:"10s" help:"Longest that a request may take before it is answered with 503."`
 
