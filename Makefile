@@ -28,10 +28,10 @@ build: ## Build bin/gatehouse.
 	CGO_ENABLED=0 go build -trimpath -tags nomsgpack -ldflags '-s -w -X main.version=$(VERSION)' -o bin/gatehouse ./cmd/gatehouse
 
 .PHONY: generate
-generate: ## Write anew what is made from something else: queries, the list of common passwords, the table of settings.
+generate: ## Write anew what is made from something else: queries, the list of common passwords, parts of README.md.
 	go tool sqlc generate
 	go generate ./...
-	go test -run TestTheREADMEHasTheSettingsAsTheyAre -update .
+	go test -run TestTheREADMEHas -update .
 
 .PHONY: verify
 verify: ## Check formatting, generated code, imports, and what linters find.
@@ -51,6 +51,10 @@ fuzz: ## Run every fuzz target for FUZZTIME (20s).
 	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")"; \
 	  done; \
 	done
+
+.PHONY: bench
+bench: ## Measure the service against what it is built on (needs wrk and taskset).
+	@go run ./bench
 
 .PHONY: up
 up: ## Start three replicas behind HAProxy with Docker Compose, at http://localhost:$(PORT) (8000).

@@ -16,17 +16,22 @@ import (
 // leaves; a package that is not here must not be.
 func arrows() map[string][]string {
 	return map[string][]string{
+		"bench":                       {"internal/pgdev", "internal/token", "migrations"},
 		"cmd/gatehouse":               {"internal/app", "internal/auth", "internal/config", "migrations"},
 		"cmd/dev":                     {"internal/app", "internal/config", "internal/pgdev", "migrations"},
-		"internal/app":                {"db", "internal/auth", "internal/config", "internal/httpapi", "internal/password", "internal/token", "migrations"},
-		"internal/httpapi":            {"api", "internal/auth", "internal/token"},
+		"verify":                      {"internal/revocation", "internal/token"},
+		"verify/ginverify":            {"verify"},
+		"internal/app":                {"db", "internal/auth", "internal/config", "internal/httpapi", "internal/password", "internal/ratelimit", "internal/revocation", "internal/token", "migrations"},
+		"internal/httpapi":            {"api", "internal/auth", "internal/revocation", "internal/token"},
 		"internal/httpapi/apitest":    {"api"},
-		"internal/auth":               {"internal/password", "internal/token"},
+		"internal/auth":               {"internal/password", "internal/ratelimit", "internal/revocation", "internal/token"},
+		"internal/revocation":         {"internal/token"},
 		"internal/token":              {},
+		"internal/ratelimit":          {},
 		"internal/password":           {},
 		"internal/password/gencommon": {},
 		"internal/config":             {},
-		"db":                          {"db/internal/sqlcgen", "internal/auth", "internal/password"},
+		"db":                          {"db/internal/sqlcgen", "internal/auth", "internal/password", "internal/ratelimit", "internal/revocation"},
 		"db/internal/sqlcgen":         {},
 		"migrations":                  {},
 		"api":                         {},
@@ -99,6 +104,17 @@ func TestTheProductionBinaryHasNothingOfTheTests(t *testing.T) {
 			if p.ImportPath == module || strings.HasPrefix(p.ImportPath, module+"/") {
 				t.Errorf("cmd/gatehouse contains %s", p.ImportPath)
 			}
+		}
+	}
+}
+
+// A service that verifies tokens should not get Gatehouse's database and routing with it.
+func TestVerifyBringsOnlyTheJWTLibraryAndUUIDs(t *testing.T) {
+	t.Parallel()
+	allowed := []string{"gatehouse/verify", "gatehouse/internal/revocation", "gatehouse/internal/token", "github.com/golang-jwt/jwt/v5", "github.com/google/uuid"}
+	for _, p := range goList(t, "-deps", "./verify") {
+		if host, _, _ := strings.Cut(p.ImportPath, "/"); (host == "gatehouse" || strings.Contains(host, ".")) && !slices.Contains(allowed, p.ImportPath) {
+			t.Errorf("verify contains %s", p.ImportPath)
 		}
 	}
 }

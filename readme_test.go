@@ -9,31 +9,50 @@ import (
 	"gatehouse/internal/config"
 )
 
-var update = flag.Bool("update", false, "write the table of settings into README.md")
+var update = flag.Bool("update", false, "write README.md's generated parts")
 
 func TestTheREADMEHasTheSettingsAsTheyAre(t *testing.T) {
 	t.Parallel()
-	const begin, end = "<!-- settings: written by make generate -->\n", "<!-- end of settings -->"
-	readme, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, found := strings.Cut(string(readme), begin)
-	old, after, closed := strings.Cut(rest, end)
-	if !found || !closed {
-		t.Fatal("README.md has no place for the settings")
-	}
 	table, err := config.Markdown()
 	if err != nil {
 		t.Fatal(err)
 	}
+	holdREADME(t, "settings", table)
+}
+
+// The example is run by a test of package verify. This one is not parallel, since with -update both write the file.
+func TestTheREADMEHasTheExampleAsItRuns(t *testing.T) {
+	source, err := os.ReadFile("verify/example_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, body, found := strings.Cut(string(source), "func Example() {\n")
+	body, _, closed := strings.Cut(body, "\n}\n")
+	if !found || !closed {
+		t.Fatal("verify has no example")
+	}
+	holdREADME(t, "example", "```go\n"+strings.ReplaceAll("\n"+body, "\n\t", "\n")[1:]+"\n```\n")
+}
+
+// holdREADME compares a part of README.md with what it should be, or writes it.
+func holdREADME(t *testing.T, name, want string) {
+	t.Helper()
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin, end := "<!-- "+name+": written by make generate -->\n", "<!-- end of "+name+" -->"
+	before, rest, found := strings.Cut(string(text), begin)
+	old, after, closed := strings.Cut(rest, end)
 	switch {
-	case old == table:
+	case !found || !closed:
+		t.Fatalf("README.md has no place for the %s", name)
+	case old == want:
 	case *update:
-		if err := os.WriteFile("README.md", []byte(before+begin+table+end+after), 0o644); err != nil {
+		if err := os.WriteFile("README.md", []byte(before+begin+want+end+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	default:
-		t.Error("README.md has other settings than the binary: run make generate")
+		t.Errorf("README.md has another %s: run make generate", name)
 	}
 }

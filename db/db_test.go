@@ -3,16 +3,22 @@ package db
 import (
 	"context"
 	"errors"
+	"flag"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
+	"gatehouse/db/internal/sqlcgen"
 	"gatehouse/internal/auth"
 	"gatehouse/internal/dbtest"
 	"gatehouse/internal/password"
+	"gatehouse/internal/ratelimit"
 )
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
@@ -56,9 +62,13 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		"UserByKey":        func(ctx context.Context) error { _, err := d.UserByKey(ctx, u.Username.Key); return err },
 		"CredentialsByKey": func(ctx context.Context) error { _, err := d.CredentialsByKey(ctx, u.Username.Key); return err },
 		"ListUsers":        func(ctx context.Context) error { _, err := d.ListUsers(ctx, "", 1); return err },
-		"DisableUser":      func(ctx context.Context) error { _, err := d.DisableUser(ctx, u.Username.Key); return err },
-		"EnableUser":       func(ctx context.Context) error { _, err := d.EnableUser(ctx, u.Username.Key); return err },
-		"SetPassword":      func(ctx context.Context) error { _, err := d.SetPassword(ctx, u.Username.Key, plainHash); return err },
+		"ImportUsers":      func(ctx context.Context) error { _, err := d.ImportUsers(ctx, importOf("imported")); return err },
+		"ExportUsers": func(ctx context.Context) error {
+			return d.ExportUsers(ctx, func(auth.UserRecord) error { return nil })
+		},
+		"DisableUser": func(ctx context.Context) error { _, err := d.DisableUser(ctx, u.Username.Key); return err },
+		"EnableUser":  func(ctx context.Context) error { _, err := d.EnableUser(ctx, u.Username.Key); return err },
+		"SetPassword": func(ctx context.Context) error { _, err := d.SetPassword(ctx, u.Username.Key, plainHash); return err },
 		"StartSession": func(ctx context.Context) error {
 			return d.StartSession(ctx, auth.NewSession{
 				ID: uuid.Must(uuid.NewV7()), User: u, Salt: make([]byte, 16),
@@ -81,7 +91,16 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		"PasswordKeys":      func(ctx context.Context) error { _, err := d.PasswordKeys(ctx); return err },
 		"PasswordKeyUsers":  func(ctx context.Context) error { _, err := d.PasswordKeyUsers(ctx); return err },
 		"RetirePasswordKey": func(ctx context.Context) error { return d.RetirePasswordKey(ctx, "a") },
-		"SchemaVersion":     func(ctx context.Context) error { _, err := d.SchemaVersion(ctx); return err },
+		"TakeRates": func(ctx context.Context) error {
+			_, _, err := d.TakeRates(ctx, []auth.Rate{{Limit: ratelimit.Limit{Burst: 1000, Interval: time.Minute}}})
+			return err
+		},
+		"GiveBackRates": func(ctx context.Context) error {
+			return d.GiveBackRates(ctx, []auth.TakenRate{{State: time.Now()}})
+		},
+		"ResetRates":    func(ctx context.Context) error { return d.ResetRates(ctx, make([]ratelimit.Key, 2)) },
+		"PruneRates":    func(ctx context.Context) error { _, err := d.PruneRates(ctx, 100); return err },
+		"SchemaVersion": func(ctx context.Context) error { _, err := d.SchemaVersion(ctx); return err },
 	}
 }
 
@@ -153,6 +172,127 @@ func TestNoSessionStartsForAUserWhoHasChanged(t *testing.T) {
 		_, err := d.EnableUser(t.Context(), "alice")
 		must(t, err)
 	}
+}
+
+var explainUsers = flag.Int("explain-users", 2000, "users in the database whose query plans are looked at; each has five sessions")
+
+// At millions of rows, one query that reads a table whole is an outage.
+func TestNoQueryReadsAGrowingTableWhole(t *testing.T) {
+	t.Parallel()
+	d := open(t, Options{URL: dbtest.New(t), StatementTimeout: time.Hour})
+	d.fill(t, *explainUsers)
+	traced, seen := d.traced(t)
+	var u auth.User
+	must(t, d.pool.QueryRow(t.Context(), "SELECT id, username_key FROM users LIMIT 1").Scan(&u.ID, &u.Username.Key))
+	all := calls(traced, u)
+	all["follow"] = func(ctx context.Context) error {
+		_, err := traced.queries.ListRevocations(ctx, 30)
+		return errors.Join(err, traced.queries.NotifyRevocations(ctx, ""))
+	}
+	all["prune"] = func(ctx context.Context) error {
+		_, revocations := traced.queries.PruneRevocations(ctx, sqlcgen.PruneRevocationsParams{OlderThanSeconds: 90000, MaxRows: 5000})
+		_, sessions := traced.queries.PruneSessions(ctx, sqlcgen.PruneSessionsParams{OlderThanSeconds: 9e6, MaxRows: 5000})
+		return errors.Join(revocations, sessions)
+	}
+	explained := map[string]bool{}
+	for _, call := range all {
+		_ = call(t.Context()) // what it finds does not matter
+		for _, s := range seen.take() {
+			name := nameOf(s.sql)
+			if explained[name] = true; strings.Contains(name, "PasswordKey") || name == "" {
+				continue // of tables with a handful of rows, or of all users at once
+			}
+			rows, err := d.pool.Query(t.Context(), "EXPLAIN "+s.sql, s.args...)
+			must(t, err)
+			plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+			must(t, err)
+			if text := strings.Join(plan, "\n"); strings.Contains(text, "Seq Scan") {
+				t.Errorf("%s:\n%s", name, text)
+			}
+		}
+	}
+	for _, name := range queryNames(t) {
+		if !explained[name] {
+			t.Errorf("nobody has looked at the plan of %s", name)
+		}
+	}
+}
+
+// fill stores as many users, five sessions of each, one of which is over, as many revocations, and twice as many limits.
+func (d *DB) fill(t *testing.T, users int) {
+	t.Helper()
+	for _, statement := range []string{
+		`INSERT INTO users (id, username, username_key, password_hash)
+			SELECT gen_random_uuid(), 'user' || n, 'user' || n, '` + plainHash + `' FROM generate_series(1, $1::int) n`,
+		`INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, ended_at, end_reason, client_address, user_agent)
+			SELECT gen_random_uuid(), u.id, decode(repeat('00', 16), 'hex'), at, at, CASE WHEN n = 1 THEN at - interval '30 days' END,
+			       CASE WHEN n = 1 THEN 'logout' END, '', ''
+			FROM users u, generate_series(1, 5) n, LATERAL (SELECT now() + random() * interval '30 days' AS at) s WHERE $1::int > 0`,
+		`INSERT INTO revocations (session_id, at)
+			SELECT gen_random_uuid(), now() - random() * interval '1 day' FROM generate_series(1, 5 * $1::int) n`,
+		`INSERT INTO rate_limits SELECT sha256(n::text::bytea), n FROM generate_series(1, 10 * $1::int) n`,
+	} {
+		_, err := d.pool.Exec(t.Context(), statement, users)
+		must(t, err)
+	}
+	_, err := d.pool.Exec(t.Context(), "VACUUM ANALYZE")
+	must(t, err)
+}
+
+// nameOf is the name that a statement has in db/queries; empty for others.
+func nameOf(sql string) string {
+	_, rest, _ := strings.Cut(sql, "-- name: ")
+	name, _, _ := strings.Cut(rest, " ")
+	return name
+}
+
+func queryNames(t *testing.T) (names []string) {
+	t.Helper()
+	files, err := filepath.Glob("queries/*.sql")
+	must(t, err)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		must(t, err)
+		for line := range strings.Lines(string(text)) {
+			if name := nameOf(line); name != "" {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// statements is a tracer that keeps what is sent to the server.
+type statements struct{ statements []statement }
+
+type statement struct {
+	sql  string
+	args []any
+}
+
+func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	s.statements = append(s.statements, statement{data.SQL, data.Args})
+	return ctx
+}
+
+func (s *statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func (s *statements) take() []statement {
+	taken := s.statements
+	s.statements = nil
+	return taken
+}
+
+// traced is a DB on the same database whose statements are kept.
+func (d *DB) traced(t *testing.T) (*DB, *statements) {
+	t.Helper()
+	seen := &statements{}
+	config := d.pool.Config()
+	config.ConnConfig.Tracer = seen
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	must(t, err)
+	t.Cleanup(pool.Close)
+	return &DB{pool: pool, queries: sqlcgen.New(pool)}, seen
 }
 
 func TestNobodyIsNotFound(t *testing.T) {

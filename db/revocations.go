@@ -7,12 +7,11 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"gatehouse/db/internal/sqlcgen"
-	"gatehouse/internal/auth"
+	"gatehouse/internal/revocation"
 )
 
 const (
@@ -36,18 +35,10 @@ const (
 	pruneEvery = time.Minute
 	pruneRows  = 5000 // at once
 
-	// keepSessions is how long a session that is over stays on record, so that somebody who asks how an account was used
-	// finds an answer. Nothing else needs it: its tokens are refused as those of no session are.
+	// keepSessions is how long sessions that are over can be looked into. By then a refresh token of one is as unknown as
+	// it was refused before.
 	keepSessions = 30 * 24 * time.Hour
 )
-
-var _ auth.RevocationStore = (*DB)(nil)
-
-// IsAccessLive implements auth.RevocationStore.
-func (d *DB) IsAccessLive(ctx context.Context, userID, sessionID uuid.UUID, version int64) (bool, error) {
-	live, err := d.queries.IsAccessLive(ctx, sqlcgen.IsAccessLiveParams{UserID: userID, SessionID: sessionID, Version: version})
-	return live, translate("is access live", err)
-}
 
 // FollowOptions are those of Follow. All are needed.
 type FollowOptions struct {
@@ -70,7 +61,7 @@ type FollowOptions struct {
 //
 // It has a connection of its own, so that neither a busy pool nor a slow request holds it up, and reads through the
 // pool while it cannot get one. With each new connection, and after a gap, it reads everything again.
-func (d *DB) Follow(ctx context.Context, set *auth.Revocations, o FollowOptions) {
+func (d *DB) Follow(ctx context.Context, set *revocation.Set, o FollowOptions) {
 	f := &follower{FollowOptions: o, db: d, set: set}
 	for {
 		err := f.onConnection(ctx)
@@ -86,7 +77,7 @@ func (d *DB) Follow(ctx context.Context, set *auth.Revocations, o FollowOptions)
 type follower struct {
 	FollowOptions
 	db        *DB
-	set       *auth.Revocations
+	set       *revocation.Set
 	lastRead  time.Time // when the last one began that missed nothing; zero: everything must be read
 	lastPrune time.Time
 	heard     bool // of a notification since the last read
@@ -234,10 +225,10 @@ func (f *follower) read(ctx context.Context, queries *sqlcgen.Queries, onlyRecen
 	return nil
 }
 
-func revocations(rows []sqlcgen.ListRevocationsRow) []auth.Revocation {
-	all := make([]auth.Revocation, len(rows))
+func revocations(rows []sqlcgen.ListRevocationsRow) []revocation.Entry {
+	all := make([]revocation.Entry, len(rows))
 	for n, row := range rows {
-		all[n] = auth.Revocation{Subject: row.Subject, Version: auth.NoVersion, Age: time.Duration(row.AgeSeconds * float64(time.Second))}
+		all[n] = revocation.Entry{Subject: row.Subject, Version: revocation.NoVersion, Age: time.Duration(row.AgeSeconds * float64(time.Second))}
 		if row.Version != nil {
 			all[n].Version = *row.Version
 		}
@@ -251,26 +242,19 @@ func (f *follower) prune(ctx context.Context, queries *sqlcgen.Queries) {
 		return
 	}
 	f.set.Prune(f.Clock())
-	revocations := f.delete(ctx, "prune revocations", func(ctx context.Context) (int64, error) {
-		return queries.PruneRevocations(ctx, sqlcgen.PruneRevocationsParams{OlderThanSeconds: f.Keep.Seconds(), MaxRows: pruneRows})
-	})
-	sessions := f.delete(ctx, "prune sessions", func(ctx context.Context) (int64, error) {
-		return queries.PruneSessions(ctx, sqlcgen.PruneSessionsParams{OlderThanSeconds: keepSessions.Seconds(), MaxRows: pruneRows})
-	})
-	if max(revocations, sessions) < pruneRows { // else there are more, for the next poll
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
+	revoked, err := queries.PruneRevocations(ctx, sqlcgen.PruneRevocationsParams{OlderThanSeconds: f.Keep.Seconds(), MaxRows: pruneRows})
+	if err != nil && ctx.Err() == nil {
+		f.Log.Warn("revocations: cannot be pruned", "error", translate("prune revocations", err).Error())
+	}
+	over, err := queries.PruneSessions(ctx, sqlcgen.PruneSessionsParams{OlderThanSeconds: keepSessions.Seconds(), MaxRows: pruneRows})
+	if err != nil && ctx.Err() == nil {
+		f.Log.Warn("sessions: cannot be pruned", "error", translate("prune sessions", err).Error())
+	}
+	if max(revoked, over) < pruneRows { // else there are more, for the next poll
 		f.lastPrune = time.Now()
 	}
-}
-
-// delete tells how many rows were deleted. That none could be is for the log alone: the next minute may be better.
-func (f *follower) delete(ctx context.Context, op string, rows func(context.Context) (int64, error)) int64 {
-	deleting, cancel := context.WithTimeout(ctx, pollTimeout)
-	defer cancel()
-	deleted, err := rows(deleting)
-	if err != nil && ctx.Err() == nil {
-		f.Log.Warn("rows that are over cannot be deleted", "error", translate(op, err).Error())
-	}
-	return deleted
 }
 
 // wait returns after a notification or the given time.

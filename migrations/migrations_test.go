@@ -309,6 +309,7 @@ func TestConstraintsRefuseBadRows(t *testing.T) {
 			"password_keys_id_form"},
 		{"short check value", "INSERT INTO password_keys (id, check_value) VALUES ('a', 'short')",
 			"password_keys_check_value_length"},
+		{"name for the key of a limit", "INSERT INTO rate_limits (key, tat) VALUES ('alice', 0)", "rate_limits_key_length"},
 	} {
 		_, err := conn.Exec(t.Context(), test.statement)
 		if test.constraint == "" {

@@ -172,9 +172,12 @@ func TestHelpShowsEverySettingButNoValue(t *testing.T) {
 		if name == "" {
 			continue // the embedded structs
 		}
-		flag := "--" + strings.ReplaceAll(strings.ToLower(name), "_", "-") + "="
+		flag, value := "--"+strings.ReplaceAll(strings.ToLower(name), "_", "-")+"=", field.Tag.Get("default")
+		if field.Type.Kind() == reflect.Bool {
+			flag, value = strings.TrimSuffix(flag, "="), "" // it is false without the flag
+		}
 		_, shown, ok := strings.Cut(help, flag)
-		if value := field.Tag.Get("default"); !ok || !strings.HasPrefix(strings.TrimPrefix(shown, `"`), value) {
+		if !ok || !strings.HasPrefix(strings.TrimPrefix(shown, `"`), value) {
 			t.Errorf("%s%s is missing", flag, value)
 		}
 		if !strings.Contains(help, "($"+name+")") {

@@ -27,6 +27,8 @@ type userCommand struct {
 	Password userPassword `cmd:"" help:"Give an account another password, and revoke its tokens."`
 	Sessions userSessions `cmd:"" help:"List the sessions of an account."`
 	Logout   userLogout   `cmd:"" help:"End all sessions of an account."`
+	Import   userImport   `cmd:"" help:"Make accounts of a file, with their password hashes."`
+	Export   userExport   `cmd:"" help:"Write all accounts to a file, with their password hashes."`
 }
 
 // adminSettings are what a command needs to reach the accounts.

@@ -10,27 +10,14 @@ WHERE at > now() - make_interval(secs => @younger_than_seconds);
 -- share the work.
 -- name: PruneRevocations :execrows
 DELETE FROM revocations
-WHERE id IN (
+WHERE id = ANY (ARRAY(
     SELECT r.id
     FROM revocations r
     WHERE r.at < now() - make_interval(secs => @older_than_seconds)
     ORDER BY r.at
     LIMIT @max_rows
     FOR UPDATE SKIP LOCKED
-);
-
--- IsAccessLive asks for one access token what revocations would tell of it.
--- name: IsAccessLive :one
-SELECT EXISTS (
-    SELECT 1
-    FROM sessions s
-    JOIN users u ON u.id = s.user_id
-    WHERE s.id = @session_id
-      AND s.ended_at IS NULL
-      AND u.id = @user_id
-      AND u.token_version = @version
-      AND u.disabled_at IS NULL
-) AS live;
+));
 
 -- NotifyRevocations lets a listener find out whether it hears anything.
 -- name: NotifyRevocations :exec

@@ -74,6 +74,25 @@ INSERT INTO revocations (session_id)
 SELECT id
 FROM ended;
 
+-- PruneSessions deletes some of those that ended or expired longest ago; replicas that prune at once share the work.
+-- name: PruneSessions :execrows
+DELETE FROM sessions
+WHERE id = ANY (ARRAY(
+    SELECT e.id
+    FROM sessions e
+    WHERE e.ended_at < now() - make_interval(secs => @older_than_seconds)
+    ORDER BY e.ended_at
+    LIMIT @max_rows
+    FOR UPDATE SKIP LOCKED
+) || ARRAY(
+    SELECT x.id
+    FROM sessions x
+    WHERE x.expires_at < now() - make_interval(secs => @older_than_seconds)
+    ORDER BY x.expires_at
+    LIMIT @max_rows
+    FOR UPDATE SKIP LOCKED
+));
+
 -- ListSessions shows what can still be used, the newest first.
 -- name: ListSessions :many
 SELECT id, created_at, last_used_at, idle_expires_at, expires_at, client_address, user_agent
@@ -126,17 +145,3 @@ WITH u AS (
 INSERT INTO revocations (user_id, version)
 SELECT id, token_version
 FROM u;
-
--- PruneSessions deletes some of those that were over longest ago at a time, so that none waits long for it; replicas that
--- prune at once share the work. A session that was idle for too long but has not ended counts as over when its lifetime
--- is: its idle expiry moves with each refresh, and an index of that would make each refresh dearer.
--- name: PruneSessions :execrows
-DELETE FROM sessions
-WHERE id IN (
-    SELECT s.id
-    FROM sessions s
-    WHERE coalesce(s.ended_at, s.expires_at) < now() - make_interval(secs => @older_than_seconds)
-    ORDER BY coalesce(s.ended_at, s.expires_at)
-    LIMIT @max_rows
-    FOR UPDATE SKIP LOCKED
-);

@@ -19,6 +19,7 @@ import (
 	"gatehouse/internal/config"
 	"gatehouse/internal/httpapi"
 	"gatehouse/internal/password"
+	"gatehouse/internal/revocation"
 	"gatehouse/internal/token"
 )
 
@@ -74,14 +75,14 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 	}
 	api, err := httpapi.New(httpapi.Options{
 		Service: service, Log: o.Log, Metrics: metrics, TrustedProxies: s.TrustedProxies,
-		RegistrationOpen: s.Registration == "open", RequestTimeout: s.RequestTimeout,
+		ForwardedHeader: s.ForwardedHeader, RegistrationOpen: s.Registration == "open", RequestTimeout: s.RequestTimeout,
 	})
 	if err != nil {
 		return err
 	}
 
 	ready := &readiness{schema: store.SchemaVersion}
-	ops, err := listen(ctx, s.OpsAddr, opsHandler(ready, metrics), s, o.Log)
+	ops, err := listen(ctx, s.OpsAddr, direct, opsHandler(ready, metrics), s, o.Log)
 	if err != nil {
 		return err
 	}
@@ -99,8 +100,13 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 	if err := revoked.start(ctx); err != nil {
 		return nil // stopped before it was ready
 	}
+	defer startPruning(ctx, store, o.Log)()
 	draining := &atomic.Bool{}
-	public, err := listen(ctx, s.ListenAddr, closeConnections(draining, api), s, o.Log)
+	wrap := direct
+	if s.ProxyProtocol {
+		wrap = behind(s.TrustedProxies)
+	}
+	public, err := listen(ctx, s.ListenAddr, wrap, closeConnections(draining, api), s, o.Log)
 	if err != nil {
 		return err
 	}
@@ -171,7 +177,7 @@ func warnOfPriority(log *slog.Logger, lane password.LaneStats) {
 	}
 }
 
-func newService(s config.Serve, o Options, store *db.DB, ring *password.KeyRing, lane *password.Lane, revoked *auth.Revocations) (*auth.Service, error) {
+func newService(s config.Serve, o Options, store *db.DB, ring *password.KeyRing, lane *password.Lane, revoked *revocation.Set) (*auth.Service, error) {
 	keys, err := s.Keys()
 	if err != nil {
 		return nil, err
@@ -187,19 +193,28 @@ func newService(s config.Serve, o Options, store *db.DB, ring *password.KeyRing,
 	if err != nil {
 		return nil, err
 	}
+	services, err := token.NewServiceKeys(keys, s.Issuer)
+	if err != nil {
+		return nil, err
+	}
 	hasher, err := password.NewHasher(lane, ring, s.BcryptCost)
+	if err != nil {
+		return nil, err
+	}
+	limiter, err := auth.NewLimiter(rateLimits(s.Limits), store, keys, o.Clock)
 	if err != nil {
 		return nil, err
 	}
 	const day = 24 * time.Hour
 	return auth.NewService(auth.Parts{
 		Store: store, Hasher: hasher, Policy: password.Policy{MinLength: s.PasswordMinLength}, Tokens: tokens,
-		TokenCache: s.TokenCacheSize, Revocations: auth.NewChecker(revoked, store, o.Clock, s.RevocationMaxStaleness), Refresh: refresh,
+		TokenCache: s.TokenCacheSize, Revocations: auth.NewChecker(revoked, store, o.Clock, s.RevocationMaxStaleness),
+		Services: services, Refresh: refresh,
 		Limits: auth.SessionLimits{
 			Idle: time.Duration(s.RefreshTokenIdleDays) * day, Absolute: time.Duration(s.RefreshTokenExpireDays) * day,
 			Grace: time.Duration(s.RefreshGraceSeconds) * time.Second, PerUser: s.MaxSessions,
 		},
-		Clock: o.Clock,
+		Limiter: limiter, Clock: o.Clock,
 	}), nil
 }
 

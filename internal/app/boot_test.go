@@ -213,6 +213,12 @@ func (r *replica) loginRequest(username, password string) *http.Request {
 	return r.request("POST", "/token", form, "Content-Type", "application/x-www-form-urlencoded")
 }
 
+func (r *replica) refreshRequest(token string) *http.Request {
+	r.Helper()
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}}.Encode()
+	return r.request("POST", "/token", form, "Content-Type", "application/x-www-form-urlencoded")
+}
+
 func (r *replica) meRequest(token string) *http.Request {
 	r.Helper()
 	return r.request("GET", "/users/me", "", "Authorization", "Bearer "+token)
@@ -222,6 +228,12 @@ func (r *replica) meRequest(token string) *http.Request {
 func (r *replica) loggedIn(username, password string) string {
 	r.Helper()
 	r.want(http.StatusCreated, r.do(r.registerRequest(username, password)))
+	return r.login(username, password)
+}
+
+// login returns an access token.
+func (r *replica) login(username, password string) string {
+	r.Helper()
 	a := r.do(r.loginRequest(username, password))
 	r.want(http.StatusOK, a)
 	return tokenIn(r, a)

@@ -7,8 +7,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/pires/go-proxyproto"
 
 	"gatehouse/internal/config"
 )
@@ -22,11 +26,17 @@ type listener struct {
 	ended  chan struct{} // closed when the server takes no more connections
 }
 
-func listen(ctx context.Context, addr string, h http.Handler, s config.Serve, log *slog.Logger) (*listener, error) {
+// readHeaderTimeout bounds how long a client may take to say what it wants, and a proxy for whom it asks.
+const readHeaderTimeout = 5 * time.Second
+
+func listen(
+	ctx context.Context, addr string, wrap func(net.Listener) net.Listener, h http.Handler, s config.Serve, log *slog.Logger,
+) (*listener, error) {
 	socket, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
+	socket = wrap(socket)
 	l := &listener{
 		addr: socket.Addr(), socket: socket, server: newServer(h, s, log),
 		failed: make(chan error, 1), ended: make(chan struct{}),
@@ -40,11 +50,29 @@ func listen(ctx context.Context, addr string, h http.Handler, s config.Serve, lo
 	return l, nil
 }
 
+// direct leaves connections as they are.
+func direct(socket net.Listener) net.Listener { return socket }
+
+// behind takes the client of a connection from the proxies by the PROXY protocol, version 1 or 2. A connection of theirs that
+// does not begin with it is closed. Those of others are as they are, so that nobody can name himself.
+func behind(proxies []netip.Prefix) func(net.Listener) net.Listener {
+	policy := func(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
+		peer, err := netip.ParseAddrPort(o.Upstream.String())
+		if err == nil && slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(peer.Addr().Unmap().WithZone("")) }) {
+			return proxyproto.REQUIRE, nil
+		}
+		return proxyproto.SKIP, nil
+	}
+	return func(socket net.Listener) net.Listener {
+		return &proxyproto.Listener{Listener: socket, ReadHeaderTimeout: readHeaderTimeout, ConnPolicy: policy}
+	}
+}
+
 // newServer bounds what a client may make the process wait for and keep.
 func newServer(h http.Handler, s config.Serve, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           h,
-		ReadHeaderTimeout: 5 * time.Second,
+		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      s.RequestTimeout + 15*time.Second, // reading counts too
 		IdleTimeout:       2 * time.Minute,                   // longer than a proxy keeps its connections

@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gatehouse/db"
-	"gatehouse/internal/auth"
+	"gatehouse/internal/revocation"
 )
 
 const (
@@ -23,7 +23,7 @@ const (
 
 // revocations is what a replica knows of revoked access tokens, and what keeps it up to date.
 type revocations struct {
-	set     *auth.Revocations
+	set     *revocation.Set
 	store   *db.DB
 	options db.FollowOptions
 	loaded  chan struct{} // closed after the first read
@@ -37,7 +37,7 @@ func newRevocations(
 	store *db.DB, lifetime, statementTimeout time.Duration, clock func() time.Time, log *slog.Logger, r prometheus.Registerer,
 ) *revocations {
 	v := &revocations{
-		set: auth.NewRevocations(clock(), lifetime), store: store, loaded: make(chan struct{}), end: func() {},
+		set: revocation.NewSet(clock(), lifetime), store: store, loaded: make(chan struct{}), end: func() {},
 	}
 	reloads := revocationMetrics(r, v.set, clock)
 	load := sync.OnceFunc(func() { close(v.loaded) })
@@ -75,7 +75,7 @@ func (v *revocations) stop() {
 	v.follow.Wait()
 }
 
-func revocationMetrics(r prometheus.Registerer, set *auth.Revocations, clock func() time.Time) (reloads prometheus.Counter) {
+func revocationMetrics(r prometheus.Registerer, set *revocation.Set, clock func() time.Time) (reloads prometheus.Counter) {
 	reloads = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "gatehouse_revocations_reloads_total", Help: "Times that all revocations were read: at the start and after each lost connection.",
 	})

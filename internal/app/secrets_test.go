@@ -18,6 +18,7 @@ import (
 	"gatehouse/internal/app"
 	"gatehouse/internal/config"
 	"gatehouse/internal/dbtest"
+	"gatehouse/internal/token"
 )
 
 // The canaries: whoever finds one outside of the process has found a leak.
@@ -28,8 +29,6 @@ const (
 	canaryPepper           = "canary password pepper with 32 bytes or more c93e"
 	canaryDatabasePassword = "canary-database-password-6b58"
 	canaryToken            = "canary.access.token-e4a1"
-	canaryRefresh          = "ghr_canary-refresh-token-77b0"
-	canaryNewPassword      = "canary password that replaces it, 3fd2"
 )
 
 // A log is read by many, kept for long and sent far: a secret in it is no secret any more.
@@ -40,6 +39,7 @@ func TestSecretsStayInside(t *testing.T) {
 	flags := []string{
 		"--secret-key=" + canarySecretKey, "--password-pepper=" + canaryPepper,
 		"--database-password=" + canaryDatabasePassword, "--log-level=debug", "--password-queue=1",
+		"--account-failures=0", "--account-failures-per-day=0", // wrong passwords are to reach the lane
 	}
 	leaks := &leakSearch{T: t}
 	leaks.add("password", canaryPassword)
@@ -48,32 +48,21 @@ func TestSecretsStayInside(t *testing.T) {
 	leaks.add("PASSWORD_PEPPER", canaryPepper)
 	leaks.add("database password", canaryDatabasePassword)
 	leaks.add("malformed token", canaryToken)
-	leaks.add("malformed refresh token", canaryRefresh)
-	leaks.add("new password", canaryNewPassword)
 	// The forms of a password hash. Only the table of users has them.
 	leaks.addPlain("password hash", "$hmac-sha256$", "$2a$10$", "$2b$10$")
 
 	r := boot(t, databaseURL, flags...)
-	r.useEveryPath(leaks)
-	l := r.useSessions(leaks)
+	token := r.useEveryPath(leaks)
 	useCommandLine(leaks, databaseURL)
 	leaks.search("metrics", r.onOps("/metrics").body)
 	leaks.searchRows("a row of the database", dump(t, server.URL()))
 
 	server.Stop(t)
 	for _, request := range []*http.Request{
-		r.meRequest(l.access), r.loginRequest("alice", canaryPassword), r.registerRequest("bob", canaryPassword),
-		r.refreshRequest(l.refresh), r.logoutRequest(l.refresh), r.passwordRequest(l.access, canaryNewPassword, canaryPassword),
-		r.sessionsRequest("GET", "", l.access), r.sessionsRequest("DELETE", "", l.access), r.sessionsRequest("DELETE", "/"+uuid.NewString(), l.access),
-		r.request("POST", "/logout", "", "Authorization", "Bearer "+l.access),
+		r.meRequest(token), r.loginRequest("alice", canaryPassword), r.registerRequest("bob", canaryPassword),
 	} {
 		leaks.searchAnswer(http.StatusServiceUnavailable, r.do(request))
 	}
-	await(t, "/verify to know nothing", func() bool {
-		a := r.do(r.verifyRequest("GET", "/verify", l.access))
-		leaks.searchAnswer(a.status, a)
-		return a.status == http.StatusServiceUnavailable
-	})
 	leaks.search("readiness without a database", r.onOps("/readyz").body)
 	leaks.searchError(claimKeys(t, databaseURL, canaryPepper))
 	r.stop()
@@ -107,8 +96,8 @@ func canaryRole(t *testing.T, superuserURL string) string {
 	return u.String()
 }
 
-// useEveryPath sends secrets along every path of a request, and searches what comes back. useSessions has the rest.
-func (r *replica) useEveryPath(leaks *leakSearch) {
+// useEveryPath sends secrets along every path of a request, and searches what comes back. It returns an access token.
+func (r *replica) useEveryPath(leaks *leakSearch) (token string) {
 	r.Helper()
 	leaks.searchAnswer(http.StatusCreated, r.do(r.registerRequest("alice", canaryPassword)))
 	leaks.searchAnswer(http.StatusConflict, r.do(r.registerRequest("alice", canaryPassword)))
@@ -116,9 +105,10 @@ func (r *replica) useEveryPath(leaks *leakSearch) {
 	leaks.searchAnswer(http.StatusUnprocessableEntity, r.do(r.registerRequest("bob", strings.Repeat(canaryPassword, 10))))
 	login := r.do(r.loginRequest("alice", canaryPassword))
 	r.want(http.StatusOK, login)
-	token := tokenIn(r, login)
+	token = tokenIn(r, login)
 	leaks.add("access token", token)
 	leaks.addPlain("signature of an access token", token[strings.LastIndex(token, ".")+1:])
+	leaks.addPlain("device token", login.header.Get("Gatehouse-Device"))
 	leaks.searchAnswer(http.StatusUnauthorized, r.do(r.loginRequest("alice", canaryOtherPassword)))
 	// Many a person has typed the password where the username belongs.
 	leaks.searchAnswer(http.StatusUnauthorized, r.do(r.loginRequest(canaryPassword, canaryPassword)))
@@ -152,112 +142,92 @@ func (r *replica) useEveryPath(leaks *leakSearch) {
 	for _, refused := range []string{canaryToken, expired, token + "A", token[:len(token)-4], token + "." + token} {
 		leaks.searchAnswer(http.StatusUnauthorized, r.do(r.meRequest(refused)))
 	}
+	r.useSessions(leaks)
+	r.askForRevocations(leaks)
 	r.overload(leaks)
+	return token
 }
 
-// useSessions is useEveryPath for what a session can do. It returns one that goes on.
-func (r *replica) useSessions(leaks *leakSearch) login {
+// useSessions refreshes a session, changes the password from it, and ends it, with good and bad tokens.
+func (r *replica) useSessions(leaks *leakSearch) {
 	r.Helper()
-	stolen := r.loggedInAs(leaks, "alice", canaryPassword)
-	next := r.mustRefresh(leaks, stolen.refresh)
-	r.mustRefresh(leaks, next.refresh)
-	leaks.searchAnswer(http.StatusBadRequest, r.do(r.refreshRequest(stolen.refresh)))
-	leaks.searchAnswer(http.StatusBadRequest, r.do(r.refreshRequest(next.refresh)))
-	leaks.searchAnswer(http.StatusUnauthorized, r.do(r.verifyRequest("GET", "/verify", next.access)))
-
-	l := r.loggedInAs(leaks, "alice", canaryPassword)
-	leaks.searchAnswer(http.StatusNoContent, r.do(r.verifyRequest("GET", "/verify", l.access)))
-	leaks.searchAnswer(http.StatusNoContent, r.do(r.verifyRequest("POST", "/verify/"+canaryToken+"?token="+url.QueryEscape(canaryRefresh), l.access)))
-	leaks.searchAnswer(http.StatusOK, r.do(r.sessionsRequest("GET", "", l.access)))
-	for path, status := range map[string]int{"?before=" + canaryToken: 422, "?all=" + canaryToken: 422, "/" + canaryToken: 404, "/" + url.PathEscape(l.refresh): 404} {
-		method := "DELETE"
-		if strings.HasPrefix(path, "?before") {
-			method = "GET"
-		}
-		leaks.searchAnswer(status, r.do(r.sessionsRequest(method, path, l.access)))
-	}
-	for _, refused := range []string{canaryRefresh, l.refresh + "A", l.refresh[:len(l.refresh)-4], l.access, canaryPassword} {
-		leaks.searchAnswer(http.StatusBadRequest, r.do(r.refreshRequest(refused)))
-		leaks.searchAnswer(http.StatusNoContent, r.do(r.logoutRequest(refused)))
-		if refused != l.access {
-			leaks.searchAnswer(http.StatusUnauthorized, r.do(r.verifyRequest("GET", "/verify", refused)))
-			leaks.searchAnswer(http.StatusUnauthorized, r.do(r.request("POST", "/logout", "", "Authorization", "Bearer "+refused)))
-		}
-	}
-	twice := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {l.refresh, l.refresh}}
-	leaks.searchAnswer(http.StatusBadRequest, r.postForm("/token", twice))
-	leaks.searchAnswer(http.StatusBadRequest, r.postForm("/logout", twice))
-	leaks.searchAnswer(http.StatusUnauthorized, r.postForm("/logout?"+twice.Encode(), nil))
-
-	leaks.searchAnswer(http.StatusUnprocessableEntity, r.do(r.passwordRequest(l.access, canaryOtherPassword, canaryNewPassword)))
-	leaks.searchAnswer(http.StatusUnauthorized, r.do(r.passwordRequest(canaryToken, canaryPassword, canaryNewPassword)))
-	leaks.searchAnswer(http.StatusUnprocessableEntity, r.do(r.passwordRequest(l.access, canaryPassword, strings.Repeat(canaryNewPassword, 10))))
-	half := r.request("PUT", "/users/me/password", `{"current_password": "`+canaryPassword+`", "`+canaryNewPassword, "Authorization", "Bearer "+l.access, "Content-Type", "application/json")
-	leaks.searchAnswer(http.StatusBadRequest, r.do(half))
-	l = r.tokensIn(leaks, r.do(r.passwordRequest(l.access, canaryPassword, canaryNewPassword)))
-
-	for _, logout := range []func(login) *http.Request{
-		func(l login) *http.Request { return r.logoutRequest(l.refresh) },
-		func(l login) *http.Request {
-			return r.request("POST", "/logout", "", "Authorization", "Bearer "+l.access)
-		},
+	login := r.do(r.loginRequest("alice", canaryPassword))
+	r.want(http.StatusOK, login)
+	first := leaks.addTokens(r, login)
+	refreshed := r.do(r.refreshRequest(first.refresh))
+	r.want(http.StatusOK, refreshed)
+	second := leaks.addTokens(r, refreshed)
+	const asJSON, asForm = "application/json", "application/x-www-form-urlencoded"
+	for _, test := range []struct {
+		method, path, mediaType, body string
+		status                        int
+	}{
+		{"POST", "/token", asForm, "grant_type=refresh_token&refresh_token=" + first.refresh + "A", 400},
+		{"POST", "/token", asForm, "grant_type=refresh_token&refresh_token=" + canaryToken, 400},
+		{"POST", "/token", asForm, "grant_type=refresh_token&refresh_token=" + first.refresh + "&refresh_token=" + second.refresh, 400},
+		{"POST", "/token?grant_type=refresh_token&refresh_token=" + first.refresh, asForm, "", 400},
+		{"POST", "/token", asJSON, `{"refresh_token": "` + first.refresh + `"}`, 415},
+		{"GET", "/users/me/sessions", asJSON, "", 200},
+		{"GET", "/users/me/sessions?before=" + canaryToken, asJSON, "", 422},
+		{"DELETE", "/users/me/sessions/" + canaryToken, asJSON, "", 404},
+		{"DELETE", "/users/me/sessions?all=" + canaryToken, asJSON, "", 422},
+		{"PUT", "/users/me/password", asJSON, `{"current_password": "` + canaryOtherPassword + `", "new_password": "` + canaryPassword + `"}`, 422},
+		{"PUT", "/users/me/password", asJSON, `{"current_password": "` + canaryPassword + `", "` + canaryPassword + `": ""}`, 400},
+		{"PUT", "/users/me/password", asJSON, `{"current_password": "` + canaryPassword + `", "new_password": "` + strings.Repeat(canaryPassword, 10) + `"}`, 422},
+		{"GET", "/verify/" + canaryToken + "?access_token=" + canaryToken, asJSON, "", 204},
+		{"POST", "/logout", asForm, "refresh_token=" + second.refresh, 401}, // the header counts, and its token is refused
 	} {
-		leaks.searchAnswer(http.StatusNoContent, r.do(logout(r.loggedInAs(leaks, "alice", canaryNewPassword))))
+		access := second.access
+		if test.path == "/logout" {
+			access = canaryToken
+		}
+		a := r.do(r.request(test.method, test.path, test.body, "Content-Type", test.mediaType, "Authorization", "Bearer "+access))
+		leaks.searchAnswer(test.status, a)
 	}
-	leaks.searchAnswer(http.StatusNoContent, r.do(r.sessionsRequest("DELETE", "", l.access)))
-	return l
+	leaks.searchAnswer(http.StatusNoContent, r.do(r.request("POST", "/logout", "refresh_token="+second.refresh, "Content-Type", asForm)))
+	leaks.searchAnswer(http.StatusBadRequest, r.do(r.refreshRequest(second.refresh)))
+	leaks.searchAnswer(http.StatusUnauthorized, r.do(r.verifyRequest("GET", "/verify", second.access)))
 }
 
-// loggedInAs logs a user in, and has the tokens searched for.
-func (r *replica) loggedInAs(leaks *leakSearch, username, password string) login {
-	r.Helper()
-	return r.tokensIn(leaks, r.do(r.loginRequest(username, password)))
-}
+type tokens struct{ access, refresh string }
 
-func (r *replica) mustRefresh(leaks *leakSearch, raw string) login {
-	r.Helper()
-	return r.tokensIn(leaks, r.do(r.refreshRequest(raw)))
-}
-
-func (r *replica) tokensIn(leaks *leakSearch, a answer) login {
-	r.Helper()
-	r.want(http.StatusOK, a)
+// addTokens adds those of an answer, and what makes each of them good.
+func (s *leakSearch) addTokens(r *replica, a answer) (t tokens) {
+	s.Helper()
 	var body struct {
-		AccessToken  string `json:"access_token"`
-		RefreshToken string `json:"refresh_token"`
+		Refresh string `json:"refresh_token"`
 	}
-	must(r, json.Unmarshal([]byte(a.body), &body))
-	leaks.add("access token", body.AccessToken)
-	leaks.add("refresh token", body.RefreshToken)
-	return login{access: body.AccessToken, refresh: body.RefreshToken}
+	must(s, json.Unmarshal([]byte(a.body), &body))
+	t = tokens{tokenIn(r, a), body.Refresh}
+	raw, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(t.refresh, "ghr_"))
+	must(s, err)
+	s.add("access token", t.access)
+	s.add("refresh token", t.refresh)
+	s.addPlain("signature of an access token", t.access[strings.LastIndex(t.access, ".")+1:])
+	s.addPlain("MAC of a refresh token", hex.EncodeToString(raw[len(raw)-32:]), t.refresh[len(t.refresh)-42:])
+	return t
 }
 
-func (r *replica) postForm(path string, form url.Values) answer {
+// askForRevocations does what other services do, with good and bad tokens.
+func (r *replica) askForRevocations(leaks *leakSearch) {
 	r.Helper()
-	return r.do(r.request("POST", path, form.Encode(), "Content-Type", "application/x-www-form-urlencoded"))
+	for now, status := range map[time.Time]int{time.Now(): http.StatusOK, time.Now().Add(-time.Hour): http.StatusUnauthorized} {
+		raw := serviceToken(r, canarySecretKey, now)
+		leaks.add("token of a service", raw)
+		leaks.addPlain("signature of a service's token", raw[strings.LastIndex(raw, ".")+1:])
+		leaks.searchAnswer(status, r.do(r.request("GET", "/revocations?since="+canaryToken, "", "Authorization", "Bearer "+raw)))
+		leaks.searchAnswer(http.StatusUnauthorized, r.do(r.verifyRequest("GET", "/verify", raw)))
+	}
+	leaks.searchAnswer(http.StatusUnauthorized, r.do(r.request("GET", "/revocations", "", "Authorization", "Bearer "+canaryToken)))
 }
 
-func (r *replica) refreshRequest(raw string) *http.Request {
-	r.Helper()
-	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {raw}}
-	return r.request("POST", "/token", form.Encode(), "Content-Type", "application/x-www-form-urlencoded")
-}
-
-func (r *replica) logoutRequest(raw string) *http.Request {
-	r.Helper()
-	return r.request("POST", "/logout", url.Values{"refresh_token": {raw}}.Encode(), "Content-Type", "application/x-www-form-urlencoded")
-}
-
-func (r *replica) sessionsRequest(method, path, token string) *http.Request {
-	r.Helper()
-	return r.request(method, "/users/me/sessions"+path, "", "Authorization", "Bearer "+token)
-}
-
-func (r *replica) passwordRequest(token, current, next string) *http.Request {
-	r.Helper()
-	body, err := json.Marshal(map[string]string{"current_password": current, "new_password": next})
-	must(r, err)
-	return r.request("PUT", "/users/me/password", string(body), "Authorization", "Bearer "+token, "Content-Type", "application/json")
+func serviceToken(t testing.TB, key string, now time.Time) string {
+	t.Helper()
+	keys, err := token.NewServiceKeys([][]byte{[]byte(key)}, "http://localhost:8000")
+	must(t, err)
+	raw, err := keys.Issue(now, "shop")
+	must(t, err)
+	return raw
 }
 
 // overload logs in from more clients than may wait at once.

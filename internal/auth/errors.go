@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"gatehouse/internal/password"
 )
@@ -38,6 +39,8 @@ var (
 	// ErrPasswordKeyNotFound: there is no record of such a password key.
 	ErrPasswordKeyNotFound = errors.New("no such password key")
 
+	// ErrLimited: there were too many attempts. It comes as a *LimitedError.
+	ErrLimited = errors.New("too many attempts")
 	// ErrOverloaded: more passwords wait to be hashed than can be hashed in time. The caller may try again.
 	ErrOverloaded = password.ErrOverloaded
 	// ErrStopping: the process is going down and hashes no more passwords.
@@ -46,6 +49,14 @@ var (
 	// is not known.
 	ErrUnavailable = errors.New("storage is unavailable")
 )
+
+// LimitedError is ErrLimited with the time after which another attempt may be let through.
+type LimitedError struct{ RetryAfter time.Duration }
+
+func (e *LimitedError) Error() string { return fmt.Sprintf("%v: wait %v", ErrLimited, e.RetryAfter) }
+
+// Unwrap makes it an ErrLimited.
+func (e *LimitedError) Unwrap() error { return ErrLimited }
 
 // FieldError is one thing wrong with an input, in words for whoever filled it in.
 type FieldError struct {
@@ -94,6 +105,7 @@ var outcomes = []outcome{
 	{ErrTokenReused, "token_reused"},
 	{ErrInvalidGrant, "invalid_grant"},
 	{ErrUsernameTaken, "username_taken"},
+	{ErrLimited, "limited"},
 	{ErrOverloaded, "overloaded"},
 	{ErrStopping, "stopping"},
 	{ErrUnavailable, "unavailable"},

@@ -15,9 +15,10 @@ type Grant struct {
 	AccessToken  string
 	ExpiresIn    time.Duration // of the access token
 	RefreshToken string
+	Device       string // by which the device is known at its next login; only of a login, and empty without limits
 }
 
-// Login checks a password and starts a session. ErrBadCredentials, by one of the errors that wrap it.
+// Login checks a password and starts a session. ErrBadCredentials, by one of the errors that wrap it; ErrLimited.
 //
 // Whether there is such a user, and whether the account is disabled, is kept from whoever does not know the
 // password: every refusal costs the same hashing, and disabled is looked at last.
@@ -25,6 +26,17 @@ func (s *Service) Login(ctx context.Context, username, pw string, client Client)
 	if err := s.hasher.CheckRoom(); err != nil { // a flood that is turned away must not reach the database
 		return Grant{}, err
 	}
+	reserved, err := s.limiter.reserveLogin(ctx, username, client)
+	if err != nil {
+		return Grant{}, err
+	}
+	grant, err := s.logIn(ctx, username, pw, client)
+	s.limiter.settle(ctx, reserved, err)
+	return grant, err
+}
+
+// logIn is Login without limits.
+func (s *Service) logIn(ctx context.Context, username, pw string, client Client) (Grant, error) {
 	found, err := s.credentials(ctx, username)
 	if err != nil {
 		return Grant{}, err
@@ -42,7 +54,12 @@ func (s *Service) Login(ctx context.Context, username, pw string, client Client)
 		}
 	}
 	// Hashing takes long enough for an administrator to act: the session starts only if the user is as it was.
-	return s.startSession(ctx, found.User, client)
+	grant, err := s.startSession(ctx, found.User, client)
+	if err != nil {
+		return Grant{}, err
+	}
+	grant.Device = s.limiter.deviceFor(found.Username.Key, client.Device)
+	return grant, nil
 }
 
 // credentials is empty for a user who does not exist.

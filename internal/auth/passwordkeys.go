@@ -32,10 +32,14 @@ func checkPasswordKeys(recorded, held []password.KeyRecord) error {
 		case !ok:
 			return fmt.Errorf("PASSWORD_PEPPER lacks the key %q, which is on record for stored passwords", k.ID)
 		case !bytes.Equal(check, k.Check):
-			return fmt.Errorf("PASSWORD_PEPPER has another key %q than the one on record for stored passwords", k.ID)
+			return errOtherKey(k.ID)
 		}
 	}
 	return nil
+}
+
+func errOtherKey(id string) error {
+	return fmt.Errorf("PASSWORD_PEPPER has another key %q than the one on record for stored passwords", id)
 }
 
 // PasswordKeyUsers counts the stored hashes under each key on record.

@@ -4,190 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
-
+	"gatehouse/internal/revocation"
 	"gatehouse/internal/token"
 )
 
-const (
-	// revocationMargin is how much longer than an access token a revocation is kept. It makes up for what lies between
-	// the two: clocks of replicas that are apart, and the time from a revocation's row to its commit.
-	revocationMargin = 10 * time.Minute
-
-	// askTimeout bounds a question to the database, so that requests do not pile up behind one that does not answer.
-	askTimeout = time.Second
-
-	revocationShards = 64
-)
-
-// Revocation bars the access tokens of a session, or those of a user that are older than a version.
-type Revocation struct {
-	Subject uuid.UUID     // id of the user or the session
-	Version int64         // the lowest of the user that is still good; NoVersion for a session
-	Age     time.Duration // when it was read, by the database's clock
-}
-
-// NoVersion is that of a session's revocation: none of its tokens is good.
-const NoVersion = math.MaxInt64
-
-// Revocations is what a replica knows of revoked access tokens, so that it need not ask the database about each
-// request. It is safe for use by many goroutines, and a check makes none of them wait for long: a lock guards a
-// fraction of the entries, and nobody holds one while asking a database.
-//
-// It decides by the times that it is given, which must come from one clock.
-type Revocations struct {
-	lifetime time.Duration // of an access token, with the leeway
-	base     time.Time     // what times in shards count from
-	// confirmed is when all that had been committed was known; nil: never.
-	confirmed atomic.Pointer[time.Time]
-	shards    [revocationShards]revocationShard
-}
-
-// revocationShard has users and sessions in one map: their ids are UUIDs and never equal.
-type revocationShard struct {
-	mu      sync.RWMutex
-	entries map[uuid.UUID]revoked
-}
-
-type revoked struct {
-	version int64         // tokens with a lower one are revoked
-	until   time.Duration // since base: by then they have expired by themselves
-}
-
-// NewRevocations makes an empty set, which knows nothing until it is confirmed. lifetime is that of an access token.
-func NewRevocations(now time.Time, lifetime time.Duration) *Revocations {
-	r := &Revocations{base: now, lifetime: lifetime + token.Leeway}
-	for n := range r.shards {
-		r.shards[n].entries = map[uuid.UUID]revoked{}
-	}
-	return r
-}
-
-// Keep is how old a revocation may be and still matter.
-func (r *Revocations) Keep() time.Duration { return r.lifetime + revocationMargin }
-
-// Add takes revocations in, in any order and any number of times. What is known already is not kept longer for it.
-func (r *Revocations) Add(now time.Time, all []Revocation) {
-	for _, one := range all {
-		r.shard(one.Subject).add(one.Subject, revoked{one.Version, now.Sub(r.base) - max(one.Age, 0) + r.Keep()})
-	}
-}
-
-func (s *revocationShard) add(subject uuid.UUID, e revoked) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if known, ok := s.entries[subject]; !ok || known.version < e.version {
-		s.entries[subject] = e
-	}
-}
-
-// Confirm says that whatever was committed before now has been added.
-func (r *Revocations) Confirm(now time.Time) {
-	for {
-		last := r.confirmed.Load()
-		if last != nil && !now.After(*last) || r.confirmed.CompareAndSwap(last, &now) {
-			return
-		}
-	}
-}
-
-// Age is the time since the last confirmation; the longest there is before the first one. It counts the time that the
-// machine was suspended, which the monotonic clock leaves out, and a step of the wall clock.
-func (r *Revocations) Age(now time.Time) time.Duration {
-	last := r.confirmed.Load()
-	if last == nil {
-		return math.MaxInt64
-	}
-	return max(now.Sub(*last), now.Round(0).Sub(last.Round(0)))
-}
-
-// Check tells whether a token is known to be revoked and, if it is not, whether the set may be behind: stale is true
-// if it was not confirmed for longer than maxAge, or if the token is older than what the set remembers.
-func (r *Revocations) Check(now time.Time, a token.Access, maxAge time.Duration) (isRevoked, stale bool) {
-	// Looked at before the entries: those that are added and confirmed in between were perhaps not seen.
-	stale = r.Age(now) > maxAge
-	if r.has(a.UserID, a.Version) || r.has(a.SessionID, a.Version) {
-		return true, false
-	}
-	// Older than any token that is issued now: it was issued under a setting with a longer lifetime.
-	return false, stale || now.Sub(a.IssuedAt) > r.lifetime
-}
-
-func (r *Revocations) has(subject uuid.UUID, version int64) bool {
-	s := r.shard(subject)
-	s.mu.RLock()
-	e, ok := s.entries[subject]
-	s.mu.RUnlock()
-	return ok && version < e.version
-}
-
-// Prune forgets the revocations whose tokens have expired, and gives their memory back.
-func (r *Revocations) Prune(now time.Time) {
-	for n := range r.shards {
-		r.shards[n].prune(now.Sub(r.base))
-	}
-}
-
-func (s *revocationShard) prune(now time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	live := 0
-	for _, e := range s.entries {
-		if now < e.until {
-			live++
-		}
-	}
-	if live == len(s.entries) {
-		return
-	}
-	kept := make(map[uuid.UUID]revoked, live) // a map that is deleted from keeps its size
-	for subject, e := range s.entries {
-		if now < e.until {
-			kept[subject] = e
-		}
-	}
-	s.entries = kept
-}
-
-// Len is the number of entries.
-func (r *Revocations) Len() int {
-	total := 0
-	for n := range r.shards {
-		s := &r.shards[n]
-		s.mu.RLock()
-		total += len(s.entries)
-		s.mu.RUnlock()
-	}
-	return total
-}
-
-// shard goes by the last byte, which is a random one in every version of UUID that is used here.
-func (r *Revocations) shard(subject uuid.UUID) *revocationShard {
-	return &r.shards[subject[len(subject)-1]%revocationShards]
-}
-
-// RevocationStore is asked where the set may be behind.
-type RevocationStore interface {
-	// IsAccessLive tells, by what is committed now, whether a session goes on that belongs to an enabled user who has
-	// this token version.
-	IsAccessLive(ctx context.Context, userID, sessionID uuid.UUID, version int64) (bool, error)
-}
+// askTimeout bounds a question to the database, so that requests do not pile up behind one that does not answer.
+const askTimeout = time.Second
 
 // Checker decides whether an access token that is valid by itself was revoked.
 type Checker struct {
-	set    *Revocations
-	store  RevocationStore
+	set    *revocation.Set
+	store  Store
 	clock  func() time.Time
 	maxAge time.Duration
 }
 
 // NewChecker makes a Checker that trusts the set for maxAge after its last confirmation.
-func NewChecker(set *Revocations, store RevocationStore, clock func() time.Time, maxAge time.Duration) *Checker {
+func NewChecker(set *revocation.Set, store Store, clock func() time.Time, maxAge time.Duration) *Checker {
 	return &Checker{set: set, store: store, clock: clock, maxAge: maxAge}
 }
 
@@ -204,19 +39,25 @@ func (c *Checker) Check(ctx context.Context, a token.Access) error {
 	return nil
 }
 
+// Revocations is the set, if it may be vouched for: ErrUnavailable while it may be behind.
+func (c *Checker) Revocations() (*revocation.Set, error) {
+	if age := c.set.Age(c.clock()); age > c.maxAge {
+		return nil, fmt.Errorf("%w: revocations are %v old", ErrUnavailable, age)
+	}
+	return c.set, nil
+}
+
 var errRevoked = fmt.Errorf("%w: revoked", ErrInvalidToken)
 
 func (c *Checker) ask(ctx context.Context, a token.Access) error {
 	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	live, err := c.store.IsAccessLive(asking, a.UserID, a.SessionID, a.Version)
+	_, err := liveUser(asking, c.store, a)
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return ctx.Err()
-	case err != nil:
-		return fmt.Errorf("%w: revocations: %w", ErrUnavailable, err)
-	case !live:
-		return errRevoked
+	case err == nil, errors.Is(err, ErrInvalidToken):
+		return err
 	}
-	return nil
+	return fmt.Errorf("%w: revocations: %w", ErrUnavailable, err)
 }

@@ -3,233 +3,18 @@ package auth
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
-	"runtime"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 
+	"gatehouse/internal/revocation"
 	"gatehouse/internal/token"
 )
 
-const (
-	testLifetime = 30 * time.Minute
-	testMaxAge   = 2 * time.Second
-)
-
-func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
-
-// access is what a token of a new user says that was issued at a time.
-func access(issued time.Time) token.Access {
-	return token.Access{
-		Subject:  token.Subject{UserID: newID(), SessionID: newID(), Version: 5},
-		IssuedAt: issued, Expires: issued.Add(testLifetime),
-	}
-}
-
-func wantCheck(t *testing.T, r *Revocations, now time.Time, a token.Access, wantRevoked, wantStale bool) {
-	t.Helper()
-	if isRevoked, stale := r.Check(now, a, testMaxAge); isRevoked != wantRevoked || stale != wantStale {
-		t.Errorf("revoked %t, stale %t; want %t, %t", isRevoked, stale, wantRevoked, wantStale)
-	}
-}
-
-func TestWhatIsRevokedIsAUsersOlderTokensOrAWholeSession(t *testing.T) {
-	t.Parallel()
-	now := time.Now()
-	r := NewRevocations(now, testLifetime)
-	r.Confirm(now)
-	a := access(now)
-	r.Add(now, []Revocation{{Subject: a.UserID, Version: 5}, {Subject: newID(), Version: NoVersion}})
-	wantCheck(t, r, now, a, false, false)
-	r.Add(now, []Revocation{{Subject: a.UserID, Version: 6}})
-	wantCheck(t, r, now, a, true, false)
-	r.Add(now, []Revocation{{Subject: a.UserID, Version: 4}}) // comes late
-	wantCheck(t, r, now, a, true, false)
-	a.Version = 6
-	wantCheck(t, r, now, a, false, false)
-	r.Add(now, []Revocation{{Subject: a.SessionID, Version: NoVersion}})
-	wantCheck(t, r, now, a, true, false)
-}
-
-func TestASetThatIsNotConfirmedIsStale(t *testing.T) {
-	t.Parallel()
-	now := time.Now()
-	r, a := NewRevocations(now, testLifetime), access(now)
-	wantCheck(t, r, now, a, false, true)
-	r.Confirm(now)
-	r.Confirm(now.Add(-time.Hour)) // an answer that comes late says nothing new
-	wantCheck(t, r, now.Add(testMaxAge), a, false, false)
-	wantCheck(t, r, now.Add(testMaxAge+1), a, false, true)
-	r.Add(now, []Revocation{{Subject: a.SessionID, Version: NoVersion}})
-	wantCheck(t, r, now.Add(time.Minute), a, true, false) // it is not the less revoked
-}
-
-// A machine that was suspended, or whose clock was set, may have missed what happened meanwhile.
-func TestAStepOfTheWallClockMakesTheSetStale(t *testing.T) {
-	t.Parallel()
-	now := time.Now()
-	r := NewRevocations(now, testLifetime)
-	r.Confirm(now)
-	if got := r.Age(now.Round(0).Add(time.Hour)); got != time.Hour {
-		t.Errorf("age %v", got)
-	}
-}
-
-// A token from before ACCESS_TOKEN_EXPIRE_MINUTES was lowered outlives its revocation in the set.
-func TestATokenOlderThanTheSetRemembersIsLeftToTheDatabase(t *testing.T) {
-	t.Parallel()
-	now := time.Now()
-	r := NewRevocations(now, testLifetime)
-	r.Confirm(now)
-	wantCheck(t, r, now, access(now.Add(-testLifetime-token.Leeway)), false, false)
-	wantCheck(t, r, now, access(now.Add(-testLifetime-token.Leeway-1)), false, true)
-}
-
-func TestReadingARevocationAgainDoesNotKeepItLonger(t *testing.T) {
-	t.Parallel()
-	now := time.Now()
-	r := NewRevocations(now, testLifetime)
-	old := Revocation{Subject: newID(), Version: NoVersion, Age: time.Minute}
-	r.Add(now, []Revocation{old})
-	end := now.Add(r.Keep() - time.Minute)
-	old.Age = 0
-	r.Add(end.Add(-time.Second), []Revocation{old})
-	r.Prune(end.Add(-1))
-	if r.Len() != 1 {
-		t.Error("forgotten too early")
-	}
-	r.Prune(end)
-	if r.Len() != 0 {
-		t.Error("still there")
-	}
-}
-
-// Else a replica that runs for months has the memory of its worst half hour for good, or of all of them together.
-func TestPruningBoundsMemory(t *testing.T) {
-	t.Parallel()
-	now := time.Now()
-	r := NewRevocations(now, testLifetime)
-	most := 0
-	for range 600 { // ten hours
-		now = now.Add(time.Minute)
-		batch := make([]Revocation, 100)
-		for n := range batch {
-			batch[n] = Revocation{Subject: newID(), Version: NoVersion}
-		}
-		r.Add(now, batch)
-		r.Prune(now)
-		most = max(most, r.Len())
-	}
-	if limit := 100 * int(r.Keep()/time.Minute+1); most > limit {
-		t.Errorf("%d entries, %d at most are younger than %v", most, limit, r.Keep())
-	}
-	r.Prune(now.Add(r.Keep()))
-	if r.Len() != 0 {
-		t.Errorf("%d entries are left", r.Len())
-	}
-}
-
-// The property that all of this is for: from the moment that the set knows of a revocation until the token has expired,
-// in whatever order revocations come in and whenever old ones are forgotten, the token is not let in by the set.
-func TestARevokedTokenIsNeverLetInAgain(t *testing.T) {
-	t.Parallel()
-	seed := rand.Uint64()
-	random := rand.New(rand.NewPCG(seed, 0))
-	now := time.Now()
-	r := NewRevocations(now, testLifetime)
-	type bearer struct {
-		token.Access
-		revocation Revocation
-		at         time.Time // of the revocation
-		known      bool      // to the set
-	}
-	var bearers []*bearer
-	for step := range 20_000 {
-		switch random.IntN(6) {
-		case 0:
-			bearers = append(bearers, &bearer{Access: access(now)})
-		case 1: // revoked by the other clock, and read at some later step
-			if len(bearers) > 0 {
-				b := bearers[random.IntN(len(bearers))]
-				if b.at.IsZero() {
-					b.at, b.revocation = now, Revocation{Subject: b.SessionID, Version: NoVersion}
-					if random.IntN(2) == 0 {
-						b.revocation = Revocation{Subject: b.UserID, Version: b.Version + 1 + random.Int64N(3)}
-					}
-				}
-			}
-		case 2: // a poll
-			read := now
-			now = now.Add(time.Duration(random.IntN(1000)) * time.Millisecond)
-			for _, n := range random.Perm(len(bearers)) {
-				if b := bearers[n]; !b.at.IsZero() {
-					b.revocation.Age = read.Sub(b.at)
-					r.Add(now, []Revocation{b.revocation})
-					b.known = true
-				}
-			}
-			r.Confirm(read)
-		case 3:
-			r.Prune(now)
-		case 4:
-			now = now.Add(time.Duration(random.IntN(60)) * time.Second)
-		case 5:
-			now = now.Add(time.Duration(random.IntN(1000)) * time.Millisecond)
-		}
-		live := bearers[:0]
-		for _, b := range bearers {
-			if !now.Before(b.Expires.Add(token.Leeway)) {
-				continue
-			}
-			live = append(live, b)
-			isRevoked, stale := r.Check(now, b.Access, testMaxAge)
-			if b.known && !isRevoked {
-				t.Fatalf("seed %d, step %d: a revoked token passes (stale %t)", seed, step, stale)
-			}
-			if b.at.IsZero() && isRevoked {
-				t.Fatalf("seed %d, step %d: a good token is revoked", seed, step)
-			}
-			if !b.known && !b.at.IsZero() && now.Sub(b.at) > testMaxAge && !stale {
-				t.Fatalf("seed %d, step %d: the set is sure without knowing", seed, step)
-			}
-		}
-		bearers = live
-	}
-}
-
-func TestChecksGoOnWhileTheSetChanges(t *testing.T) {
-	t.Parallel()
-	now := time.Now()
-	r, a := NewRevocations(now, testLifetime), access(now)
-	r.Add(now, []Revocation{{Subject: a.SessionID, Version: NoVersion}})
-	r.Confirm(now)
-	var group sync.WaitGroup
-	for range 4 {
-		group.Go(func() {
-			for range 2000 {
-				if isRevoked, _ := r.Check(now, a, testMaxAge); !isRevoked {
-					t.Error("let in")
-				}
-			}
-		})
-	}
-	group.Go(func() {
-		for range 2000 {
-			r.Add(now, []Revocation{{Subject: newID(), Version: NoVersion, Age: r.Keep()}})
-			r.Prune(now)
-			r.Confirm(now)
-			r.Len()
-		}
-	})
-	group.Wait()
-}
-
 func TestACheckDoesNotAllocate(t *testing.T) {
 	now := time.Now()
-	r, a := NewRevocations(now, testLifetime), access(now)
+	r, a := revocation.NewSet(now, testLifetime), accessOf(uuid.New(), now)
 	r.Confirm(now)
 	c := NewChecker(r, nil, func() time.Time { return now }, testMaxAge)
 	if got := testing.AllocsPerRun(100, func() { _ = c.Check(context.Background(), a) }); got != 0 {
@@ -238,10 +23,22 @@ func TestACheckDoesNotAllocate(t *testing.T) {
 }
 
 // storeFunc is a database in a state that a real one is hard to bring into at a given instant.
-type storeFunc func(context.Context) (bool, error)
+type storeFunc struct {
+	Store
+	sessionByID func(context.Context) (SessionState, error)
+}
 
-func (f storeFunc) IsAccessLive(ctx context.Context, _, _ uuid.UUID, _ int64) (bool, error) {
-	return f(ctx)
+func (f storeFunc) SessionByID(ctx context.Context, _ uuid.UUID) (SessionState, error) {
+	return f.sessionByID(ctx)
+}
+
+const (
+	testLifetime = 30 * time.Minute
+	testMaxAge   = 2 * time.Second
+)
+
+func accessOf(user uuid.UUID, now time.Time) token.Access {
+	return token.Access{Subject: token.Subject{UserID: user, SessionID: uuid.New(), Version: 5}, IssuedAt: now}
 }
 
 func TestWhoeverIsNotKnownToBeGoodIsNotLetIn(t *testing.T) {
@@ -261,22 +58,27 @@ func TestWhoeverIsNotKnownToBeGoodIsNotLetIn(t *testing.T) {
 		"stale and revoked":    {revoked: true, live: true, want: ErrInvalidToken},
 		"stale but live":       {live: true},
 		"stale and not live":   {want: ErrInvalidToken},
+		"stale, no session":    {err: ErrSessionNotFound, live: true, want: ErrInvalidToken},
 		"stale, no database":   {err: ErrUnavailable, live: true, want: ErrUnavailable},
 		"stale, odd database":  {err: errors.New("no such table"), live: true, want: ErrUnavailable},
 		"stale, slow database": {err: context.DeadlineExceeded, live: true, want: ErrUnavailable},
 		"stale, caller left":   {ctx: gone, err: context.Canceled, live: true, want: context.Canceled},
 	} {
-		r, a := NewRevocations(now, testLifetime), access(now)
+		r, a := revocation.NewSet(now, testLifetime), accessOf(uuid.New(), now)
 		if test.fresh {
 			r.Confirm(now)
 		}
 		if test.revoked {
-			r.Add(now, []Revocation{{Subject: a.UserID, Version: a.Version + 1}})
+			r.Add(now, []revocation.Entry{{Subject: a.UserID, Version: a.Version + 1}})
 		}
 		if test.ctx == nil {
 			test.ctx = t.Context()
 		}
-		store := storeFunc(func(context.Context) (bool, error) { return test.live, test.err })
+		state := SessionState{User: User{ID: a.UserID, TokenVersion: a.Version}}
+		if !test.live {
+			state.EndedAt = &now
+		}
+		store := storeFunc{sessionByID: func(context.Context) (SessionState, error) { return state, test.err }}
 		c := NewChecker(r, store, func() time.Time { return now }, testMaxAge)
 		if err := c.Check(test.ctx, a); !errors.Is(err, test.want) {
 			t.Errorf("%s: %v, want %v", name, err, test.want)
@@ -287,54 +89,12 @@ func TestWhoeverIsNotKnownToBeGoodIsNotLetIn(t *testing.T) {
 func TestAQuestionToTheDatabaseHasADeadline(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	store := storeFunc(func(ctx context.Context) (bool, error) {
+	store := storeFunc{sessionByID: func(ctx context.Context) (SessionState, error) {
 		<-ctx.Done()
-		return true, ctx.Err()
-	})
-	c := NewChecker(NewRevocations(now, testLifetime), store, func() time.Time { return now }, testMaxAge)
-	if err := c.Check(t.Context(), access(now)); !errors.Is(err, ErrUnavailable) {
+		return SessionState{}, ctx.Err()
+	}}
+	c := NewChecker(revocation.NewSet(now, testLifetime), store, func() time.Time { return now }, testMaxAge)
+	if err := c.Check(t.Context(), accessOf(uuid.New(), now)); !errors.Is(err, ErrUnavailable) {
 		t.Error(err)
 	}
-}
-
-func BenchmarkCheck(b *testing.B) {
-	now := time.Now()
-	r, a := NewRevocations(now, testLifetime), access(now)
-	r.Add(now, many(100_000))
-	r.Confirm(now)
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if isRevoked, stale := r.Check(now, a, testMaxAge); isRevoked || stale {
-				b.Fail()
-			}
-		}
-	})
-}
-
-// BenchmarkMemory reports what 100,000 revocations take.
-func BenchmarkMemory(b *testing.B) {
-	now, all := time.Now(), many(100_000)
-	for b.Loop() {
-		before := heap()
-		r := NewRevocations(now, testLifetime)
-		r.Add(now, all)
-		b.ReportMetric(float64(heap()-before), "bytes/100k")
-		runtime.KeepAlive(r)
-	}
-}
-
-func many(n int) []Revocation {
-	all := make([]Revocation, n)
-	for n := range all {
-		all[n] = Revocation{Subject: newID(), Version: NoVersion}
-	}
-	return all
-}
-
-func heap() uint64 {
-	var stats runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&stats)
-	return stats.HeapAlloc
 }

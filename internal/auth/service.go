@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"gatehouse/internal/password"
+	"gatehouse/internal/revocation"
 	"gatehouse/internal/token"
 )
 
@@ -23,12 +24,14 @@ type Service struct {
 	tokens      *token.Issuer
 	verifier    *token.Verifier
 	revocations *Checker
+	services    *token.ServiceKeys
 	refresh     *token.RefreshKeys
 	limits      SessionLimits
+	limiter     *Limiter
 	clock       func() time.Time
 }
 
-// Parts of a Service. All are needed, but in a process that issues no tokens for those from Tokens to Limits.
+// Parts of a Service. All are needed but Limiter and, in a process that issues no tokens, those from Tokens to Limits.
 type Parts struct {
 	Store       Store
 	Hasher      *password.Hasher
@@ -36,8 +39,10 @@ type Parts struct {
 	Tokens      *token.Issuer
 	TokenCache  int // most verified tokens that are remembered
 	Revocations *Checker
+	Services    *token.ServiceKeys
 	Refresh     *token.RefreshKeys
 	Limits      SessionLimits
+	Limiter     *Limiter // nil: no limits on logins and registrations
 	Clock       func() time.Time
 }
 
@@ -45,8 +50,25 @@ type Parts struct {
 func NewService(p Parts) *Service {
 	return &Service{
 		store: p.Store, hasher: p.Hasher, policy: p.Policy, tokens: p.Tokens,
-		verifier: token.NewVerifier(p.Tokens, p.TokenCache), revocations: p.Revocations, refresh: p.Refresh, limits: p.Limits, clock: p.Clock,
+		verifier: token.NewVerifier(p.Tokens, p.TokenCache), revocations: p.Revocations, services: p.Services,
+		refresh: p.Refresh, limits: p.Limits, limiter: p.Limiter, clock: p.Clock,
 	}
+}
+
+// SignUp is Register by a stranger, of whom each address may make so many. ErrLimited besides.
+func (s *Service) SignUp(ctx context.Context, username, pw string, client Client) (User, error) {
+	name, prepared, err := s.checkRegistration(username, pw)
+	if err != nil {
+		return User{}, err
+	}
+	if err := s.hasher.CheckRoom(); err != nil {
+		return User{}, err
+	}
+	// What cannot become an account costs nothing and does not count; to ask whether a name is taken does.
+	if err := s.limiter.countRegistration(ctx, client.Address); err != nil {
+		return User{}, err
+	}
+	return s.insert(ctx, name, prepared)
 }
 
 // Register makes an account. InputError, ErrUsernameTaken.
@@ -55,6 +77,10 @@ func (s *Service) Register(ctx context.Context, username, pw string) (User, erro
 	if err != nil {
 		return User{}, err
 	}
+	return s.insert(ctx, name, prepared)
+}
+
+func (s *Service) insert(ctx context.Context, name Username, prepared string) (User, error) {
 	hash, err := s.hasher.Hash(ctx, prepared)
 	if err != nil {
 		return User{}, err
@@ -109,10 +135,24 @@ func (s *Service) CheckAccess(ctx context.Context, raw string) (token.Access, er
 	return access, s.revocations.Check(ctx, access)
 }
 
+// Revocations is what this replica knows of revoked tokens, for a service that checks tokens itself and shows by a token
+// of its own that it may. ErrInvalidToken; ErrUnavailable while what is known may be behind, since it would be taken for
+// all there is.
+func (s *Service) Revocations(raw string) (*revocation.Set, error) {
+	if _, err := s.services.Verify(s.clock(), raw); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidToken, err)
+	}
+	return s.revocations.Revocations()
+}
+
 // Me reads the user of an access token as it is now: if the session is over, or if the account was disabled or its
 // tokens were revoked since the token was issued, it is ErrInvalidToken.
 func (s *Service) Me(ctx context.Context, access token.Access) (User, error) {
-	state, err := s.store.SessionByID(ctx, access.SessionID)
+	return liveUser(ctx, s.store, access)
+}
+
+func liveUser(ctx context.Context, store Store, access token.Access) (User, error) {
+	state, err := store.SessionByID(ctx, access.SessionID)
 	switch {
 	case errors.Is(err, ErrSessionNotFound):
 		return User{}, fmt.Errorf("%w: %w", ErrInvalidToken, err)
@@ -123,7 +163,7 @@ func (s *Service) Me(ctx context.Context, access token.Access) (User, error) {
 	case state.User.Disabled():
 		return User{}, fmt.Errorf("%w: disabled account", ErrInvalidToken)
 	case state.EndedAt != nil, state.User.TokenVersion != access.Version:
-		return User{}, fmt.Errorf("%w: revoked", ErrInvalidToken)
+		return User{}, errRevoked
 	}
 	return state.User, nil
 }
@@ -147,6 +187,15 @@ func (s *Service) Disable(ctx context.Context, username string) (User, error) {
 // Enable lets a user log in again; tokens from before stay revoked. ErrUserNotFound.
 func (s *Service) Enable(ctx context.Context, username string) (User, error) {
 	return s.byName(ctx, username, s.store.EnableUser)
+}
+
+// Unlock lets an account log in again that has used up its failures. ErrUserNotFound.
+func (s *Service) Unlock(ctx context.Context, username string) (User, error) {
+	user, err := s.User(ctx, username)
+	if err != nil {
+		return User{}, err
+	}
+	return user, s.limiter.reset(ctx, user.Username.Key)
 }
 
 // SetPassword gives a user another password and revokes the user's tokens. InputError, ErrUserNotFound.

@@ -22,10 +22,11 @@ type SessionLimits struct {
 	PerUser  int           // most live sessions of a user: a further login ends the one that was used longest ago
 }
 
-// Client is where a request came from, as the user is shown it.
+// Client is where a request came from: as the user is shown it, and by the device token that it brought, if any.
 type Client struct {
 	Address   string
 	UserAgent string
+	Device    string
 }
 
 // maxUserAgent is in characters.
@@ -256,7 +257,7 @@ func (s *Service) Logout(ctx context.Context, access token.Access) error {
 }
 
 // ChangePassword gives the user of an access token another password, ends the user's other sessions and gives this one
-// new tokens. InputError, ErrInvalidToken.
+// new tokens. InputError, ErrInvalidToken, ErrLimited.
 func (s *Service) ChangePassword(ctx context.Context, access token.Access, current, next string) (Grant, error) {
 	user, err := s.Me(ctx, access)
 	if err != nil {
@@ -270,12 +271,8 @@ func (s *Service) ChangePassword(ctx context.Context, access token.Access, curre
 	if err != nil {
 		return Grant{}, err
 	}
-	verdict, err := s.verify(ctx, found.PasswordHash, current)
-	if err != nil {
+	if err := s.checkOwnPassword(ctx, found, current); err != nil {
 		return Grant{}, err
-	}
-	if !verdict.Match {
-		return Grant{}, InputError{{"current_password", "is not right"}}
 	}
 	hash, err := s.hasher.Hash(ctx, prepared)
 	if err != nil {
@@ -289,4 +286,18 @@ func (s *Service) ChangePassword(ctx context.Context, access token.Access, curre
 		return Grant{}, err
 	}
 	return s.grant(state.User, access.SessionID, state.Counter, state.Salt, state.ExpiresAt.Sub(state.Now))
+}
+
+// checkOwnPassword is limited too: whoever has stolen a session must not find the password by it. InputError, ErrLimited.
+func (s *Service) checkOwnPassword(ctx context.Context, found Credentials, current string) error {
+	reserved, err := s.limiter.reservePasswordCheck(ctx, found.ID)
+	if err != nil {
+		return err
+	}
+	verdict, err := s.verify(ctx, found.PasswordHash, current)
+	if err == nil && !verdict.Match {
+		err = InputError{{"current_password", "is not right"}}
+	}
+	s.limiter.settle(ctx, reserved, err)
+	return err
 }

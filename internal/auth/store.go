@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"iter"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,6 +30,12 @@ type Store interface {
 	CredentialsByKey(ctx context.Context, key string) (Credentials, error)
 	// ListUsers returns at most limit users in the order of their keys, from the first key after the given one.
 	ListUsers(ctx context.Context, after string, limit int) ([]User, error)
+
+	// ImportUsers stores many new users, and tells how many. However it fails, none is stored.
+	ImportUsers(ctx context.Context, i Import) (int, error)
+	// ExportUsers gives every user to each, in the order of their ids, as they all were at one moment, and holds one at a
+	// time. An error of each ends it, and is its error.
+	ExportUsers(ctx context.Context, each func(UserRecord) error) error
 
 	// DisableUser disables a user, raises the token version and ends the user's sessions, unless the user is disabled
 	// already: then nothing changes. ErrUserNotFound.
@@ -68,4 +75,18 @@ type Store interface {
 	PasswordKeyUsers(ctx context.Context) (map[string]int64, error)
 	// RetirePasswordKey takes a key off the record. ErrPasswordKeyInUse, ErrPasswordKeyNotFound.
 	RetirePasswordKey(ctx context.Context, id string) error
+}
+
+// Import is what Store.ImportUsers is to do.
+type Import struct {
+	// Users are read once, and none is kept in memory. An error in the sequence ends the import, and is its error.
+	Users iter.Seq2[ImportedUser, error]
+	// Keys are put on record, those under which a hash was made.
+	Keys []password.KeyRecord
+	// Skipped is told, after all of Users were read, which were left out because their name's key was taken: by the user of
+	// an earlier line, which is first, or, where first is the line itself, by one that was there before. Their order is that
+	// of the lines.
+	Skipped func(line, first int)
+	// Keep is asked last. If it has an error, nothing is stored, and that is the import's error.
+	Keep func() error
 }

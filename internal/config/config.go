@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,10 +34,37 @@ type Passwords struct {
 	PasswordMinLength int    `env:"PASSWORD_MIN_LENGTH" default:"8" help:"Fewest characters of a new password, 8 to 64. NIST SP 800-63B-4 asks for 15 where it is the only factor."`
 }
 
+// Limits are how often what may happen before it is answered with 429.
+type Limits struct {
+	AccountFailures             int `env:"ACCOUNT_FAILURES" default:"10" help:"Failed logins of an account at once before more get 429; a device on which it has logged in before has as many for itself. 0: no limit."`
+	AccountFailuresPerMinute    int `env:"ACCOUNT_FAILURES_PER_MINUTE" default:"1" help:"And how many a minute after that; 0: no limit."`
+	AccountFailuresPerDay       int `env:"ACCOUNT_FAILURES_PER_DAY" default:"100" help:"Failed logins of an account in any 24 hours, of which half may come at once; 0: no limit."`
+	AddressFailures             int `env:"ADDRESS_FAILURES" default:"100" help:"Failed logins from an IPv4 address or an IPv6 /64 at once; 0: no limit."`
+	AddressFailuresPerMinute    int `env:"ADDRESS_FAILURES_PER_MINUTE" default:"10" help:"And how many a minute after that; 0: no limit."`
+	AddressRegistrations        int `env:"ADDRESS_REGISTRATIONS" default:"20" help:"Registrations from an IPv4 address or an IPv6 /64 at once; 0: no limit."`
+	AddressRegistrationsPerHour int `env:"ADDRESS_REGISTRATIONS_PER_HOUR" default:"20" help:"And how many an hour after that; 0: no limit."`
+}
+
+// Validate checks the bounds.
+func (l Limits) Validate() error {
+	for setting, value := range map[string]int{
+		"ACCOUNT_FAILURES": l.AccountFailures, "ACCOUNT_FAILURES_PER_MINUTE": l.AccountFailuresPerMinute,
+		"ACCOUNT_FAILURES_PER_DAY": l.AccountFailuresPerDay, "ADDRESS_FAILURES": l.AddressFailures,
+		"ADDRESS_FAILURES_PER_MINUTE": l.AddressFailuresPerMinute, "ADDRESS_REGISTRATIONS": l.AddressRegistrations,
+		"ADDRESS_REGISTRATIONS_PER_HOUR": l.AddressRegistrationsPerHour,
+	} {
+		if value < 0 || value > 1_000_000 {
+			return &Error{setting, "must be from 0 to 1000000"}
+		}
+	}
+	return nil
+}
+
 // Serve is every setting of the service.
 type Serve struct {
 	Database  `embed:""`
 	Passwords `embed:""`
+	Limits    `embed:""`
 
 	PasswordQueue int `env:"PASSWORD_QUEUE" default:"0" help:"Most passwords that wait to be hashed, before more are refused with 503; 0: sixteen for each processor."`
 
@@ -52,11 +80,13 @@ type Serve struct {
 	Issuer                   string        `env:"ISSUER" default:"http://localhost:8000" help:"URL of this service as its clients know it: the iss of its tokens."`
 	Audience                 string        `env:"AUDIENCE" default:"gatehouse" help:"The aud of its tokens."`
 
-	ListenAddr     string         `env:"LISTEN_ADDR" default:":8000" help:"Address of the public port."`
-	OpsAddr        string         `env:"OPS_ADDR" default:":8001" help:"Address of the port for /livez, /readyz and /metrics; not for the public."`
-	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" placeholder:"CIDR" help:"Networks of the proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Request-Id are believed; none by default."`
-	Registration   string         `env:"REGISTRATION" default:"open" enum:"open,closed" help:"Whether strangers may make accounts: open or closed."`
-	RequestTimeout time.Duration  `env:"REQUEST_TIMEOUT" default:"10s" help:"Longest that a request may take before it is answered with 503."`
+	ListenAddr      string         `env:"LISTEN_ADDR" default:":8000" help:"Address of the public port."`
+	OpsAddr         string         `env:"OPS_ADDR" default:":8001" help:"Address of the port for /livez, /readyz and /metrics; not for the public."`
+	TrustedProxies  []netip.Prefix `env:"TRUSTED_PROXIES" placeholder:"CIDR" help:"Networks of the proxies whose FORWARDED_HEADER, X-Forwarded-Proto and X-Request-Id are believed; none by default."`
+	ForwardedHeader string         `env:"FORWARDED_HEADER" default:"X-Forwarded-For" enum:"X-Forwarded-For,Forwarded" help:"Header in which the TRUSTED_PROXIES name the client: X-Forwarded-For or Forwarded (RFC 7239). The other one is ignored, since proxies pass it on from clients."`
+	ProxyProtocol   bool           `env:"PROXY_PROTOCOL" default:"false" help:"Whether the TRUSTED_PROXIES begin each connection with the PROXY protocol (version 1 or 2), as proxies do that pass on TCP: true or false."`
+	Registration    string         `env:"REGISTRATION" default:"open" enum:"open,closed" help:"Whether strangers may make accounts: open or closed."`
+	RequestTimeout  time.Duration  `env:"REQUEST_TIMEOUT" default:"10s" help:"Longest that a request may take before it is answered with 503."`
 
 	ShutdownDelay time.Duration `env:"SHUTDOWN_DELAY" default:"3s" help:"After SIGTERM: how long requests are still accepted while /readyz says no, so that load balancers notice."`
 	ShutdownGrace time.Duration `env:"SHUTDOWN_GRACE" default:"15s" help:"After that: how long requests under way may take to end."`
@@ -150,6 +180,15 @@ func (s Serve) Validate() error {
 	}
 	if err := s.Passwords.Validate(); err != nil {
 		return err
+	}
+	if err := s.Limits.Validate(); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(s.TrustedProxies, func(p netip.Prefix) bool { return p.Bits() == 0 }) {
+		return &Error{"TRUSTED_PROXIES", "must not be all addresses: then every client could name any address as its own"}
+	}
+	if s.ProxyProtocol && len(s.TrustedProxies) == 0 {
+		return &Error{"PROXY_PROTOCOL", "needs TRUSTED_PROXIES: nobody else's word is taken"}
 	}
 	if u, err := url.Parse(s.Issuer); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return &Error{"ISSUER", "must be an http or https URL"}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/go-json-experiment/json"
@@ -65,6 +66,7 @@ var answers = []answer{
 	{errMediaType, 415, "media_type", invalidRequest, "The media type of the request body is not supported", ""},
 	{errNotFound, 404, "not_found", "", "There is no such resource", ""},
 	{errMethodNotAllowed, 405, "method_not_allowed", "", "The resource does not have this method", ""},
+	{auth.ErrLimited, 429, "limited", unavailable, "Too many attempts; try again later", ""},
 	{auth.ErrOverloaded, 503, "overloaded", unavailable, "Too many requests are waiting; try again later", ""},
 	{auth.ErrStopping, 503, "stopping", unavailable, "The service is stopping; try again", ""},
 	{auth.ErrUnavailable, 503, "unavailable", unavailable, "The service is not available; try again later", ""},
@@ -133,12 +135,23 @@ func fail(c *gin.Context, write form, err error) {
 	if a.challenge != "" {
 		c.Header("WWW-Authenticate", a.challenge)
 	}
-	if a.status == http.StatusServiceUnavailable {
-		c.Header("Retry-After", strconv.Itoa(retryAfter))
+	if wait := waitFor(a.status, err); wait > 0 {
+		c.Header("Retry-After", strconv.Itoa(wait))
 	}
 	a.err = err
 	noteOf(c).failed(a)
 	write(c, a, fields)
+}
+
+// waitFor is how long the caller should wait, in seconds; 0: there is nothing to say.
+func waitFor(status int, err error) int {
+	if limited, ok := errors.AsType[*auth.LimitedError](err); ok {
+		return int((limited.RetryAfter + time.Second - 1) / time.Second)
+	}
+	if status == http.StatusServiceUnavailable {
+		return retryAfter
+	}
+	return 0
 }
 
 func writeJSON(c *gin.Context, status int, mediaType string, body any) {

@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"gatehouse/internal/auth"
+	"gatehouse/internal/token"
 )
 
 // maxBody is in bytes.
@@ -103,19 +104,14 @@ type member struct {
 	value *string
 }
 
-// bearer takes the token from the Authorization header (RFC 6750 §2.1). The scheme may be in any case
-// (RFC 9110 §11.1).
+// bearer takes the access token from a request.
 func bearer(r *http.Request) (string, error) {
-	headers := r.Header.Values("Authorization")
-	if len(headers) == 0 {
+	raw, err := token.Bearer(r.Header["Authorization"])
+	switch {
+	case errors.Is(err, token.ErrNone):
 		return "", errNoToken
+	case err != nil:
+		return "", fmt.Errorf("%w: %w", auth.ErrInvalidToken, err)
 	}
-	scheme, token, _ := strings.Cut(headers[0], " ")
-	if token = strings.TrimLeft(token, " "); !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return "", errNoToken
-	}
-	if len(headers) > 1 {
-		return "", fmt.Errorf("%w: two Authorization headers", auth.ErrInvalidToken)
-	}
-	return token, nil
+	return raw, nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"sync"
 	"time"
@@ -21,13 +20,14 @@ type note struct {
 	outcome string
 	err     error // only of a fault: other errors may quote what the caller sent
 	stack   string
-	routine bool // a success that is not worth a line
+	routine bool // a success so frequent that it has a line at debug only
 }
 
-// noted carries the note with a request. Among the keys of Gin's context it would cost each request a map.
+// noted carries the note, and where it is from, with a request. Among the keys of Gin's context it would cost each request a map.
 type noted struct {
 	gin.ResponseWriter
 	note
+	origin origin
 }
 
 func noteOf(c *gin.Context) *note { return &c.Writer.(*noted).note }
@@ -92,14 +92,14 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 // observe wraps every request: it gives it an id, and leaves one log line and the metrics.
 func (s *server) observe(c *gin.Context) {
 	start := time.Now()
-	c.Writer = &noted{c.Writer, note{outcome: "success"}}
-	trusted := s.fromTrustedProxy(c.Request)
-	id := requestID(c.Request, trusted)
+	from := s.originOf(c.Request)
+	c.Writer = &noted{c.Writer, note{outcome: "success"}, from}
+	id := requestID(c.Request, from.trusted)
 	h := c.Writer.Header()
 	h["X-Request-Id"] = []string{id}
 	h["X-Content-Type-Options"] = nosniff
 	h["Cache-Control"] = noStore
-	if c.Request.TLS != nil || trusted && c.GetHeader("X-Forwarded-Proto") == "https" {
+	if from.tls {
 		h["Strict-Transport-Security"] = aYear
 	}
 	c.Next()
@@ -143,7 +143,7 @@ func (s *server) record(c *gin.Context, id string, n *note, took time.Duration) 
 		slog.String("route", route),
 		slog.Int("status", status),
 		slog.Float64("duration_ms", float64(took.Microseconds())/1000),
-		slog.String("client", c.ClientIP()),
+		slog.String("client", addressOf(c)),
 		slog.String("outcome", n.outcome),
 	}
 	if n.userID != "" {
@@ -200,17 +200,4 @@ func isRequestID(id string) bool {
 		}
 	}
 	return true
-}
-
-func (s *server) fromTrustedProxy(r *http.Request) bool {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return false
-	}
-	for _, network := range s.trustedProxies {
-		if network.Contains(peer.Addr().Unmap()) {
-			return true
-		}
-	}
-	return false
 }

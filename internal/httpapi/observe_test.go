@@ -130,8 +130,7 @@ func bare(t *testing.T, r route) (http.Handler, *logBuffer) {
 	m, err := newMetrics(prometheus.NewRegistry())
 	must(t, err)
 	s := &server{log: slog.New(slog.NewJSONHandler(log, nil)), metrics: m, requestTimeout: time.Minute}
-	engine, err := newEngine(nil)
-	must(t, err)
+	engine := newEngine()
 	engine.Use(s.observe)
 	engine.GET("/", r.serve(s))
 	return engine, log
@@ -180,6 +179,7 @@ func TestEveryErrorOfPackageAuthHasAnAnswer(t *testing.T) {
 	for _, err := range []error{
 		auth.ErrBadCredentials, auth.ErrUnknownUser, auth.ErrWrongPassword, auth.ErrDisabled, auth.ErrSuperseded, auth.ErrUnusableHash,
 		auth.ErrInvalidToken, auth.ErrUsernameTaken, auth.ErrOverloaded, auth.ErrStopping, auth.ErrUnavailable, auth.InputError{},
+		&auth.LimitedError{RetryAfter: 1},
 	} {
 		if a, _ := answerTo(err); a.status == http.StatusInternalServerError {
 			t.Errorf("%v is answered as a fault", err)

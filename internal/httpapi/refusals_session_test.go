@@ -58,6 +58,7 @@ func TestAbuseOfASessionsRoutesIsRefusedAndChangesNothing(t *testing.T) {
 		{"empty", "GET", "/users/me/sessions?before=", "", "", this.access, 422},
 		{"SQL", "GET", "/users/me/sessions?before=%27+OR+1%3D1--", "", "", this.access, 422},
 		{"invalid UTF-8", "GET", "/users/me/sessions?before=%ff", "", "", this.access, 422},
+		{"SQL behind an id", "GET", "/users/me/sessions?before=ffffffff-ffff-ffff-ffff-ffffffffffff'", "", "", this.access, 422},
 		{"long", "GET", "/users/me/sessions?before=" + strings.Repeat("x", 5000), "", "", this.access, 422},
 
 		{"no token", "DELETE", "/users/me/sessions", "", "", "", 401},
@@ -86,6 +87,7 @@ func TestAbuseOfASessionsRoutesIsRefusedAndChangesNothing(t *testing.T) {
 		{"deep nesting", "PUT", "/users/me/password", jsonType, deep, this.access, 400},
 		{"null", "PUT", "/users/me/password", jsonType, "null", this.access, 422},
 		{"missing fields", "PUT", "/users/me/password", jsonType, "{}", this.access, 422},
+		{"null and an array", "PUT", "/users/me/password", jsonType, `{"current_password":null,"new_password":[]}`, this.access, 422},
 		{"object for a string", "PUT", "/users/me/password", jsonType, `{"current_password":{},"new_password":"another good password"}`, this.access, 422},
 		{"wrong password", "PUT", "/users/me/password", jsonType, `{"current_password":"wrong","new_password":"another good password"}`, this.access, 422},
 		{"NUL in the current password", "PUT", "/users/me/password", jsonType, `{"current_password":"` + goodPassword + `\u0000","new_password":"another good password"}`, this.access, 422},

@@ -35,6 +35,7 @@ func (s *server) routes(docs *docs) []route {
 		{http.MethodGet, "/users/me/sessions", liveUser, nil, s.getSessions},
 		{http.MethodDelete, "/users/me/sessions", liveUser, nil, s.deleteSessions},
 		{http.MethodDelete, "/users/me/sessions/:id", liveUser, nil, s.deleteSession},
+		{http.MethodGet, "/revocations", nil, nil, s.getRevocations}, // the rule looks at the token
 		{http.MethodGet, "/docs", nil, nil, docs.page},
 		{http.MethodGet, "/docs/*asset", nil, nil, docs.asset},
 		{http.MethodGet, "/openapi.json", nil, nil, docs.json},

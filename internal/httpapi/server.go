@@ -15,12 +15,13 @@ import (
 	"gatehouse/internal/auth"
 )
 
-// Options of the interface. Every field is needed but TrustedProxies.
+// Options of the interface. Every field is needed but TrustedProxies and, without them, ForwardedHeader.
 type Options struct {
 	Service          *auth.Service
 	Log              *slog.Logger
 	Metrics          prometheus.Registerer
 	TrustedProxies   []netip.Prefix // whose forwarded headers are believed
+	ForwardedHeader  string         // the one of them that names the client: ForwardedFor or Forwarded
 	RegistrationOpen bool
 	RequestTimeout   time.Duration
 }
@@ -30,6 +31,7 @@ type server struct {
 	log              *slog.Logger
 	metrics          *metrics
 	trustedProxies   []netip.Prefix
+	forwardedHeader  string
 	registrationOpen bool
 	requestTimeout   time.Duration
 }
@@ -46,12 +48,9 @@ func New(o Options) (http.Handler, error) {
 	}
 	s := &server{
 		service: o.Service, log: o.Log, metrics: m, trustedProxies: o.TrustedProxies,
-		registrationOpen: o.RegistrationOpen, requestTimeout: o.RequestTimeout,
+		forwardedHeader: o.ForwardedHeader, registrationOpen: o.RegistrationOpen, requestTimeout: o.RequestTimeout,
 	}
-	engine, err := newEngine(o.TrustedProxies)
-	if err != nil {
-		return nil, err
-	}
+	engine := newEngine()
 	engine.Use(s.observe)
 	s.handle(engine.Group("", s.deadline), s.routes(docs))
 	s.handle(&engine.RouterGroup, s.verifyRoutes()) // from memory: a deadline would cost as much again
@@ -69,16 +68,12 @@ func (s *server) handle(group *gin.RouterGroup, routes []route) {
 	}
 }
 
-// newEngine takes Gin's router without its logger, its recovery and its redirects.
-func newEngine(trustedProxies []netip.Prefix) (*gin.Engine, error) {
+// newEngine takes Gin's router without its logger, its recovery, its redirects and its idea of who the client is.
+func newEngine() *gin.Engine {
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()
 	engine.HandleMethodNotAllowed = true
 	engine.RedirectTrailingSlash = false
-	engine.RemoteIPHeaders = []string{"X-Forwarded-For"}
-	networks := make([]string, len(trustedProxies))
-	for n, network := range trustedProxies {
-		networks[n] = network.String()
-	}
-	return engine, engine.SetTrustedProxies(networks)
+	engine.ForwardedByClientIP = false
+	return engine
 }

@@ -23,6 +23,7 @@ import (
 	"gatehouse/internal/dbtest"
 	"gatehouse/internal/httpapi/apitest"
 	"gatehouse/internal/password"
+	"gatehouse/internal/revocation"
 	"gatehouse/internal/token"
 )
 
@@ -42,6 +43,7 @@ type fixture struct {
 	client  *http.Client
 	service *auth.Service
 	store   *db.DB
+	revoked *revocation.Set // not confirmed, so that the database is asked
 	hasher  *password.Hasher
 	lane    *password.Lane
 	issuer  *token.Issuer
@@ -54,6 +56,8 @@ type fixture struct {
 type settings struct {
 	queue              int
 	trustedProxies     []netip.Prefix
+	forwardedHeader    string
+	rates              auth.RateLimits
 	registrationClosed bool
 	requestTimeout     time.Duration
 	statementTimeout   time.Duration
@@ -83,15 +87,20 @@ func start(t *testing.T, s settings) *fixture {
 	f.store = store
 	f.refresh, err = token.NewRefreshKeys([][]byte{[]byte(signingKey)})
 	must(t, err)
+	services, err := token.NewServiceKeys([][]byte{[]byte(signingKey)}, "https://id.test")
+	must(t, err)
+	f.revoked = revocation.NewSet(time.Now(), 30*time.Minute)
+	limiter, err := auth.NewLimiter(s.rates, store, [][]byte{[]byte(signingKey)}, time.Now)
+	must(t, err)
 	f.service = auth.NewService(auth.Parts{
 		TokenCache:  1000,
-		Revocations: auth.NewChecker(auth.NewRevocations(time.Now(), 30*time.Minute), store, time.Now, time.Second), // asks the database
-		Store:       store, Hasher: f.hasher, Tokens: f.issuer, Refresh: f.refresh, Clock: time.Now,
+		Revocations: auth.NewChecker(f.revoked, store, time.Now, time.Second), Services: services,
+		Store: store, Hasher: f.hasher, Tokens: f.issuer, Refresh: f.refresh, Limiter: limiter, Clock: time.Now,
 		Limits: auth.SessionLimits{Idle: 14 * 24 * time.Hour, Absolute: 30 * 24 * time.Hour, Grace: time.Minute, PerUser: 100},
 	})
 	handler, err := New(Options{
 		Service: f.service, Log: slog.New(slog.NewJSONHandler(f.log, nil)), Metrics: f.metrics,
-		TrustedProxies: s.trustedProxies, RegistrationOpen: !s.registrationClosed,
+		TrustedProxies: s.trustedProxies, ForwardedHeader: cmp.Or(s.forwardedHeader, ForwardedFor), RegistrationOpen: !s.registrationClosed,
 		RequestTimeout: cmp.Or(s.requestTimeout, time.Minute),
 	})
 	must(t, err)

@@ -46,6 +46,7 @@ func (s *server) passwordGrant(c *gin.Context, username, pw string) error {
 	}
 	grant, err := s.service.Login(c.Request.Context(), username, pw, clientOf(c))
 	s.metrics.logins.WithLabelValues(auth.Outcome(err)).Inc()
+	setDevice(c, grant.Device)
 	return writeGrant(c, grant, err)
 }
 
@@ -68,8 +69,4 @@ func writeGrant(c *gin.Context, grant auth.Grant, err error) error {
 		RefreshToken: grant.RefreshToken,
 	})
 	return nil
-}
-
-func clientOf(c *gin.Context) auth.Client {
-	return auth.Client{Address: c.ClientIP(), UserAgent: c.Request.UserAgent()}
 }

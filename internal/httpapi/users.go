@@ -38,7 +38,7 @@ func (s *server) postUser(c *gin.Context) error {
 	if err := required(member{"username", in.Username}, member{"password", in.Password}); err != nil {
 		return err
 	}
-	user, err := s.service.Register(c.Request.Context(), *in.Username, *in.Password)
+	user, err := s.service.SignUp(c.Request.Context(), *in.Username, *in.Password, clientOf(c))
 	if err != nil {
 		return err
 	}

@@ -38,8 +38,7 @@ func gateWithLog(t testing.TB, log slog.Handler, access token.Access, verdict er
 	m, err := newMetrics(prometheus.NewRegistry())
 	must(t, err)
 	s := &server{log: slog.New(log), metrics: m, requestTimeout: time.Minute}
-	engine, err := newEngine(nil)
-	must(t, err)
+	engine := newEngine()
 	engine.Use(s.observe)
 	for _, path := range []string{"/verify", "/verify/*path"} {
 		engine.Any(path, route{handle: verify(check)}.serve(s))

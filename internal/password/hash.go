@@ -106,8 +106,8 @@ func (h *Hasher) usable(stored, prepared string) (form, []byte, error) {
 	if f.variant == "x" {
 		return form{}, nil, errors.New("variant $2x$ is refused")
 	}
-	if highest := min(h.cost+maxCostAbove, bcrypt.MaxCost); f.cost < bcrypt.MinCost || f.cost > highest {
-		return form{}, nil, fmt.Errorf("its cost %d is not between %d and %d", f.cost, bcrypt.MinCost, highest)
+	if err := h.checkCost(f); err != nil {
+		return form{}, nil, err
 	}
 	if f.keyID == "" {
 		return f, []byte(prepared), nil
@@ -117,6 +117,13 @@ func (h *Hasher) usable(stored, prepared string) (form, []byte, error) {
 		return form{}, nil, err
 	}
 	return f, k.digest(prepared), nil
+}
+
+func (h *Hasher) checkCost(f form) error {
+	if highest := min(h.cost+maxCostAbove, bcrypt.MaxCost); f.cost < bcrypt.MinCost || f.cost > highest {
+		return fmt.Errorf("its cost %d is not between %d and %d", f.cost, bcrypt.MinCost, highest)
+	}
+	return nil
 }
 
 func (h *Hasher) outdated(f form) bool {

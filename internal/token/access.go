@@ -1,6 +1,6 @@
 // Package token owns the form of Gatehouse's tokens. Access tokens are JSON Web Tokens (RFC 7519) by the profile of
-// RFC 9068, signed with HMAC-SHA-256; refresh tokens are a session's id and a number under a MAC. It is pure: it
-// holds keys, is told the time, and reaches neither network nor database.
+// RFC 9068, signed with HMAC-SHA-256, and so are the tokens of services; refresh tokens are a session's id and a number
+// under a MAC. It is pure: it holds keys, is told the time, and reaches neither network nor database.
 package token
 
 import (
@@ -34,7 +34,7 @@ const (
 
 // ErrInvalid is what Verify answers for every token that it refuses; the error around it has the reason,
 // which is for the log and not for the caller.
-var ErrInvalid = errors.New("token: invalid access token")
+var ErrInvalid = errors.New("token: invalid token")
 
 // Access is what an access token says.
 type Access struct {
@@ -69,15 +69,9 @@ type Issuer struct {
 
 // NewIssuer refuses settings under which tokens would be forgeable or dead at birth.
 func NewIssuer(s Settings) (*Issuer, error) {
-	if len(s.Keys) == 0 {
-		return nil, errors.New("token: no signing key")
-	}
-	i := &Issuer{settings: s}
-	for n, key := range s.Keys {
-		if len(key) < MinKeyLength {
-			return nil, fmt.Errorf("token: key %d has %d bytes, fewer than %d", n+1, len(key), MinKeyLength)
-		}
-		i.keys.Keys = append(i.keys.Keys, key)
+	keys, err := keySet(s.Keys)
+	if err != nil {
+		return nil, err
 	}
 	if s.Issuer == "" || s.Audience == "" {
 		return nil, errors.New("token: issuer and audience must be set")
@@ -85,7 +79,21 @@ func NewIssuer(s Settings) (*Issuer, error) {
 	if s.Lifetime < time.Second {
 		return nil, fmt.Errorf("token: lifetime %v is under a second", s.Lifetime)
 	}
-	return i, nil
+	return &Issuer{settings: s, keys: keys}, nil
+}
+
+func keySet(keys [][]byte) (jwt.VerificationKeySet, error) {
+	var set jwt.VerificationKeySet
+	if len(keys) == 0 {
+		return set, errors.New("token: no signing key")
+	}
+	for n, key := range keys {
+		if len(key) < MinKeyLength {
+			return set, fmt.Errorf("token: key %d has %d bytes, fewer than %d", n+1, len(key), MinKeyLength)
+		}
+		set.Keys = append(set.Keys, key)
+	}
+	return set, nil
 }
 
 // Lifetime is how long a token lives from its issue.
@@ -106,7 +114,7 @@ func (i *Issuer) Issue(now time.Time, s Subject, validity time.Duration) (string
 	if err != nil {
 		return "", fmt.Errorf("token: %w", err)
 	}
-	t := jwt.NewWithClaims(jwt.SigningMethodHS256, claims{
+	return sign(i.settings.Keys[0], mediaType, claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer:    i.settings.Issuer,
 			Subject:   s.UserID.String(),
@@ -120,8 +128,12 @@ func (i *Issuer) Issue(now time.Time, s Subject, validity time.Duration) (string
 		Username:  s.Username,
 		Version:   s.Version,
 	})
+}
+
+func sign(key []byte, mediaType string, c jwt.Claims) (string, error) {
+	t := jwt.NewWithClaims(jwt.SigningMethodHS256, c)
 	t.Header["typ"] = mediaType
-	signed, err := t.SignedString(i.settings.Keys[0])
+	signed, err := t.SignedString(key)
 	if err != nil {
 		return "", fmt.Errorf("token: sign: %w", err)
 	}
@@ -131,39 +143,48 @@ func (i *Issuer) Issue(now time.Time, s Subject, validity time.Duration) (string
 // Verify says what a token says if it was issued here, is for this audience and has not expired at now
 // (RFC 9068 §4). Whether it was revoked since is not for this package to know. Its error wraps ErrInvalid.
 func (i *Issuer) Verify(now time.Time, raw string) (Access, error) {
-	if len(raw) > MaxLength {
-		return Access{}, refuse(errors.New("longer than any token"))
-	}
-	if !isCompact(raw) {
-		return Access{}, refuse(errors.New("not in base64url"))
-	}
 	var c claims
-	parser := jwt.NewParser(
-		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
-		jwt.WithStrictDecoding(),
-		jwt.WithExpirationRequired(),
-		jwt.WithIssuer(i.settings.Issuer),
-		jwt.WithAudience(i.settings.Audience),
-		jwt.WithLeeway(Leeway),
-		jwt.WithTimeFunc(func() time.Time { return now }),
-	)
-	if _, err := parser.ParseWithClaims(raw, &c, i.keysFor); err != nil {
-		return Access{}, refuse(err)
+	err := parse(now, raw, &c, keysFor(i.keys, mediaType), jwt.WithIssuer(i.settings.Issuer), jwt.WithAudience(i.settings.Audience))
+	if err != nil {
+		return Access{}, err
 	}
 	return c.access()
 }
 
+// parse verifies what all tokens have in common: the form, the signature by one of the keys, and that it has not expired.
+func parse(now time.Time, raw string, into jwt.Claims, keys jwt.Keyfunc, more ...jwt.ParserOption) error {
+	if len(raw) > MaxLength {
+		return refuse(errors.New("longer than any token"))
+	}
+	if !isCompact(raw) {
+		return refuse(errors.New("not in base64url"))
+	}
+	parser := jwt.NewParser(append(more,
+		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
+		jwt.WithStrictDecoding(),
+		jwt.WithExpirationRequired(),
+		jwt.WithLeeway(Leeway),
+		jwt.WithTimeFunc(func() time.Time { return now }),
+	)...)
+	if _, err := parser.ParseWithClaims(raw, into, keys); err != nil {
+		return refuse(err)
+	}
+	return nil
+}
+
 // keysFor refuses by the header what no key may vouch for.
-func (i *Issuer) keysFor(t *jwt.Token) (any, error) {
-	typ, _ := t.Header["typ"].(string)
-	if typ = strings.ToLower(typ); typ != mediaType && typ != "application/"+mediaType {
-		return nil, fmt.Errorf("typ is not %s", mediaType)
+func keysFor(keys jwt.VerificationKeySet, mediaType string) jwt.Keyfunc {
+	return func(t *jwt.Token) (any, error) {
+		typ, _ := t.Header["typ"].(string)
+		if typ = strings.ToLower(typ); typ != mediaType && typ != "application/"+mediaType {
+			return nil, fmt.Errorf("typ is not %s", mediaType)
+		}
+		// An extension that must be understood, and none is (RFC 7515 §4.1.11).
+		if _, ok := t.Header["crit"]; ok {
+			return nil, errors.New("crit is present")
+		}
+		return keys, nil
 	}
-	// An extension that must be understood, and none is (RFC 7515 §4.1.11).
-	if _, ok := t.Header["crit"]; ok {
-		return nil, errors.New("crit is present")
-	}
-	return i.keys, nil
 }
 
 func (c claims) access() (Access, error) {

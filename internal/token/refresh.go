@@ -39,18 +39,27 @@ type RefreshKeys struct {
 
 // NewRefreshKeys derives the keys.
 func NewRefreshKeys(secrets [][]byte) (*RefreshKeys, error) {
+	keys, err := derive(secrets, refreshLabel)
+	if err != nil {
+		return nil, err
+	}
+	return &RefreshKeys{keys: keys}, nil
+}
+
+// derive makes a key of each secret for the use that the label names.
+func derive(secrets [][]byte, label string) ([][]byte, error) {
+	if len(secrets) == 0 {
+		return nil, errors.New("token: no key for a " + label)
+	}
 	keys := make([][]byte, len(secrets))
 	for n, secret := range secrets {
-		key, err := hkdf.Key(sha256.New, secret, nil, refreshLabel, sha256.Size)
+		key, err := hkdf.Key(sha256.New, secret, nil, label, sha256.Size)
 		if err != nil {
 			return nil, fmt.Errorf("token: %w", err)
 		}
 		keys[n] = key
 	}
-	if len(keys) == 0 {
-		return nil, errors.New("token: no key for refresh tokens")
-	}
-	return &RefreshKeys{keys: keys}, nil
+	return keys, nil
 }
 
 // Make returns the n-th refresh token of a session: always the same one, so that it need not be stored to be given

@@ -11,33 +11,6 @@ import (
 	"github.com/google/uuid"
 )
 
-const isAccessLive = `-- name: IsAccessLive :one
-SELECT EXISTS (
-    SELECT 1
-    FROM sessions s
-    JOIN users u ON u.id = s.user_id
-    WHERE s.id = $1
-      AND s.ended_at IS NULL
-      AND u.id = $2
-      AND u.token_version = $3
-      AND u.disabled_at IS NULL
-) AS live
-`
-
-type IsAccessLiveParams struct {
-	SessionID uuid.UUID
-	UserID    uuid.UUID
-	Version   int64
-}
-
-// IsAccessLive asks for one access token what revocations would tell of it.
-func (q *Queries) IsAccessLive(ctx context.Context, arg IsAccessLiveParams) (bool, error) {
-	row := q.db.QueryRow(ctx, isAccessLive, arg.SessionID, arg.UserID, arg.Version)
-	var live bool
-	err := row.Scan(&live)
-	return live, err
-}
-
 const listRevocations = `-- name: ListRevocations :many
 SELECT coalesce(user_id, session_id)::uuid AS subject,
        version,
@@ -85,14 +58,14 @@ func (q *Queries) NotifyRevocations(ctx context.Context, payload string) error {
 
 const pruneRevocations = `-- name: PruneRevocations :execrows
 DELETE FROM revocations
-WHERE id IN (
+WHERE id = ANY (ARRAY(
     SELECT r.id
     FROM revocations r
     WHERE r.at < now() - make_interval(secs => $1)
     ORDER BY r.at
     LIMIT $2
     FOR UPDATE SKIP LOCKED
-)
+))
 `
 
 type PruneRevocationsParams struct {

@@ -191,14 +191,21 @@ func (q *Queries) ListSessions(ctx context.Context, arg ListSessionsParams) ([]L
 
 const pruneSessions = `-- name: PruneSessions :execrows
 DELETE FROM sessions
-WHERE id IN (
-    SELECT s.id
-    FROM sessions s
-    WHERE coalesce(s.ended_at, s.expires_at) < now() - make_interval(secs => $1)
-    ORDER BY coalesce(s.ended_at, s.expires_at)
+WHERE id = ANY (ARRAY(
+    SELECT e.id
+    FROM sessions e
+    WHERE e.ended_at < now() - make_interval(secs => $1)
+    ORDER BY e.ended_at
     LIMIT $2
     FOR UPDATE SKIP LOCKED
-)
+) || ARRAY(
+    SELECT x.id
+    FROM sessions x
+    WHERE x.expires_at < now() - make_interval(secs => $1)
+    ORDER BY x.expires_at
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED
+))
 `
 
 type PruneSessionsParams struct {
@@ -206,9 +213,7 @@ type PruneSessionsParams struct {
 	MaxRows          int32
 }
 
-// PruneSessions deletes some of those that were over longest ago at a time, so that none waits long for it; replicas that
-// prune at once share the work. A session that was idle for too long but has not ended counts as over when its lifetime
-// is: its idle expiry moves with each refresh, and an index of that would make each refresh dearer.
+// PruneSessions deletes some of those that ended or expired longest ago; replicas that prune at once share the work.
 func (q *Queries) PruneSessions(ctx context.Context, arg PruneSessionsParams) (int64, error) {
 	result, err := q.db.Exec(ctx, pruneSessions, arg.OlderThanSeconds, arg.MaxRows)
 	if err != nil {

@@ -1,0 +1,416 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// tables is all that is in a database, by table.
+func (a accounts) tables() map[string]string {
+	a.Helper()
+	conn := a.connect()
+	names := queried[string](a, conn, "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
+	all := make(map[string]string)
+	for _, name := range names {
+		rows := queried[string](a, conn, "SELECT t::text FROM "+pgx.Identifier{name}.Sanitize()+" t ORDER BY 1")
+		all[name] = strings.Join(rows, "\n")
+	}
+	return all
+}
+
+func (a accounts) wantTables(want map[string]string) {
+	a.Helper()
+	got := a.tables()
+	for name := range want {
+		if got[name] != want[name] {
+			a.Errorf("table %s was\n%s\nand is\n%s", name, want[name], got[name])
+		}
+	}
+	if len(want) < 3 || len(got) != len(want) {
+		a.Errorf("%d tables, there were %d", len(got), len(want))
+	}
+}
+
+func queried[T any](a accounts, conn *pgx.Conn, sql string) []T {
+	a.Helper()
+	rows, err := conn.Query(a.Context(), sql)
+	if err != nil {
+		a.Fatal(err)
+	}
+	values, err := pgx.CollectRows(rows, pgx.RowTo[T])
+	if err != nil {
+		a.Fatal(err)
+	}
+	return values
+}
+
+// users are all accounts but for what each database has its own of, in the order of their ids.
+func (a accounts) users() []string {
+	a.Helper()
+	return queried[string](a, a.connect(), `SELECT concat_ws(' ', username, username_key, password_hash, disabled_at IS NOT NULL,
+		token_version, created_at) FROM users ORDER BY id`)
+}
+
+// wantUsers takes the names in the order of their bytes.
+func (a accounts) wantUsers(names ...string) {
+	a.Helper()
+	if got := queried[string](a, a.connect(), `SELECT username FROM users ORDER BY username COLLATE "C"`); !slices.Equal(got, names) {
+		a.Errorf("users: %q, want %q", got, names)
+	}
+}
+
+// jsonLine is a line of a file; members are further ones.
+func jsonLine(username, hash string, members ...string) string {
+	name, err := json.Marshal(username)
+	if err != nil {
+		panic(err)
+	}
+	all := append([]string{fmt.Sprintf(`"username":%s,"password_hash":%q`, name, hash)}, members...)
+	return "{" + strings.Join(all, ",") + "}\n"
+}
+
+func writeFile(t *testing.T, name, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// reportOf takes the JSON lines of an import apart.
+func reportOf(t *testing.T, e ending) (bad map[int]string, count importCount) {
+	t.Helper()
+	lines := strings.SplitAfter(strings.TrimSuffix(e.out, "\n"), "\n")
+	bad = make(map[int]string)
+	for _, line := range lines[:len(lines)-1] {
+		b := fromJSON[struct {
+			Line   int    `json:"line"`
+			Reason string `json:"reason"`
+		}](t, line)
+		bad[b.Line] = b.Reason
+	}
+	count = fromJSON[importCount](t, lines[len(lines)-1])
+	if count.BadLines != len(bad) {
+		t.Errorf("%d bad lines, counted as %d", len(bad), count.BadLines)
+	}
+	return bad, count
+}
+
+func TestAccountsAreImportedWithAllThatTheFileSays(t *testing.T) {
+	t.Parallel()
+	for name, content := range map[string]string{
+		"accounts.jsonl": jsonLine("Alice", someHash, `"disabled":true`, `"roles":[]`, `"created_at":"2020-02-29T12:00:00.5Z"`) + jsonLine("müller", "{CRYPT}"+someHash),
+		"accounts.csv": "username,password_hash,disabled,roles,created_at\nAlice," + someHash + ",true,,2020-02-29T12:00:00.5Z\n" +
+			"müller,{CRYPT}" + someHash + ",,,\n",
+	} {
+		for _, way := range []string{"file", "standard input"} {
+			a := newAccounts(t)
+			args := []string{"user", "import", writeFile(t, name, content)}
+			stdin := ""
+			if way != "file" {
+				args[2], stdin = "-", content
+			}
+			if out := a.run(stdin, args...).succeeded(t); out != "accounts imported: 2\n" {
+				t.Errorf("%s: %q", name, out)
+			}
+			a.wantUsers("Alice", "müller")
+			users := a.users()
+			if !strings.HasPrefix(users[0], "Alice alice "+someHash+" t 1 2020-02-29 12:00:00.5+00") {
+				t.Errorf("%s by %s: %s", name, way, users[0])
+			}
+			if !strings.HasPrefix(users[1], "müller müller "+someHash+" f 1 20") { // and now it is
+				t.Errorf("%s by %s: %s", name, way, users[1])
+			}
+		}
+	}
+}
+
+func TestAFileOfAnotherFormThanItsNameIsReadAsItIsSaidToBe(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	file := writeFile(t, "accounts.csv", jsonLine("alice", someHash))
+	a.run("", "user", "import", file).failed(t, exitFailed, "line 1: ")
+	a.run("", "user", "import", file, "--format=jsonl").succeeded(t)
+	a.run("", "user", "import", file, "--format=xml").failed(t, exitUsage, "--format")
+	a.run("", "user", "import", file+".none").failed(t, exitFailed, "no such file")
+}
+
+// Half an import is one that nobody can do again: the names of the first half are taken.
+func TestOneBadLineLeavesEveryTableAsItWas(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	a.insert("taken")
+	before := a.tables()
+	own := "$hmac-sha256$k=0$" + someHash // whose key would be put on record
+	for name, bad := range map[string]string{
+		"hash":            jsonLine("carol", "fakehashedsecret"),
+		"name":            jsonLine("", someHash),
+		"name in file":    jsonLine("ALICE", someHash),
+		"name in table":   jsonLine("Taken", someHash),
+		"role":            jsonLine("carol", someHash, `"roles":["admin"]`),
+		"unknown key":     jsonLine("carol", "$hmac-sha256$k=feed$"+someHash),
+		"cut in the file": strings.TrimSuffix(jsonLine("carol", someHash), "\"}\n"),
+		"huge":            strings.Repeat("x", 2*maxLine),
+	} {
+		file := writeFile(t, "accounts.jsonl", jsonLine("alice", own)+jsonLine("bob", someHash)+bad)
+		e := a.run("", "user", "import", file)
+		if e.code != exitFailed || e.out != "accounts imported: 0\n" || !strings.HasPrefix(e.err, "line 3: ") ||
+			!strings.HasSuffix(e.err, "\ngatehouse: nothing was imported: bad lines: 1\n") {
+			t.Errorf("%s: %+v", name, e)
+		}
+		if strings.Contains(e.err, "fakehashedsecret") || strings.Contains(e.err, someHash[7:]) {
+			t.Errorf("%s: quoted: %s", name, e.err)
+		}
+		a.wantTables(before)
+	}
+	a.run("", "user", "import", writeFile(t, "accounts.jsonl", jsonLine("alice", own))).succeeded(t)
+	if len(a.peppers()) != 1 {
+		t.Error("the key is not on record after a good import: the comparisons above prove nothing")
+	}
+}
+
+func TestContinueImportsTheGoodLinesAndTellsEachBadOne(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	a.insert("taken")
+	content, want := "", map[int]string{}
+	n := 0
+	line := func(text, reason string) {
+		n++
+		content += text
+		if reason != "" {
+			want[n] = reason
+		}
+	}
+	line(jsonLine("alice", someHash), "")
+	line(jsonLine("taken", someHash), "username: is taken")
+	line("\n", "")
+	line(jsonLine("ALICE", someHash), "username: is that of line 1")
+	line(jsonLine("alice", "md5"), "password_hash: is no bcrypt hash")
+	line(jsonLine("carol\x00", someHash), "username: may have letters")
+	line(jsonLine("carol\u202e", someHash), "username: may have letters")
+	line(jsonLine("\x1b[2J", someHash), "username: may have letters")
+	line(jsonLine("pаypal", someHash), "username: must not mix letters") // a Cyrillic а
+	line(jsonLine(strings.Repeat("c", 65), someHash), "username: must have at most 64")
+	line(jsonLine("", ""), "username: must not be empty; password_hash: is no bcrypt hash")
+	line(jsonLine("carol", "$2b$17$"+someHash[7:]), "cost 17")
+	line(jsonLine("carol", "$hmac-sha256$k=feed$"+someHash), `needs the password key "feed"`)
+	line(jsonLine("carol", someHash, `"roles":["admin"]`), "roles: there are none yet")
+	line(jsonLine("carol", someHash, `"created_at":"0001-01-01T00:00:00+01:00"`), "created_at: must be of a year")
+	line(jsonLine("carol", someHash, `"email":"carol@example.com"`), "line: has a member that is unknown")
+	line("{\"username\":\"carol\xff\"}\n", "line: is no JSON object")
+	line("\x00\n", "line: is no JSON object")
+	line(strings.Repeat("x", 3*maxLine)+"\n", "line: is longer")
+	line(jsonLine("ａｌｉｃｅ", someHash), "username: is that of line 1")
+	line(jsonLine("bob", someHash), "")
+	line(`{"username":"carol`, "line: is no JSON object")
+	e := a.run("", "user", "import", writeFile(t, "accounts", content), "--continue", "--json")
+	if e.code != exitFailed || e.err != fmt.Sprintf("gatehouse: bad lines that were left out: %d\n", len(want)) {
+		t.Errorf("%d: %s", e.code, e.err)
+	}
+	bad, count := reportOf(t, e)
+	if count.Imported != 2 {
+		t.Errorf("%+v", count)
+	}
+	for n := range n + 1 {
+		if reason := bad[n]; !strings.Contains(reason, want[n]) || (reason == "") != (want[n] == "") {
+			t.Errorf("line %d: %q, want %q", n, reason, want[n])
+		}
+	}
+	a.wantUsers("alice", "bob", "taken")
+}
+
+// Of good lines there is nothing to report, and scripts go by the exit code.
+func TestContinueWithoutABadLineSucceeds(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	if out := a.run(jsonLine("alice", someHash), "user", "import", "-", "--continue", "--json").succeeded(t); out != `{"imported":1,"bad_lines":0}`+"\n" {
+		t.Errorf("%q", out)
+	}
+}
+
+func TestControlCharactersOfACSVFileAreInNoAccount(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	content := "username,password_hash\n"
+	for _, name := range []string{"\x00", "a\x00b", "\x1b[2J", "a\xff", "\"a\tb\"", "a\rb", "a b"} {
+		content += name + "," + someHash + "\n"
+	}
+	bad, _ := reportOf(t, a.run("", "user", "import", writeFile(t, "a.csv", content), "--json"))
+	for n := range 7 {
+		if !strings.Contains(bad[n+2], "may have letters") {
+			t.Errorf("line %d: %q", n+2, bad[n+2])
+		}
+	}
+	a.wantUsers()
+}
+
+// Whoever comes back from a backup, or moves to another server, must find everything.
+func TestExportIntoAnEmptyDatabaseIsTheSame(t *testing.T) {
+	t.Parallel()
+	old, peppered := newAccounts(t), "--password-pepper="+testKey
+	old.run(goodPassword, "user", "add", "Alice", "--password-stdin").succeeded(t)
+	old.flags = append(old.flags, peppered)
+	old.run(goodPassword, "user", "add", "ｂｏｂ", "--password-stdin").succeeded(t)
+	old.run("", "user", "import", writeFile(t, "a.jsonl", jsonLine("müller", someHash, `"created_at":"1999-12-31T23:59:59.123456Z"`)+
+		jsonLine(`quote"comma,'=back\`, someHash))).succeeded(t)
+	old.run("", "user", "disable", "müller").succeeded(t)
+	if _, err := old.connect().Exec(t.Context(), "UPDATE users SET token_version = 1"); err != nil { // no token goes along
+		t.Fatal(err)
+	}
+	want := old.users()
+	if len(want) != 4 {
+		t.Fatal(want)
+	}
+	for _, format := range []string{"jsonl", "csv"} {
+		file := filepath.Join(t.TempDir(), "accounts."+format)
+		if out := old.run("", "user", "export", file).succeeded(t); out != "accounts exported: 4\n" {
+			t.Errorf("%q", out)
+		}
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if piped := old.run("", "user", "export", "--format="+format).succeeded(t); piped != string(content) {
+			t.Errorf("%s: the file is\n%s\nand standard output\n%s", format, content, piped)
+		}
+		restored := newAccounts(t, peppered)
+		restored.run("", "user", "import", file).succeeded(t)
+		if got := restored.users(); !slices.Equal(got, want) {
+			t.Errorf("%s: were\n%s\nare\n%s", format, strings.Join(want, "\n"), strings.Join(got, "\n"))
+		}
+		if again := restored.run("", "user", "export", "--format="+format).succeeded(t); again != string(content) {
+			t.Errorf("%s: exported again as\n%s\nafter\n%s", format, again, content)
+		}
+		if keys := restored.peppers(); len(keys) != 2 {
+			t.Errorf("keys on record: %+v", keys)
+		}
+	}
+}
+
+// Without the pepper, the owners of such hashes could not log in. Where the key is on record, replicas do not start
+// without it, so that it need not be there for the import.
+func TestAnOwnHashNeedsItsKey(t *testing.T) {
+	t.Parallel()
+	peppered, bare := newAccounts(t, "--password-pepper="+testKey), newAccounts(t)
+	peppered.run(goodPassword, "user", "add", "alice", "--password-stdin").succeeded(t)
+	key := peppered.peppers()[0].Key
+	exported := peppered.run("", "user", "export").succeeded(t)
+	e := bare.run(exported, "user", "import", "-")
+	if e.code != exitFailed || !strings.Contains(e.err, fmt.Sprintf("line 1: password_hash: needs the password key %q", key)) {
+		t.Errorf("%+v", e)
+	}
+	bare.wantUsers()
+
+	onRecord := accounts{t, peppered.url, []string{"--database-url=" + peppered.url, "--bcrypt-cost=10"}} // and no pepper
+	onRecord.run(strings.Replace(exported, "alice", "bob", 1), "user", "import", "-").succeeded(t)
+	onRecord.wantUsers("alice", "bob")
+}
+
+func TestAKeyThatIsAnotherThanTheOneOnRecordStopsAnImport(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	if _, err := a.connect().Exec(t.Context(), "INSERT INTO password_keys VALUES ('0', decode(repeat('00', 32), 'hex'))"); err != nil {
+		t.Fatal(err)
+	}
+	a.run(jsonLine("alice", someHash), "user", "import", "-").failed(t, exitFailed, "PASSWORD_PEPPER has another key")
+}
+
+func TestAnExportIsForItsOwnerAndReplacesNothing(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	a.insert("alice")
+	file := filepath.Join(t.TempDir(), "accounts")
+	a.run("", "user", "export", file).succeeded(t)
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 || info.Size() == 0 {
+		t.Errorf("mode %v, %d bytes", info.Mode(), info.Size())
+	}
+	other := writeFile(t, "other", "precious")
+	a.run("", "user", "export", other).failed(t, exitFailed, "exists")
+	if content, err := os.ReadFile(other); err != nil || string(content) != "precious" {
+		t.Errorf("%q, %v", content, err)
+	}
+}
+
+// A file that is not whole could be taken for one that is.
+func TestAnExportThatFailsLeavesNoFile(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "accounts")
+	gatehouse(t, "", "user", "export", file, "--database-url=postgres://tester@127.0.0.1:1/test").failed(t, exitFailed, "unavailable")
+	if _, err := os.Stat(file); !os.IsNotExist(err) {
+		t.Errorf("the file is there: %v", err)
+	}
+}
+
+// Nothing wakes a reader of a pipe whose other end is silent; Ctrl-C must still end the import, and undo it.
+func TestAnInterruptedImportLeavesNothing(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	before, watcher := a.tables(), a.connect()
+	in, to, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	defer to.Close() // ends the read that outlives the import
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan ending, 1)
+	go func() {
+		var out, errs bytes.Buffer
+		code := run(ctx, append([]string{"user", "import", "-"}, a.flags...), terminal{in: in, out: &out, err: &errs})
+		ended <- ending{code, out.String(), errs.String()}
+	}()
+	if _, err := to.WriteString(jsonLine("alice", someHash)); err != nil {
+		t.Fatal(err)
+	}
+	for copying := false; !copying; {
+		select {
+		case e := <-ended:
+			t.Fatalf("ended by itself: %+v", e)
+		default:
+		}
+		err := watcher.QueryRow(t.Context(), `SELECT EXISTS (
+			SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'copy %')`).Scan(&copying)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	cancel()
+	e := <-ended
+	e.failed(t, exitFailed, "interrupted")
+	a.wantTables(before)
+}
+
+// The fields of an account are listed for JSON and for CSV: neither may lack one.
+func TestBothFormsOfAnExportHaveTheDocumentedFields(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	a.insert("alice")
+	fields := fromJSON[map[string]any](t, a.run("", "user", "export").succeeded(t))
+	if got := slices.Sorted(maps.Keys(fields)); !slices.Equal(got, slices.Sorted(slices.Values(columns()))) {
+		t.Errorf("JSON has %q", got)
+	}
+	if roles, ok := fields["roles"].([]any); !ok || len(roles) != 0 {
+		t.Errorf("roles: %v", fields["roles"])
+	}
+	head, _, _ := strings.Cut(a.run("", "user", "export", "--format=csv").succeeded(t), "\n")
+	if head != "username,password_hash,disabled,roles,created_at" {
+		t.Errorf("CSV has %s", head)
+	}
+}

@@ -1,0 +1,79 @@
+package db
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"gatehouse/internal/auth"
+	"gatehouse/internal/dbtest"
+	"gatehouse/internal/password"
+	"gatehouse/internal/ratelimit"
+	"gatehouse/internal/token"
+)
+
+const goodPassword = "correct horse battery staple"
+
+// limitedService is one with all limits on.
+func (d *DB) limitedService(t *testing.T) *auth.Service {
+	t.Helper()
+	secrets := [][]byte{[]byte("a secret key of the tests with 32 bytes or more")}
+	lane := password.NewLane(password.LaneOptions{Threads: 1, Queue: 9})
+	t.Cleanup(lane.Close)
+	ring, err := password.NewKeyRing(nil)
+	must(t, err)
+	must(t, auth.ClaimPasswordKeys(t.Context(), d, ring))
+	hasher, err := password.NewHasher(lane, ring, 4)
+	must(t, err)
+	tokens, err := token.NewIssuer(token.Settings{Keys: secrets, Issuer: "https://id.test", Audience: "test", Lifetime: time.Minute})
+	must(t, err)
+	refresh, err := token.NewRefreshKeys(secrets)
+	must(t, err)
+	limit := ratelimit.Limit{Burst: 2, Interval: time.Minute}
+	limiter, err := auth.NewLimiter(auth.RateLimits{Account: limit, AccountDay: limit, Address: limit, Registration: limit}, d, secrets, time.Now)
+	must(t, err)
+	return auth.NewService(auth.Parts{
+		Store: d, Hasher: hasher, Tokens: tokens, Refresh: refresh, Limiter: limiter, Clock: time.Now,
+		Limits: auth.SessionLimits{Idle: time.Hour, Absolute: time.Hour, Grace: time.Minute, PerUser: 9},
+	})
+}
+
+// Each statement is a round trip that somebody waits for, and a share of what the database can do.
+func TestOperationsSendNoMoreStatementsThanTheyNeed(t *testing.T) {
+	t.Parallel()
+	d, seen := open(t, Options{URL: dbtest.New(t)}).traced(t)
+	s := d.limitedService(t)
+	from := auth.Client{Address: "192.0.2.1"}
+	login := func(pw string, want error) auth.Grant {
+		grant, err := s.Login(t.Context(), "alice", pw, from)
+		if !errors.Is(err, want) {
+			t.Errorf("login: %v, want %v", err, want)
+		}
+		return grant
+	}
+	_, err := s.SignUp(t.Context(), "alice", goodPassword, from)
+	must(t, err)
+	grant := login(goodPassword, nil)
+	access, err := s.Authenticate(grant.AccessToken)
+	must(t, err)
+	for _, test := range []struct {
+		name string
+		do   func()
+		want int
+	}{
+		{"registration", func() { _, err := s.SignUp(t.Context(), "bob", goodPassword, from); must(t, err) }, 2},
+		{"login", func() { login(goodPassword, nil) }, 4},
+		{"failed login", func() { login("wrong", auth.ErrWrongPassword) }, 2},
+		{"refresh", func() { _, err := s.Refresh(t.Context(), grant.RefreshToken); must(t, err) }, 2},
+		{"own user", func() { _, err := s.Me(t.Context(), access); must(t, err) }, 1},
+		{"last failure", func() { login("wrong", auth.ErrWrongPassword) }, 2},
+		{"first refusal", func() { login("wrong", auth.ErrLimited) }, 1},
+		{"refusal", func() { login("wrong", auth.ErrLimited) }, 0},
+	} {
+		seen.statements = nil
+		test.do()
+		if sent := seen.take(); len(sent) != test.want {
+			t.Errorf("%s: %d statements, want %d: %v", test.name, len(sent), test.want, sent)
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"gatehouse/internal/auth"
+)
+
+// The statements of this file are not sqlc's: it knows neither a table that lives as long as a transaction, nor rows
+// that are used one by one.
+
+// withoutTimeouts is for a transaction of as many rows as an operator has: it may take minutes, of which some pass while
+// the client reads or writes its file. What it waits for others is bounded as ever.
+const withoutTimeouts = `SELECT set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '0', true)`
+
+// The key is compared by bytes, which sorts several times faster than by a language's rules.
+const createImported = `
+CREATE TEMPORARY TABLE imported_users (
+    line          bigint      NOT NULL,
+    id            uuid        NOT NULL,
+    username      text        NOT NULL,
+    username_key  text        NOT NULL COLLATE "C",
+    password_hash text        NOT NULL,
+    disabled      boolean     NOT NULL,
+    created_at    timestamptz
+) ON COMMIT DROP`
+
+const recordImportedKeys = `
+INSERT INTO password_keys (id, check_value)
+SELECT k.id, k.check_value
+FROM unnest($1::text[], $2::bytea[]) AS k (id, check_value)
+WHERE EXISTS (SELECT 1 FROM imported_users i WHERE starts_with(i.password_hash, '$hmac-sha256$k=' || k.id || '$'))
+ON CONFLICT ON CONSTRAINT password_keys_pkey DO NOTHING`
+
+// storeImported returns the lines that it left out. ON CONFLICT also sees the names that are taken while it runs.
+const storeImported = `
+WITH ranked AS (
+    SELECT *, first_value(line) OVER (PARTITION BY username_key ORDER BY line) AS first
+    FROM imported_users
+), stored AS (
+    INSERT INTO users (id, username, username_key, password_hash, disabled_at, created_at)
+    SELECT id, username, username_key, password_hash, CASE WHEN disabled THEN now() END, coalesce(created_at, now())
+    FROM ranked
+    WHERE line = first
+    ON CONFLICT ON CONSTRAINT users_username_key_unique DO NOTHING
+    RETURNING id
+)
+SELECT line, first
+FROM ranked
+WHERE NOT EXISTS (SELECT 1 FROM stored WHERE stored.id = ranked.id)
+ORDER BY line`
+
+// ImportUsers implements auth.Store.
+func (d *DB) ImportUsers(ctx context.Context, i auth.Import) (stored int, err error) {
+	tx, err := d.pool.Begin(ctx)
+	if err != nil {
+		return 0, translate("import users: begin", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit it does nothing
+	copied, err := copyImported(ctx, tx, i.Users)
+	if err != nil {
+		return 0, err
+	}
+	skipped, err := storeCopied(ctx, tx, i)
+	if err != nil {
+		return 0, translate("import users: store", err)
+	}
+	if err := i.Keep(); err != nil {
+		return 0, err
+	}
+	return copied - skipped, translate("import users: commit", tx.Commit(ctx))
+}
+
+func copyImported(ctx context.Context, tx pgx.Tx, users iter.Seq2[auth.ImportedUser, error]) (copied int, err error) {
+	for _, sql := range []string{withoutTimeouts, createImported} {
+		if _, err := tx.Exec(ctx, sql); err != nil {
+			return 0, translate("import users: prepare", err)
+		}
+	}
+	next, stop := iter.Pull2(users)
+	defer stop()
+	source := &copySource{next: next}
+	rows, err := tx.CopyFrom(ctx, pgx.Identifier{"imported_users"},
+		[]string{"line", "id", "username", "username_key", "password_hash", "disabled", "created_at"}, source)
+	if source.err != nil { // of which the server says only that it was told of it
+		return 0, source.err
+	}
+	return int(rows), translate("import users: copy", err)
+}
+
+// copySource is a sequence of users as pgx.CopyFromSource.
+type copySource struct {
+	next func() (auth.ImportedUser, error, bool)
+	user auth.ImportedUser
+	err  error
+}
+
+func (s *copySource) Next() bool {
+	var more bool
+	s.user, s.err, more = s.next()
+	return more && s.err == nil
+}
+
+func (s *copySource) Values() ([]any, error) {
+	u := s.user
+	return []any{int64(u.Line), u.ID, u.Username.Given, u.Username.Key, u.PasswordHash, u.Disabled, orNull(u.CreatedAt)}, nil
+}
+
+func orNull(at time.Time) *time.Time {
+	if at.IsZero() {
+		return nil
+	}
+	return &at
+}
+
+// Err hides what is wrong from the server, which would log it.
+func (s *copySource) Err() error {
+	if s.err != nil {
+		return errSource
+	}
+	return nil
+}
+
+var errSource = errors.New("the client has no more rows")
+
+func storeCopied(ctx context.Context, tx pgx.Tx, i auth.Import) (skipped int, err error) {
+	ids, checks := make([]string, len(i.Keys)), make([][]byte, len(i.Keys))
+	for n, k := range i.Keys {
+		ids[n], checks[n] = k.ID, k.Check
+	}
+	if _, err := tx.Exec(ctx, "ANALYZE imported_users"); err != nil { // nobody else does, and the plan depends on it
+		return 0, err
+	}
+	if _, err := tx.Exec(ctx, recordImportedKeys, ids, checks); err != nil {
+		return 0, err
+	}
+	rows, err := tx.Query(ctx, storeImported)
+	if err != nil {
+		return 0, err
+	}
+	var line, first int
+	_, err = pgx.ForEachRow(rows, []any{&line, &first}, func() error {
+		skipped++
+		i.Skipped(line, first)
+		return nil
+	})
+	return skipped, err
+}
+
+// ExportUsers implements auth.Store. One statement sees one moment, and its rows come as fast as they are taken.
+func (d *DB) ExportUsers(ctx context.Context, each func(auth.UserRecord) error) error {
+	tx, err := d.pool.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return translate("export users: begin", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	if _, err := tx.Exec(ctx, withoutTimeouts); err != nil {
+		return translate("export users: prepare", err)
+	}
+	rows, err := tx.Query(ctx, `SELECT username, password_hash, disabled_at IS NOT NULL, created_at FROM users ORDER BY id`)
+	if err != nil {
+		return translate("export users", err)
+	}
+	var r auth.UserRecord
+	var failed error
+	_, err = pgx.ForEachRow(rows, []any{&r.Username, &r.PasswordHash, &r.Disabled, &r.CreatedAt}, func() error {
+		failed = each(r)
+		return failed
+	})
+	if failed != nil {
+		return failed
+	}
+	return translate("export users", err)
+}

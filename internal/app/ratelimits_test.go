@@ -1,0 +1,38 @@
+package app_test
+
+import (
+	"net/http"
+	"testing"
+
+	"gatehouse/internal/dbtest"
+)
+
+// Rows of everybody who has ever failed would fill the database, and one statement for all would hold logins up.
+func TestLimitsThatSayNothingAreDeletedInTheBackground(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	conn := connect(t, databaseURL)
+	_, err := conn.Exec(t.Context(), `INSERT INTO rate_limits SELECT sha256(n::text::bytea), n FROM generate_series(1, 2500) n
+		UNION ALL SELECT sha256('in force'), (extract(epoch FROM now() + interval '1 hour') * 1e6)::bigint`)
+	must(t, err)
+	boot(t, databaseURL)
+	await(t, "old limits to be deleted", func() bool {
+		var left int
+		must(t, conn.QueryRow(t.Context(), "SELECT count(*) FROM rate_limits").Scan(&left))
+		return left == 1
+	})
+}
+
+func TestNoMoreThanTheLimitOfAnAccountFails(t *testing.T) {
+	t.Parallel()
+	r := boot(t, dbtest.New(t), "--account-failures=1")
+	r.want(http.StatusUnauthorized, r.do(r.loginRequest("nobody", "wrong")))
+	r.want(http.StatusTooManyRequests, r.do(r.loginRequest("Nobody", "wrong")))
+}
+
+func TestNoMoreThanTheLimitOfAnAddressRegisters(t *testing.T) {
+	t.Parallel()
+	r := boot(t, dbtest.New(t), "--address-registrations=1")
+	r.want(http.StatusCreated, r.do(r.registerRequest("alice", goodPassword)))
+	r.want(http.StatusTooManyRequests, r.do(r.registerRequest("bob", goodPassword)))
+}

@@ -1,0 +1,128 @@
+package revocation
+
+import (
+	"errors"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// maxCursors is how many replicas behind a load balancer a follower keeps apart.
+const maxCursors = 8
+
+// Report is what a set tells to one that follows it: all it holds, or what came in since another report. Its JSON is
+// that of the HTTP contract.
+type Report struct {
+	KeepSeconds     int64  `json:"keep_seconds"`
+	LifetimeSeconds int64  `json:"lifetime_seconds"`
+	Revocations     []Item `json:"revocations"`
+}
+
+// Item is an entry in a report: of a user, with a version, or of a session, without.
+type Item struct {
+	UserID    uuid.UUID `json:"user_id,omitzero"`
+	SessionID uuid.UUID `json:"session_id,omitzero"`
+	Version   int64     `json:"version,omitzero"`
+}
+
+// Cursor names what the set holds now. It changes with each entry that comes in, and no two sets share one.
+func (r *Set) Cursor() string { return r.cursor(r.last.Load()) }
+
+func (r *Set) cursor(number uint64) string { return r.name + strconv.FormatUint(number, 10) }
+
+// Since reports what came in after one of the cursors, or all there is if none of them is this set's. What came in
+// before the cursor that it returns is in the report; what comes in meanwhile may be.
+func (r *Set) Since(cursors ...string) (Report, string) {
+	last := r.last.Load() // before the entries are looked at: else one that comes in meanwhile would count as told
+	var known uint64
+	for _, cursor := range cursors {
+		known = max(known, r.position(cursor, last))
+	}
+	report := Report{KeepSeconds: seconds(r.keep), LifetimeSeconds: seconds(r.lifetime), Revocations: []Item{}}
+	for n := range r.shards {
+		report.Revocations = r.shards[n].since(known, report.Revocations)
+	}
+	return report, r.cursor(last)
+}
+
+// position is the number in a cursor of this set, and 0 for any other text.
+func (r *Set) position(cursor string, last uint64) uint64 {
+	text, ours := strings.CutPrefix(cursor, r.name)
+	number, err := strconv.ParseUint(text, 10, 64)
+	if !ours || err != nil || number > last {
+		return 0
+	}
+	return number
+}
+
+func (s *shard) since(known uint64, items []Item) []Item {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for subject, e := range s.entries {
+		switch {
+		case e.number <= known:
+		case e.version == NoVersion:
+			items = append(items, Item{SessionID: subject})
+		default:
+			items = append(items, Item{UserID: subject, Version: e.version})
+		}
+	}
+	return items
+}
+
+func seconds(d time.Duration) int64 { return int64(math.Ceil(d.Seconds())) }
+
+// errReport is for what no set reports.
+var errReport = errors.New("revocation: malformed report")
+
+// NewCopy makes an empty set that remembers for as long as the one that made a report.
+func NewCopy(now time.Time, report Report) (*Set, error) {
+	if report.LifetimeSeconds < 1 || report.KeepSeconds < report.LifetimeSeconds || report.KeepSeconds > math.MaxInt32 {
+		return nil, errReport
+	}
+	return newSet(now, time.Duration(report.LifetimeSeconds)*time.Second, time.Duration(report.KeepSeconds)*time.Second), nil
+}
+
+// Covers tells whether the set remembers for as long as the one that made a report: else it would forget revocations of
+// tokens that still live.
+func (r *Set) Covers(report Report) bool { return seconds(r.lifetime) >= report.LifetimeSeconds }
+
+// Merge adds what a report has. Its entries are kept as if they had been made now.
+func (r *Set) Merge(now time.Time, report Report) error {
+	entries := make([]Entry, len(report.Revocations))
+	for n, item := range report.Revocations {
+		ofUser, ofSession := item.UserID != uuid.Nil, item.SessionID != uuid.Nil
+		switch {
+		case ofUser && !ofSession && item.Version > 0:
+			entries[n] = Entry{Subject: item.UserID, Version: item.Version}
+		case ofSession && !ofUser && item.Version == 0:
+			entries[n] = Entry{Subject: item.SessionID, Version: NoVersion}
+		default:
+			return errReport
+		}
+	}
+	r.Add(now, entries)
+	return nil
+}
+
+// Cursors are the latest of each set that is followed, the one that answered last at the front.
+type Cursors []string
+
+// With is the cursors after an answer. A set has one in them, and those that have not answered for longest drop out.
+func (c Cursors) With(cursor string) Cursors {
+	next := Cursors{cursor}
+	for _, other := range c {
+		if len(next) < maxCursors && setOf(other) != setOf(cursor) {
+			next = append(next, other)
+		}
+	}
+	return next
+}
+
+func setOf(cursor string) string {
+	name, _, _ := strings.Cut(cursor, ".")
+	return name
+}

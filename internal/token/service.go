@@ -1,0 +1,77 @@
+package token
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+const (
+	// serviceMediaType is the typ of a service's token, which is no user's, nor the other way round.
+	serviceMediaType = "service+jwt"
+
+	serviceLifetime    = time.Minute
+	maxServiceLifetime = 5 * time.Minute // bounds what a token that was read on its way is good for
+	maxServiceName     = 64              // bytes
+)
+
+// ServiceKeys makes and verifies the tokens with which other services call Gatehouse: iss is the service's name, aud is
+// Gatehouse's own issuer, and exp is at most five minutes after iat. They are signed with the keys of access tokens.
+// That gives nobody new power: whoever holds such a key can make any user's access token as well.
+//
+// It is safe for use by many goroutines.
+type ServiceKeys struct {
+	signing  []byte
+	keys     jwt.VerificationKeySet
+	audience string
+}
+
+// NewServiceKeys takes the keys of Settings, and the issuer as audience.
+func NewServiceKeys(keys [][]byte, audience string) (*ServiceKeys, error) {
+	set, err := keySet(keys)
+	if err != nil {
+		return nil, err
+	}
+	if audience == "" {
+		return nil, errors.New("token: issuer must be set")
+	}
+	return &ServiceKeys{signing: keys[0], keys: set, audience: audience}, nil
+}
+
+// Issue makes a token for one request of a service.
+func (k *ServiceKeys) Issue(now time.Time, service string) (string, error) {
+	if !isServiceName(service) {
+		return "", fmt.Errorf("token: a service's name has 1 to %d printable ASCII characters and no space", maxServiceName)
+	}
+	return sign(k.signing, serviceMediaType, jwt.RegisteredClaims{
+		Issuer: service, Audience: jwt.ClaimStrings{k.audience},
+		IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(serviceLifetime)),
+	})
+}
+
+// Verify returns the name of the service that made a token. Its error wraps ErrInvalid.
+func (k *ServiceKeys) Verify(now time.Time, raw string) (service string, err error) {
+	var c jwt.RegisteredClaims
+	err = parse(now, raw, &c, keysFor(k.keys, serviceMediaType), jwt.WithAudience(k.audience), jwt.WithIssuedAt())
+	switch {
+	case err != nil:
+		return "", err
+	case !isServiceName(c.Issuer):
+		return "", refuse(errors.New("iss is no name of a service"))
+	case c.IssuedAt == nil || c.ExpiresAt.Sub(c.IssuedAt.Time) > maxServiceLifetime:
+		return "", refuse(fmt.Errorf("exp is not within %v of iat", maxServiceLifetime))
+	}
+	return c.Issuer, nil
+}
+
+// isServiceName holds a name to what a log line can show as it is.
+func isServiceName(name string) bool {
+	for n := range len(name) {
+		if name[n] <= ' ' || name[n] > '~' {
+			return false
+		}
+	}
+	return 1 <= len(name) && len(name) <= maxServiceName
+}

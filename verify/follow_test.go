@@ -1,0 +1,421 @@
+package verify_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"go.uber.org/goleak"
+
+	"gatehouse/internal/app"
+	"gatehouse/internal/config"
+	"gatehouse/internal/dbtest"
+	"gatehouse/verify"
+	"gatehouse/verify/ginverify"
+)
+
+const (
+	secretKey    = "a secret key of the tests with 32 bytes or more"
+	goodPassword = "correct horse battery staple"
+)
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// await polls until a condition holds, and fails the test if it never does.
+func await(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	tick, patience := time.NewTicker(5*time.Millisecond), time.NewTimer(2*time.Minute)
+	defer tick.Stop()
+	defer patience.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-patience.C:
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// gatehouse is a replica that runs as gatehouse serve runs it.
+type gatehouse struct {
+	*testing.T
+	url, databaseURL string
+	client           *http.Client
+}
+
+func boot(t *testing.T) *gatehouse {
+	t.Helper()
+	g := &gatehouse{T: t, databaseURL: dbtest.New(t), client: &http.Client{Transport: &http.Transport{}}}
+	t.Cleanup(g.client.CloseIdleConnections)
+	settings, err := config.Load([]string{
+		"--database-url=" + g.databaseURL, "--secret-key=" + secretKey, "--bcrypt-cost=10", "--listen-addr=127.0.0.1:0",
+		"--ops-addr=127.0.0.1:0", "--request-timeout=60s", "--database-statement-timeout=60s", "--shutdown-delay=0s",
+	})
+	must(t, err)
+	ctx, terminate := context.WithCancel(context.Background())
+	started, ended := make(chan string, 1), make(chan error, 1)
+	go func() {
+		ended <- app.Run(ctx, settings, app.Options{
+			Log: slog.New(slog.DiscardHandler), Version: "test", Cores: 2,
+			Started: func(public, _ net.Addr) { started <- "http://" + public.String() },
+		})
+	}()
+	select {
+	case g.url = <-started:
+	case err := <-ended:
+		t.Fatalf("the service ended at its start: %v", err)
+	}
+	t.Cleanup(func() {
+		terminate()
+		must(t, <-ended)
+	})
+	return g
+}
+
+func (g *gatehouse) send(status int, method, path, token, mediaType, body string) []byte {
+	g.Helper()
+	request, err := http.NewRequestWithContext(g.Context(), method, g.url+path, strings.NewReader(body))
+	must(g, err)
+	request.Header.Set("Content-Type", mediaType)
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	response, err := g.client.Do(request)
+	must(g, err)
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	must(g, err)
+	if response.StatusCode != status {
+		g.Fatalf("%s %s: %d %s", method, path, response.StatusCode, answer)
+	}
+	return answer
+}
+
+const asJSON, asForm = "application/json", "application/x-www-form-urlencoded"
+
+func (g *gatehouse) register(username string) {
+	g.Helper()
+	g.send(http.StatusCreated, "POST", "/users", "", asJSON, `{"username": "`+username+`", "password": "`+goodPassword+`"}`)
+}
+
+func (g *gatehouse) login(username string) string {
+	g.Helper()
+	form := url.Values{"username": {username}, "password": {goodPassword}}.Encode()
+	return accessToken(g.T, g.send(http.StatusOK, "POST", "/token", "", asForm, form))
+}
+
+func accessToken(t *testing.T, body []byte) string {
+	t.Helper()
+	var in struct {
+		AccessToken string `json:"access_token"`
+	}
+	must(t, json.Unmarshal(body, &in))
+	return in.AccessToken
+}
+
+func (g *gatehouse) disable(username string) {
+	g.Helper()
+	admin, err := app.OpenAdmin(g.Context(), config.Database{DatabaseURL: g.databaseURL, DatabaseStatementTimeout: time.Minute},
+		config.Passwords{BcryptCost: 10, PasswordMinLength: 8})
+	must(g, err)
+	defer admin.Close()
+	_, err = admin.Disable(g.Context(), username)
+	must(g, err)
+}
+
+// options are those of a service that follows by another way than the replica's own address.
+func (g *gatehouse) options(url string) verify.Options {
+	return verify.Options{
+		URL: url, Issuer: "http://localhost:8000", Audience: "gatehouse", Keys: [][]byte{[]byte(secretKey)}, Service: "shop",
+		Poll: 10 * time.Millisecond, HTTPClient: g.client,
+	}
+}
+
+// follow starts a service that asks the replica.
+func (g *gatehouse) follow(o verify.Options) *verify.Verifier {
+	g.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	g.Cleanup(cancel)
+	v, err := verify.New(ctx, o)
+	must(g, err)
+	return v
+}
+
+// ask sends a request with a token to a handler.
+func ask(handler http.Handler, token string) int {
+	r := httptest.NewRequest("GET", "/cart", http.NoBody)
+	r.Header.Set("Authorization", "Bearer "+token)
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	return w.Code
+}
+
+func ginEngine(v *verify.Verifier, handle gin.HandlerFunc) *gin.Engine {
+	gin.SetMode(gin.ReleaseMode)
+	engine := gin.New()
+	engine.Use(ginverify.Middleware(v))
+	engine.GET("/cart", handle)
+	return engine
+}
+
+func TestEveryWayToEndAccessReachesOtherServices(t *testing.T) {
+	t.Parallel()
+	g := boot(t)
+	v := g.follow(g.options(g.url))
+	shops := map[string]http.Handler{
+		"net/http": v.Middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})),
+		"Gin":      ginEngine(v, func(*gin.Context) {}),
+	}
+	want := func(what, token string, status int) {
+		t.Helper()
+		for name, shop := range shops {
+			if got := ask(shop, token); got != status {
+				t.Errorf("%s: %s answers %d, want %d", what, name, got, status)
+			}
+		}
+	}
+	end := func(what, token string, end func()) {
+		t.Helper()
+		want("before "+what, token, http.StatusOK)
+		end()
+		await(t, what, func() bool { return ask(shops["net/http"], token) == http.StatusUnauthorized })
+		want("after "+what, token, http.StatusUnauthorized)
+	}
+	g.register("alice")
+	phone, laptop := g.login("alice"), g.login("alice")
+	end("the logout", phone, func() { g.send(http.StatusNoContent, "POST", "/logout", phone, "", "") })
+	want("another session", laptop, http.StatusOK)
+	var next string
+	end("the change of password", laptop, func() {
+		next = accessToken(t, g.send(http.StatusOK, "PUT", "/users/me/password", laptop, asJSON,
+			`{"current_password": "`+goodPassword+`", "new_password": "another `+goodPassword+`"}`))
+	})
+	end("the ban", next, func() { g.disable("alice") })
+}
+
+func TestGinHasTheIdentityAndStopsWhoeverHasNone(t *testing.T) {
+	t.Parallel()
+	g := boot(t)
+	g.register("alice")
+	token := g.login("alice")
+	handled := 0
+	engine := ginEngine(g.follow(g.options(g.url)), func(c *gin.Context) {
+		handled++
+		if user, ok := verify.FromContext(c.Request.Context()); !ok || user.Username != "alice" {
+			t.Errorf("%+v, %t", user, ok)
+		}
+	})
+	if status := ask(engine, token); status != http.StatusOK || handled != 1 {
+		t.Errorf("status %d, handled %d times", status, handled)
+	}
+	if status := ask(engine, token+"x"); status != http.StatusUnauthorized || handled != 1 {
+		t.Errorf("status %d, handled %d times", status, handled)
+	}
+}
+
+// A service that logs each failed poll fills its disk; one that logs none leaves its operator alone with the 503s.
+func TestAnOutageIsLoggedOnceAndEnds(t *testing.T) {
+	t.Parallel()
+	g := boot(t)
+	g.register("alice")
+	token := g.login("alice")
+	target, err := url.Parse(g.url)
+	must(t, err)
+	gate := &gate{next: httputil.NewSingleHostReverseProxy(target)}
+	gate.next.(*httputil.ReverseProxy).Transport = g.client.Transport
+	server := httptest.NewServer(gate)
+	t.Cleanup(server.Close)
+	log := &logBuffer{}
+	o := g.options(server.URL)
+	o.MaxStaleness, o.Log = time.Second, slog.New(slog.NewTextHandler(log, nil))
+	shop := g.follow(o).Middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	for outage := range 2 {
+		gate.shut(true)
+		await(t, "the bound of staleness", func() bool { return ask(shop, token) == http.StatusServiceUnavailable })
+		gate.shut(false)
+		await(t, "the end of the outage", func() bool { return ask(shop, token) == http.StatusOK })
+		await(t, "the log of the end", func() bool { return strings.Count(log.String(), "polled again") == outage+1 })
+		if lines := strings.Count(log.String(), "\n"); lines != 2*(outage+1) {
+			t.Errorf("%d lines after outage %d:\n%s", lines, outage+1, log)
+		}
+	}
+	for _, sent := range gate.tokens() {
+		if strings.Contains(log.String(), sent) {
+			t.Errorf("a token is in the log:\n%s", log)
+		}
+	}
+}
+
+// gate lets requests through or cuts them off.
+type gate struct {
+	next   http.Handler
+	mu     sync.Mutex
+	isShut bool
+	sent   []string
+}
+
+// ServeHTTP implements http.Handler.
+func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.mu.Lock()
+	isShut := g.isShut
+	g.sent = append(g.sent, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
+	g.mu.Unlock()
+	if isShut {
+		panic(http.ErrAbortHandler)
+	}
+	g.next.ServeHTTP(w, r)
+}
+
+func (g *gate) shut(isShut bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.isShut = isShut
+}
+
+func (g *gate) tokens() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.sent
+}
+
+// It is not parallel, because it looks at all goroutines there are.
+func TestFollowingEndsWithItsContext(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	hang := make(chan struct{})
+	asked := make(chan struct{}, 100)
+	first := true
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !first { // polls come one after the other
+			asked <- struct{}{}
+			<-hang
+		}
+		first = false
+		w.Header().Set("ETag", `W/"SETSETSETSETSETSETSETSETSE.1"`)
+		_, _ = io.WriteString(w, `{"keep_seconds":2405,"lifetime_seconds":1805,"revocations":[]}`)
+	}))
+	g := &gatehouse{T: t, client: &http.Client{Transport: &http.Transport{}}}
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := verify.New(ctx, g.options(server.URL))
+	must(t, err)
+	<-asked
+	cancel() // in the middle of a poll
+	close(hang)
+	g.client.CloseIdleConnections()
+	server.Close()
+	goleak.VerifyNone(t, before)
+}
+
+// A replica that takes requests and never answers must not use up the time in which others could.
+func TestAReplicaThatHangsIsGivenUpInTime(t *testing.T) {
+	t.Parallel()
+	g := boot(t)
+	g.register("alice")
+	token := g.login("alice")
+	target, err := url.Parse(g.url)
+	must(t, err)
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	proxy.Transport = g.client.Transport
+	var mu sync.Mutex
+	polls := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		polls++
+		hangs := polls == 3
+		mu.Unlock()
+		if hangs {
+			<-r.Context().Done()
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	o := g.options(server.URL)
+	o.MaxStaleness = 200 * time.Millisecond
+	shop := g.follow(o).Middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	await(t, "polls after the one that hangs", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return polls > 5
+	})
+	await(t, "a good verdict", func() bool { return ask(shop, token) == http.StatusOK })
+}
+
+// logBuffer may be written and read at once.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+func TestTheExampleWorks(t *testing.T) {
+	t.Parallel()
+	g := boot(t)
+	g.register("alice")
+	token := g.login("alice")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	addr := listener.Addr().String()
+	must(t, listener.Close())
+	program, err := os.Executable()
+	must(t, err)
+	ctx, end := context.WithCancel(context.Background())
+	shop := exec.CommandContext(ctx, program)
+	shop.Env = append(os.Environ(), "RUN_EXAMPLE=1", "GATEHOUSE_URL="+g.url, "SECRET_KEY="+secretKey, "SHOP_ADDR="+addr)
+	output := &logBuffer{}
+	shop.Stdout, shop.Stderr = output, output
+	must(t, shop.Start())
+	t.Cleanup(func() {
+		end()
+		_ = shop.Wait() // killed
+		if t.Failed() {
+			t.Logf("the example said:\n%s", output)
+		}
+	})
+	get := func() (status int, body string) {
+		request, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+addr+"/cart", http.NoBody)
+		must(t, err)
+		request.Header.Set("Authorization", "Bearer "+token)
+		response, err := g.client.Do(request)
+		if err != nil {
+			return 0, "" // it does not listen yet
+		}
+		defer response.Body.Close()
+		read, err := io.ReadAll(response.Body)
+		must(t, err)
+		return response.StatusCode, string(read)
+	}
+	await(t, "the example to answer", func() bool { status, body := get(); return status == http.StatusOK && body == "the cart of alice\n" })
+	g.disable("alice")
+	await(t, "the ban", func() bool { status, _ := get(); return status == http.StatusUnauthorized })
+}

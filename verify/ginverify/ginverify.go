@@ -1,0 +1,24 @@
+// Package ginverify has package verify's middleware for Gin.
+package ginverify
+
+import (
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"gatehouse/verify"
+)
+
+// Middleware is that of the Verifier. verify.FromContext(c.Request.Context()) says who sent a request.
+func Middleware(v *verify.Verifier) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		letIn := false
+		next := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			letIn, c.Request = true, r
+			c.Next()
+		})
+		if v.Middleware(next).ServeHTTP(c.Writer, c.Request); !letIn {
+			c.Abort()
+		}
+	}
+}

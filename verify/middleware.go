@@ -1,0 +1,52 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"gatehouse/internal/token"
+)
+
+type contextKey struct{}
+
+// FromContext says whose request it is that Middleware has let in.
+func FromContext(ctx context.Context) (Claims, bool) {
+	claims, ok := ctx.Value(contextKey{}).(Claims)
+	return claims, ok
+}
+
+// Middleware lets requests in that have a valid access token in their Authorization header, and puts its claims into
+// their context. It refuses others as Gatehouse does (RFC 6750 §3, RFC 9457): with 401, or with 503 while it cannot know.
+func (v *Verifier) Middleware(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		raw, err := token.Bearer(r.Header.Values("Authorization"))
+		var claims Claims
+		if err == nil {
+			claims, err = v.Verify(raw)
+		}
+		if err != nil {
+			refuse(w, err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), contextKey{}, claims)))
+	})
+}
+
+func refuse(w http.ResponseWriter, err error) {
+	status, detail := http.StatusUnauthorized, "Invalid authentication credentials"
+	switch {
+	case errors.Is(err, token.ErrNone):
+		w.Header().Set("WWW-Authenticate", `Bearer realm="gatehouse"`)
+	case errors.Is(err, ErrUnavailable):
+		status, detail = http.StatusServiceUnavailable, "The service is not available; try again later"
+		w.Header().Set("Retry-After", "1")
+	default:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="gatehouse", error="invalid_token"`)
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Type", "application/problem+json; charset=utf-8")
+	w.WriteHeader(status)
+	fmt.Fprintf(w, `{"type":"about:blank","title":%q,"status":%d,"detail":%q}`+"\n", http.StatusText(status), status, detail)
+}
