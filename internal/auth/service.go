@@ -53,8 +53,8 @@ func NewService(p Parts) *Service {
 	}
 }
 
-// Register makes an account. InputError, ErrUsernameTaken.
-func (s *Service) Register(ctx context.Context, username, pw string) (User, error) {
+// Register makes an account, with roles. InputError, ErrUsernameTaken, ErrRoleNotFound.
+func (s *Service) Register(ctx context.Context, username, pw string, roles ...string) (User, error) {
 	name, prepared, err := s.checkRegistration(username, pw)
 	if err != nil {
 		return User{}, err
@@ -67,7 +67,7 @@ func (s *Service) Register(ctx context.Context, username, pw string) (User, erro
 	if err != nil {
 		return User{}, fmt.Errorf("user id: %w", err)
 	}
-	return s.store.InsertUser(ctx, id, name, hash)
+	return s.store.InsertUser(ctx, id, name, hash, roles...)
 }
 
 // checkRegistration tells all that is wrong at once, so that a form need not be sent once for each mistake.
@@ -157,14 +157,14 @@ func (s *Service) List(ctx context.Context, after string, limit int) ([]User, er
 	return s.store.ListUsers(ctx, after, limit)
 }
 
-// Disable bars a user from logging in and revokes the user's tokens. ErrUserNotFound.
+// Disable bars a user from logging in and revokes the user's tokens. ErrUserNotFound, ErrLastAdmin.
 func (s *Service) Disable(ctx context.Context, username string) (User, error) {
-	return s.byName(ctx, username, s.store.DisableUser)
+	return s.byName(ctx, username, func(ctx context.Context, key string) (User, error) { return s.store.DisableUser(ctx, key, nil) })
 }
 
 // Enable lets a user log in again; tokens from before stay revoked. ErrUserNotFound.
 func (s *Service) Enable(ctx context.Context, username string) (User, error) {
-	return s.byName(ctx, username, s.store.EnableUser)
+	return s.byName(ctx, username, func(ctx context.Context, key string) (User, error) { return s.store.EnableUser(ctx, key, nil) })
 }
 
 // SetPassword gives a user another password and revokes the user's tokens. InputError, ErrUserNotFound.
