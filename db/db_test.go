@@ -5,8 +5,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,9 +70,17 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		"ExportUsers": func(ctx context.Context) error {
 			return d.ExportUsers(ctx, func(auth.UserRecord) error { return nil })
 		},
-		"DisableUser": func(ctx context.Context) error { _, err := d.DisableUser(ctx, u.Username.Key); return err },
-		"EnableUser":  func(ctx context.Context) error { _, err := d.EnableUser(ctx, u.Username.Key); return err },
+		"DisableUser": func(ctx context.Context) error { _, err := d.DisableUser(ctx, u.Username.Key, nil); return err },
+		"EnableUser":  func(ctx context.Context) error { _, err := d.EnableUser(ctx, u.Username.Key, nil); return err },
 		"SetPassword": func(ctx context.Context) error { _, err := d.SetPassword(ctx, u.Username.Key, plainHash); return err },
+		"RoleByName":  func(ctx context.Context) error { _, err := d.RoleByName(ctx, "admin"); return err },
+		"ListRoles":   func(ctx context.Context) error { _, err := d.ListRoles(ctx); return err },
+		"SetRole":     func(ctx context.Context) error { _, err := d.SetRole(ctx, "clerk", nil, auth.Condition{}); return err },
+		"DeleteRole":  func(ctx context.Context) error { return d.DeleteRole(ctx, "spare", auth.Condition{}) },
+		"GrantRole":   func(ctx context.Context) error { return d.GrantRole(ctx, u.ID, "reader") },
+		"RevokeRole":  func(ctx context.Context) error { return d.RevokeRole(ctx, u.ID, "writer") },
+		"FindUsers":   func(ctx context.Context) error { _, err := d.FindUsers(ctx, auth.UserFilter{}, "", 1); return err },
+		"DeleteUser":  func(ctx context.Context) error { return d.DeleteUser(ctx, u.ID) },
 		"StartSession": func(ctx context.Context) error {
 			return d.StartSession(ctx, auth.NewSession{
 				ID: uuid.Must(uuid.NewV7()), User: u, Salt: make([]byte, 16),
@@ -141,6 +152,7 @@ func TestWithADatabaseEveryMethodWorks(t *testing.T) {
 		INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent)
 		VALUES ($1, $1, decode(repeat('00', 16), 'hex'), now() + interval '1 h', now() + interval '1 h', '', '')`, u.ID)
 	must(t, err)
+	d.seedRoles(t)
 	all := calls(d, u)
 	for _, first := range []string{"ChangePassword", "RecordPasswordKey"} { // before the user changes; the one that is retired
 		must(t, all[first](t.Context()))
@@ -148,15 +160,18 @@ func TestWithADatabaseEveryMethodWorks(t *testing.T) {
 	u, err = d.UserByID(t.Context(), u.ID)
 	must(t, err)
 	all = calls(d, u)
-	for _, last := range []string{"StartSession", "ChangePassword", "SetPassword", "DisableUser", "EnableUser"} {
+	for _, last := range []string{"StartSession", "ChangePassword", "SetPassword", "DisableUser", "EnableUser", "GrantRole"} {
 		must(t, all[last](t.Context()))
 		delete(all, last)
 	}
+	remove := all["DeleteUser"]
+	delete(all, "DeleteUser")
 	for name, call := range all {
 		if err := call(t.Context()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	must(t, remove(t.Context()))
 }
 
 // A session of a user who has changed since the password was read would give a banned user a way in.
@@ -164,13 +179,13 @@ func TestNoSessionStartsForAUserWhoHasChanged(t *testing.T) {
 	t.Parallel()
 	d := open(t, Options{URL: dbtest.New(t)})
 	before := d.mustInsert(t, "alice")
-	_, err := d.DisableUser(t.Context(), "alice")
+	_, err := d.DisableUser(t.Context(), "alice", nil)
 	must(t, err)
 	for _, when := range []string{"disabled", "enabled again"} {
 		if err := calls(d, before)["StartSession"](t.Context()); !errors.Is(err, auth.ErrUserNotFound) {
 			t.Errorf("%s: %v", when, err)
 		}
-		_, err := d.EnableUser(t.Context(), "alice")
+		_, err := d.EnableUser(t.Context(), "alice", nil)
 		must(t, err)
 	}
 }
@@ -196,8 +211,8 @@ func TestNoQueryReadsAGrowingTableWhole(t *testing.T) {
 		return errors.Join(revocations, sessions)
 	}
 	explained := map[string]bool{}
-	for _, call := range all {
-		_ = call(t.Context()) // what it finds does not matter
+	for _, name := range slices.Backward(slices.Sorted(maps.Keys(all))) { // so that what deletes comes after what needs it
+		_ = all[name](t.Context()) // what it finds does not matter
 		for _, s := range seen.take() {
 			name := nameOf(s.sql)
 			if explained[name] = true; mayReadWhole[name] {
@@ -221,6 +236,7 @@ func TestNoQueryReadsAGrowingTableWhole(t *testing.T) {
 // The nameless ask for the version of the schema.
 var mayReadWhole = map[string]bool{
 	"": true, "InsertPasswordKey": true, "ListPasswordKeys": true, "DeletePasswordKey": true, "CountPasswordKeyUsers": true,
+	"ListRoles": true,
 }
 
 // plans are what the server may choose between once it has prepared a statement: a plan for these arguments, and one for
@@ -266,7 +282,7 @@ func readsWhole(plan []string) bool {
 	return false
 }
 
-// fill stores as many users, five sessions of each, one of which is over, as many revocations, and twice as many limits.
+// fill stores as many users, five sessions of each, one of which is over, as many revocations, twice as many limits, and roles.
 func (d *DB) fill(t *testing.T, users int) {
 	t.Helper()
 	for _, statement := range []string{
@@ -283,6 +299,7 @@ func (d *DB) fill(t *testing.T, users int) {
 		_, err := d.pool.Exec(t.Context(), statement, users)
 		must(t, err)
 	}
+	d.seedRoles(t)
 	_, err := d.pool.Exec(t.Context(), "VACUUM ANALYZE")
 	must(t, err)
 }
@@ -308,6 +325,21 @@ func queryNames(t *testing.T) (names []string) {
 		}
 	}
 	return names
+}
+
+// seedRoles makes the roles that calls names, many more, and gives each user some.
+func (d *DB) seedRoles(t *testing.T) {
+	t.Helper()
+	for _, statement := range []string{
+		"INSERT INTO roles (name) VALUES ('reader'), ('writer'), ('spare')",
+		"INSERT INTO roles (name) SELECT 'role' || n FROM generate_series(1, 2000) n",
+		"INSERT INTO role_permissions (role_name, permission) SELECT name, p FROM roles, unnest('{a:a,b:b,c:c}'::text[]) p WHERE name <> 'admin'",
+		"INSERT INTO user_roles (user_id, role_name) SELECT id, 'role' || n % 2000 + 1 FROM (SELECT id, row_number() OVER () AS n FROM users) u",
+		"INSERT INTO user_roles (user_id, role_name) SELECT id, 'role' || (n + 7) % 2000 + 1 FROM (SELECT id, row_number() OVER () AS n FROM users) u",
+	} {
+		_, err := d.pool.Exec(t.Context(), statement)
+		must(t, err)
+	}
 }
 
 // statements is a tracer that keeps what is sent to the server.
@@ -348,7 +380,7 @@ func TestNobodyIsNotFound(t *testing.T) {
 	d := open(t, Options{URL: dbtest.New(t)})
 	nobody := auth.User{ID: uuid.Must(uuid.NewV7()), Username: auth.Username{Key: "nobody"}}
 	all := calls(d, nobody)
-	for _, name := range []string{"UserByID", "UserByKey", "CredentialsByKey", "DisableUser", "EnableUser", "SetPassword"} {
+	for _, name := range []string{"UserByID", "UserByKey", "CredentialsByKey", "DisableUser", "EnableUser", "SetPassword", "RevokeRole", "DeleteUser"} {
 		if err := all[name](t.Context()); !errors.Is(err, auth.ErrUserNotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -365,7 +397,7 @@ func TestAUserIsReadAsItWasStored(t *testing.T) {
 	}
 	byKey, err := d.CredentialsByKey(t.Context(), "alice")
 	must(t, err)
-	if byKey.User != stored || byKey.PasswordHash != plainHash {
+	if !reflect.DeepEqual(byKey.User, stored) || byKey.PasswordHash != plainHash {
 		t.Errorf("%+v, stored was %+v", byKey, stored)
 	}
 }
@@ -467,11 +499,11 @@ func TestAHeldLockMakesAMethodUnavailable(t *testing.T) {
 	must(t, err)
 	_, err = tx.Exec(t.Context(), "SELECT id FROM users WHERE id = $1 FOR UPDATE", u.ID)
 	must(t, err)
-	if _, err := d.DisableUser(t.Context(), "alice"); !errors.Is(err, auth.ErrUnavailable) {
+	if _, err := d.DisableUser(t.Context(), "alice", nil); !errors.Is(err, auth.ErrUnavailable) {
 		t.Error(err)
 	}
 	must(t, tx.Rollback(t.Context()))
-	await(t, "the lock to be free", func() bool { _, err := d.DisableUser(t.Context(), "alice"); return err == nil })
+	await(t, "the lock to be free", func() bool { _, err := d.DisableUser(t.Context(), "alice", nil); return err == nil })
 }
 
 func TestConnectionStringsThatAreRefusedAreNotShown(t *testing.T) {

@@ -43,6 +43,14 @@ func serverError(pg *pgconn.PgError) error {
 		return auth.ErrUsernameTaken
 	case "users_password_key_fkey":
 		return auth.ErrPasswordKeyInUse
+	case "user_roles_role_name_fkey":
+		return auth.ErrRoleNotFound
+	case "user_rights_size":
+		return auth.ErrTooManyRights
+	case "roles_builtin":
+		return auth.ErrRoleBuiltIn
+	case "last_admin":
+		return auth.ErrLastAdmin
 	}
 	err := fmt.Errorf("SQLSTATE %s: %s", pg.Code, pg.Message)
 	if unavailable(pg.Code) {

@@ -19,6 +19,7 @@ func (d *DB) StartSession(ctx context.Context, s auth.NewSession) error {
 		ID: s.ID, UserID: s.User.ID, TokenVersion: s.User.TokenVersion, Salt: s.Salt,
 		IdleSeconds: min(s.Limits.Idle, s.Limits.Absolute).Seconds(), AbsoluteSeconds: s.Limits.Absolute.Seconds(),
 		ClientAddress: s.Client.Address, UserAgent: s.Client.UserAgent, MaxOthers: int32(s.Limits.PerUser - 1),
+		Scope: orNull(s.Scope),
 	})
 	if err == nil && started == 0 {
 		return fmt.Errorf("db: start session: %w", auth.ErrUserNotFound)
@@ -34,10 +35,11 @@ func (d *DB) SessionByID(ctx context.Context, id uuid.UUID) (auth.SessionState, 
 	}
 	return auth.SessionState{
 		Salt: row.Salt, Counter: row.Counter, RotatedAt: row.RotatedAt, IdleExpiresAt: row.IdleExpiresAt,
-		ExpiresAt: row.ExpiresAt, EndedAt: row.EndedAt, Now: row.Now,
+		ExpiresAt: row.ExpiresAt, EndedAt: row.EndedAt, Now: row.Now, Scope: orEmpty(row.Scope),
 		User: user(sqlcgen.UserByIDRow{
 			ID: row.UserID, Username: row.Username, UsernameKey: row.UsernameKey, DisabledAt: row.DisabledAt,
 			TokenVersion: row.TokenVersion, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
+			Roles: row.Roles, Permissions: row.Permissions,
 		}),
 	}, translate("session by id", err)
 }
@@ -88,4 +90,20 @@ func (d *DB) ChangePassword(ctx context.Context, u auth.User, sessionID uuid.UUI
 		return auth.SessionState{}, fmt.Errorf("db: change password: %w", auth.ErrUserNotFound)
 	}
 	return d.SessionByID(ctx, sessionID)
+}
+
+// orNull is NULL for what is not set.
+func orNull[T comparable](v T) *T {
+	var unset T
+	if v == unset {
+		return nil
+	}
+	return &v
+}
+
+func orEmpty(text *string) string {
+	if text == nil {
+		return ""
+	}
+	return *text
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -16,11 +17,14 @@ import (
 var _ auth.Store = (*DB)(nil)
 
 // InsertUser implements auth.Store.
-func (d *DB) InsertUser(ctx context.Context, id uuid.UUID, username auth.Username, passwordHash string) (auth.User, error) {
+func (d *DB) InsertUser(ctx context.Context, id uuid.UUID, username auth.Username, passwordHash string, roles ...string) (auth.User, error) {
 	row, err := d.queries.InsertUser(ctx, sqlcgen.InsertUserParams{
-		ID: id, Username: username.Given, UsernameKey: username.Key, PasswordHash: passwordHash,
+		ID: id, Username: username.Given, UsernameKey: username.Key, PasswordHash: passwordHash, Roles: append([]string{}, roles...),
 	})
-	return user(sqlcgen.UserByIDRow(row)), translate("insert user", err)
+	return user(sqlcgen.UserByIDRow{
+		ID: row.ID, Username: row.Username, UsernameKey: row.UsernameKey, DisabledAt: row.DisabledAt,
+		TokenVersion: row.TokenVersion, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt, Roles: append([]string{}, roles...),
+	}), translate("insert user", err)
 }
 
 // UserByID implements auth.Store.
@@ -42,6 +46,7 @@ func (d *DB) CredentialsByKey(ctx context.Context, key string) (auth.Credentials
 		User: user(sqlcgen.UserByIDRow{
 			ID: row.ID, Username: row.Username, UsernameKey: row.UsernameKey, DisabledAt: row.DisabledAt,
 			TokenVersion: row.TokenVersion, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
+			Roles: row.Roles, Permissions: row.Permissions,
 		}),
 		PasswordHash: row.PasswordHash,
 	}, translate("credentials by key", err)
@@ -61,14 +66,14 @@ func (d *DB) ListUsers(ctx context.Context, after string, limit int) ([]auth.Use
 }
 
 // DisableUser implements auth.Store.
-func (d *DB) DisableUser(ctx context.Context, key string) (auth.User, error) {
-	row, err := d.queries.DisableUser(ctx, key)
+func (d *DB) DisableUser(ctx context.Context, key string, unlessChanged *time.Time) (auth.User, error) {
+	row, err := d.queries.DisableUser(ctx, sqlcgen.DisableUserParams{UsernameKey: key, UnlessChanged: unlessChanged})
 	return user(sqlcgen.UserByIDRow(row)), translate("disable user", err)
 }
 
 // EnableUser implements auth.Store.
-func (d *DB) EnableUser(ctx context.Context, key string) (auth.User, error) {
-	row, err := d.queries.EnableUser(ctx, key)
+func (d *DB) EnableUser(ctx context.Context, key string, unlessChanged *time.Time) (auth.User, error) {
+	row, err := d.queries.EnableUser(ctx, sqlcgen.EnableUserParams{UsernameKey: key, UnlessChanged: unlessChanged})
 	return user(sqlcgen.UserByIDRow(row)), translate("enable user", err)
 }
 
@@ -148,5 +153,7 @@ func user(row sqlcgen.UserByIDRow) auth.User {
 		TokenVersion: row.TokenVersion,
 		CreatedAt:    row.CreatedAt,
 		UpdatedAt:    row.UpdatedAt,
+		Roles:        row.Roles,
+		Permissions:  permissions(row.Permissions),
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -109,13 +108,6 @@ func (s *copySource) Next() bool {
 func (s *copySource) Values() ([]any, error) {
 	u := s.user
 	return []any{int64(u.Line), u.ID, u.Username.Given, u.Username.Key, u.PasswordHash, u.Disabled, orNull(u.CreatedAt)}, nil
-}
-
-func orNull(at time.Time) *time.Time {
-	if at.IsZero() {
-		return nil
-	}
-	return &at
 }
 
 // Err hides what is wrong from the server, which would log it.

@@ -25,16 +25,18 @@ WITH u AS (
     SELECT id
     FROM evicted
 )
-INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent)
+INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope)
 SELECT @id, u.id, @salt, now() + make_interval(secs => @idle_seconds), now() + make_interval(secs => @absolute_seconds),
-       @client_address, @user_agent
+       @client_address, @user_agent, sqlc.narg('scope')
 FROM u;
 
 -- name: SessionByID :one
-SELECT s.salt, s.counter, s.rotated_at, s.idle_expires_at, s.expires_at, s.ended_at, now()::timestamptz AS now,
-       u.id AS user_id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at
+SELECT s.salt, s.counter, s.rotated_at, s.idle_expires_at, s.expires_at, s.ended_at, s.scope, now()::timestamptz AS now,
+       u.id AS user_id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
+       r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM sessions s
 JOIN users u ON u.id = s.user_id
+JOIN user_rights r ON r.user_id = s.user_id
 WHERE s.id = @id;
 
 -- RotateSession is a compare-and-set: of many uses of one refresh token at once, one moves the counter.

@@ -1,29 +1,45 @@
 -- name: InsertUser :one
-INSERT INTO users (id, username, username_key, password_hash)
-VALUES (@id, @username, @username_key, @password_hash)
-RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at;
+WITH u AS (
+    INSERT INTO users (id, username, username_key, password_hash)
+    VALUES (@id, @username, @username_key, @password_hash)
+    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at
+), granted AS (
+    INSERT INTO user_roles (user_id, role_name)
+    SELECT u.id, unnest(@roles::text[])
+    FROM u
+)
+SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at
+FROM u;
 
 -- name: UserByID :one
-SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at
-FROM users
-WHERE id = @id;
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
+       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+FROM users u
+JOIN user_rights r ON r.user_id = u.id
+WHERE u.id = @id;
 
 -- name: UserByKey :one
-SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at
-FROM users
-WHERE username_key = @username_key;
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
+       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+FROM users u
+JOIN user_rights r ON r.user_id = u.id
+WHERE u.username_key = @username_key;
 
 -- CredentialsByKey is the one query that reads a password hash.
 -- name: CredentialsByKey :one
-SELECT id, username, username_key, password_hash, disabled_at, token_version, created_at, updated_at
-FROM users
-WHERE username_key = @username_key;
+SELECT u.id, u.username, u.username_key, u.password_hash, u.disabled_at, u.token_version, u.created_at, u.updated_at,
+       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+FROM users u
+JOIN user_rights r ON r.user_id = u.id
+WHERE u.username_key = @username_key;
 
 -- name: ListUsers :many
-SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at
-FROM users
-WHERE username_key > @after
-ORDER BY username_key
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
+       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+FROM users u
+JOIN user_rights r ON r.user_id = u.id
+WHERE u.username_key > @after
+ORDER BY u.username_key
 LIMIT @max_rows;
 
 -- DisableUser changes nothing of a user who is disabled already: the first time stays, and so does the version.
@@ -32,6 +48,7 @@ WITH before AS (
     SELECT id, disabled_at IS NULL AS enabled
     FROM users
     WHERE users.username_key = @username_key
+      AND (sqlc.narg('unless_changed')::timestamptz IS NULL OR users.updated_at = sqlc.narg('unless_changed')::timestamptz)
     FOR NO KEY UPDATE
 ), u AS (
     UPDATE users
@@ -53,15 +70,24 @@ WITH before AS (
     FROM u
     WHERE enabled
 )
-SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at
-FROM u;
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
+       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+FROM u
+JOIN user_rights r ON r.user_id = u.id;
 
 -- name: EnableUser :one
-UPDATE users
-SET disabled_at = NULL,
-    updated_at  = CASE WHEN disabled_at IS NULL THEN updated_at ELSE now() END
-WHERE username_key = @username_key
-RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at;
+WITH u AS (
+    UPDATE users
+    SET disabled_at = NULL,
+        updated_at  = CASE WHEN disabled_at IS NULL THEN updated_at ELSE now() END
+    WHERE users.username_key = @username_key
+      AND (sqlc.narg('unless_changed')::timestamptz IS NULL OR users.updated_at = sqlc.narg('unless_changed')::timestamptz)
+    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at
+)
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
+       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+FROM u
+JOIN user_rights r ON r.user_id = u.id;
 
 -- name: SetPassword :one
 WITH u AS (
@@ -82,8 +108,10 @@ WITH u AS (
     SELECT id, token_version
     FROM u
 )
-SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at
-FROM u;
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
+       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+FROM u
+JOIN user_rights r ON r.user_id = u.id;
 
 -- RehashPassword is a compare-and-set: it does nothing if the hash is no longer the one that was verified.
 -- name: RehashPassword :exec

@@ -73,8 +73,12 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	cursors, err := cursorKeys(s)
+	if err != nil {
+		return err
+	}
 	api, err := httpapi.New(httpapi.Options{
-		Service: service, Log: o.Log, Metrics: metrics, TrustedProxies: s.TrustedProxies,
+		Service: service, Cursors: cursors, Clock: o.Clock, Log: o.Log, Metrics: metrics, TrustedProxies: s.TrustedProxies,
 		ForwardedHeader: s.ForwardedHeader, RegistrationOpen: s.Registration == "open", RequestTimeout: s.RequestTimeout,
 	})
 	if err != nil {
@@ -216,6 +220,14 @@ func newService(s config.Serve, o Options, store *db.DB, ring *password.KeyRing,
 		},
 		Limiter: limiter, Clock: o.Clock,
 	}), nil
+}
+
+func cursorKeys(s config.Serve) (*token.CursorKeys, error) {
+	keys, err := s.Keys()
+	if err != nil {
+		return nil, err
+	}
+	return token.NewCursorKeys(keys)
 }
 
 // awaitDatabase waits until the database answers and has the schema, so that a service may be started before

@@ -30,6 +30,22 @@ var (
 	// ErrTokenReused: a refresh token was used that had a successor in use. The session is over.
 	ErrTokenReused = fmt.Errorf("%w: used again", ErrInvalidGrant)
 
+	// ErrInvalidScope: a token was asked for with more than may be had (RFC 6749 §5.2), after a right password.
+	ErrInvalidScope = errors.New("invalid scope")
+
+	// ErrForbidden is for who lacks a permission.
+	ErrForbidden = errors.New("insufficient rights")
+	// ErrBeyondRights: somebody would give, take or overrule rights that he has not.
+	ErrBeyondRights = fmt.Errorf("%w: rights that are not one's own", ErrForbidden)
+	// ErrLastAdmin: without this account, nobody could undo anything.
+	ErrLastAdmin = errors.New("the last enabled admin must stay")
+	// ErrTooManyRights: the rights of a user would not fit into a token.
+	ErrTooManyRights = errors.New("too many roles and permissions")
+	ErrRoleNotFound  = errors.New("no such role")
+	ErrRoleBuiltIn   = errors.New("the role is built in")
+	// ErrChanged: what was to be changed is not as the caller saw it.
+	ErrChanged = errors.New("changed meanwhile")
+
 	ErrUserNotFound    = errors.New("no such user")
 	ErrSessionNotFound = errors.New("no such session")
 	ErrUsernameTaken   = errors.New("username is taken")
@@ -104,6 +120,10 @@ var outcomes = []outcome{
 	{ErrInvalidToken, "invalid_token"},
 	{ErrTokenReused, "token_reused"},
 	{ErrInvalidGrant, "invalid_grant"},
+	{ErrInvalidScope, "invalid_scope"},
+	{ErrBeyondRights, "beyond_rights"},
+	{ErrForbidden, "forbidden"},
+	{ErrLastAdmin, "last_admin"},
 	{ErrUsernameTaken, "username_taken"},
 	{ErrLimited, "limited"},
 	{ErrOverloaded, "overloaded"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"gatehouse/internal/password"
@@ -14,15 +15,18 @@ type Grant struct {
 	User         User
 	AccessToken  string
 	ExpiresIn    time.Duration // of the access token
+	Scope        string        // permissions of the access token, with spaces between
 	RefreshToken string
 	Device       string // by which the device is known at its next login; only of a login, and empty without limits
 }
 
-// Login checks a password and starts a session. ErrBadCredentials, by one of the errors that wrap it; ErrLimited.
+// Login checks a password and starts a session, with all of the user's permissions or, if a scope is given, with those.
+// ErrBadCredentials, by one of the errors that wrap it; ErrInvalidScope if the user has not what is asked
+// for; ErrLimited.
 //
 // Whether there is such a user, and whether the account is disabled, is kept from whoever does not know the
 // password: every refusal costs the same hashing, and disabled is looked at last.
-func (s *Service) Login(ctx context.Context, username, pw string, client Client) (Grant, error) {
+func (s *Service) Login(ctx context.Context, username, pw string, client Client, scope ...string) (Grant, error) {
 	if err := s.hasher.CheckRoom(); err != nil { // a flood that is turned away must not reach the database
 		return Grant{}, err
 	}
@@ -30,13 +34,13 @@ func (s *Service) Login(ctx context.Context, username, pw string, client Client)
 	if err != nil {
 		return Grant{}, err
 	}
-	grant, err := s.logIn(ctx, username, pw, client)
+	grant, err := s.logIn(ctx, username, pw, client, scope)
 	s.limiter.settle(ctx, reserved, err)
 	return grant, err
 }
 
 // logIn is Login without limits.
-func (s *Service) logIn(ctx context.Context, username, pw string, client Client) (Grant, error) {
+func (s *Service) logIn(ctx context.Context, username, pw string, client Client, scope []string) (Grant, error) {
 	found, err := s.credentials(ctx, username)
 	if err != nil {
 		return Grant{}, err
@@ -48,13 +52,19 @@ func (s *Service) logIn(ctx context.Context, username, pw string, client Client)
 	if err := refusal(found, verdict.Match); err != nil {
 		return Grant{}, err
 	}
+	requested := strings.Join(scope, " ")
+	if requested != "" {
+		if requested, err = checkScope(scopeOf(found.Permissions), requested); err != nil {
+			return Grant{}, err
+		}
+	}
 	if verdict.Rehash != "" {
 		if err := s.store.RehashPassword(ctx, found.ID, found.PasswordHash, verdict.Rehash); err != nil {
 			return Grant{}, err
 		}
 	}
 	// Hashing takes long enough for an administrator to act: the session starts only if the user is as it was.
-	grant, err := s.startSession(ctx, found.User, client)
+	grant, err := s.startSession(ctx, found.User, client, requested)
 	if err != nil {
 		return Grant{}, err
 	}

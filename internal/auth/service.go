@@ -68,19 +68,19 @@ func (s *Service) SignUp(ctx context.Context, username, pw string, client Client
 	if err := s.limiter.countRegistration(ctx, client.Address); err != nil {
 		return User{}, err
 	}
-	return s.insert(ctx, name, prepared)
+	return s.insert(ctx, name, prepared, nil)
 }
 
-// Register makes an account. InputError, ErrUsernameTaken.
-func (s *Service) Register(ctx context.Context, username, pw string) (User, error) {
+// Register makes an account, with roles. InputError, ErrUsernameTaken, ErrRoleNotFound.
+func (s *Service) Register(ctx context.Context, username, pw string, roles ...string) (User, error) {
 	name, prepared, err := s.checkRegistration(username, pw)
 	if err != nil {
 		return User{}, err
 	}
-	return s.insert(ctx, name, prepared)
+	return s.insert(ctx, name, prepared, roles)
 }
 
-func (s *Service) insert(ctx context.Context, name Username, prepared string) (User, error) {
+func (s *Service) insert(ctx context.Context, name Username, prepared string, roles []string) (User, error) {
 	hash, err := s.hasher.Hash(ctx, prepared)
 	if err != nil {
 		return User{}, err
@@ -89,7 +89,7 @@ func (s *Service) insert(ctx context.Context, name Username, prepared string) (U
 	if err != nil {
 		return User{}, fmt.Errorf("user id: %w", err)
 	}
-	return s.store.InsertUser(ctx, id, name, hash)
+	return s.store.InsertUser(ctx, id, name, hash, roles...)
 }
 
 // checkRegistration tells all that is wrong at once, so that a form need not be sent once for each mistake.
@@ -179,14 +179,14 @@ func (s *Service) List(ctx context.Context, after string, limit int) ([]User, er
 	return s.store.ListUsers(ctx, after, limit)
 }
 
-// Disable bars a user from logging in and revokes the user's tokens. ErrUserNotFound.
+// Disable bars a user from logging in and revokes the user's tokens. ErrUserNotFound, ErrLastAdmin.
 func (s *Service) Disable(ctx context.Context, username string) (User, error) {
-	return s.byName(ctx, username, s.store.DisableUser)
+	return s.byName(ctx, username, func(ctx context.Context, key string) (User, error) { return s.store.DisableUser(ctx, key, nil) })
 }
 
 // Enable lets a user log in again; tokens from before stay revoked. ErrUserNotFound.
 func (s *Service) Enable(ctx context.Context, username string) (User, error) {
-	return s.byName(ctx, username, s.store.EnableUser)
+	return s.byName(ctx, username, func(ctx context.Context, key string) (User, error) { return s.store.EnableUser(ctx, key, nil) })
 }
 
 // Unlock lets an account log in again that has used up its failures. ErrUserNotFound.

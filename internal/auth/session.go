@@ -59,6 +59,7 @@ type SessionState struct {
 	ExpiresAt     time.Time
 	EndedAt       *time.Time
 	Now           time.Time
+	Scope         string // what the login asked for; "" for all
 	User          User
 }
 
@@ -68,6 +69,7 @@ type NewSession struct {
 	User   User // as it was when its password was read
 	Salt   []byte
 	Client Client
+	Scope  string // of less than all permissions, or ""
 	Limits SessionLimits
 }
 
@@ -80,21 +82,21 @@ const (
 
 // startSession makes a session for a user whose password was right, and its tokens. ErrBadCredentials if the user has
 // changed since the password was read.
-func (s *Service) startSession(ctx context.Context, user User, client Client) (Grant, error) {
+func (s *Service) startSession(ctx context.Context, user User, client Client, scope string) (Grant, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return Grant{}, fmt.Errorf("session id: %w", err)
 	}
 	salt := make([]byte, 16)
 	rand.Read(salt) // never fails
-	err = s.store.StartSession(ctx, NewSession{ID: id, User: user, Salt: salt, Client: client.bounded(), Limits: s.limits})
+	err = s.store.StartSession(ctx, NewSession{ID: id, User: user, Salt: salt, Client: client.bounded(), Scope: scope, Limits: s.limits})
 	if errors.Is(err, ErrUserNotFound) {
 		return Grant{}, s.superseded(ctx, user)
 	}
 	if err != nil {
 		return Grant{}, err
 	}
-	return s.grant(user, id, 0, salt, s.limits.Absolute)
+	return s.grant(user, id, 0, salt, s.limits.Absolute, scope)
 }
 
 // superseded tells why a user is not as it was.
@@ -110,16 +112,18 @@ func (s *Service) superseded(ctx context.Context, before User) error {
 }
 
 // grant makes the tokens of a session that lives for another while: the n-th refresh token, and an access token that
-// does not outlive the session.
-func (s *Service) grant(user User, sessionID uuid.UUID, n int64, salt []byte, remaining time.Duration) (Grant, error) {
+// does not outlive the session, and of the requested scope says what the user may now ("" requests all).
+func (s *Service) grant(user User, sessionID uuid.UUID, n int64, salt []byte, remaining time.Duration, requested string) (Grant, error) {
+	scope := narrowed(user, requested)
 	validity := min(s.tokens.Lifetime(), remaining)
 	access, err := s.tokens.Issue(s.clock(), token.Subject{
 		UserID: user.ID, SessionID: sessionID, Username: user.Username.Given, Version: user.TokenVersion,
+		Roles: strings.Join(user.Roles, ","), Scope: scope,
 	}, validity)
 	if err != nil {
 		return Grant{}, err
 	}
-	return Grant{User: user, AccessToken: access, ExpiresIn: validity, RefreshToken: s.refresh.Make(sessionID, n, salt)}, nil
+	return Grant{User: user, AccessToken: access, ExpiresIn: validity, Scope: scope, RefreshToken: s.refresh.Make(sessionID, n, salt)}, nil
 }
 
 // Refresh exchanges a refresh token for its successor and an access token. ErrInvalidGrant.
@@ -127,7 +131,10 @@ func (s *Service) grant(user User, sessionID uuid.UUID, n int64, salt []byte, re
 // The token before the current one gives the same successor again within the grace, on any replica and without a write:
 // a lost answer, three browser tabs or a retry by a load balancer must not log anybody out. An older one was used by
 // somebody who should not have it, so the session ends (RFC 9700 §4.14.2).
-func (s *Service) Refresh(ctx context.Context, raw string) (Grant, error) {
+//
+// The access token's scope is what the user may now of what the login asked for, or of that the scope that is given, if
+// one is (RFC 6749 §6). ErrInvalidScope if that is more, and then the refresh token is not used.
+func (s *Service) Refresh(ctx context.Context, raw string, scope ...string) (Grant, error) {
 	presented, err := token.ParseRefresh(raw)
 	if err != nil {
 		return Grant{}, fmt.Errorf("%w: %w", ErrInvalidGrant, err)
@@ -137,7 +144,13 @@ func (s *Service) Refresh(ctx context.Context, raw string) (Grant, error) {
 		if err != nil {
 			return Grant{}, err
 		}
-		switch decideRefresh(state, presented.N, s.limits.Grace) {
+		decision, requested := decideRefresh(state, presented.N, s.limits.Grace), state.Scope
+		if asked := strings.Join(scope, " "); asked != "" && (decision == refreshRotate || decision == refreshRepeat) {
+			if requested, err = checkScope(narrowed(state.User, state.Scope), asked); err != nil {
+				return Grant{}, err
+			}
+		}
+		switch decision {
 		case refreshRotate:
 			rotated, err := s.store.RotateSession(ctx, presented.SessionID, presented.N, s.limits.Idle)
 			if err != nil {
@@ -148,7 +161,7 @@ func (s *Service) Refresh(ctx context.Context, raw string) (Grant, error) {
 			}
 			fallthrough
 		case refreshRepeat:
-			return s.grant(state.User, presented.SessionID, presented.N+1, state.Salt, state.ExpiresAt.Sub(state.Now))
+			return s.grant(state.User, presented.SessionID, presented.N+1, state.Salt, state.ExpiresAt.Sub(state.Now), requested)
 		case refreshReused:
 			ended, err := s.store.EndSession(ctx, state.User.ID, presented.SessionID, endedByReuse)
 			if err != nil {
@@ -285,7 +298,7 @@ func (s *Service) ChangePassword(ctx context.Context, access token.Access, curre
 	if err != nil {
 		return Grant{}, err
 	}
-	return s.grant(state.User, access.SessionID, state.Counter, state.Salt, state.ExpiresAt.Sub(state.Now))
+	return s.grant(state.User, access.SessionID, state.Counter, state.Salt, state.ExpiresAt.Sub(state.Now), state.Scope)
 }
 
 // checkOwnPassword is limited too: whoever has stolen a session must not find the password by it. InputError, ErrLimited.

@@ -18,9 +18,9 @@ import (
 //     caller ended is the context's error. Neither is ever a success or a "not found".
 //   - It keeps and returns password hashes as they are, and never logs them.
 type Store interface {
-	// InsertUser stores a new, enabled user. ErrUsernameTaken if there is one with that key, also if it came
-	// into being an instant ago.
-	InsertUser(ctx context.Context, id uuid.UUID, username Username, passwordHash string) (User, error)
+	// InsertUser stores a new, enabled user with roles. ErrUsernameTaken if there is or was one with that key, also if it
+	// came into being an instant ago; ErrRoleNotFound.
+	InsertUser(ctx context.Context, id uuid.UUID, username Username, passwordHash string, roles ...string) (User, error)
 
 	// UserByID reads what is committed now, never a cache. ErrUserNotFound.
 	UserByID(ctx context.Context, id uuid.UUID) (User, error)
@@ -30,6 +30,10 @@ type Store interface {
 	CredentialsByKey(ctx context.Context, key string) (Credentials, error)
 	// ListUsers returns at most limit users in the order of their keys, from the first key after the given one.
 	ListUsers(ctx context.Context, after string, limit int) ([]User, error)
+	// FindUsers is ListUsers of those whom the filter names, with a Prefix of the key; the order is that of the bytes.
+	FindUsers(ctx context.Context, filter UserFilter, after string, limit int) ([]User, error)
+	// DeleteUser removes all that is stored of a user, and keeps the name from others. ErrUserNotFound, ErrLastAdmin.
+	DeleteUser(ctx context.Context, id uuid.UUID) error
 
 	// ImportUsers stores many new users, and tells how many. However it fails, none is stored.
 	ImportUsers(ctx context.Context, i Import) (int, error)
@@ -38,10 +42,27 @@ type Store interface {
 	ExportUsers(ctx context.Context, each func(UserRecord) error) error
 
 	// DisableUser disables a user, raises the token version and ends the user's sessions, unless the user is disabled
-	// already: then nothing changes. ErrUserNotFound.
-	DisableUser(ctx context.Context, key string) (User, error)
-	// EnableUser undoes DisableUser, but leaves the token version. ErrUserNotFound.
-	EnableUser(ctx context.Context, key string) (User, error)
+	// already: then nothing changes. ErrUserNotFound, also if unlessChanged is given and not the user's UpdatedAt;
+	// ErrLastAdmin.
+	DisableUser(ctx context.Context, key string, unlessChanged *time.Time) (User, error)
+	// EnableUser undoes DisableUser, but leaves the token version. ErrUserNotFound as there.
+	EnableUser(ctx context.Context, key string, unlessChanged *time.Time) (User, error)
+
+	// RoleByName finds a role. ErrRoleNotFound.
+	RoleByName(ctx context.Context, name string) (Role, error)
+	// ListRoles returns all roles by name.
+	ListRoles(ctx context.Context) ([]Role, error)
+	// SetRole stores a role with these permissions if the condition holds, and tells whether it is new. If it had others,
+	// it raises its version and the token versions of those who have it. ErrChanged, ErrRoleBuiltIn, ErrTooManyRights.
+	SetRole(ctx context.Context, name string, permissions []Permission, when Condition) (isNew bool, err error)
+	// DeleteRole removes a role, also from users, whose token versions it raises. ErrRoleNotFound, ErrChanged,
+	// ErrRoleBuiltIn.
+	DeleteRole(ctx context.Context, name string, when Condition) error
+	// GrantRole gives a user a role and raises the token version, unless the user has it. ErrUserNotFound,
+	// ErrRoleNotFound, ErrTooManyRights.
+	GrantRole(ctx context.Context, userID uuid.UUID, role string) error
+	// RevokeRole takes a role and raises the token version, unless the user has it not. ErrUserNotFound, ErrLastAdmin.
+	RevokeRole(ctx context.Context, userID uuid.UUID, role string) error
 
 	// SetPassword replaces the hash, raises the token version and ends the user's sessions. ErrUserNotFound.
 	SetPassword(ctx context.Context, key, passwordHash string) (User, error)

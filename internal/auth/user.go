@@ -14,6 +14,8 @@ type User struct {
 	TokenVersion int64      // access tokens that carry another one are revoked
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
+	Roles        []string     // by name
+	Permissions  []Permission // of all the roles, each once
 }
 
 // Disabled is true for an account that may neither log in nor use its tokens.

@@ -75,7 +75,7 @@ type Serve struct {
 	RefreshTokenIdleDays     int           `env:"REFRESH_TOKEN_IDLE_DAYS" default:"14" help:"Lifetime of a session from its last refresh, 1 to 3650 days."`
 	RefreshGraceSeconds      int           `env:"REFRESH_GRACE_SECONDS" default:"10" help:"How long the refresh token before the current one may be used again, 0 to 300 seconds."`
 	MaxSessions              int           `env:"MAX_SESSIONS" default:"100" help:"Most sessions of a user, 1 to 10000: a further login ends the one that was used longest ago."`
-	TokenCacheSize           int           `env:"TOKEN_CACHE_SIZE" default:"100000" help:"Most verified access tokens that a replica remembers, 0 to 10000000; under 128: none. About 210 bytes each."`
+	TokenCacheSize           int           `env:"TOKEN_CACHE_SIZE" default:"100000" help:"Most verified access tokens that a replica remembers, 0 to 10000000; under 128: none. About 250 bytes each, and the roles and permissions in it."`
 	RevocationMaxStaleness   time.Duration `env:"REVOCATION_MAX_STALENESS" default:"2s" help:"How long a replica that cannot follow the database trusts what it knows of revoked tokens, 1s to 1m; after that it asks the database about each."`
 	Issuer                   string        `env:"ISSUER" default:"http://localhost:8000" help:"URL of this service as its clients know it: the iss of its tokens."`
 	Audience                 string        `env:"AUDIENCE" default:"gatehouse" help:"The aud of its tokens."`

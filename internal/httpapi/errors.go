@@ -23,6 +23,9 @@ var (
 	errTooLarge           = errors.New("request body is too large")
 	errMediaType          = errors.New("unsupported media type")
 	errNotFound           = errors.New("no such resource")
+	errBadCursor          = errors.New("invalid cursor")
+	errVerifyQuery        = errors.New("unknown demand on a token")
+	errNoGuard            = errors.New("route without a guard")
 	errMethodNotAllowed   = errors.New("method not allowed")
 )
 
@@ -55,13 +58,24 @@ var answers = []answer{
 	{auth.ErrInvalidGrant, 400, "invalid_grant", "invalid_grant", "The refresh token is not valid", ""},
 	{errNoToken, 401, "no_token", "", "Invalid authentication credentials", `Bearer realm="gatehouse"`},
 	{auth.ErrInvalidToken, 401, "invalid_token", "", "Invalid authentication credentials", `Bearer realm="gatehouse", error="invalid_token"`},
+	{auth.ErrInvalidScope, 400, "invalid_scope", "invalid_scope", "The scope is malformed or more than may be had", ""},
+	{auth.ErrBeyondRights, 403, "beyond_rights", "", "Nobody may give, take or overrule rights beyond their own", `Bearer realm="gatehouse", error="insufficient_scope"`},
+	{auth.ErrForbidden, 403, "forbidden", "", "The token does not allow this", `Bearer realm="gatehouse", error="insufficient_scope"`},
+	{auth.ErrLastAdmin, 409, "last_admin", "", "The last enabled admin must stay", ""},
+	{auth.ErrRoleBuiltIn, 409, "role_built_in", "", "The role is built in", ""},
+	{auth.ErrTooManyRights, 409, "too_many_rights", "", "The roles and permissions of a user would not fit into a token", ""},
+	{auth.ErrChanged, 412, "changed", "", "It is not as it was when the client read it", ""},
+	{auth.ErrRoleNotFound, 404, "role_not_found", "", "There is no such role", ""},
 	// Behind the errors that hide it from whoever has no live token.
 	{auth.ErrSessionNotFound, 404, "session_not_found", "", "There is no such session", ""},
+	{auth.ErrUserNotFound, 404, "user_not_found", "", "There is no such user", ""},
 	{auth.ErrUsernameTaken, 409, "username_taken", "", "The username is already taken", ""},
 	{errRegistrationClosed, 403, "registration_closed", "", "Registration is closed", ""},
 	{errMalformed, 400, "malformed", invalidRequest, "The request body is malformed", ""},
 	{errInvalidRequest, 400, "invalid_request", invalidRequest, "A parameter is missing or given twice", ""},
 	{errUnsupportedGrant, 400, "unsupported_grant_type", "unsupported_grant_type", "The grant type is not supported", ""},
+	{errBadCursor, 400, "bad_cursor", "", "The cursor is not from an earlier answer to the same question", ""},
+	{errVerifyQuery, 400, "verify_query", "", "Only role and permission may be asked for", ""},
 	{errTooLarge, 413, "too_large", invalidRequest, "The request body is larger than 64 KiB", ""},
 	{errMediaType, 415, "media_type", invalidRequest, "The media type of the request body is not supported", ""},
 	{errNotFound, 404, "not_found", "", "There is no such resource", ""},

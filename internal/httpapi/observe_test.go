@@ -139,7 +139,7 @@ func bare(t *testing.T, r route) (http.Handler, *logBuffer) {
 func TestAPanicIsAnsweredInTheFormOfTheRouteAndLoggedWithItsStack(t *testing.T) {
 	t.Parallel()
 	for body, write := range map[string]form{`"status":500`: nil, `"error":"server_error"`: asTokenError} {
-		h, log := bare(t, route{errors: write, handle: func(*gin.Context) error { panic("the cause") }})
+		h, log := bare(t, route{guard: anybody, errors: write, handle: func(*gin.Context) error { panic("the cause") }})
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 		if w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), body) || strings.Contains(w.Body.String(), "cause") {
@@ -154,7 +154,7 @@ func TestAPanicIsAnsweredInTheFormOfTheRouteAndLoggedWithItsStack(t *testing.T) 
 
 func TestAnUnknownErrorSaysNothingToTheCallerAndAllToTheLog(t *testing.T) {
 	t.Parallel()
-	h, log := bare(t, route{handle: func(*gin.Context) error { return errors.New("the cause") }})
+	h, log := bare(t, route{guard: anybody, handle: func(*gin.Context) error { return errors.New("the cause") }})
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "cause") {
@@ -167,7 +167,7 @@ func TestAnUnknownErrorSaysNothingToTheCallerAndAllToTheLog(t *testing.T) {
 
 func TestAClientThatLeftIsNoFault(t *testing.T) {
 	t.Parallel()
-	h, log := bare(t, route{handle: func(*gin.Context) error { return context.Canceled }})
+	h, log := bare(t, route{guard: anybody, handle: func(*gin.Context) error { return context.Canceled }})
 	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 	if line := log.lines(t)[0]; line["level"] != "INFO" || line["status"] != 499.0 || line["outcome"] != "canceled" {
 		t.Errorf("%v", line)

@@ -20,26 +20,38 @@ type guard func(*server, *gin.Context) error
 // route is a line of the table: what it serves, whom it lets in and how it words errors.
 type route struct {
 	method, path string
-	guard        guard // nil: anybody
+	guard        guard // nil: nobody
 	errors       form  // nil: asProblem
 	handle       handler
 }
 
 func (s *server) routes(docs *docs) []route {
 	return []route{
-		{http.MethodPost, "/token", nil, asTokenError, s.postToken},
+		{http.MethodPost, "/token", anybody, asTokenError, s.postToken},
 		{http.MethodPost, "/users", registration, nil, s.postUser},
-		{http.MethodPost, "/logout", nil, nil, s.postLogout},
+		{http.MethodPost, "/logout", anybody, nil, s.postLogout},
 		{http.MethodGet, "/users/me", liveUser, nil, s.getMe},
 		{http.MethodPut, "/users/me/password", accessToken, nil, s.putPassword}, // the rule looks at the user anyway
 		{http.MethodGet, "/users/me/sessions", liveUser, nil, s.getSessions},
 		{http.MethodDelete, "/users/me/sessions", liveUser, nil, s.deleteSessions},
 		{http.MethodDelete, "/users/me/sessions/:id", liveUser, nil, s.deleteSession},
-		{http.MethodGet, "/revocations", nil, nil, s.getRevocations}, // the rule looks at the token
-		{http.MethodGet, "/docs", nil, nil, docs.page},
-		{http.MethodGet, "/docs/*asset", nil, nil, docs.asset},
-		{http.MethodGet, "/openapi.json", nil, nil, docs.json},
-		{http.MethodGet, "/openapi.yaml", nil, nil, docs.yaml},
+		{http.MethodGet, "/users", may(auth.ReadUsers), nil, s.getUsers},
+		{http.MethodGet, "/users/:id", may(auth.ReadUsers), nil, s.getUser},
+		{http.MethodPatch, "/users/:id", may(auth.WriteUsers), nil, s.patchUser},
+		{http.MethodDelete, "/users/:id", may(auth.WriteUsers), nil, s.deleteUser},
+		{http.MethodPut, "/users/:id/roles/:role", may(auth.GrantRoles), nil, s.putUserRole},
+		{http.MethodDelete, "/users/:id/roles/:role", may(auth.GrantRoles), nil, s.deleteUserRole},
+		{http.MethodGet, "/users/:id/sessions", may(auth.ReadSessions), nil, s.getUserSessions},
+		{http.MethodDelete, "/users/:id/sessions", may(auth.EndSessions), nil, s.deleteUserSessions},
+		{http.MethodGet, "/roles", may(auth.ReadRoles), nil, s.getRoles},
+		{http.MethodGet, "/roles/:name", may(auth.ReadRoles), nil, s.getRole},
+		{http.MethodPut, "/roles/:name", may(auth.WriteRoles), nil, s.putRole},
+		{http.MethodDelete, "/roles/:name", may(auth.WriteRoles), nil, s.deleteRole},
+		{http.MethodGet, "/revocations", anybody, nil, s.getRevocations}, // the rule looks at the token
+		{http.MethodGet, "/docs", anybody, nil, docs.page},
+		{http.MethodGet, "/docs/*asset", anybody, nil, docs.asset},
+		{http.MethodGet, "/openapi.json", anybody, nil, docs.json},
+		{http.MethodGet, "/openapi.yaml", anybody, nil, docs.yaml},
 	}
 }
 
@@ -67,20 +79,27 @@ func (r route) run(s *server, c *gin.Context) (err error) {
 			err = fmt.Errorf("panic: %v", v)
 		}
 	}()
-	if r.guard != nil {
-		if err := r.guard(s, c); err != nil {
-			return err
-		}
+	if r.guard == nil {
+		return errNoGuard
+	}
+	if err := r.guard(s, c); err != nil {
+		return err
 	}
 	return r.handle(c)
 }
 
-// registration lets strangers in while they may make accounts.
-func registration(s *server, _ *gin.Context) error {
-	if !s.registrationOpen {
+// anybody lets everybody in.
+func anybody(*server, *gin.Context) error { return nil }
+
+// registration lets strangers in while they may make accounts, and else those who manage accounts.
+func registration(s *server, c *gin.Context) error {
+	switch {
+	case s.registrationOpen:
+		return nil
+	case c.GetHeader("Authorization") == "":
 		return errRegistrationClosed
 	}
-	return nil
+	return may(auth.WriteUsers)(s, c)
 }
 
 const accessKey = "gatehouse.access"
@@ -113,6 +132,21 @@ func liveUser(s *server, c *gin.Context) error {
 	}
 	c.Set(userKey, user)
 	return nil
+}
+
+// may lets in who has a permission, by a fresh look at the user, the session and the roles.
+func may(permission auth.Permission) guard {
+	return func(s *server, c *gin.Context) error {
+		if err := accessToken(s, c); err != nil {
+			return err
+		}
+		user, err := s.service.Authorize(c.Request.Context(), accessOf(c), permission)
+		if err != nil {
+			return err
+		}
+		c.Set(userKey, user)
+		return nil
+	}
 }
 
 func userOf(c *gin.Context) auth.User { return c.MustGet(userKey).(auth.User) }

@@ -13,11 +13,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gatehouse/internal/auth"
+	"gatehouse/internal/token"
 )
 
 // Options of the interface. Every field is needed but TrustedProxies and, without them, ForwardedHeader.
 type Options struct {
 	Service          *auth.Service
+	Cursors          *token.CursorKeys
+	Clock            func() time.Time
 	Log              *slog.Logger
 	Metrics          prometheus.Registerer
 	TrustedProxies   []netip.Prefix // whose forwarded headers are believed
@@ -28,6 +31,8 @@ type Options struct {
 
 type server struct {
 	service          *auth.Service
+	cursors          *token.CursorKeys
+	clock            func() time.Time
 	log              *slog.Logger
 	metrics          *metrics
 	trustedProxies   []netip.Prefix
@@ -47,15 +52,15 @@ func New(o Options) (http.Handler, error) {
 		return nil, err
 	}
 	s := &server{
-		service: o.Service, log: o.Log, metrics: m, trustedProxies: o.TrustedProxies,
+		service: o.Service, cursors: o.Cursors, clock: o.Clock, log: o.Log, metrics: m, trustedProxies: o.TrustedProxies,
 		forwardedHeader: o.ForwardedHeader, registrationOpen: o.RegistrationOpen, requestTimeout: o.RequestTimeout,
 	}
 	engine := newEngine()
 	engine.Use(s.observe)
 	s.handle(engine.Group("", s.deadline), s.routes(docs))
 	s.handle(&engine.RouterGroup, s.verifyRoutes()) // from memory: a deadline would cost as much again
-	engine.NoRoute(route{handle: func(*gin.Context) error { return errNotFound }}.serve(s))
-	engine.NoMethod(route{handle: verifyOr(s.service.CheckAccess, func(*gin.Context) error { return errMethodNotAllowed })}.serve(s))
+	engine.NoRoute(route{guard: anybody, handle: func(*gin.Context) error { return errNotFound }}.serve(s))
+	engine.NoMethod(route{guard: anybody, handle: verifyOr(s.service.CheckAccess, func(*gin.Context) error { return errMethodNotAllowed })}.serve(s))
 	return engine, nil
 }
 

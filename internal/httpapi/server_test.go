@@ -98,8 +98,10 @@ func start(t *testing.T, s settings) *fixture {
 		Store: store, Hasher: f.hasher, Tokens: f.issuer, Refresh: f.refresh, Limiter: limiter, Clock: time.Now,
 		Limits: auth.SessionLimits{Idle: 14 * 24 * time.Hour, Absolute: 30 * 24 * time.Hour, Grace: time.Minute, PerUser: 100},
 	})
+	cursors, err := token.NewCursorKeys([][]byte{[]byte(signingKey)})
+	must(t, err)
 	handler, err := New(Options{
-		Service: f.service, Log: slog.New(slog.NewJSONHandler(f.log, nil)), Metrics: f.metrics,
+		Service: f.service, Cursors: cursors, Clock: time.Now, Log: slog.New(slog.NewJSONHandler(f.log, nil)), Metrics: f.metrics,
 		TrustedProxies: s.trustedProxies, ForwardedHeader: cmp.Or(s.forwardedHeader, ForwardedFor), RegistrationOpen: !s.registrationClosed,
 		RequestTimeout: cmp.Or(s.requestTimeout, time.Minute),
 	})

@@ -30,7 +30,9 @@ type sessionBody struct {
 }
 
 // getSessions shows where the user is logged in.
-func (s *server) getSessions(c *gin.Context) error {
+func (s *server) getSessions(c *gin.Context) error { return s.listSessions(c, accessOf(c).UserID) }
+
+func (s *server) listSessions(c *gin.Context, userID uuid.UUID) error {
 	before := uuid.Max
 	if given, ok := c.GetQuery("before"); ok {
 		var err error
@@ -38,7 +40,7 @@ func (s *server) getSessions(c *gin.Context) error {
 			return auth.InputError{{Field: "before", Message: "is not from an earlier answer"}}
 		}
 	}
-	sessions, err := s.service.Sessions(c.Request.Context(), accessOf(c).UserID, before, sessionsPage)
+	sessions, err := s.service.Sessions(c.Request.Context(), userID, before, sessionsPage)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ type tokenResponse struct {
 	TokenType    string `json:"token_type"`
 	ExpiresIn    int64  `json:"expires_in"` // seconds
 	RefreshToken string `json:"refresh_token"`
-	// Scope is there even though it is empty: what was granted differs from whatever was asked for (§3.3).
+	// Scope is there also when it is empty: what was granted differs from whatever was not asked for (§3.3).
 	Scope string `json:"scope"`
 }
 
@@ -33,28 +33,28 @@ func (s *server) postToken(c *gin.Context) error {
 	case "":
 		return errInvalidRequest
 	case "password":
-		return s.passwordGrant(c, form["username"], form["password"])
+		return s.passwordGrant(c, form["username"], form["password"], form["scope"])
 	case "refresh_token":
-		return s.refreshGrant(c, form["refresh_token"])
+		return s.refreshGrant(c, form["refresh_token"], form["scope"])
 	}
 	return errUnsupportedGrant
 }
 
-func (s *server) passwordGrant(c *gin.Context, username, pw string) error {
+func (s *server) passwordGrant(c *gin.Context, username, pw, scope string) error {
 	if username == "" || pw == "" {
 		return errInvalidRequest
 	}
-	grant, err := s.service.Login(c.Request.Context(), username, pw, clientOf(c))
+	grant, err := s.service.Login(c.Request.Context(), username, pw, clientOf(c), scope)
 	s.metrics.logins.WithLabelValues(auth.Outcome(err)).Inc()
 	setDevice(c, grant.Device)
 	return writeGrant(c, grant, err)
 }
 
-func (s *server) refreshGrant(c *gin.Context, refreshToken string) error {
+func (s *server) refreshGrant(c *gin.Context, refreshToken, scope string) error {
 	if refreshToken == "" {
 		return errInvalidRequest
 	}
-	grant, err := s.service.Refresh(c.Request.Context(), refreshToken)
+	grant, err := s.service.Refresh(c.Request.Context(), refreshToken, scope)
 	s.metrics.refreshes.WithLabelValues(auth.Outcome(err)).Inc()
 	return writeGrant(c, grant, err)
 }
@@ -66,7 +66,7 @@ func writeGrant(c *gin.Context, grant auth.Grant, err error) error {
 	noteOf(c).userID = grant.User.ID.String()
 	writeJSON(c, http.StatusOK, "application/json", tokenResponse{
 		AccessToken: grant.AccessToken, TokenType: "bearer", ExpiresIn: int64(grant.ExpiresIn.Seconds()),
-		RefreshToken: grant.RefreshToken,
+		RefreshToken: grant.RefreshToken, Scope: grant.Scope,
 	})
 	return nil
 }

@@ -3,11 +3,13 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 
 	"github.com/gin-gonic/gin"
 
+	"gatehouse/internal/auth"
 	"gatehouse/internal/token"
 )
 
@@ -16,7 +18,8 @@ import (
 type checkAccess func(ctx context.Context, raw string) (token.Access, error)
 
 // verify answers a proxy that asks about a request before it passes it on: 204 and who sent it, or the refusal. The
-// method, the path behind /verify and the body are those of the request in question, and say nothing here.
+// method, the path behind /verify with its query, and the body are those of the request in question, and say nothing
+// here; the query of /verify itself is the proxy's.
 func verify(check checkAccess) handler {
 	return func(c *gin.Context) error {
 		raw, err := bearer(c.Request)
@@ -25,6 +28,9 @@ func verify(check checkAccess) handler {
 		}
 		access, err := check(c.Request.Context(), raw)
 		if err != nil {
+			return err
+		}
+		if err := allowed(c, access); err != nil {
 			return err
 		}
 		userID := access.UserID.String()
@@ -36,6 +42,36 @@ func verify(check checkAccess) handler {
 	}
 }
 
+// allowed tells whether a token has each role= and permission= that the proxy asks for. A query that says anything else is
+// refused, since a misspelt demand would let everybody in.
+func allowed(c *gin.Context, access token.Access) error {
+	query := c.Request.URL.RawQuery
+	if query == "" || c.Request.URL.Path != "/verify" {
+		return nil
+	}
+	needed, err := url.ParseQuery(query)
+	if err != nil {
+		return errVerifyQuery
+	}
+	for name, values := range needed {
+		for _, value := range values {
+			held := false
+			switch name {
+			case "role":
+				held = access.HasRole(value)
+			case "permission":
+				held = token.ScopeHas(access.Scope, value)
+			default:
+				return errVerifyQuery
+			}
+			if !held {
+				return auth.ErrForbidden
+			}
+		}
+	}
+	return nil
+}
+
 // verifyRoutes are /verify by the methods that the contract can name; verifyOr has the others.
 func (s *server) verifyRoutes() []route {
 	var all []route
@@ -43,7 +79,7 @@ func (s *server) verifyRoutes() []route {
 		http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions, http.MethodTrace,
 	} {
 		for _, path := range []string{"/verify", "/verify/*path"} {
-			all = append(all, route{method, path, nil, nil, verify(s.service.CheckAccess)})
+			all = append(all, route{method, path, anybody, nil, verify(s.service.CheckAccess)})
 		}
 	}
 	return all
@@ -63,9 +99,9 @@ func verifyOr(check checkAccess, other handler) handler {
 
 // writeIdentity sets every header, also an empty one: a proxy that copies them onto the request in question thereby
 // overwrites those that its sender may have forged. The names are in their canonical form, and the values share one
-// array, which spares this path an allocation for each.
+// array, which spares this path an allocation for each. Names of roles, with commas between, need no encoding.
 func writeIdentity(h http.Header, userID string, access token.Access) {
-	values := &[...]string{headerValue(access.Username), userID, "", strconv.FormatInt(access.Expires.Unix(), 10)}
+	values := &[...]string{headerValue(access.Username), userID, access.Roles, strconv.FormatInt(access.Expires.Unix(), 10)}
 	h["Remote-User"] = values[0:1:1]
 	h["Remote-User-Id"] = values[1:2:2]
 	h["Remote-Groups"] = values[2:3:3]

@@ -41,9 +41,9 @@ func gateWithLog(t testing.TB, log slog.Handler, access token.Access, verdict er
 	engine := newEngine()
 	engine.Use(s.observe)
 	for _, path := range []string{"/verify", "/verify/*path"} {
-		engine.Any(path, route{handle: verify(check)}.serve(s))
+		engine.Any(path, route{guard: anybody, handle: verify(check)}.serve(s))
 	}
-	engine.NoMethod(route{handle: verifyOr(check, func(*gin.Context) error { return errMethodNotAllowed })}.serve(s))
+	engine.NoMethod(route{guard: anybody, handle: verifyOr(check, func(*gin.Context) error { return errMethodNotAllowed })}.serve(s))
 	return engine
 }
 
@@ -223,5 +223,54 @@ func BenchmarkVerify(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		g.ServeHTTP(&nowhere{http.Header{}}, r)
+	}
+}
+
+// A proxy guards a path by what it asks for: all of it is needed, and what it misspells must not let everybody in.
+func TestVerifyAsksForEveryRoleAndPermission(t *testing.T) {
+	t.Parallel()
+	access := aliceAccess()
+	access.Roles, access.Scope = "admin,clerk", "files:read gatehouse:*"
+	g := gate(t, access, nil)
+	for query, want := range map[string]int{
+		"":                                   204,
+		"role=admin":                         204,
+		"role=clerk&role=admin":              204,
+		"permission=files%3Aread":            204,
+		"permission=gatehouse:users.read":    204,
+		"role=clerk&permission=files:read":   204,
+		"role=admi":                          403,
+		"role=":                              403,
+		"role=admin,clerk":                   403,
+		"role=Admin":                         403,
+		"role=admin&role=other":              403,
+		"permission=files:write":             403,
+		"permission=files":                   403,
+		"permission=":                        403,
+		"permission=gatehouse":               403,
+		"permission=files:read&role=other":   403,
+		"permission=files:read%20files:read": 403,
+		"roles=admin":                        400,
+		"Role=admin":                         400,
+		"role=admin&x":                       400,
+		"role=admin;role=clerk":              400,
+		"role=%zz":                           400,
+	} {
+		a := ask(g, "GET", "/verify?"+query, "Authorization", "Bearer good")
+		if a.StatusCode != want {
+			t.Errorf("%s: %d, want %d", query, a.StatusCode, want)
+		}
+		if got := a.Header.Get("WWW-Authenticate"); (got == `Bearer realm="gatehouse", error="insufficient_scope"`) != (want == 403) {
+			t.Errorf("%s: %q", query, got)
+		}
+		if got := a.Header.Get("Remote-Groups"); want == 204 && got != "admin,clerk" || want != 204 && got != "" {
+			t.Errorf("%s: Remote-Groups %q", query, got)
+		}
+	}
+	if a := ask(g, "BREW", "/verify?role=other", "Authorization", "Bearer good"); a.StatusCode != 403 {
+		t.Errorf("another method: %d", a.StatusCode)
+	}
+	if a := ask(g, "GET", "/verify/shop?role=other&x=y", "Authorization", "Bearer good"); a.StatusCode != 204 {
+		t.Errorf("the query of the request in question: %d", a.StatusCode)
 	}
 }

@@ -15,7 +15,8 @@ import (
 
 const (
 	// MaxLength bounds the tokens that are looked at, in bytes: whatever is longer is refused before any of
-	// it is decoded. A token with the longest username is under 1 KiB.
+	// it is decoded. A token with the longest username is under 1 KiB without roles and scope, for which the
+	// schema allows 2 KiB; base64 makes a third more of them.
 	MaxLength = 4 << 10
 
 	// Leeway is how far the clocks of two replicas may be apart before one refuses what the other issued.
@@ -50,6 +51,9 @@ type Subject struct {
 	SessionID uuid.UUID // sid
 	Username  string
 	Version   int64 // the user's token version when it was issued: an older one than the user's is revoked
+	// Roles are names with commas between, and Scope is permissions with spaces between: text, and not slices, so that a
+	// remembered token is small, and nothing of it can be changed.
+	Roles, Scope string
 }
 
 // Settings of an Issuer.
@@ -102,10 +106,12 @@ func (i *Issuer) Lifetime() time.Duration { return i.settings.Lifetime }
 // claims is the payload (RFC 9068 §2.2 and, by the names of RFC 9068 §2.2.3, what Gatehouse adds to it).
 type claims struct {
 	jwt.RegisteredClaims
-	ClientID  string `json:"client_id"`
-	SessionID string `json:"sid"`
-	Username  string `json:"username"`
-	Version   int64  `json:"ver"`
+	ClientID  string   `json:"client_id"`
+	SessionID string   `json:"sid"`
+	Username  string   `json:"username"`
+	Version   int64    `json:"ver"`
+	Roles     []string `json:"roles,omitempty"` // RFC 9068 §2.2.3.1
+	Scope     string   `json:"scope,omitempty"` // RFC 8693 §4.2
 }
 
 // Issue makes a token that is valid from now for a time, which is at most the issuer's lifetime.
@@ -113,6 +119,10 @@ func (i *Issuer) Issue(now time.Time, s Subject, validity time.Duration) (string
 	id, err := uuid.NewRandom()
 	if err != nil {
 		return "", fmt.Errorf("token: %w", err)
+	}
+	var roles []string
+	if s.Roles != "" {
+		roles = strings.Split(s.Roles, ",")
 	}
 	return sign(i.settings.Keys[0], mediaType, claims{
 		RegisteredClaims: jwt.RegisteredClaims{
@@ -127,6 +137,8 @@ func (i *Issuer) Issue(now time.Time, s Subject, validity time.Duration) (string
 		SessionID: s.SessionID.String(),
 		Username:  s.Username,
 		Version:   s.Version,
+		Roles:     roles,
+		Scope:     s.Scope,
 	})
 }
 
@@ -197,8 +209,17 @@ func (c claims) access() (Access, error) {
 	if c.Version < 1 || c.IssuedAt == nil {
 		return Access{}, refuse(errors.New("ver or iat is missing"))
 	}
+	for _, role := range c.Roles {
+		if !isRole(role) {
+			return Access{}, refuse(errors.New("a role's name is malformed"))
+		}
+	}
 	return Access{
-		ID: id, Subject: Subject{UserID: user, SessionID: session, Username: c.Username, Version: c.Version},
+		ID: id,
+		Subject: Subject{
+			UserID: user, SessionID: session, Username: c.Username, Version: c.Version,
+			Roles: strings.Join(c.Roles, ","), Scope: c.Scope,
+		},
 		IssuedAt: c.IssuedAt.Time, Expires: c.ExpiresAt.Time,
 	}, nil
 }

@@ -249,10 +249,12 @@ func (q *Queries) RotateSession(ctx context.Context, arg RotateSessionParams) (i
 }
 
 const sessionByID = `-- name: SessionByID :one
-SELECT s.salt, s.counter, s.rotated_at, s.idle_expires_at, s.expires_at, s.ended_at, now()::timestamptz AS now,
-       u.id AS user_id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at
+SELECT s.salt, s.counter, s.rotated_at, s.idle_expires_at, s.expires_at, s.ended_at, s.scope, now()::timestamptz AS now,
+       u.id AS user_id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
+       r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM sessions s
 JOIN users u ON u.id = s.user_id
+JOIN user_rights r ON r.user_id = s.user_id
 WHERE s.id = $1
 `
 
@@ -263,6 +265,7 @@ type SessionByIDRow struct {
 	IdleExpiresAt time.Time
 	ExpiresAt     time.Time
 	EndedAt       *time.Time
+	Scope         *string
 	Now           time.Time
 	UserID        uuid.UUID
 	Username      string
@@ -271,6 +274,8 @@ type SessionByIDRow struct {
 	TokenVersion  int64
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
+	Roles         []string
+	Permissions   []string
 }
 
 func (q *Queries) SessionByID(ctx context.Context, id uuid.UUID) (SessionByIDRow, error) {
@@ -283,6 +288,7 @@ func (q *Queries) SessionByID(ctx context.Context, id uuid.UUID) (SessionByIDRow
 		&i.IdleExpiresAt,
 		&i.ExpiresAt,
 		&i.EndedAt,
+		&i.Scope,
 		&i.Now,
 		&i.UserID,
 		&i.Username,
@@ -291,6 +297,8 @@ func (q *Queries) SessionByID(ctx context.Context, id uuid.UUID) (SessionByIDRow
 		&i.TokenVersion,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Roles,
+		&i.Permissions,
 	)
 	return i, err
 }
@@ -299,8 +307,8 @@ const startSession = `-- name: StartSession :execrows
 WITH u AS (
     SELECT id
     FROM users
-    WHERE users.id = $7
-      AND users.token_version = $8
+    WHERE users.id = $8
+      AND users.token_version = $9
       AND users.disabled_at IS NULL
     FOR NO KEY UPDATE
 ), evicted AS (
@@ -312,7 +320,7 @@ WITH u AS (
         JOIN u ON u.id = s.user_id
         WHERE s.ended_at IS NULL
         ORDER BY s.last_used_at DESC, s.id DESC
-        OFFSET $9::int
+        OFFSET $10::int
     )
     RETURNING id
 ), revoked AS (
@@ -320,9 +328,9 @@ WITH u AS (
     SELECT id
     FROM evicted
 )
-INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent)
+INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope)
 SELECT $1, u.id, $2, now() + make_interval(secs => $3), now() + make_interval(secs => $4),
-       $5, $6
+       $5, $6, $7
 FROM u
 `
 
@@ -333,6 +341,7 @@ type StartSessionParams struct {
 	AbsoluteSeconds float64
 	ClientAddress   string
 	UserAgent       string
+	Scope           *string
 	UserID          uuid.UUID
 	TokenVersion    int64
 	MaxOthers       int32
@@ -348,6 +357,7 @@ func (q *Queries) StartSession(ctx context.Context, arg StartSessionParams) (int
 		arg.AbsoluteSeconds,
 		arg.ClientAddress,
 		arg.UserAgent,
+		arg.Scope,
 		arg.UserID,
 		arg.TokenVersion,
 		arg.MaxOthers,

@@ -13,9 +13,11 @@ import (
 )
 
 const credentialsByKey = `-- name: CredentialsByKey :one
-SELECT id, username, username_key, password_hash, disabled_at, token_version, created_at, updated_at
-FROM users
-WHERE username_key = $1
+SELECT u.id, u.username, u.username_key, u.password_hash, u.disabled_at, u.token_version, u.created_at, u.updated_at,
+       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+FROM users u
+JOIN user_rights r ON r.user_id = u.id
+WHERE u.username_key = $1
 `
 
 type CredentialsByKeyRow struct {
@@ -27,6 +29,8 @@ type CredentialsByKeyRow struct {
 	TokenVersion int64
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
+	Roles        []string
+	Permissions  []string
 }
 
 // CredentialsByKey is the one query that reads a password hash.
@@ -42,6 +46,8 @@ func (q *Queries) CredentialsByKey(ctx context.Context, usernameKey string) (Cre
 		&i.TokenVersion,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Roles,
+		&i.Permissions,
 	)
 	return i, err
 }
@@ -51,6 +57,7 @@ WITH before AS (
     SELECT id, disabled_at IS NULL AS enabled
     FROM users
     WHERE users.username_key = $1
+      AND ($2::timestamptz IS NULL OR users.updated_at = $2::timestamptz)
     FOR NO KEY UPDATE
 ), u AS (
     UPDATE users
@@ -72,9 +79,16 @@ WITH before AS (
     FROM u
     WHERE enabled
 )
-SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
+       r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM u
+JOIN user_rights r ON r.user_id = u.id
 `
+
+type DisableUserParams struct {
+	UsernameKey   string
+	UnlessChanged *time.Time
+}
 
 type DisableUserRow struct {
 	ID           uuid.UUID
@@ -84,11 +98,13 @@ type DisableUserRow struct {
 	TokenVersion int64
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
+	Roles        []string
+	Permissions  []string
 }
 
 // DisableUser changes nothing of a user who is disabled already: the first time stays, and so does the version.
-func (q *Queries) DisableUser(ctx context.Context, usernameKey string) (DisableUserRow, error) {
-	row := q.db.QueryRow(ctx, disableUser, usernameKey)
+func (q *Queries) DisableUser(ctx context.Context, arg DisableUserParams) (DisableUserRow, error) {
+	row := q.db.QueryRow(ctx, disableUser, arg.UsernameKey, arg.UnlessChanged)
 	var i DisableUserRow
 	err := row.Scan(
 		&i.ID,
@@ -98,17 +114,31 @@ func (q *Queries) DisableUser(ctx context.Context, usernameKey string) (DisableU
 		&i.TokenVersion,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Roles,
+		&i.Permissions,
 	)
 	return i, err
 }
 
 const enableUser = `-- name: EnableUser :one
-UPDATE users
-SET disabled_at = NULL,
-    updated_at  = CASE WHEN disabled_at IS NULL THEN updated_at ELSE now() END
-WHERE username_key = $1
-RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at
+WITH u AS (
+    UPDATE users
+    SET disabled_at = NULL,
+        updated_at  = CASE WHEN disabled_at IS NULL THEN updated_at ELSE now() END
+    WHERE users.username_key = $1
+      AND ($2::timestamptz IS NULL OR users.updated_at = $2::timestamptz)
+    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at
+)
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
+       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+FROM u
+JOIN user_rights r ON r.user_id = u.id
 `
+
+type EnableUserParams struct {
+	UsernameKey   string
+	UnlessChanged *time.Time
+}
 
 type EnableUserRow struct {
 	ID           uuid.UUID
@@ -118,10 +148,12 @@ type EnableUserRow struct {
 	TokenVersion int64
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
+	Roles        []string
+	Permissions  []string
 }
 
-func (q *Queries) EnableUser(ctx context.Context, usernameKey string) (EnableUserRow, error) {
-	row := q.db.QueryRow(ctx, enableUser, usernameKey)
+func (q *Queries) EnableUser(ctx context.Context, arg EnableUserParams) (EnableUserRow, error) {
+	row := q.db.QueryRow(ctx, enableUser, arg.UsernameKey, arg.UnlessChanged)
 	var i EnableUserRow
 	err := row.Scan(
 		&i.ID,
@@ -131,14 +163,24 @@ func (q *Queries) EnableUser(ctx context.Context, usernameKey string) (EnableUse
 		&i.TokenVersion,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Roles,
+		&i.Permissions,
 	)
 	return i, err
 }
 
 const insertUser = `-- name: InsertUser :one
-INSERT INTO users (id, username, username_key, password_hash)
-VALUES ($1, $2, $3, $4)
-RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at
+WITH u AS (
+    INSERT INTO users (id, username, username_key, password_hash)
+    VALUES ($1, $2, $3, $4)
+    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at
+), granted AS (
+    INSERT INTO user_roles (user_id, role_name)
+    SELECT u.id, unnest($5::text[])
+    FROM u
+)
+SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at
+FROM u
 `
 
 type InsertUserParams struct {
@@ -146,6 +188,7 @@ type InsertUserParams struct {
 	Username     string
 	UsernameKey  string
 	PasswordHash string
+	Roles        []string
 }
 
 type InsertUserRow struct {
@@ -164,6 +207,7 @@ func (q *Queries) InsertUser(ctx context.Context, arg InsertUserParams) (InsertU
 		arg.Username,
 		arg.UsernameKey,
 		arg.PasswordHash,
+		arg.Roles,
 	)
 	var i InsertUserRow
 	err := row.Scan(
@@ -179,10 +223,12 @@ func (q *Queries) InsertUser(ctx context.Context, arg InsertUserParams) (InsertU
 }
 
 const listUsers = `-- name: ListUsers :many
-SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at
-FROM users
-WHERE username_key > $1
-ORDER BY username_key
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
+       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+FROM users u
+JOIN user_rights r ON r.user_id = u.id
+WHERE u.username_key > $1
+ORDER BY u.username_key
 LIMIT $2
 `
 
@@ -199,6 +245,8 @@ type ListUsersRow struct {
 	TokenVersion int64
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
+	Roles        []string
+	Permissions  []string
 }
 
 func (q *Queries) ListUsers(ctx context.Context, arg ListUsersParams) ([]ListUsersRow, error) {
@@ -218,6 +266,8 @@ func (q *Queries) ListUsers(ctx context.Context, arg ListUsersParams) ([]ListUse
 			&i.TokenVersion,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.Roles,
+			&i.Permissions,
 		); err != nil {
 			return nil, err
 		}
@@ -268,8 +318,10 @@ WITH u AS (
     SELECT id, token_version
     FROM u
 )
-SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
+       r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM u
+JOIN user_rights r ON r.user_id = u.id
 `
 
 type SetPasswordParams struct {
@@ -285,6 +337,8 @@ type SetPasswordRow struct {
 	TokenVersion int64
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
+	Roles        []string
+	Permissions  []string
 }
 
 func (q *Queries) SetPassword(ctx context.Context, arg SetPasswordParams) (SetPasswordRow, error) {
@@ -298,14 +352,18 @@ func (q *Queries) SetPassword(ctx context.Context, arg SetPasswordParams) (SetPa
 		&i.TokenVersion,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Roles,
+		&i.Permissions,
 	)
 	return i, err
 }
 
 const userByID = `-- name: UserByID :one
-SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at
-FROM users
-WHERE id = $1
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
+       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+FROM users u
+JOIN user_rights r ON r.user_id = u.id
+WHERE u.id = $1
 `
 
 type UserByIDRow struct {
@@ -316,6 +374,8 @@ type UserByIDRow struct {
 	TokenVersion int64
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
+	Roles        []string
+	Permissions  []string
 }
 
 func (q *Queries) UserByID(ctx context.Context, id uuid.UUID) (UserByIDRow, error) {
@@ -329,14 +389,18 @@ func (q *Queries) UserByID(ctx context.Context, id uuid.UUID) (UserByIDRow, erro
 		&i.TokenVersion,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Roles,
+		&i.Permissions,
 	)
 	return i, err
 }
 
 const userByKey = `-- name: UserByKey :one
-SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at
-FROM users
-WHERE username_key = $1
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
+       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+FROM users u
+JOIN user_rights r ON r.user_id = u.id
+WHERE u.username_key = $1
 `
 
 type UserByKeyRow struct {
@@ -347,6 +411,8 @@ type UserByKeyRow struct {
 	TokenVersion int64
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
+	Roles        []string
+	Permissions  []string
 }
 
 func (q *Queries) UserByKey(ctx context.Context, usernameKey string) (UserByKeyRow, error) {
@@ -360,6 +426,8 @@ func (q *Queries) UserByKey(ctx context.Context, usernameKey string) (UserByKeyR
 		&i.TokenVersion,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Roles,
+		&i.Permissions,
 	)
 	return i, err
 }

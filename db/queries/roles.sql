@@ -1,0 +1,169 @@
+-- name: RoleByName :one
+SELECT r.name, r.version, r.created_at, r.updated_at,
+       ARRAY(SELECT p.permission FROM role_permissions p WHERE p.role_name = r.name ORDER BY p.permission COLLATE "C")::text[] AS permissions
+FROM roles r
+WHERE r.name = @name;
+
+-- name: ListRoles :many
+SELECT r.name, r.version, r.created_at, r.updated_at,
+       ARRAY(SELECT p.permission FROM role_permissions p WHERE p.role_name = r.name ORDER BY p.permission COLLATE "C")::text[] AS permissions
+FROM roles r
+ORDER BY r.name COLLATE "C";
+
+-- name: InsertRole :execrows
+INSERT INTO roles (name)
+VALUES (@name)
+ON CONFLICT ON CONSTRAINT roles_pkey DO NOTHING;
+
+-- LockRole keeps others from changing or granting the role, until the transaction ends.
+-- name: LockRole :one
+SELECT version
+FROM roles
+WHERE name = @name
+FOR UPDATE;
+
+-- SetRolePermissions changes nothing of a role that has these permissions already. It revokes the access tokens of
+-- whoever has the role: their scope is that of before.
+-- name: SetRolePermissions :exec
+WITH removed AS (
+    DELETE FROM role_permissions
+    WHERE role_permissions.role_name = @name
+      AND role_permissions.permission <> ALL (@permissions::text[])
+    RETURNING permission
+), added AS (
+    INSERT INTO role_permissions (role_name, permission)
+    SELECT @name, p
+    FROM unnest(@permissions::text[]) p
+    ON CONFLICT ON CONSTRAINT role_permissions_pkey DO NOTHING
+    RETURNING permission
+), changed AS (
+    UPDATE roles
+    SET version = version + 1, updated_at = now()
+    WHERE roles.name = @name
+      AND EXISTS (SELECT FROM removed UNION ALL SELECT FROM added)
+    RETURNING roles.name
+), holders AS (
+    SELECT users.id
+    FROM users
+    WHERE users.id IN (SELECT ur.user_id FROM user_roles ur JOIN changed c ON c.name = ur.role_name)
+    ORDER BY users.id
+    FOR NO KEY UPDATE
+), u AS (
+    UPDATE users
+    SET token_version = token_version + 1, updated_at = now()
+    WHERE users.id IN (SELECT holders.id FROM holders)
+    RETURNING users.id, users.token_version
+)
+INSERT INTO revocations (user_id, version)
+SELECT u.id, u.token_version
+FROM u;
+
+-- DeleteRole takes the role from whoever has it.
+-- name: DeleteRole :exec
+WITH holders AS (
+    SELECT users.id
+    FROM users
+    WHERE users.id IN (SELECT ur.user_id FROM user_roles ur WHERE ur.role_name = @name)
+    ORDER BY users.id
+    FOR NO KEY UPDATE
+), taken AS (
+    DELETE FROM user_roles
+    WHERE user_roles.role_name = @name
+), u AS (
+    UPDATE users
+    SET token_version = token_version + 1, updated_at = now()
+    WHERE users.id IN (SELECT holders.id FROM holders)
+    RETURNING users.id, users.token_version
+), revoked AS (
+    INSERT INTO revocations (user_id, version)
+    SELECT u.id, u.token_version
+    FROM u
+)
+DELETE FROM roles
+WHERE roles.name = @name;
+
+-- GrantRole changes nothing of a user who has the role. The session and its refresh token go on.
+-- name: GrantRole :exec
+WITH holder AS (
+    SELECT users.id
+    FROM users
+    WHERE users.id = @user_id
+    FOR NO KEY UPDATE
+), granted AS (
+    INSERT INTO user_roles (user_id, role_name)
+    SELECT holder.id, @role_name
+    FROM holder
+    ON CONFLICT ON CONSTRAINT user_roles_pkey DO NOTHING
+    RETURNING user_roles.user_id
+), u AS (
+    UPDATE users
+    SET token_version = token_version + 1, updated_at = now()
+    FROM granted
+    WHERE users.id = granted.user_id
+    RETURNING users.id, users.token_version
+)
+INSERT INTO revocations (user_id, version)
+SELECT u.id, u.token_version
+FROM u;
+
+-- RevokeRole locks the user first, as everything does that may wait for another admin's change next.
+-- name: RevokeRole :exec
+WITH holder AS (
+    SELECT users.id
+    FROM users
+    WHERE users.id = @user_id
+    FOR NO KEY UPDATE
+), taken AS (
+    DELETE FROM user_roles
+    USING holder
+    WHERE user_roles.user_id = holder.id
+      AND user_roles.role_name = @role_name
+    RETURNING user_roles.user_id
+), u AS (
+    UPDATE users
+    SET token_version = token_version + 1, updated_at = now()
+    FROM taken
+    WHERE users.id = taken.user_id
+    RETURNING users.id, users.token_version
+)
+INSERT INTO revocations (user_id, version)
+SELECT u.id, u.token_version
+FROM u;
+
+-- ShareRole keeps the role as it is until the transaction ends.
+-- name: ShareRole :one
+SELECT name
+FROM roles
+WHERE name = @name
+FOR SHARE;
+
+-- FindUsers reads a page, in the order of the names' bytes.
+-- name: FindUsers :many
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
+       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+FROM users u
+JOIN user_rights r ON r.user_id = u.id
+WHERE u.username_key COLLATE "C" > @after::text
+  AND u.username_key COLLATE "C" >= @prefix::text
+  AND (sqlc.narg('before')::text IS NULL OR u.username_key COLLATE "C" < sqlc.narg('before')::text)
+  AND (sqlc.narg('disabled')::boolean IS NULL OR (u.disabled_at IS NOT NULL) = sqlc.narg('disabled')::boolean)
+  AND (@role::text = '' OR EXISTS (SELECT FROM user_roles ur WHERE ur.user_id = u.id AND ur.role_name = @role::text))
+ORDER BY u.username_key COLLATE "C"
+LIMIT @max_rows;
+
+-- DeleteUser leaves nothing of a user but the id in revocations, and that the name was in use.
+-- name: DeleteUser :execrows
+WITH holder AS (
+    SELECT users.id
+    FROM users
+    WHERE users.id = @id
+    FOR UPDATE
+), gone AS (
+    DELETE FROM users
+    USING holder
+    WHERE users.id = holder.id
+    RETURNING users.id, users.token_version
+)
+INSERT INTO revocations (user_id, version)
+SELECT gone.id, gone.token_version + 1
+FROM gone;

@@ -1,0 +1,225 @@
+package httpapi
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
+
+	"gatehouse/internal/auth"
+)
+
+const (
+	usersPage    = 50
+	maxUsersPage = 200
+)
+
+type usersResponse struct {
+	Users []userBody `json:"users"`
+	Next  *string    `json:"next"` // to be given as cursor, or null on the last page
+}
+
+// getUsers finds users, in the order of their names. What comes in between pages neither moves nor hides the others.
+func (s *server) getUsers(c *gin.Context) error {
+	filter, limit, err := usersQuery(c)
+	if err != nil {
+		return err
+	}
+	// A cursor is good for the one who got it and for what he asked.
+	question := strings.Join([]string{"users", userOf(c).ID.String(), c.Query("q"), c.Query("disabled"), c.Query("role")}, "\x00")
+	after := ""
+	if cursor, ok := c.GetQuery("cursor"); ok {
+		if after, err = s.cursors.Open(s.clock(), question, cursor); err != nil {
+			return errBadCursor
+		}
+	}
+	found, err := s.service.FindUsers(c.Request.Context(), filter, after, limit+1)
+	if err != nil {
+		return err
+	}
+	out := usersResponse{Users: make([]userBody, min(len(found), limit))}
+	for n := range out.Users {
+		out.Users[n] = bodyOf(found[n])
+	}
+	if len(found) > limit {
+		next := s.cursors.Make(s.clock(), question, found[limit-1].Username.Key)
+		out.Next = &next
+	}
+	writeJSON(c, http.StatusOK, "application/json", out)
+	return nil
+}
+
+func usersQuery(c *gin.Context) (filter auth.UserFilter, limit int, err error) {
+	var wrong auth.InputError
+	limit = usersPage
+	if given, ok := c.GetQuery("limit"); ok {
+		if limit, err = strconv.Atoi(given); err != nil || limit < 1 || limit > maxUsersPage {
+			wrong = append(wrong, auth.FieldError{Field: "limit", Message: "must be from 1 to " + strconv.Itoa(maxUsersPage)})
+		}
+	}
+	if given, ok := c.GetQuery("disabled"); ok {
+		if given != "true" && given != "false" {
+			wrong = append(wrong, auth.FieldError{Field: "disabled", Message: "must be true or false"})
+		}
+		disabled := given == "true"
+		filter.Disabled = &disabled
+	}
+	filter.Prefix, filter.Role = c.Query("q"), c.Query("role")
+	if strings.ContainsRune(filter.Role, 0) {
+		wrong = append(wrong, auth.FieldError{Field: "role", Message: "is no name of a role"})
+	}
+	if wrong != nil {
+		return filter, 0, wrong
+	}
+	return filter, limit, nil
+}
+
+// userID is that of the path. What is none is nobody's.
+func userID(c *gin.Context) (uuid.UUID, error) {
+	raw := c.Param("id")
+	id, err := uuid.Parse(raw)
+	if err != nil || len(raw) != len(uuid.Nil.String()) { // one of its writings is enough
+		return uuid.Nil, auth.ErrUserNotFound
+	}
+	return id, nil
+}
+
+func userTag(u auth.User) string { return `"` + strconv.FormatInt(u.UpdatedAt.UnixMicro(), 36) + `"` }
+
+// ifMatch is true if a request has no If-Match, or one that names the tag (RFC 9110 §13.1.1).
+func ifMatch(c *gin.Context, tag string) (matched, asked bool) {
+	given := c.Request.Header.Values("If-Match")
+	if len(given) == 0 {
+		return true, false
+	}
+	for one := range strings.SplitSeq(strings.Join(given, ","), ",") {
+		if one = strings.TrimSpace(one); one == tag || one == "*" {
+			return true, true
+		}
+	}
+	return false, true
+}
+
+// getUser shows a user.
+func (s *server) getUser(c *gin.Context) error {
+	id, err := userID(c)
+	if err != nil {
+		return err
+	}
+	return s.writeTagged(c, id)
+}
+
+func (s *server) writeTagged(c *gin.Context, id uuid.UUID) error {
+	user, err := s.service.UserByID(c.Request.Context(), id)
+	if err != nil {
+		return err
+	}
+	c.Header("ETag", userTag(user))
+	writeUser(c, http.StatusOK, user)
+	return nil
+}
+
+// unchanged is the user of the path and, if the request has a condition that holds, since when he is as he is.
+func (s *server) unchanged(c *gin.Context) (uuid.UUID, *time.Time, error) {
+	id, err := userID(c)
+	if err != nil {
+		return uuid.Nil, nil, err
+	}
+	user, err := s.service.UserByID(c.Request.Context(), id)
+	if err != nil {
+		return uuid.Nil, nil, err
+	}
+	matched, asked := ifMatch(c, userTag(user))
+	switch {
+	case !matched:
+		return uuid.Nil, nil, auth.ErrChanged
+	case asked:
+		return id, &user.UpdatedAt, nil
+	}
+	return id, nil, nil
+}
+
+// patchUser disables or enables a user.
+func (s *server) patchUser(c *gin.Context) error {
+	var in struct {
+		Disabled *bool `json:"disabled"`
+	}
+	if err := readJSON(c, &in); err != nil {
+		return err
+	}
+	if in.Disabled == nil {
+		return auth.InputError{{Field: "disabled", Message: "is required"}}
+	}
+	id, since, err := s.unchanged(c)
+	if err != nil {
+		return err
+	}
+	user, err := s.service.SetDisabled(c.Request.Context(), userOf(c), id, *in.Disabled, since)
+	if err != nil {
+		return err
+	}
+	c.Header("ETag", userTag(user))
+	writeUser(c, http.StatusOK, user)
+	return nil
+}
+
+// deleteUser removes a user for good.
+func (s *server) deleteUser(c *gin.Context) error {
+	id, err := userID(c)
+	if err != nil {
+		return err
+	}
+	actor := userOf(c)
+	return done(c, s.service.DeleteUser(c.Request.Context(), &actor, id))
+}
+
+// putUserRole gives a user a role.
+func (s *server) putUserRole(c *gin.Context) error {
+	id, err := userID(c)
+	if err != nil {
+		return err
+	}
+	actor := userOf(c)
+	return done(c, s.service.GrantRole(c.Request.Context(), &actor, id, c.Param("role")))
+}
+
+// deleteUserRole takes a role from a user.
+func (s *server) deleteUserRole(c *gin.Context) error {
+	id, err := userID(c)
+	if err != nil {
+		return err
+	}
+	actor := userOf(c)
+	return done(c, s.service.RevokeRole(c.Request.Context(), &actor, id, c.Param("role")))
+}
+
+// getUserSessions shows where a user is logged in.
+func (s *server) getUserSessions(c *gin.Context) error {
+	id, err := userID(c)
+	if err != nil {
+		return err
+	}
+	if _, err := s.service.UserByID(c.Request.Context(), id); err != nil {
+		return err
+	}
+	return s.listSessions(c, id)
+}
+
+// deleteUserSessions ends all sessions of a user.
+func (s *server) deleteUserSessions(c *gin.Context) error {
+	id, err := userID(c)
+	if err != nil {
+		return err
+	}
+	return done(c, s.service.EndSessionsFor(c.Request.Context(), userOf(c), id))
+}
+
+func done(c *gin.Context, err error) error {
+	if err == nil {
+		c.Status(http.StatusNoContent)
+	}
+	return err
+}

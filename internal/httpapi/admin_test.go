@@ -1,0 +1,457 @@
+package httpapi
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse/internal/auth"
+	"gatehouse/internal/token"
+)
+
+// with registers a user who has permissions by a role of the same name, and logs in.
+func (f *fixture) with(name string, permissions ...auth.Permission) tokens {
+	f.Helper()
+	_, err := f.service.Register(f.Context(), name, goodPassword)
+	must(f, err)
+	_, _, err = f.service.SetRole(f.Context(), nil, name, permissions, auth.Condition{})
+	must(f, err)
+	must(f, f.service.GrantRole(f.Context(), nil, f.idOf(name), name))
+	return f.tokensOf(f.login(name, goodPassword))
+}
+
+// root registers an admin and logs in.
+func (f *fixture) root() tokens {
+	f.Helper()
+	_, err := f.service.Register(f.Context(), "root", goodPassword, auth.AdminRole)
+	must(f, err)
+	return f.tokensOf(f.login("root", goodPassword))
+}
+
+func (f *fixture) idOf(name string) uuid.UUID {
+	f.Helper()
+	user, err := f.service.User(f.Context(), name)
+	must(f, err)
+	return user.ID
+}
+
+// rights is what each route asks for: a permission, or one of these words.
+const (
+	forAnybody = "anybody"
+	forUsers   = "users"
+)
+
+// rights has a row for each route of the table, so that no new one is open by oversight.
+func rights() map[string]auth.Permission {
+	return map[string]auth.Permission{
+		"POST /token":                   forAnybody,
+		"POST /users":                   auth.WriteUsers, // where registration is closed
+		"POST /logout":                  forUsers,
+		"GET /users/me":                 forUsers,
+		"PUT /users/me/password":        forUsers,
+		"GET /users/me/sessions":        forUsers,
+		"DELETE /users/me/sessions":     forUsers,
+		"DELETE /users/me/sessions/:id": forUsers,
+		"GET /users":                    auth.ReadUsers,
+		"GET /users/:id":                auth.ReadUsers,
+		"PATCH /users/:id":              auth.WriteUsers,
+		"DELETE /users/:id":             auth.WriteUsers,
+		"PUT /users/:id/roles/:role":    auth.GrantRoles,
+		"DELETE /users/:id/roles/:role": auth.GrantRoles,
+		"GET /users/:id/sessions":       auth.ReadSessions,
+		"DELETE /users/:id/sessions":    auth.EndSessions,
+		"GET /roles":                    auth.ReadRoles,
+		"GET /roles/:name":              auth.ReadRoles,
+		"PUT /roles/:name":              auth.WriteRoles,
+		"DELETE /roles/:name":           auth.WriteRoles,
+		"GET /revocations":              forAnybody, // who has a service's token
+		"GET /docs":                     forAnybody,
+		"GET /docs/*asset":              forAnybody,
+		"GET /openapi.json":             forAnybody,
+		"GET /openapi.yaml":             forAnybody,
+	}
+}
+
+// Every role tries every route of the table: what is asked is what gets through, and nothing else.
+func TestEachRouteIsOpenToItsPermissionAndToNoOther(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{registrationClosed: true})
+	docs, err := newDocs()
+	must(t, err)
+	table := rights()
+	routes := (&server{}).routes(docs)
+	all := map[auth.Permission]bool{"": true, "other:*": true, "gatehouse:users": false, "gatehouse:*": true}
+	for _, r := range routes {
+		needed, ok := table[r.method+" "+r.path]
+		if !ok || r.guard == nil {
+			t.Fatalf("%s %s has no row here, or no guard", r.method, r.path)
+		}
+		if strings.Contains(string(needed), ":") {
+			all[needed] = true
+		}
+	}
+	if len(table) != len(routes) {
+		t.Errorf("%d rows for %d routes", len(table), len(routes))
+	}
+	f.with("victim")
+	callers := map[auth.Permission]tokens{}
+	for permission, use := range all {
+		if use {
+			name := "u" + strings.NewReplacer(":", "-", "*", "all", ".", "-").Replace(string(permission))
+			callers[permission] = f.with(name, slices.DeleteFunc([]auth.Permission{permission}, func(p auth.Permission) bool { return p == "" })...)
+		}
+	}
+	for _, r := range routes {
+		needed := table[r.method+" "+r.path]
+		if !strings.Contains(string(needed), ":") {
+			continue
+		}
+		// Of what is not there, so that one try does not take the next one's ground away; the guard is before that.
+		path := strings.NewReplacer(":id", uuid.NewString(), ":role", "nothing", ":name", "nothing").Replace(r.path)
+		body := map[string]string{"POST": "{}", "PATCH": "{}", "PUT": "{}"}[r.method]
+		if strings.Contains(path, "/roles/nothing") && strings.HasPrefix(path, "/users") {
+			body = ""
+		}
+		if a := f.do(f.request(r.method, path, body, "Content-Type", jsonType)); a.status != 401 && a.status != 403 {
+			t.Errorf("nobody, %s %s: %d %s", r.method, path, a.status, a.body)
+		}
+		for has, caller := range callers {
+			a := f.as(caller, r.method, path, body)
+			refused := a.status == http.StatusForbidden
+			if want := has != needed && has != "gatehouse:*"; refused != want || a.status >= 500 || a.status == 401 {
+				t.Errorf("%q, %s %s: %d %s", has, r.method, path, a.status, a.body)
+			}
+			if got := a.header.Get("WWW-Authenticate"); refused && got != `Bearer realm="gatehouse", error="insufficient_scope"` {
+				t.Errorf("%q, %s %s: %s", has, r.method, path, got)
+			}
+		}
+	}
+}
+
+// A row that somebody adds without thinking of who may call it must serve nobody.
+func TestARouteWithoutAGuardServesNobody(t *testing.T) {
+	t.Parallel()
+	if err := (route{handle: verify(nil)}).run(&server{}, nil); err == nil {
+		t.Error("it was served")
+	}
+}
+
+func TestAnAdminRunsTheHouseByTheAPI(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{registrationClosed: true})
+	root := f.root()
+	f.want("register by a stranger", f.register("alice", goodPassword), 403)
+	made := f.as(root, "POST", "/users", `{"username":"Alice","password":"`+goodPassword+`"}`)
+	f.want("make a user", made, 201)
+	alice := "/users/" + made.json(t, "user", "id").(string)
+	f.want("make a role", f.as(root, "PUT", "/roles/clerk", `{"permissions":["files:read","files:write"]}`), 403) // not the admin's to give
+	f.want("make a role", f.as(root, "PUT", "/roles/clerk", `{"permissions":["gatehouse:users.read"]}`), 201)
+	f.want("make it again", f.as(root, "PUT", "/roles/clerk", `{"permissions":["gatehouse:users.read"]}`), 200)
+	f.want("grant", f.as(root, "PUT", alice+"/roles/clerk", ""), 204)
+	session := f.tokensOf(f.login("alice", goodPassword))
+	me := f.as(session, "GET", "/users/me", "")
+	if roles, _ := me.json(t, "user", "roles").([]any); len(roles) != 1 || roles[0] != "clerk" {
+		t.Errorf("roles in %s", me.body)
+	}
+	f.want("use", f.as(session, "GET", "/users", ""), 200)
+	f.want("beyond", f.as(session, "DELETE", alice, ""), 403)
+	if a := f.as(root, "GET", alice+"/sessions", ""); a.status != 200 || len(a.json(t, "sessions").([]any)) != 1 {
+		t.Errorf("sessions: %d %s", a.status, a.body)
+	}
+	f.want("end the sessions", f.as(root, "DELETE", alice+"/sessions", ""), 204)
+	f.want("the ended session", f.as(session, "GET", "/users/me", ""), 401)
+	f.want("disable", f.as(root, "PATCH", alice, `{"disabled":true}`), 200)
+	f.want("login", f.login("alice", goodPassword), 401)
+	f.want("enable", f.as(root, "PATCH", alice, `{"disabled":false}`), 200)
+	f.want("take the role", f.as(root, "DELETE", alice+"/roles/clerk", ""), 204)
+	f.want("the role", f.as(root, "GET", "/roles/clerk", ""), 200)
+	f.want("roles", f.as(root, "GET", "/roles", ""), 200)
+	f.want("drop the role", f.as(root, "DELETE", "/roles/clerk", ""), 204)
+	f.want("the role is gone", f.as(root, "GET", "/roles/clerk", ""), 404)
+	f.want("the built-in role", f.as(root, "DELETE", "/roles/admin", ""), 409)
+	f.want("delete", f.as(root, "DELETE", alice, ""), 204)
+	f.want("gone", f.as(root, "GET", alice, ""), 404)
+	f.want("the name", f.as(root, "POST", "/users", `{"username":"alice","password":"`+goodPassword+`"}`), 409)
+	self := "/users/" + f.idOf("root").String()
+	f.want("disable the last admin", f.as(root, "PATCH", self, `{"disabled":true}`), 409)
+	f.want("delete the last admin", f.as(root, "DELETE", self, ""), 409)
+	f.want("demote the last admin", f.as(root, "DELETE", self+"/roles/admin", ""), 409)
+}
+
+// A caller's own rights must not reach another's account through the id in the path.
+func TestAnotherUsersIdOpensNothing(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	f.root()
+	mallory, victim := f.tokensOf(f.loginNew("mallory")), f.tokensOf(f.loginNew("victim"))
+	id := f.idOf("victim").String()
+	session := f.as(victim, "GET", "/users/me/sessions", "").json(t, "sessions").([]any)[0].(map[string]any)["id"].(string)
+	f.want("end her session", f.as(mallory, "DELETE", "/users/me/sessions/"+session, ""), 404)
+	for _, try := range [][3]string{
+		{"GET", "/users/" + id, ""}, {"PATCH", "/users/" + id, `{"disabled":true}`}, {"DELETE", "/users/" + id, ""},
+		{"PUT", "/users/" + id + "/roles/admin", ""}, {"DELETE", "/users/" + id + "/roles/admin", ""},
+		{"GET", "/users/" + id + "/sessions", ""}, {"DELETE", "/users/" + id + "/sessions", ""},
+		{"PUT", "/users/" + f.idOf("mallory").String() + "/roles/admin", ""},
+	} {
+		f.want(try[0]+" "+try[1], f.as(mallory, try[0], try[1], try[2]), 403)
+	}
+	f.want("she is as she was", f.as(victim, "GET", "/users/me", ""), 200)
+	// One id has one writing, and one that is nobody's is not found, whoever asks.
+	manager := f.with("manager", "gatehouse:*")
+	for _, other := range []string{uuid.NewString(), "x", "me2", "urn:uuid:" + id, "{" + id + "}", strings.ReplaceAll(id, "-", ""), id + "%00"} {
+		f.want("GET "+other, f.as(manager, "GET", "/users/"+other, ""), 404)
+		f.want("DELETE "+other, f.as(manager, "DELETE", "/users/"+other, ""), 404)
+	}
+}
+
+func (f *fixture) loginNew(name string) answered {
+	f.Helper()
+	f.want("register", f.register(name, goodPassword), 201)
+	return f.login(name, goodPassword)
+}
+
+// A field that a handler does not know must not reach a column.
+func TestEveryExtraFieldIsRefused(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	root := f.root()
+	f.want("register", f.register("alice", goodPassword), 201)
+	alice := f.idOf("alice").String()
+	for path, body := range map[string]map[string]any{
+		"POST /users":            {"username": "bob", "password": goodPassword},
+		"PATCH /users/" + alice:  {"disabled": true},
+		"PUT /roles/clerk":       {"permissions": []string{"gatehouse:users.read"}},
+		"PUT /users/me/password": {"current_password": goodPassword, "new_password": "another good password"},
+	} {
+		method, path, _ := strings.Cut(path, " ")
+		for _, extra := range []string{"id", "roles", "role", "permissions ", "admin", "is_admin", "Disabled", "username_key", "password_hash", "token_version", "created_at", "version"} {
+			body[extra] = true
+			raw, err := json.Marshal(body)
+			must(t, err)
+			delete(body, extra)
+			f.want(method+" "+path+" with "+extra, f.as(root, method, path, string(raw)), 400)
+		}
+	}
+	if user, err := f.service.User(t.Context(), "alice"); err != nil || user.Disabled() || user.TokenVersion != 1 {
+		t.Errorf("%+v, %v", user, err)
+	}
+	f.wantUsers(2)
+}
+
+// The second of two who edit what both have read must learn of the first.
+func TestAnEditOfWhatHasChangedIsRefused(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	root := f.root()
+	f.want("register", f.register("alice", goodPassword), 201)
+	f.want("role", f.as(root, "PUT", "/roles/clerk", `{"permissions":[]}`), 201)
+	alice := "/users/" + f.idOf("alice").String()
+	edit := func(method, path, body, tag string) answered {
+		f.Helper()
+		return f.do(f.request(method, path, body, "Authorization", "Bearer "+root.access, "Content-Type", jsonType, "If-Match", tag))
+	}
+	for _, test := range []struct{ method, path, first, second string }{
+		{"PATCH", alice, `{"disabled":true}`, `{"disabled":false}`},
+		{"PUT", "/roles/clerk", `{"permissions":["gatehouse:users.read"]}`, `{"permissions":["gatehouse:roles.read"]}`},
+	} {
+		tag := f.as(root, "GET", test.path, "").header.Get("ETag")
+		first := edit(test.method, test.path, test.first, `"other", `+tag)
+		f.want(test.path+" first", first, 200)
+		f.want(test.path+" second", edit(test.method, test.path, test.second, tag), 412)
+		f.want(test.path+" weak", edit(test.method, test.path, test.second, "W/"+first.header.Get("ETag")), 412)
+		f.want(test.path+" read again", edit(test.method, test.path, test.second, first.header.Get("ETag")), 200)
+		f.want(test.path+" any", edit(test.method, test.path, test.first, "*"), 200)
+	}
+	tag := f.as(root, "GET", alice, "").header.Get("ETag")
+	var statuses [8]int
+	var all sync.WaitGroup
+	for n := range statuses {
+		all.Go(func() { statuses[n] = edit("PATCH", alice, fmt.Sprintf(`{"disabled":%t}`, n%2 == 1), tag).status })
+	}
+	all.Wait()
+	changes := 0
+	for n, status := range statuses {
+		if n%2 == 0 && status == 200 { // she is disabled: to enable her is a change
+			changes++
+		}
+	}
+	if changes > 1 {
+		t.Errorf("%d edits of one version passed: %v", changes, statuses)
+	}
+	f.want("make what is there", f.do(f.request("PUT", "/roles/clerk", `{"permissions":[]}`, "Authorization", "Bearer "+root.access,
+		"Content-Type", jsonType, "If-None-Match", "*")), 412)
+}
+
+func (f *fixture) page(t tokens, query url.Values) (names []string, next string) {
+	f.Helper()
+	a := f.as(t, "GET", "/users?"+query.Encode(), "")
+	f.want("page "+query.Encode(), a, 200)
+	for _, u := range a.json(f, "users").([]any) {
+		names = append(names, u.(map[string]any)["username"].(string))
+	}
+	next, _ = a.json(f, "next").(string)
+	return names, next
+}
+
+func TestPagesUnderInsertsAndDeletesNeitherRepeatNorSkip(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	root := f.root()
+	var stay []string
+	for n := range 40 {
+		name := fmt.Sprintf("stay%02d", n)
+		f.insert(name)
+		stay = append(stay, name)
+	}
+	var seen []string
+	query := url.Values{"limit": {"7"}, "q": {"ST"}}
+	for n := 0; ; n++ {
+		names, next := f.page(root, query)
+		seen = append(seen, names...)
+		if next == "" {
+			break
+		}
+		query.Set("cursor", next)
+		f.insert(fmt.Sprintf("sta%02d", n))                  // before
+		f.insert(fmt.Sprintf("stay%02d-%02d", (n*13)%40, n)) // anywhere
+		if n == 2 {                                          // where the cursor stands
+			must(t, f.service.DeleteUser(t.Context(), nil, f.idOf(names[len(names)-1])))
+		}
+	}
+	if !slices.IsSorted(seen) || len(slices.Compact(slices.Clone(seen))) != len(seen) {
+		t.Errorf("out of order, or twice: %v", seen)
+	}
+	for _, name := range stay {
+		if !slices.Contains(seen, name) {
+			t.Errorf("%s was skipped: %v", name, seen)
+		}
+	}
+}
+
+func (f *fixture) insert(name string) {
+	f.Helper()
+	_, err := f.store.InsertUser(f.Context(), uuid.Must(uuid.NewV7()), auth.Username{Given: name, Key: name}, "$2a$04$"+strings.Repeat("x", 53))
+	must(f, err)
+}
+
+func TestUsersAreFoundByWhatIsAskedFor(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	root := f.root()
+	f.with("clerk", "files:read")
+	for _, name := range []string{"anna", "annabel", "bert", "ann_"} {
+		f.insert(name)
+	}
+	_, err := f.service.Disable(t.Context(), "annabel")
+	must(t, err)
+	for query, want := range map[string]string{
+		"":                      "ann_ anna annabel bert clerk root",
+		"q=ann":                 "ann_ anna annabel",
+		"q=ANN_":                "ann_",
+		"q=ann%25":              "",
+		"q=%EF%BD%81nna":        "anna annabel",
+		"disabled=true":         "annabel",
+		"disabled=false&q=anna": "anna",
+		"role=clerk":            "clerk",
+		"role=admin":            "root",
+		"role=nothing":          "",
+		"limit=2":               "ann_ anna",
+	} {
+		values, err := url.ParseQuery(query)
+		must(t, err)
+		if names, _ := f.page(root, values); strings.Join(names, " ") != want {
+			t.Errorf("%s: %v, want %s", query, names, want)
+		}
+	}
+	for _, query := range []string{"limit=0", "limit=201", "limit=x", "limit=-1", "disabled=yes", "disabled=", "q=a%20b", "q=%00", "role=%00"} {
+		f.want(query, f.as(root, "GET", "/users?"+query, ""), 422)
+	}
+}
+
+func TestACursorThatIsForgedCutOldOrForeignIsRefused(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	root, other := f.root(), f.with("reader", "gatehouse:*")
+	f.insert("anna")
+	f.insert("annabel")
+	_, cursor := f.page(root, url.Values{"limit": {"1"}, "q": {"ann"}})
+	if raw, err := base64.RawURLEncoding.DecodeString(cursor); err != nil || strings.Contains(string(raw), "anna") {
+		t.Errorf("the cursor shows whom it names: %q, %v", raw, err)
+	}
+	f.want("the cursor", f.as(root, "GET", "/users?limit=1&q=ann&cursor="+cursor, ""), 200)
+	question := "users\x00" + f.idOf("root").String() + "\x00ann\x00\x00"
+	keys, err := token.NewCursorKeys([][]byte{[]byte(signingKey)})
+	must(t, err)
+	foreign, err := token.NewCursorKeys([][]byte{[]byte("another signing key, with 32 bytes or more")})
+	must(t, err)
+	f.want("made here", f.as(root, "GET", "/users?q=ann&cursor="+keys.Make(time.Now(), question, "anna"), ""), 200)
+	for name, bad := range map[string]string{
+		"empty":         "",
+		"cut":           cursor[:len(cursor)-1],
+		"cut short":     cursor[:10],
+		"longer":        cursor + "A",
+		"flipped":       flip(cursor),
+		"a name":        "anna",
+		"endless":       strings.Repeat("A", 5000),
+		"line break":    cursor + "%0A",
+		"old":           keys.Make(time.Now().Add(-25*time.Hour), question, "anna"),
+		"of other keys": foreign.Make(time.Now(), question, "anna"),
+	} {
+		f.want(name, f.as(root, "GET", "/users?q=ann&cursor="+bad, ""), 400)
+	}
+	f.want("of another filter", f.as(root, "GET", "/users?q=an&cursor="+cursor, ""), 400)
+	f.want("of another list", f.as(root, "GET", "/users?q=ann&disabled=false&cursor="+cursor, ""), 400)
+	f.want("of another user", f.as(other, "GET", "/users?q=ann&cursor="+cursor, ""), 400)
+}
+
+// Demoted or disabled while a request waits for its answer: what it may is decided once, and the next is refused.
+func TestADemotedAdminsNextRequestIsRefused(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	root := f.root()
+	second := f.with("second", "gatehouse:*")
+	f.want("before", f.as(second, "GET", "/users", ""), 200)
+	f.want("demote", f.as(root, "DELETE", "/users/"+f.idOf("second").String()+"/roles/second", ""), 204)
+	f.want("the old token", f.as(second, "GET", "/users", ""), 401)
+	refreshed := f.tokensOf(f.refreshed(second.refresh))
+	f.want("the new token", f.as(refreshed, "GET", "/users", ""), 403)
+	f.want("the session", f.as(refreshed, "GET", "/users/me", ""), 200)
+}
+
+func TestTheTokenResponseHasTheScopeThatWasGranted(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	f.with("alice", "files:read", "gatehouse:*")
+	login := func(scope string) answered {
+		f.Helper()
+		return f.postToken(url.Values{"username": {"alice"}, "password": {goodPassword}, "scope": {scope}}.Encode())
+	}
+	for asked, want := range map[string]string{"": "files:read gatehouse:*", "gatehouse:users.read": "gatehouse:users.read"} {
+		if got := login(asked).json(t, "scope"); got != want {
+			t.Errorf("%q: %v", asked, got)
+		}
+	}
+	for _, asked := range []string{"files:write", "c", "files:read money:spend", "files:*"} {
+		if a := login(asked); a.status != 400 || a.json(t, "error") != "invalid_scope" {
+			t.Errorf("%q: %d %s", asked, a.status, a.body)
+		}
+	}
+	narrow := f.tokensOf(login("files:read"))
+	f.want("within the user's rights, but not the token's", f.as(narrow, "GET", "/users", ""), 403)
+	wide := f.postToken(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {narrow.refresh}, "scope": {"gatehouse:*"}}.Encode())
+	if wide.status != 400 || wide.json(t, "error") != "invalid_scope" {
+		t.Errorf("a refresh that widens: %d %s", wide.status, wide.body)
+	}
+	if again := f.refreshed(narrow.refresh); again.json(t, "scope") != "files:read" {
+		t.Errorf("a refresh: %d %s", again.status, again.body)
+	}
+}
