@@ -26,5 +26,7 @@ func Example() {
 		fmt.Fprintf(w, "the cart of %s\n", user.Username)
 	}
 	http.Handle("/cart", tokens.Middleware(http.HandlerFunc(cart)))
+	prices := tokens.Middleware(verify.RequirePermission("prices:write")(http.HandlerFunc(cart)))
+	http.Handle("PUT /prices", prices)
 	log.Fatal(http.ListenAndServe(os.Getenv("SHOP_ADDR"), nil))
 }

@@ -13,17 +13,20 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
 	"gatehouse/internal/app"
 	"gatehouse/internal/config"
 	"gatehouse/internal/dbtest"
+	"gatehouse/internal/token"
 	"gatehouse/verify"
 	"gatehouse/verify/ginverify"
 )
@@ -210,6 +213,57 @@ func TestEveryWayToEndAccessReachesOtherServices(t *testing.T) {
 			`{"current_password": "`+goodPassword+`", "new_password": "another `+goodPassword+`"}`))
 	})
 	end("the ban", next, func() { g.disable("alice") })
+}
+
+// A guard that forgets to stop a request, or one without Middleware before it, would let everybody in.
+func TestRolesAndPermissionsGuardHandlersOfOtherServices(t *testing.T) {
+	t.Parallel()
+	g := boot(t)
+	o := g.options(g.url)
+	v := g.follow(o)
+	issuer, err := token.NewIssuer(token.Settings{Keys: o.Keys, Issuer: o.Issuer, Audience: o.Audience, Lifetime: time.Hour})
+	must(t, err)
+	raw, err := issuer.Issue(time.Now(), token.Subject{
+		UserID: uuid.New(), SessionID: uuid.New(), Username: "alice", Version: 1, Roles: "clerk,driver", Scope: "files:read prices:*",
+	}, time.Hour)
+	must(t, err)
+	claims, err := v.Verify(raw)
+	if err != nil || !slices.Equal(claims.Roles, []string{"clerk", "driver"}) || claims.Scope != "files:read prices:*" {
+		t.Errorf("%+v, %v", claims, err)
+	}
+	for name, test := range map[string]struct {
+		guard  func(http.Handler) http.Handler
+		gin    gin.HandlerFunc
+		status int
+	}{
+		"role":                   {verify.RequireRole("driver"), ginverify.RequireRole("driver"), http.StatusOK},
+		"another role":           {verify.RequireRole("drive"), ginverify.RequireRole("drive"), http.StatusForbidden},
+		"both as one":            {verify.RequireRole("clerk,driver"), ginverify.RequireRole("clerk,driver"), http.StatusForbidden},
+		"no role":                {verify.RequireRole(""), ginverify.RequireRole(""), http.StatusForbidden},
+		"permission":             {verify.RequirePermission("files:read"), ginverify.RequirePermission("files:read"), http.StatusOK},
+		"permission by resource": {verify.RequirePermission("prices:write"), ginverify.RequirePermission("prices:write"), http.StatusOK},
+		"another permission":     {verify.RequirePermission("files:write"), ginverify.RequirePermission("files:write"), http.StatusForbidden},
+	} {
+		reached := 0
+		count := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached++ })
+		engine := gin.New()
+		engine.GET("/cart", ginverify.Middleware(v), test.gin, gin.WrapH(count))
+		for _, shop := range []http.Handler{v.Middleware(test.guard(count)), engine} {
+			if got := ask(shop, raw); got != test.status {
+				t.Errorf("%s: %d, want %d", name, got, test.status)
+			}
+		}
+		if want := map[int]int{http.StatusOK: 2}[test.status]; reached != want {
+			t.Errorf("%s: the handlers were reached %d times, want %d", name, reached, want)
+		}
+		bare := gin.New()
+		bare.GET("/cart", test.gin, gin.WrapH(count))
+		for _, shop := range []http.Handler{test.guard(count), bare} {
+			if got := ask(shop, raw); got != http.StatusUnauthorized {
+				t.Errorf("%s without Middleware: %d", name, got)
+			}
+		}
+	}
 }
 
 func TestGinHasTheIdentityAndStopsWhoeverHasNone(t *testing.T) {

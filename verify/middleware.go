@@ -34,11 +34,42 @@ func (v *Verifier) Middleware(next http.Handler) http.Handler {
 	})
 }
 
+// RequireRole lets requests in whose user has a role. It goes behind Middleware, without which it lets nobody in.
+func RequireRole(role string) func(http.Handler) http.Handler {
+	return require(func(c Claims) bool { return c.HasRole(role) })
+}
+
+// RequirePermission lets requests in whose token allows resource:action. It goes behind Middleware as RequireRole does.
+func RequirePermission(permission string) func(http.Handler) http.Handler {
+	return require(func(c Claims) bool { return c.HasPermission(permission) })
+}
+
+func require(allowed func(Claims) bool) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch claims, ok := FromContext(r.Context()); {
+			case !ok:
+				refuse(w, token.ErrNone)
+			case !allowed(claims):
+				refuse(w, errForbidden)
+			default:
+				next.ServeHTTP(w, r)
+			}
+		})
+	}
+}
+
+// errForbidden: the token is good, but not for this.
+var errForbidden = errors.New("verify: insufficient scope")
+
 func refuse(w http.ResponseWriter, err error) {
 	status, detail := http.StatusUnauthorized, "Invalid authentication credentials"
 	switch {
 	case errors.Is(err, token.ErrNone):
 		w.Header().Set("WWW-Authenticate", `Bearer realm="gatehouse"`)
+	case errors.Is(err, errForbidden):
+		status, detail = http.StatusForbidden, "The token does not allow this"
+		w.Header().Set("WWW-Authenticate", `Bearer realm="gatehouse", error="insufficient_scope"`)
 	case errors.Is(err, ErrUnavailable):
 		status, detail = http.StatusServiceUnavailable, "The service is not available; try again later"
 		w.Header().Set("Retry-After", "1")

@@ -16,6 +16,8 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,7 +25,7 @@ import (
 	"gatehouse/internal/token"
 )
 
-// tokenCache is how many verified tokens are remembered, of about 210 bytes each.
+// tokenCache is how many verified tokens are remembered, of about 250 bytes each, and their roles and permissions.
 const tokenCache = 10_000
 
 var (
@@ -57,9 +59,17 @@ type Claims struct {
 	UserID    uuid.UUID
 	SessionID uuid.UUID
 	Username  string
+	Roles     []string // that the user had when the token was issued: a change revokes it
+	Scope     string   // permissions, with spaces between (RFC 8693 §4.2)
 	IssuedAt  time.Time
 	Expires   time.Time
 }
+
+// HasRole tells whether the user has a role.
+func (c Claims) HasRole(role string) bool { return slices.Contains(c.Roles, role) }
+
+// HasPermission tells whether the token allows resource:action, by that name or by resource:*.
+func (c Claims) HasPermission(permission string) bool { return token.ScopeHas(c.Scope, permission) }
 
 // Verifier checks access tokens. It is safe for use by many goroutines.
 type Verifier struct {
@@ -117,5 +127,9 @@ func (v *Verifier) Verify(raw string) (Claims, error) {
 	case tooOld:
 		return Claims{}, fmt.Errorf("%w: older than what is known of revocations", ErrInvalidToken)
 	}
-	return Claims{access.UserID, access.SessionID, access.Username, access.IssuedAt, access.Expires}, nil
+	var roles []string
+	if access.Roles != "" {
+		roles = strings.Split(access.Roles, ",")
+	}
+	return Claims{access.UserID, access.SessionID, access.Username, roles, access.Scope, access.IssuedAt, access.Expires}, nil
 }

@@ -42,6 +42,7 @@ type commandLine struct {
 	Serve       serveCommand       `cmd:"" help:"Run the service."`
 	Migrate     migrateCommand     `cmd:"" help:"Bring the database schema up to date, or back."`
 	User        userCommand        `cmd:"" help:"Manage accounts."`
+	Role        roleCommand        `cmd:"" help:"Manage roles."`
 	Pepper      pepperCommand      `cmd:"" help:"Manage the keys of PASSWORD_PEPPER that stored passwords need."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the service on this machine whether it is ready; for containers."`
 	Version     versionCommand     `cmd:"" help:"Show the version."`
@@ -108,7 +109,8 @@ func explain(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return errInterrupted
 	}
-	for _, known := range []error{auth.ErrUserNotFound, auth.ErrUsernameTaken, auth.ErrPasswordKeyNotFound} {
+	for _, known := range []error{auth.ErrUserNotFound, auth.ErrUsernameTaken, auth.ErrPasswordKeyNotFound,
+		auth.ErrRoleNotFound, auth.ErrRoleBuiltIn, auth.ErrLastAdmin, auth.ErrTooManyRights} {
 		if errors.Is(err, known) {
 			return known
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,8 @@ type userCommand struct {
 	Show     userShow     `cmd:"" help:"Show an account."`
 	Disable  userDisable  `cmd:"" help:"Bar an account from logging in, and revoke its tokens."`
 	Enable   userEnable   `cmd:"" help:"Let an account log in again."`
+	Delete   userDelete   `cmd:"" help:"Delete an account for good. Its name is never given to another."`
+	Role     userRole     `cmd:"" help:"Give an account a role, or take it."`
 	Password userPassword `cmd:"" help:"Give an account another password, and revoke its tokens."`
 	Sessions userSessions `cmd:"" help:"List the sessions of an account."`
 	Logout   userLogout   `cmd:"" help:"End all sessions of an account."`
@@ -63,8 +66,9 @@ func (s adminSettings) showUser(ctx context.Context, t terminal, asJSON bool, do
 type userAdd struct {
 	adminSettings `embed:""`
 	passwordInput `embed:""`
-	Name          string `arg:"" help:"Username."`
-	JSON          bool   `help:"Print JSON."`
+	Name          string   `arg:"" help:"Username."`
+	Role          []string `help:"Role of the account; may be repeated. The built-in role is admin." placeholder:"ROLE"`
+	JSON          bool     `help:"Print JSON."`
 }
 
 // Run makes an account.
@@ -77,7 +81,7 @@ func (c *userAdd) Run(ctx context.Context, t terminal) error {
 		if err != nil {
 			return auth.User{}, err
 		}
-		return admin.Register(ctx, c.Name, pw)
+		return admin.Register(ctx, c.Name, pw, c.Role...)
 	})
 }
 
@@ -186,6 +190,7 @@ func (c *userList) Run(ctx context.Context, t terminal) error {
 type userLine struct {
 	ID           uuid.UUID  `json:"id"`
 	Username     string     `json:"username"`
+	Roles        []string   `json:"roles"`
 	Disabled     bool       `json:"disabled"`
 	DisabledAt   *time.Time `json:"disabled_at"`
 	TokenVersion int64      `json:"token_version"`
@@ -194,7 +199,7 @@ type userLine struct {
 }
 
 func lineOf(u auth.User) userLine {
-	return userLine{u.ID, u.Username.Given, u.Disabled(), u.DisabledAt, u.TokenVersion, u.CreatedAt, u.UpdatedAt}
+	return userLine{u.ID, u.Username.Given, u.Roles, u.Disabled(), u.DisabledAt, u.TokenVersion, u.CreatedAt, u.UpdatedAt}
 }
 
 // table quotes the name: it may hold what a terminal would draw in another order than it is.
@@ -202,6 +207,7 @@ func (l userLine) table() [][]string {
 	return [][]string{
 		{"id", l.ID.String()},
 		{"username", strconv.Quote(l.Username)},
+		{"roles", cmp.Or(strings.Join(l.Roles, ", "), "-")},
 		{"disabled", timeOr(l.DisabledAt, "no")},
 		{"created", timeOr(&l.CreatedAt, "")},
 		{"updated", timeOr(&l.UpdatedAt, "")},

@@ -29,6 +29,7 @@ const (
 	ReadRoles    Permission = "gatehouse:roles.read"
 	WriteRoles   Permission = "gatehouse:roles.write"
 	GrantRoles   Permission = "gatehouse:roles.grant"
+	everything   Permission = "gatehouse:*"
 )
 
 // Role is a named set of permissions.
@@ -108,13 +109,21 @@ func checkScope(held, requested string) (string, error) {
 }
 
 // Authorize reads the user of an access token as by Me, and lets in who has a permission: now, and by the token, which
-// may have been asked for with less. ErrInvalidToken, ErrForbidden.
+// may have been asked for with less. The User that it returns has the permissions that are left.
+// ErrInvalidToken, ErrForbidden.
 func (s *Service) Authorize(ctx context.Context, access token.Access, needed Permission) (User, error) {
 	user, err := s.Me(ctx, access)
 	if err != nil {
 		return User{}, err
 	}
-	if !user.May(needed) || !token.ScopeHas(access.Scope, string(needed)) {
+	var left []Permission
+	for word := range strings.FieldsSeq(access.Scope) {
+		if user.May(Permission(word)) {
+			left = append(left, Permission(word))
+		}
+	}
+	user.Permissions = left
+	if !user.May(needed) {
 		return User{}, fmt.Errorf("%w: %s", ErrForbidden, needed)
 	}
 	return user, nil
@@ -198,8 +207,12 @@ func (s *Service) mayGiveRole(ctx context.Context, by *User, name string) error 
 	return mayGive(*by, role.Permissions)
 }
 
-// mayGive keeps whoever may hand out rights from handing them to himself: nobody gives or takes what he has not.
+// mayGive keeps whoever may hand out rights from handing them to himself: nobody gives or takes what he has not, but
+// those who may do everything here. They need not have the permissions of other services to hand them out.
 func mayGive(by User, given []Permission) error {
+	if by.May(everything) {
+		return nil
+	}
 	for _, p := range given {
 		if !by.May(p) {
 			return fmt.Errorf("%w: %s", ErrBeyondRights, p)

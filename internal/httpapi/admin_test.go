@@ -153,8 +153,8 @@ func TestAnAdminRunsTheHouseByTheAPI(t *testing.T) {
 	made := f.as(root, "POST", "/users", `{"username":"Alice","password":"`+goodPassword+`"}`)
 	f.want("make a user", made, 201)
 	alice := "/users/" + made.json(t, "user", "id").(string)
-	f.want("make a role", f.as(root, "PUT", "/roles/clerk", `{"permissions":["files:read","files:write"]}`), 403) // not the admin's to give
-	f.want("make a role", f.as(root, "PUT", "/roles/clerk", `{"permissions":["gatehouse:users.read"]}`), 201)
+	f.want("make a role", f.as(root, "PUT", "/roles/clerk", `{"permissions":["files:read","files:write"]}`), 201)
+	f.want("change it", f.as(root, "PUT", "/roles/clerk", `{"permissions":["gatehouse:users.read"]}`), 200)
 	f.want("make it again", f.as(root, "PUT", "/roles/clerk", `{"permissions":["gatehouse:users.read"]}`), 200)
 	f.want("grant", f.as(root, "PUT", alice+"/roles/clerk", ""), 204)
 	session := f.tokensOf(f.login("alice", goodPassword))
@@ -447,6 +447,9 @@ func TestTheTokenResponseHasTheScopeThatWasGranted(t *testing.T) {
 	}
 	narrow := f.tokensOf(login("files:read"))
 	f.want("within the user's rights, but not the token's", f.as(narrow, "GET", "/users", ""), 403)
+	f.root()
+	part := f.tokensOf(f.postToken(url.Values{"username": {"root"}, "password": {goodPassword}, "scope": {"gatehouse:roles.grant"}}.Encode()))
+	f.want("an admin's token for less gives no more", f.as(part, "PUT", "/users/"+f.idOf("alice").String()+"/roles/admin", ""), 403)
 	wide := f.postToken(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {narrow.refresh}, "scope": {"gatehouse:*"}}.Encode())
 	if wide.status != 400 || wide.json(t, "error") != "invalid_scope" {
 		t.Errorf("a refresh that widens: %d %s", wide.status, wide.body)

@@ -10,14 +10,24 @@ import (
 )
 
 // Middleware is that of the Verifier. verify.FromContext(c.Request.Context()) says who sent a request.
-func Middleware(v *verify.Verifier) gin.HandlerFunc {
+func Middleware(v *verify.Verifier) gin.HandlerFunc { return wrap(v.Middleware) }
+
+// RequireRole is that of package verify. It goes behind Middleware.
+func RequireRole(role string) gin.HandlerFunc { return wrap(verify.RequireRole(role)) }
+
+// RequirePermission is that of package verify. It goes behind Middleware.
+func RequirePermission(permission string) gin.HandlerFunc {
+	return wrap(verify.RequirePermission(permission))
+}
+
+func wrap(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		letIn := false
 		next := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			letIn, c.Request = true, r
 			c.Next()
 		})
-		if v.Middleware(next).ServeHTTP(c.Writer, c.Request); !letIn {
+		if middleware(next).ServeHTTP(c.Writer, c.Request); !letIn {
 			c.Abort()
 		}
 	}
