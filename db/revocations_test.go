@@ -454,7 +454,12 @@ func TestSessionsThatAreLongOverAreDeleted(t *testing.T) {
 		       CASE WHEN ended IS NOT NULL THEN 'logout' END, '', name
 		FROM u, (VALUES ('live', interval '1 day', NULL),
 		                ('ended of late', '1 day', interval '-29 days'), ('ended long ago', '1 day', '-31 days'),
-		                ('expired of late', '-29 days', NULL), ('expired long ago', '-31 days', NULL)) AS s (name, expires, ended)`, plainHash)
+		                ('expired of late', '-29 days', NULL), ('expired long ago', '-31 days', NULL),
+		                ('in use', '-40 days', '-41 days')) AS s (name, expires, ended)`, plainHash)
+	must(t, err)
+	tx, err := connectTo(t, databaseURL).Begin(t.Context()) // whose lock nobody is to wait for
+	must(t, err)
+	_, err = tx.Exec(t.Context(), "SELECT id FROM sessions WHERE user_agent = 'in use' FOR UPDATE")
 	must(t, err)
 	follow(t, databaseURL, never).wantRead(true)
 	await(t, "old sessions to be deleted", func() bool {
@@ -462,8 +467,9 @@ func TestSessionsThatAreLongOverAreDeleted(t *testing.T) {
 		must(t, err)
 		left, err := pgx.CollectRows(rows, pgx.RowTo[string])
 		must(t, err)
-		return strings.Join(left, ", ") == "ended of late, expired of late, live"
+		return strings.Join(left, ", ") == "ended of late, expired of late, in use, live"
 	})
+	must(t, tx.Rollback(t.Context()))
 }
 
 func isUnavailable(err error) bool { return errors.Is(err, auth.ErrUnavailable) }

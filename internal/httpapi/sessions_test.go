@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/google/uuid"
 )
 
 // tokens are a login's.
@@ -99,7 +101,10 @@ func TestAUserSeesWhereSheIsLoggedInAndEndsIt(t *testing.T) {
 		t.Errorf("%s", list.body)
 	}
 	id := newest["id"].(string)
-	f.want("bob ends it", f.as(his, "DELETE", "/users/me/sessions/"+id, ""), 404)
+	foreign, unknown := f.as(his, "DELETE", "/users/me/sessions/"+id, ""), f.as(his, "DELETE", "/users/me/sessions/"+uuid.NewString(), "")
+	if f.want("bob ends it", foreign, 404); foreign.body != unknown.body || unknown.status != 404 {
+		t.Errorf("bob can tell it from none: %s, %s", foreign.body, unknown.body)
+	}
 	f.want("alice ends it", f.as(this, "DELETE", "/users/me/sessions/"+id, ""), 204)
 	f.want("again", f.as(this, "DELETE", "/users/me/sessions/"+id, ""), 404)
 	f.want("no id", f.as(this, "DELETE", "/users/me/sessions/x", ""), 404)
