@@ -64,7 +64,7 @@ $$;
 -- +goose StatementEnd
 CREATE TRIGGER roles_builtin BEFORE UPDATE OR DELETE ON roles
     FOR EACH ROW WHEN (OLD.name = 'admin') EXECUTE FUNCTION keep_builtin_role();
-CREATE TRIGGER role_permissions_builtin_added BEFORE INSERT ON role_permissions
+CREATE TRIGGER role_permissions_builtin_added BEFORE INSERT OR UPDATE ON role_permissions
     FOR EACH ROW WHEN (NEW.role_name = 'admin') EXECUTE FUNCTION keep_builtin_role();
 CREATE TRIGGER role_permissions_builtin_changed BEFORE UPDATE OR DELETE ON role_permissions
     FOR EACH ROW WHEN (OLD.role_name = 'admin') EXECUTE FUNCTION keep_builtin_role();

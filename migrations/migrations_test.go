@@ -275,7 +275,10 @@ func TestConstraintsRefuseBadRows(t *testing.T) {
 	const keyed = "'$hmac-sha256$k=0$$2b$12$' || repeat('h', 53)"
 	setup := `INSERT INTO password_keys (id, check_value) VALUES ('0', sha256('key'));
 		INSERT INTO users (id, username, username_key, password_hash)
-		VALUES ('00000000-0000-0000-0000-000000000001', 'Taken', 'taken', ` + keyed + `)`
+		VALUES ('00000000-0000-0000-0000-000000000001', 'Taken', 'taken', ` + keyed + `);
+		INSERT INTO roles (name) VALUES ('clerk');
+		INSERT INTO role_permissions (role_name, permission) VALUES ('clerk', 'files:read');
+		INSERT INTO user_roles (user_id, role_name) SELECT id, unnest('{admin,clerk}'::text[]) FROM users`
 	if _, err := conn.Exec(t.Context(), setup); err != nil {
 		t.Fatal(err)
 	}
@@ -307,6 +310,24 @@ func TestConstraintsRefuseBadRows(t *testing.T) {
 			"password_keys_id_form"},
 		{"long key id", "INSERT INTO password_keys (id, check_value) VALUES (repeat('a', 17), sha256('key'))",
 			"password_keys_id_form"},
+		{"role of another form", "INSERT INTO roles (name) VALUES ('Clerk')", "roles_name_form"},
+		{"role with a line break", "INSERT INTO roles (name) VALUES (E'clerk\\n')", "roles_name_form"},
+		{"permission of another form", "INSERT INTO role_permissions (role_name, permission) VALUES ('clerk', '*:*')", "role_permissions_permission_form"},
+		{"permission of no role", "INSERT INTO role_permissions (role_name, permission) VALUES ('nothing', 'a:b')", "role_permissions_role_name_fkey"},
+		{"role that is none", "INSERT INTO user_roles (user_id, role_name) SELECT id, 'nothing' FROM users", "user_roles_role_name_fkey"},
+		{"role of nobody", "INSERT INTO user_roles (user_id, role_name) VALUES (gen_random_uuid(), 'clerk')", "user_roles_user_id_fkey"},
+		{"role that is held deleted", "DELETE FROM roles WHERE name = 'clerk'", "user_roles_role_name_fkey"},
+		{"built-in role deleted", "DELETE FROM roles WHERE name = 'admin'", "roles_builtin"},
+		{"built-in role renamed", "UPDATE roles SET name = 'boss' WHERE name = 'admin'", "roles_builtin"},
+		{"built-in role with more", "INSERT INTO role_permissions (role_name, permission) VALUES ('admin', 'a:b')", "roles_builtin"},
+		{"built-in role with less", "DELETE FROM role_permissions WHERE role_name = 'admin'", "roles_builtin"},
+		{"permission moved to the built-in role", "UPDATE role_permissions SET role_name = 'admin' WHERE role_name = 'clerk'", "roles_builtin"},
+		{"all admins disabled", "UPDATE users SET disabled_at = now()", "last_admin"},
+		{"all admins demoted", "DELETE FROM user_roles", "last_admin"},
+		{"last admin's role moved", "UPDATE user_roles SET role_name = 'clerk' WHERE role_name = 'admin'", "last_admin"},
+		{"all users deleted", "DELETE FROM users", "last_admin"},
+		{"rights too long for a token", "INSERT INTO role_permissions (role_name, permission) " +
+			"SELECT 'clerk', 'files:a' || n || repeat('a', 20) FROM generate_series(100, 199) n", "user_rights_size"},
 		{"short check value", "INSERT INTO password_keys (id, check_value) VALUES ('a', 'short')",
 			"password_keys_check_value_length"},
 		{"name for the key of a limit", "INSERT INTO rate_limits (key, tat) VALUES ('alice', 0)", "rate_limits_key_length"},

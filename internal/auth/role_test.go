@@ -218,7 +218,7 @@ func TestAScopeMayBeNarrowedButNeverWidened(t *testing.T) {
 // A permission counts if the user has it now, and if the token was given it.
 func TestARouteIsOpenByFreshRightsWithinTheTokensScope(t *testing.T) {
 	t.Parallel()
-	f := start(t)
+	f := startClocked(t)
 	alice := f.register("alice")
 	f.grant(f.register("root"), auth.AdminRole)
 	f.grant(alice, auth.AdminRole)
@@ -232,6 +232,14 @@ func TestARouteIsOpenByFreshRightsWithinTheTokensScope(t *testing.T) {
 	f.want("all", authorize(whole, auth.WriteRoles), nil)
 	f.want("part", authorize(part, auth.ReadUsers), nil)
 	f.want("beyond the part", authorize(part, auth.WriteRoles), auth.ErrForbidden)
+	f.setRole("reader", auth.ReadUsers)
+	reader := f.register("reader")
+	f.grant(reader, "reader")
+	read := f.login("reader")
+	f.want("reader", authorize(read, auth.ReadUsers), nil)
+	_, err = f.conn.Exec(t.Context(), "DELETE FROM role_permissions WHERE role_name = 'reader'") // by hand, which revokes nothing
+	must(t, err)
+	f.want("rights that are gone, with a live token", authorize(read, auth.ReadUsers), auth.ErrForbidden)
 	must(t, f.RevokeRole(t.Context(), nil, alice.ID, auth.AdminRole))
 	f.want("demoted", authorize(whole, auth.WriteRoles), auth.ErrInvalidToken)
 	f.want("demoted, refreshed", authorize(f.mustRefresh(whole.RefreshToken), auth.WriteRoles), auth.ErrForbidden)
