@@ -286,12 +286,13 @@ func (s *Service) EndSessionsFor(ctx context.Context, by User, id uuid.UUID) err
 	return err
 }
 
-// mayManage finds a user whom another one has power over: nobody has it over those who may do more. ErrUserNotFound,
-// ErrBeyondRights.
+// mayManage finds a user whom another one has power over: nobody has it over those who may do more here. What they may
+// do in other services is no matter. ErrUserNotFound, ErrBeyondRights.
 func (s *Service) mayManage(ctx context.Context, by User, id uuid.UUID) (User, error) {
 	user, err := s.store.UserByID(ctx, id)
 	if err != nil {
 		return User{}, err
 	}
-	return user, mayGive(by, user.Permissions)
+	here := slices.DeleteFunc(slices.Clone(user.Permissions), func(p Permission) bool { return !strings.HasPrefix(string(p), "gatehouse:") })
+	return user, mayGive(by, here)
 }

@@ -170,10 +170,13 @@ func TestNobodyGivesTakesOrOverrulesRightsThatHeHasNot(t *testing.T) {
 			_, err := f.SetDisabled(t.Context(), by, root.ID, true, nil)
 			return err
 		}(),
-		"delete other": f.DeleteUser(t.Context(), &by, other.ID),
+		"delete root":  f.DeleteUser(t.Context(), &by, root.ID),
+		"log root out": f.EndSessionsFor(t.Context(), by, root.ID),
 	} {
 		f.want(when, err, auth.ErrBeyondRights)
 	}
+	_, err = f.SetDisabled(t.Context(), by, other.ID, true, nil)
+	f.want("an account with rights elsewhere", err, nil)
 }
 
 func TestAScopeMayBeNarrowedButNeverWidened(t *testing.T) {
