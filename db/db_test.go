@@ -408,10 +408,11 @@ func TestAConnectionHasTheSettingsThatBoundIt(t *testing.T) {
 // Whoever waits for a lock must not keep a connection for long: enough of them, and nobody has one.
 func TestAHeldLockMakesAMethodUnavailable(t *testing.T) {
 	t.Parallel()
-	d := open(t, Options{URL: dbtest.New(t), StatementTimeout: 200 * time.Millisecond})
-	u := d.mustInsert(t, "alice")
-	// On a connection without those time-outs.
-	holder, err := pgx.Connect(t.Context(), d.pool.Config().ConnString())
+	patient := open(t, Options{URL: dbtest.New(t)})
+	d := open(t, Options{URL: patient.pool.Config().ConnString(), StatementTimeout: 200 * time.Millisecond})
+	u := patient.mustInsert(t, "alice")
+	// On a connection without time-outs.
+	holder, err := pgx.Connect(t.Context(), patient.pool.Config().ConnString())
 	must(t, err)
 	defer holder.Close(context.Background())
 	tx, err := holder.Begin(t.Context())
@@ -421,8 +422,11 @@ func TestAHeldLockMakesAMethodUnavailable(t *testing.T) {
 	if _, err := d.DisableUser(t.Context(), "alice"); !errors.Is(err, auth.ErrUnavailable) {
 		t.Error(err)
 	}
+	if acquired := d.Stat().AcquiredConns(); acquired != 0 {
+		t.Errorf("%d connections are still waiting", acquired)
+	}
 	must(t, tx.Rollback(t.Context()))
-	if _, err := d.DisableUser(t.Context(), "alice"); err != nil {
+	if _, err := patient.DisableUser(t.Context(), "alice"); err != nil {
 		t.Error(err)
 	}
 }

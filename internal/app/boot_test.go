@@ -49,7 +49,7 @@ type replica struct {
 // launch starts a replica and does not wait until it is ready. It is stopped when the test ends.
 func launch(t *testing.T, databaseURL string, flags ...string) *replica {
 	t.Helper()
-	opsAddr := freeAddr(t) // tests look at this port before the replica tells where it listens
+	opsAddr := dbtest.FreeAddr(t) // tests look at this port before the replica tells where it listens
 	settings, err := config.Load(append([]string{
 		"--database-url=" + databaseURL, "--secret-key=" + secretKey, "--bcrypt-cost=10",
 		"--listen-addr=127.0.0.1:0", "--ops-addr=" + opsAddr,
@@ -288,15 +288,6 @@ func newClient(t testing.TB) *http.Client {
 	transport := &http.Transport{MaxIdleConnsPerHost: 128}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport}
-}
-
-// freeAddr returns an address that nobody listened on a moment ago.
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	socket, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	must(t, socket.Close())
-	return socket.Addr().String()
 }
 
 func must(t testing.TB, err error) {

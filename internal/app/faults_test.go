@@ -68,7 +68,7 @@ func startProxy(t testing.TB, databaseURL string) *dbProxy {
 	u, err := url.Parse(databaseURL)
 	must(t, err)
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	proxy := toxiproxy.NewProxy(server, "database", "127.0.0.1:0", u.Host)
+	proxy := toxiproxy.NewProxy(server, "database", dbtest.FreeAddr(t), u.Host) // where it can start again
 	must(t, proxy.Start())
 	t.Cleanup(proxy.Stop)
 	u.Host = proxy.Listen

@@ -172,7 +172,7 @@ func TestServiceCanBeStoppedWhileItWaits(t *testing.T) {
 	t.Parallel()
 	for name, databaseURL := range map[string]string{
 		"for its schema":   dbtest.Empty(t),
-		"for its database": "postgres://gatehouse@" + freeAddr(t) + "/gatehouse?sslmode=disable",
+		"for its database": "postgres://gatehouse@" + dbtest.FreeAddr(t) + "/gatehouse?sslmode=disable",
 	} {
 		r := launch(t, databaseURL)
 		t.Log("waits " + name)

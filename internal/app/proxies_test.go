@@ -104,7 +104,7 @@ func guard(t *testing.T, proxy proxyProgram) *guarded {
 // startProxyProgram returns the URL of a proxy that takes connections.
 func startProxyProgram(t *testing.T, proxy proxyProgram, app, gatehouse string) string {
 	t.Helper()
-	address, loopback, dir := freeAddr(t), freeAddr(t), t.TempDir()
+	address, loopback, dir := dbtest.FreeAddr(t), dbtest.FreeAddr(t), t.TempDir()
 	port := address[strings.LastIndexByte(address, ':')+1:]
 	replace := strings.NewReplacer("app:8080", app, "gatehouse:8000", gatehouse, "127.0.0.1:8403", loopback, "8080", port)
 	files, err := filepath.Glob(forwardAuthFolder + "/*")
@@ -121,7 +121,7 @@ func startProxyProgram(t *testing.T, proxy proxyProgram, app, gatehouse string) 
 	log := &logBuffer{}
 	process := exec.Command(proxy.name, proxy.args...)
 	process.Dir, process.Stdout, process.Stderr = dir, log, log
-	process.Env = append(os.Environ(), "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_DATA_HOME="+dir, "CADDY_ADMIN="+freeAddr(t))
+	process.Env = append(os.Environ(), "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_DATA_HOME="+dir, "CADDY_ADMIN="+dbtest.FreeAddr(t))
 	process.WaitDelay = time.Minute // for processes of its own that hold the pipe
 	must(t, process.Start())
 	ended := make(chan struct{})

@@ -86,7 +86,7 @@ func TestHAProxyNamesTheClientByThePROXYProtocol(t *testing.T) {
 	t.Parallel()
 	proxyProgram{name: "haproxy"}.find(t)
 	r := boot(t, dbtest.New(t), "--trusted-proxies=127.0.0.1/32", "--proxy-protocol")
-	address := freeAddr(t)
+	address := dbtest.FreeAddr(t)
 	config := filepath.Join(t.TempDir(), "haproxy.cfg")
 	must(t, os.WriteFile(config, []byte(`
 defaults

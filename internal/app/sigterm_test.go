@@ -18,7 +18,7 @@ import (
 func TestSIGTERMFinishesRequestsAndEndsTheProcessWell(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)
-	r := &replica{T: t, ops: "http://" + freeAddr(t), client: apitest.Client(t), plain: newClient(t), log: &logBuffer{}}
+	r := &replica{T: t, ops: "http://" + dbtest.FreeAddr(t), client: apitest.Client(t), plain: newClient(t), log: &logBuffer{}}
 	process := startBinary(t, r, databaseURL)
 	token := insertUser(t, databaseURL)
 

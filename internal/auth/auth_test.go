@@ -45,10 +45,14 @@ func start(t *testing.T) *fixture {
 
 func open(t *testing.T, url string) *db.DB {
 	t.Helper()
-	store, err := db.Open(context.Background(), db.Options{URL: url, StatementTimeout: time.Minute})
+	store, err := openStore(url)
 	must(t, err)
 	t.Cleanup(store.Close)
 	return store
+}
+
+func openStore(url string) (*db.DB, error) {
+	return db.Open(context.Background(), db.Options{URL: url, StatementTimeout: time.Minute})
 }
 
 // on makes a service that hashes at a cost and under peppers.
@@ -63,7 +67,7 @@ func on(t *testing.T, store *db.DB, cost int, peppers ...string) *fixture {
 	must(t, err)
 	f.keys, err = token.NewRefreshKeys([][]byte{[]byte(strings.Repeat("k", 32))})
 	must(t, err)
-	f.limits = auth.SessionLimits{Idle: 24 * time.Hour, Absolute: 48 * time.Hour, Grace: time.Minute, PerUser: 100}
+	f.limits = auth.SessionLimits{Idle: 24 * time.Hour, Absolute: 48 * time.Hour, Grace: 10 * time.Minute, PerUser: 100}
 	f.Service = auth.NewService(auth.Parts{
 		Store: store, Hasher: f.hasher, Tokens: issuer(t), TokenCache: 1000, Refresh: f.keys, Limits: f.limits, Clock: time.Now,
 	})
@@ -73,7 +77,7 @@ func on(t *testing.T, store *db.DB, cost int, peppers ...string) *fixture {
 func issuer(t *testing.T) *token.Issuer {
 	t.Helper()
 	i, err := token.NewIssuer(token.Settings{
-		Keys: [][]byte{[]byte(strings.Repeat("k", 32))}, Issuer: "https://id.test", Audience: "test", Lifetime: time.Minute,
+		Keys: [][]byte{[]byte(strings.Repeat("k", 32))}, Issuer: "https://id.test", Audience: "test", Lifetime: time.Hour,
 	})
 	must(t, err)
 	return i

@@ -209,7 +209,7 @@ func TestStalePidOfAnotherProgram(t *testing.T) {
 	if err := innocent.Start(); err != nil {
 		t.Fatal(err)
 	}
-	free, err := freePort()
+	free, err := FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
