@@ -41,15 +41,24 @@ const never = time.Hour
 
 func follow(t *testing.T, databaseURL string, poll time.Duration) *following {
 	t.Helper()
+	return followBy(t, time.Now, databaseURL, poll)
+}
+
+// testLifetime is that of access tokens.
+const testLifetime = 30 * time.Minute
+
+// followBy is follow on a replica with a clock of its own.
+func followBy(t *testing.T, clock func() time.Time, databaseURL string, poll time.Duration) *following {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &following{
-		T: t, Set: revocation.NewSet(time.Now(), 30*time.Minute), db: open(t, Options{URL: databaseURL}),
+		T: t, Set: revocation.NewSet(clock(), testLifetime), db: open(t, Options{URL: databaseURL}),
 		log: &syncBuffer{}, reads: make(chan bool, 1000), ended: make(chan struct{}), end: cancel,
 	}
 	go func() {
 		defer close(f.ended)
 		f.db.Follow(ctx, f.Set, FollowOptions{
-			Clock: time.Now, Log: slog.New(slog.NewTextHandler(f.log, nil)),
+			Clock: clock, Log: slog.New(slog.NewTextHandler(f.log, nil)),
 			Poll: poll, Longest: time.Minute, Keep: 25 * time.Hour, Read: func(full bool) { f.reads <- full },
 		})
 	}()
@@ -189,6 +198,43 @@ func TestARevocationIsSeenThoughTheConnectionWasKilled(t *testing.T) {
 	f.wantRead(false) // through the pool, at once
 	f.awaitFullRead() // on the new connection, at whatever attempt
 	f.awaitRevoked(revokeSession(t, conn))
+}
+
+// The replicas' clocks agree only so far. One that is slow takes a token for good when the others do not any more: it must
+// remember for so much longer that the token was revoked, and learn of it when it starts as late as that.
+func TestARevocationBarsATokenOnReplicasWhoseClocksAreOff(t *testing.T) {
+	t.Parallel()
+	for _, off := range []time.Duration{5 * time.Minute, -5 * time.Minute} {
+		t.Run(off.String(), func(t *testing.T) {
+			t.Parallel()
+			databaseURL := dbtest.New(t)
+			clock := func() time.Time { return time.Now().Add(off) }
+			f := followBy(t, clock, databaseURL, never)
+			f.wantRead(true)
+			issued := time.Now() // by a replica whose clock is right
+			access := token.Access{Subject: token.Subject{SessionID: revokeSession(t, f.db.pool), Version: 1}, IssuedAt: issued}
+			end := issued.Add(testLifetime + token.Leeway) // by any clock: until then, Verify takes it
+			barred := func(f *following, at time.Time) bool {
+				isRevoked, _ := f.Check(at, access, time.Hour)
+				return isRevoked
+			}
+			await(t, "the revocation", func() bool { return barred(f, clock()) })
+			f.Prune(end)
+			if !barred(f, end) {
+				t.Error("forgotten while the token lives")
+			}
+
+			// A replica that starts when its own clock is at that end.
+			conn := connectTo(t, databaseURL)
+			_, err := conn.Exec(t.Context(), "UPDATE revocations SET at = at - $1::interval", end.Sub(issued)-off-time.Minute)
+			must(t, err)
+			late := followBy(t, clock, databaseURL, never)
+			late.wantRead(true)
+			if !barred(late, clock()) {
+				t.Error("not known to a replica that has just started")
+			}
+		})
+	}
 }
 
 // Rows become visible in the order of commits. Whoever remembers the last one seen would never see this one.

@@ -5,10 +5,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"gatehouse/internal/auth"
 	"gatehouse/internal/dbtest"
 	"gatehouse/internal/password"
 	"gatehouse/internal/ratelimit"
+	"gatehouse/internal/revocation"
 	"gatehouse/internal/token"
 )
 
@@ -25,16 +28,19 @@ func (d *DB) limitedService(t *testing.T) *auth.Service {
 	must(t, auth.ClaimPasswordKeys(t.Context(), d, ring))
 	hasher, err := password.NewHasher(lane, ring, 4)
 	must(t, err)
-	tokens, err := token.NewIssuer(token.Settings{Keys: secrets, Issuer: "https://id.test", Audience: "test", Lifetime: time.Minute})
+	tokens, err := token.NewIssuer(token.Settings{Keys: secrets, Issuer: "https://id.test", Audience: "test", Lifetime: testLifetime})
 	must(t, err)
 	refresh, err := token.NewRefreshKeys(secrets)
 	must(t, err)
 	limit := ratelimit.Limit{Burst: 2, Interval: time.Minute}
 	limiter, err := auth.NewLimiter(auth.RateLimits{Account: limit, AccountDay: limit, Address: limit, Registration: limit}, d, secrets, time.Now)
 	must(t, err)
+	revoked := revocation.NewSet(time.Now(), testLifetime)
+	revoked.Confirm(time.Now())
 	return auth.NewService(auth.Parts{
 		Store: d, Hasher: hasher, Tokens: tokens, Refresh: refresh, Limiter: limiter, Clock: time.Now,
-		Limits: auth.SessionLimits{Idle: time.Hour, Absolute: time.Hour, Grace: time.Minute, PerUser: 9},
+		Revocations: auth.NewChecker(revoked, d, time.Now, time.Hour),
+		Limits:      auth.SessionLimits{Idle: time.Hour, Absolute: time.Hour, Grace: time.Minute, PerUser: 9},
 	})
 }
 
@@ -65,10 +71,16 @@ func TestOperationsSendNoMoreStatementsThanTheyNeed(t *testing.T) {
 		{"login", func() { login(goodPassword, nil) }, 4},
 		{"failed login", func() { login("wrong", auth.ErrWrongPassword) }, 2},
 		{"refresh", func() { _, err := s.Refresh(t.Context(), grant.RefreshToken); must(t, err) }, 2},
+		{"the same again", func() { _, err := s.Refresh(t.Context(), grant.RefreshToken); must(t, err) }, 1},
+		{"a forged token", func() { _, _ = s.Refresh(t.Context(), "ghr_forged") }, 0},
+		{"check", func() { _, err := s.CheckAccess(t.Context(), grant.AccessToken); must(t, err) }, 0},
+		{"list of sessions", func() { _, err := s.Sessions(t.Context(), access.UserID, uuid.Max, 10); must(t, err) }, 1},
+		{"end of the others", func() { must(t, s.EndSessions(t.Context(), access.UserID, access.SessionID)) }, 1},
 		{"own user", func() { _, err := s.Me(t.Context(), access); must(t, err) }, 1},
 		{"last failure", func() { login("wrong", auth.ErrWrongPassword) }, 2},
 		{"first refusal", func() { login("wrong", auth.ErrLimited) }, 1},
 		{"refusal", func() { login("wrong", auth.ErrLimited) }, 0},
+		{"logout", func() { must(t, s.Logout(t.Context(), access)) }, 1},
 	} {
 		seen.statements = nil
 		test.do()
