@@ -32,7 +32,7 @@ func (d *DB) limitedService(t *testing.T) *auth.Service {
 	must(t, err)
 	refresh, err := token.NewRefreshKeys(secrets)
 	must(t, err)
-	limit := ratelimit.Limit{Burst: 2, Interval: time.Minute}
+	limit := ratelimit.Limit{Burst: 2, Interval: time.Hour}
 	limiter, err := auth.NewLimiter(auth.RateLimits{Account: limit, AccountDay: limit, Address: limit, Registration: limit}, d, secrets, time.Now)
 	must(t, err)
 	revoked := revocation.NewSet(time.Now(), testLifetime)
