@@ -191,8 +191,8 @@ func TestNoQueryReadsAGrowingTableWhole(t *testing.T) {
 		return errors.Join(err, traced.queries.NotifyRevocations(ctx, ""))
 	}
 	all["prune"] = func(ctx context.Context) error {
-		_, revocations := traced.queries.PruneRevocations(ctx, sqlcgen.PruneRevocationsParams{OlderThanSeconds: 90000, MaxRows: 5000})
-		_, sessions := traced.queries.PruneSessions(ctx, sqlcgen.PruneSessionsParams{OlderThanSeconds: 9e6, MaxRows: 5000})
+		_, revocations := traced.queries.PruneRevocations(ctx, sqlcgen.PruneRevocationsParams{OlderThanSeconds: 90000, MaxRows: pruneRows})
+		_, sessions := traced.queries.PruneSessions(ctx, sqlcgen.PruneSessionsParams{OlderThanSeconds: 9e6, MaxRows: pruneRows})
 		return errors.Join(revocations, sessions)
 	}
 	explained := map[string]bool{}

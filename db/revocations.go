@@ -33,7 +33,7 @@ const (
 	probePatience  = 2 * time.Second // for the follower's own notification
 
 	pruneEvery = time.Minute
-	pruneRows  = 5000 // at once
+	pruneRows  = 500 // at once: the next read waits for it, and rows that are long over have to come from the disk
 
 	// keepSessions is how long sessions that are over can be looked into. By then a refresh token of one is as unknown as
 	// it was refused before.
@@ -221,7 +221,7 @@ func (f *follower) read(ctx context.Context, queries *sqlcgen.Queries, onlyRecen
 	f.set.Confirm(asOf)
 	f.lastRead = began
 	f.Read(full)
-	f.prune(ctx, queries)
+	f.prune(ctx)
 	return nil
 }
 
@@ -236,19 +236,20 @@ func revocations(rows []sqlcgen.ListRevocationsRow) []revocation.Entry {
 	return all
 }
 
-// prune forgets what no longer matters, in the set and in the database.
-func (f *follower) prune(ctx context.Context, queries *sqlcgen.Queries) {
+// prune forgets what no longer matters, in the set and in the database. It goes by way of the pool: a statement that is
+// given up takes its connection with it, and the follower has other use for its own.
+func (f *follower) prune(ctx context.Context) {
 	if time.Since(f.lastPrune) < pruneEvery {
 		return
 	}
 	f.set.Prune(f.Clock())
-	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	pruning, cancel := context.WithTimeout(ctx, briefly)
 	defer cancel()
-	revoked, err := queries.PruneRevocations(ctx, sqlcgen.PruneRevocationsParams{OlderThanSeconds: f.Keep.Seconds(), MaxRows: pruneRows})
+	revoked, err := f.db.queries.PruneRevocations(pruning, sqlcgen.PruneRevocationsParams{OlderThanSeconds: f.Keep.Seconds(), MaxRows: pruneRows})
 	if err != nil && ctx.Err() == nil {
 		f.Log.Warn("revocations: cannot be pruned", "error", translate("prune revocations", err).Error())
 	}
-	over, err := queries.PruneSessions(ctx, sqlcgen.PruneSessionsParams{OlderThanSeconds: keepSessions.Seconds(), MaxRows: pruneRows})
+	over, err := f.db.queries.PruneSessions(pruning, sqlcgen.PruneSessionsParams{OlderThanSeconds: keepSessions.Seconds(), MaxRows: pruneRows})
 	if err != nil && ctx.Err() == nil {
 		f.Log.Warn("sessions: cannot be pruned", "error", translate("prune sessions", err).Error())
 	}

@@ -490,6 +490,24 @@ func TestSessionsThatAreLongOverAreDeleted(t *testing.T) {
 	})
 }
 
+// Whatever keeps old rows from being deleted must not keep news of bans from coming in.
+func TestPruningThatHangsDoesNotHoldUpRevocations(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	tx, err := connectTo(t, databaseURL).Begin(t.Context())
+	must(t, err)
+	_, err = tx.Exec(t.Context(), "LOCK TABLE sessions")
+	must(t, err)
+	f := follow(t, databaseURL, never)
+	f.awaitRevoked(revokeSession(t, connectTo(t, databaseURL)))
+	await(t, "a word about it", func() bool { return strings.Contains(f.log.String(), "sessions: cannot be pruned") })
+	f.awaitRevoked(revokeSession(t, connectTo(t, databaseURL)))
+	if strings.Contains(f.log.String(), "connection lost") {
+		t.Error("it has cost the follower its connection")
+	}
+	must(t, tx.Rollback(t.Context()))
+}
+
 func isUnavailable(err error) bool { return errors.Is(err, auth.ErrUnavailable) }
 
 // syncBuffer may be written and read at once.
