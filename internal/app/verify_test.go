@@ -21,6 +21,19 @@ func TestWhateverEndsASessionIsKnownToEveryReplica(t *testing.T) {
 	admin := openAdmin(t, databaseURL)
 	r := replicas[0]
 	r.want(http.StatusCreated, r.do(r.registerRequest("alice", goodPassword)))
+	verified := func(token string) { // and remembered
+		for _, r := range replicas {
+			r.want(http.StatusNoContent, r.do(r.verifyRequest("GET", "/verify", token)))
+			r.want(http.StatusNoContent, r.do(r.verifyRequest("POST", "/verify/cart", token)))
+		}
+	}
+	awaitRefused := func(what, token string) {
+		for _, r := range replicas {
+			await(t, what, func() bool {
+				return r.do(r.verifyRequest("GET", "/verify", token)).status == http.StatusUnauthorized
+			})
+		}
+	}
 	for _, end := range []struct {
 		name string
 		do   func(token, other string)
@@ -35,8 +48,11 @@ func TestWhateverEndsASessionIsKnownToEveryReplica(t *testing.T) {
 			r.want(http.StatusNoContent, r.do(r.request("DELETE", "/users/me/sessions", "", "Authorization", "Bearer "+other)))
 		}},
 		{"another password", func(_, other string) {
-			r.want(http.StatusOK, r.do(r.request("PUT", "/users/me/password", `{"current_password":"`+goodPassword+`","new_password":"another good one"}`,
-				"Authorization", "Bearer "+other, "Content-Type", "application/json")))
+			a := r.do(r.request("PUT", "/users/me/password", `{"current_password":"`+goodPassword+`","new_password":"another good one"}`,
+				"Authorization", "Bearer "+other, "Content-Type", "application/json"))
+			r.want(http.StatusOK, a)
+			awaitRefused("the token from before of the session that goes on", other)
+			verified(tokenIn(r, a))
 			_, err := admin.SetPassword(t.Context(), "alice", goodPassword)
 			must(t, err)
 		}},
@@ -50,16 +66,10 @@ func TestWhateverEndsASessionIsKnownToEveryReplica(t *testing.T) {
 		}},
 	} {
 		token, other := r.login("alice", goodPassword), r.login("alice", goodPassword)
-		for _, r := range replicas {
-			r.want(http.StatusNoContent, r.do(r.verifyRequest("GET", "/verify", token)))
-			r.want(http.StatusNoContent, r.do(r.verifyRequest("POST", "/verify/cart", token)))
-		}
+		verified(token)
+		verified(other)
 		end.do(token, other)
-		for _, r := range replicas {
-			await(t, end.name, func() bool {
-				return r.do(r.verifyRequest("GET", "/verify", token)).status == http.StatusUnauthorized
-			})
-		}
+		awaitRefused(end.name, token)
 	}
 }
 
