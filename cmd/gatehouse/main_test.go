@@ -204,7 +204,7 @@ func TestBadEnvironmentIsAUsageError(t *testing.T) {
 func TestUnreachableDatabaseIsOneLineWithoutThePassword(t *testing.T) {
 	t.Parallel()
 	const canary = "canary-77aa"
-	url := "--database-url=postgres://tester:" + canary + "@" + freeAddress(t) + "/test?connect_timeout=5"
+	url := "--database-url=postgres://tester:" + canary + "@" + dbtest.FreeAddr(t) + "/test?connect_timeout=5"
 	for _, args := range [][]string{
 		{"migrate"}, {"migrate", "status"}, {"user", "list"}, {"user", "show", "alice"}, {"pepper", "list"},
 	} {
@@ -214,17 +214,6 @@ func TestUnreachableDatabaseIsOneLineWithoutThePassword(t *testing.T) {
 			t.Errorf("%q shows the password: %s", args, e.err)
 		}
 	}
-}
-
-// freeAddress is one that nothing listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	socket, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer socket.Close()
-	return socket.Addr().String()
 }
 
 func TestErrorOfSeveralLinesIsPrintedOnOne(t *testing.T) {

@@ -124,14 +124,19 @@ func insertUser(t testing.TB, databaseURL string) string {
 	return issueToken(t, secretKey, id, time.Now())
 }
 
+// issueToken makes one of the session that insertUser made under the user's id.
 func issueToken(t testing.TB, key string, user uuid.UUID, at time.Time) string {
+	t.Helper()
+	return issue(t, key, token.Subject{UserID: user, SessionID: user, Username: "alice", Version: 1}, at)
+}
+
+func issue(t testing.TB, key string, subject token.Subject, at time.Time) string {
 	t.Helper()
 	issuer, err := token.NewIssuer(token.Settings{
 		Keys: [][]byte{[]byte(key)}, Issuer: "http://localhost:8000", Audience: "gatehouse", Lifetime: time.Hour,
 	})
 	must(t, err)
-	// Of the session that insertUser made under the user's id.
-	issued, err := issuer.Issue(at, token.Subject{UserID: user, SessionID: user, Username: "alice", Version: 1}, time.Hour)
+	issued, err := issuer.Issue(at, subject, time.Hour)
 	must(t, err)
 	return issued
 }

@@ -19,7 +19,7 @@ func TestNoRequestIsLostWhenAReplicaStopsUnderLoad(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)
 	token := insertUser(t, databaseURL)
-	r := boot(t, databaseURL, "--shutdown-delay=5s", "--password-queue=100")
+	r := boot(t, databaseURL, "--shutdown-delay=10s", "--password-queue=100")
 
 	var (
 		clients  sync.WaitGroup

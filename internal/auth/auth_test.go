@@ -45,14 +45,10 @@ func start(t *testing.T) *fixture {
 
 func open(t *testing.T, url string) *db.DB {
 	t.Helper()
-	store, err := openStore(url)
+	store, err := db.Open(context.Background(), db.Options{URL: url, StatementTimeout: time.Minute})
 	must(t, err)
 	t.Cleanup(store.Close)
 	return store
-}
-
-func openStore(url string) (*db.DB, error) {
-	return db.Open(context.Background(), db.Options{URL: url, StatementTimeout: time.Minute})
 }
 
 // on makes a service that hashes at a cost and under peppers.

@@ -3,212 +3,300 @@ package auth_test
 import (
 	"context"
 	"errors"
-	"io"
+	"maps"
 	"math/rand/v2"
-	"net"
-	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/Shopify/toxiproxy/v2"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"gatehouse/internal/auth"
 	"gatehouse/internal/dbtest"
 )
 
-// direction is a way through a cutter.
-type direction int
-
-const (
-	toDatabase direction = iota
-	fromDatabase
-)
-
-// cutter stands before a database, and ends each connection after so many bytes one way.
-type cutter struct {
-	url      string
-	listener net.Listener
-	group    sync.WaitGroup
-	limits   [2]int64
-	mu       sync.Mutex
-	passed   [2]int64 // of the longest connection: a pool may open one more that has nothing to do
-}
-
-func startCutter(t testing.TB, databaseURL string, way direction, limit int64) *cutter {
-	t.Helper()
-	u, err := url.Parse(databaseURL)
-	must(t, err)
-	c := &cutter{limits: [2]int64{1 << 40, 1 << 40}}
-	c.limits[way] = limit
-	c.listener, err = net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	behind := u.Host
-	u.Host = c.listener.Addr().String()
-	c.url = u.String()
-	c.group.Go(func() {
-		for {
-			client, err := c.listener.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial("tcp", behind)
-			if err != nil {
-				client.Close()
-				continue
-			}
-			c.group.Go(func() { c.pass(toDatabase, server, client) })
-			c.group.Go(func() { c.pass(fromDatabase, client, server) })
-		}
-	})
-	return c
-}
-
-func (c *cutter) pass(way direction, to, from net.Conn) {
-	defer to.Close()
-	defer from.Close()
-	passed, _ := io.CopyN(to, from, c.limits[way])
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.passed[way] = max(c.passed[way], passed)
-}
-
-// stop returns when there is no connection any more; its clients must have closed theirs.
-func (c *cutter) stop() {
-	c.listener.Close()
-	c.group.Wait()
-}
-
-// presented is a session whose refresh token number 0 is used, by its owner or by a thief.
-type presented struct {
+// cuttable is a service whose statements can be held up at a point, and whose connections can be cut there.
+type cuttable struct {
 	*clocked
-	databaseURL   string
-	stolen        bool
-	id            uuid.UUID
-	raw, expected string // token, and its successor
+	gate *pgx.Conn // whoever reaches the point waits for it
+	cut  *proxied
 }
 
-// stored is what the database has of a session.
-type stored struct {
-	counter     int64
-	reason      string // of its end
-	revocations int
+// proxied is a service behind a proxy, which can swallow what the database says.
+type proxied struct {
+	*fixture
+	proxy *toxiproxy.Proxy
 }
 
-func (p *presented) before() stored {
-	if p.stolen {
-		return stored{counter: 2}
+func startCuttable(t *testing.T) *cuttable {
+	t.Helper()
+	databaseURL := dbtest.New(t)
+	proxy, through := dbtest.Proxy(t, databaseURL)
+	c := &clocked{on(t, open(t, databaseURL), cost), connectTo(t, databaseURL), databaseURL}
+	return &cuttable{c, connectTo(t, databaseURL), &proxied{on(t, open(t, through), cost), proxy}}
+}
+
+func connectTo(t *testing.T, databaseURL string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), databaseURL)
+	must(t, err)
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+func (c *cuttable) exec(on *pgx.Conn, sql string) {
+	c.Helper()
+	_, err := on.Exec(c.Context(), sql)
+	must(c, err)
+}
+
+// holdAt makes whoever comes to the point wait. A point is the part of CREATE TRIGGER that says when.
+func (c *cuttable) holdAt(point string) {
+	c.Helper()
+	c.exec(c.gate, `CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$`)
+	c.exec(c.gate, "CREATE "+point+" FOR EACH ROW EXECUTE FUNCTION hold()")
+	c.exec(c.gate, "SELECT pg_advisory_lock(1)")
+}
+
+func (c *cuttable) letGo() {
+	c.Helper()
+	c.exec(c.gate, "SELECT pg_advisory_unlock(1)")
+}
+
+// held waits until somebody is at the point, and returns its backend.
+func (c *cuttable) held() (pid int) {
+	c.Helper()
+	await(c, "a statement to be held up", func() bool {
+		err := c.conn.QueryRow(c.Context(), `SELECT pid FROM pg_locks JOIN pg_database d ON d.oid = database AND datname = current_database()
+			WHERE locktype = 'advisory' AND NOT granted`).Scan(&pid)
+		if !errors.Is(err, pgx.ErrNoRows) {
+			must(c, err)
+		}
+		return err == nil
+	})
+	return pid
+}
+
+func await(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	tick, patience := time.NewTicker(2*time.Millisecond), time.NewTimer(2*time.Minute)
+	defer tick.Stop()
+	defer patience.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-patience.C:
+			t.Fatalf("waited in vain for %s", what)
+		}
 	}
-	return stored{}
 }
 
-func (p *presented) after() stored {
-	if p.stolen {
-		return stored{counter: 2, reason: "reuse", revocations: 1}
-	}
-	return stored{counter: 1}
+// record is what the tables say of a session.
+type record struct {
+	counter int64
+	reason  string
+	revoked int  // rows of revocations
+	moved   bool // was used after the login
 }
 
-// renew makes another session.
-func (p *presented) renew(user auth.User) {
-	p.Helper()
-	p.id = uuid.Must(uuid.NewV7())
-	salt := make([]byte, 16)
-	must(p, p.store.StartSession(p.Context(), auth.NewSession{ID: p.id, User: user, Salt: salt, Limits: auth.SessionLimits{
-		Idle: p.limits.Idle, Absolute: p.limits.Absolute, PerUser: 10_000,
-	}}))
-	p.raw, p.expected = p.keys.Make(p.id, 0, salt), p.keys.Make(p.id, 1, salt)
-	_, err := p.conn.Exec(p.Context(), "UPDATE sessions SET counter = $2 WHERE id = $1", p.id, p.before().counter)
-	must(p, err)
+func (c *clocked) record(id uuid.UUID) (r record) {
+	c.Helper()
+	must(c, c.conn.QueryRow(c.Context(), `SELECT counter, coalesce(end_reason, ''), last_used_at > created_at,
+			(SELECT count(*) FROM revocations WHERE session_id = sessions.id)
+		FROM sessions WHERE id = $1`, id).Scan(&r.counter, &r.reason, &r.moved, &r.revoked))
+	return r
 }
 
-// read is one statement, so that it sees one state.
-func (p *presented) read() (s stored) {
-	p.Helper()
-	must(p, p.conn.QueryRow(p.Context(), `
-		SELECT counter, coalesce(end_reason, ''), (SELECT count(*) FROM revocations WHERE session_id = s.id)
-		FROM sessions s
-		WHERE id = $1 AND (ended_at IS NULL) = (end_reason IS NULL)`, p.id).Scan(&s.counter, &s.reason, &s.revocations))
-	return s
+// The points at which a statement on sessions or revocations can be cut off. The last one is after its commit.
+var cutPoints = map[string]string{
+	"before the session changes": "TRIGGER hold BEFORE UPDATE ON sessions",
+	"after the session changed":  "TRIGGER hold AFTER UPDATE ON sessions",
+	"before the revocation":      "TRIGGER hold BEFORE INSERT ON revocations",
+	"after the revocation":       "TRIGGER hold AFTER INSERT ON revocations",
+	"at the commit":              "CONSTRAINT TRIGGER hold AFTER UPDATE ON sessions DEFERRABLE INITIALLY DEFERRED",
 }
 
-// use presents the token through a cutter; known is whether the answer arrived.
-func (p *presented) use(way direction, limit int64) (cut *cutter, known bool) {
-	p.Helper()
-	cut = startCutter(p, p.databaseURL, way, limit)
-	defer cut.stop()
-	store, err := openStore(cut.url)
-	must(p, err)
-	grant, err := auth.NewService(auth.Parts{
-		Store: store, Hasher: p.hasher, Tokens: issuer(p.T), Refresh: p.keys, Limits: p.limits, Clock: time.Now,
-	}).Refresh(context.Background(), p.raw)
-	store.Close()
-	return cut, p.answered(grant, err)
-}
+const answerLost = "when the answer is lost"
 
-// answered holds an answer, if it is one, to the token's.
-func (p *presented) answered(grant auth.Grant, err error) bool {
-	p.Helper()
-	switch {
-	case errors.Is(err, auth.ErrUnavailable):
-		return false
-	case p.stolen && errors.Is(err, auth.ErrInvalidGrant):
-		return true
-	case !p.stolen && err == nil && grant.RefreshToken == p.expected:
-		return true
-	}
-	p.Fatalf("stolen %t: an answer that is neither: %v", p.stolen, err)
-	return false
-}
-
-// Wherever a connection breaks, a refresh or the end of a stolen session is done whole or not at all; nobody is told that
-// it was done unless it was; and whoever tries again gets the answer that was lost.
-func TestARefreshThatIsCutOffAtAnyByteIsDoneWholeOrNotAtAll(t *testing.T) {
+// Half of it would be a session that is over but whose access tokens pass /verify, or one that goes on but was revoked.
+func TestReuseCutOffAtAnyPointEndsTheSessionWholeOrNotAtAll(t *testing.T) {
 	t.Parallel()
-	for name, stolen := range map[string]bool{"refresh": false, "reuse": true} {
+	for _, name := range append(slices.Sorted(maps.Keys(cutPoints)), answerLost) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			databaseURL := dbtest.New(t)
-			p := &presented{clocked: clockedOn(t, databaseURL), databaseURL: databaseURL, stolen: stolen}
-			user := p.register("alice")
-			p.renew(user)
-			whole, known := p.use(toDatabase, 1<<40)
-			if got := p.read(); !known || got != p.after() {
-				t.Fatalf("without a cut: %+v, answered %t", got, known)
+			c := startCuttable(t)
+			c.register("alice")
+			stolen := c.login("alice")
+			current := c.mustRefresh(c.mustRefresh(stolen.RefreshToken).RefreshToken)
+			session := c.access(stolen).SessionID
+			before := c.record(session)
+			c.cutOff(name, session, stolen.RefreshToken)
+
+			after := c.record(session)
+			want := before
+			if name == answerLost {
+				want.reason, want.revoked = "reuse", 1
 			}
-			lost := map[bool]int{} // answers, by whether what they told of was done
-			for _, way := range []direction{toDatabase, fromDatabase} {
-				length := whole.passed[way]
-				for _, limit := range cuts(length) {
-					p.renew(user)
-					_, known := p.use(way, limit)
-					got := p.read()
-					if got != p.after() && (known || got != p.before()) {
-						t.Errorf("way %d, %d of %d bytes: %+v, answered %t", way, limit, length, got, known)
-					}
-					if !known {
-						lost[got == p.after()]++
-					}
-					again, err := p.Refresh(t.Context(), p.raw)
-					if !p.answered(again, err) || p.read() != p.after() {
-						t.Errorf("way %d, %d of %d bytes: tried again: %v, %+v", way, limit, length, err, p.read())
-					}
-				}
+			if after != want {
+				t.Errorf("%+v, want %+v", after, want)
 			}
-			if lost[true] == 0 || lost[false] == 0 {
-				t.Errorf("the cuts have not lost both answers and requests: %v", lost)
+			if name != answerLost {
+				c.wantMe("as if nothing had been", current, nil)
+			}
+			c.wantRefused("again", stolen.RefreshToken, auth.ErrInvalidGrant)
+			c.wantRefused("the newest", current.RefreshToken, auth.ErrInvalidGrant)
+			c.wantMe("the newest access token", current, auth.ErrInvalidToken)
+			if got := c.record(session); got.reason != "reuse" || got.revoked != 1 {
+				t.Errorf("in the end: %+v", got)
 			}
 		})
 	}
 }
 
-// cuts are places in a conversation: some anywhere, and more near its end, where the answer to the last statement is.
-func cuts(length int64) (limits []int64) {
-	for range 8 {
-		limits = append(limits, 1+rand.Int64N(length-1))
+// Whoever does not know whether a refresh happened tries again, and must not be taken for a thief.
+func TestARefreshCutOffAtAnyPointCanBeTriedAgain(t *testing.T) {
+	t.Parallel()
+	for _, name := range append(slices.Sorted(maps.Keys(cutPoints)), answerLost) {
+		if strings.Contains(cutPoints[name], "revocations") {
+			continue // a refresh has none
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := startCuttable(t)
+			c.register("alice")
+			grant := c.login("alice")
+			session := c.access(grant).SessionID
+			before := c.record(session)
+			c.cutOff(name, session, grant.RefreshToken)
+
+			after := c.record(session)
+			want := before
+			if name == answerLost {
+				want.counter, want.moved = before.counter+1, true
+			}
+			if after != want {
+				t.Errorf("%+v, want %+v", after, want)
+			}
+			next := c.mustRefresh(grant.RefreshToken)
+			if got := c.record(session); got != (record{counter: before.counter + 1, moved: true}) {
+				t.Errorf("in the end: %+v", got)
+			}
+			c.mustRefresh(next.RefreshToken)
+			c.wantMe("refreshed", next, nil)
+		})
 	}
-	for back := int64(1); back < 80; back += 8 {
-		limits = append(limits, length-back)
+}
+
+// cutOff refreshes on a connection that is cut at a point.
+func (c *cuttable) cutOff(name string, session uuid.UUID, raw string) {
+	c.Helper()
+	if name == answerLost {
+		c.loseAnswer(session, raw)
+		return
 	}
-	return limits
+	c.holdAt(cutPoints[name])
+	outcome := c.refreshing(c.fixture, raw)
+	_, err := c.conn.Exec(c.Context(), "SELECT pg_terminate_backend($1)", c.held())
+	must(c, err)
+	if err := <-outcome; !errors.Is(err, auth.ErrUnavailable) {
+		c.Errorf("cut off: %v", err)
+	}
+	c.letGo()
+}
+
+// loseAnswer lets the database do as it is told, but not say so.
+func (c *cuttable) loseAnswer(session uuid.UUID, raw string) {
+	c.Helper()
+	before := c.record(session)
+	c.holdAt(cutPoints["before the session changes"])
+	outcome := c.refreshing(c.cut.fixture, raw)
+	c.held()
+	_, err := c.cut.proxy.Toxics.AddToxicJson(strings.NewReader(`{"name": "hang", "type": "timeout", "attributes": {"timeout": 0}}`))
+	must(c, err)
+	c.letGo()
+	await(c, "the commit", func() bool { return c.record(session) != before })
+	c.cut.proxy.Stop()
+	if err := <-outcome; !errors.Is(err, auth.ErrUnavailable) {
+		c.Errorf("without an answer: %v", err)
+	}
+}
+
+func (c *cuttable) refreshing(by *fixture, raw string) <-chan error {
+	outcome := make(chan error, 1)
+	go func() {
+		_, err := by.Refresh(c.Context(), raw)
+		outcome <- err
+	}()
+	return outcome
+}
+
+// The same at points that nobody has thought of: connections are killed all the time while a client goes on, which
+// tries again with the same token until it has an answer.
+func TestAClientThatTriesAgainOutlivesAnyCuts(t *testing.T) {
+	t.Parallel()
+	c := startCuttable(t)
+	c.register("alice")
+	grants := []auth.Grant{c.login("alice")}
+	session := c.access(grants[0]).SessionID
+	stop := c.killAtRandom()
+	interrupted := 0
+	stubborn := func(raw string) (auth.Grant, error) {
+		for {
+			grant, err := c.Refresh(t.Context(), raw)
+			if !errors.Is(err, auth.ErrUnavailable) {
+				return grant, err
+			}
+			interrupted++
+			if got := c.record(session); (got.reason == "") != (got.revoked == 0) || got.revoked > 1 {
+				t.Errorf("half done: %+v", got)
+			}
+		}
+	}
+	for n := 0; interrupted < 30; n++ {
+		next, err := stubborn(grants[n].RefreshToken)
+		must(t, err)
+		if got := c.record(session); got != (record{counter: int64(n) + 1, moved: true}) {
+			t.Fatalf("after %d refreshes: %+v", n+1, got)
+		}
+		grants = append(grants, next)
+	}
+	if len(grants) < 3 {
+		must(t, errors.New("too few refreshes for one to be stolen"))
+	}
+	_, err := stubborn(grants[0].RefreshToken)
+	if !errors.Is(err, auth.ErrInvalidGrant) {
+		t.Errorf("stolen: %v", err)
+	}
+	stop()
+	if got := c.record(session); got.reason != "reuse" || got.revoked != 1 || got.counter != int64(len(grants)-1) {
+		t.Errorf("in the end: %+v", got)
+	}
+}
+
+// killAtRandom ends the service's connections again and again, until it is told to stop.
+func (c *cuttable) killAtRandom() (stop func()) {
+	ended := make(chan struct{})
+	var killer sync.WaitGroup
+	killer.Go(func() {
+		for {
+			select {
+			case <-ended:
+				return
+			case <-time.After(time.Duration(rand.IntN(int(10 * time.Millisecond)))):
+			}
+			if _, err := c.gate.Exec(context.Background(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+				WHERE datname = current_database() AND application_name = 'gatehouse'`); err != nil {
+				c.Errorf("kill: %v", err)
+				return
+			}
+		}
+	})
+	stop = sync.OnceFunc(func() { close(ended); killer.Wait() })
+	c.Cleanup(stop)
+	return stop
 }

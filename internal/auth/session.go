@@ -150,8 +150,12 @@ func (s *Service) Refresh(ctx context.Context, raw string) (Grant, error) {
 		case refreshRepeat:
 			return s.grant(state.User, presented.SessionID, presented.N+1, state.Salt, state.ExpiresAt.Sub(state.Now))
 		case refreshReused:
-			if _, err := s.store.EndSession(ctx, state.User.ID, presented.SessionID, endedByReuse); err != nil {
+			ended, err := s.store.EndSession(ctx, state.User.ID, presented.SessionID, endedByReuse)
+			if err != nil {
 				return Grant{}, err
+			}
+			if !ended { // somebody else was first: it is over already
+				continue
 			}
 			return Grant{}, ErrTokenReused
 		default:

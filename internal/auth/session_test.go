@@ -18,19 +18,13 @@ import (
 type clocked struct {
 	*fixture
 	conn *pgx.Conn
+	url  string
 }
 
 func startClocked(t *testing.T) *clocked {
 	t.Helper()
-	return clockedOn(t, dbtest.New(t))
-}
-
-func clockedOn(t *testing.T, url string) *clocked {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), url)
-	must(t, err)
-	t.Cleanup(func() { _ = conn.Close(t.Context()) })
-	return &clocked{on(t, open(t, url), cost), conn}
+	url := dbtest.New(t)
+	return &clocked{on(t, open(t, url), cost), connectTo(t, url), url}
 }
 
 // age makes every session older.
@@ -51,13 +45,6 @@ func (c *clocked) endReason(id uuid.UUID) string {
 		return ""
 	}
 	return *reason
-}
-
-// revocations counts those of a session.
-func (c *clocked) revocations(session uuid.UUID) (n int) {
-	c.Helper()
-	must(c, c.conn.QueryRow(c.Context(), "SELECT count(*) FROM revocations WHERE session_id = $1", session).Scan(&n))
-	return n
 }
 
 func (f *fixture) login(username string) auth.Grant {
@@ -126,35 +113,46 @@ func TestTheTokenBeforeGivesTheSameSuccessorWithinTheGrace(t *testing.T) {
 	f.mustRefresh(second)
 }
 
-func TestOfManyUsesOfOneRefreshTokenAtOnceAllGetOneSuccessor(t *testing.T) {
-	t.Parallel()
-	f := start(t)
-	f.register("alice")
-	raw := f.login("alice").RefreshToken
-	services := []*fixture{f, on(t, f.store, cost), on(t, f.store, cost)}
+// atOnce uses a refresh token a hundred times at once, on three replicas.
+func (c *clocked) atOnce(raw string) (successors map[string]int, refusals []error) {
+	c.Helper()
+	replicas := []*fixture{c.fixture, on(c.T, open(c.T, c.url), cost), on(c.T, open(c.T, c.url), cost)}
 	var (
-		wg         sync.WaitGroup
-		mu         sync.Mutex
-		successors = map[string]int{}
+		wg sync.WaitGroup
+		mu sync.Mutex
 	)
+	successors = map[string]int{}
 	for n := range 100 {
 		wg.Go(func() {
-			grant, err := services[n%3].Refresh(t.Context(), raw)
+			grant, err := replicas[n%len(replicas)].Refresh(c.Context(), raw)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				t.Error(err)
+				refusals = append(refusals, err)
+			} else {
+				successors[grant.RefreshToken]++
 			}
-			successors[grant.RefreshToken]++
 		})
 	}
 	wg.Wait()
-	if len(successors) != 1 {
-		t.Errorf("%d successors", len(successors))
+	return successors, refusals
+}
+
+func TestOfManyUsesOfOneRefreshTokenAtOnceAllGetOneSuccessor(t *testing.T) {
+	t.Parallel()
+	c := startClocked(t)
+	c.register("alice")
+	grant := c.login("alice")
+	successors, refusals := c.atOnce(grant.RefreshToken)
+	if len(successors) != 1 || refusals != nil {
+		t.Errorf("%d successors, refused: %v", len(successors), refusals)
+	}
+	if got := c.record(c.access(grant).SessionID); got.counter != 1 || got.reason != "" {
+		t.Errorf("%+v", got)
 	}
 }
 
-// Three replicas that are shown one stolen token at once end its session, once.
+// A session that ends many times would be as many revocations in every replica, and as many thefts in the metrics.
 func TestOfManyUsesOfAStolenTokenAtOnceOneEndsTheSession(t *testing.T) {
 	t.Parallel()
 	c := startClocked(t)
@@ -162,56 +160,102 @@ func TestOfManyUsesOfAStolenTokenAtOnceOneEndsTheSession(t *testing.T) {
 	grant := c.login("alice")
 	next := c.mustRefresh(grant.RefreshToken)
 	c.age(c.limits.Grace + time.Second)
-	services := []*fixture{c.fixture, on(t, c.store, cost), on(t, c.store, cost)}
-	var wg sync.WaitGroup
-	for n := range 100 {
-		wg.Go(func() {
-			if _, err := services[n%3].Refresh(t.Context(), grant.RefreshToken); !errors.Is(err, auth.ErrInvalidGrant) {
-				t.Error(err)
-			}
-		})
+	successors, refusals := c.atOnce(grant.RefreshToken)
+	reused := 0
+	for _, err := range refusals {
+		if errors.Is(err, auth.ErrTokenReused) {
+			reused++
+		} else if !errors.Is(err, auth.ErrInvalidGrant) {
+			t.Error(err)
+		}
 	}
-	wg.Wait()
-	c.wantRefused("the newest token", next.RefreshToken, auth.ErrInvalidGrant)
-	if got := c.revocations(c.access(next).SessionID); got != 1 {
-		t.Errorf("%d revocations", got)
+	if len(successors) != 0 || reused != 1 {
+		t.Errorf("%d successors; it was reused %d times", len(successors), reused)
+	}
+	if got := c.record(c.access(grant).SessionID); got.reason != "reuse" || got.revoked != 1 {
+		t.Errorf("%+v", got)
+	}
+	c.wantRefused("the newest", next.RefreshToken, auth.ErrInvalidGrant)
+}
+
+// Replicas' clocks are never the same: if one of them decided by its own, it would take a retry for a theft.
+func TestAReplicaWhoseClockIsOffDecidesAsTheOthersDo(t *testing.T) {
+	t.Parallel()
+	for name, replicas := range map[string][2]time.Duration{
+		"fast": {5 * time.Minute, 5 * time.Minute}, "slow": {-5 * time.Minute, -5 * time.Minute},
+		"fast, then slow": {5 * time.Minute, -5 * time.Minute}, "slow, then fast": {-5 * time.Minute, 5 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := startClocked(t)
+			one, two := c.offBy(replicas[0]), c.offBy(replicas[1])
+			c.register("alice")
+			grant := one.login("alice")
+			session := c.access(c.mustRefresh(grant.RefreshToken)).SessionID // on a replica whose clock is right
+			next := one.mustRefresh(grant.RefreshToken)
+			if again := two.mustRefresh(grant.RefreshToken); again.RefreshToken != next.RefreshToken {
+				t.Error("within the grace: another successor")
+			}
+			c.age(c.limits.Grace / 2)
+			two.mustRefresh(grant.RefreshToken)
+			c.age(c.limits.Grace/2 + time.Second)
+			two.wantRefused("after the grace", grant.RefreshToken, auth.ErrTokenReused)
+			if got := c.record(session); got.reason != "reuse" || got.revoked != 1 || got.counter != 1 {
+				t.Errorf("%+v", got)
+			}
+
+			kept := one.login("alice").RefreshToken
+			c.age(c.limits.Idle - time.Hour)
+			kept = two.mustRefresh(kept).RefreshToken
+			c.age(c.limits.Idle - time.Hour)
+			kept = one.mustRefresh(kept).RefreshToken
+			c.age(2*time.Hour + time.Second)
+			two.wantRefused("past its absolute end", kept, auth.ErrInvalidGrant)
+			idle := two.login("alice").RefreshToken
+			c.age(c.limits.Idle + time.Second)
+			one.wantRefused("idle", idle, auth.ErrInvalidGrant)
+		})
 	}
 }
 
-// What is decided about a refresh token is decided by the database's clock.
-func TestAReplicaWhoseClockIsOffDecidesAboutRefreshTokensAsTheOthersDo(t *testing.T) {
-	t.Parallel()
-	c := startClocked(t)
-	c.register("alice")
-	for _, off := range []time.Duration{5 * time.Minute, -5 * time.Minute} {
-		other := auth.NewService(auth.Parts{
-			Store: c.store, Hasher: c.hasher, Tokens: issuer(t), Refresh: c.keys, Limits: c.limits,
-			Clock: func() time.Time { return time.Now().Add(off) },
-		})
-		refresh := func(raw string, want error) string {
-			grant, err := other.Refresh(t.Context(), raw)
-			if !errors.Is(err, want) {
-				t.Errorf("a clock that is off by %v: %v, want %v", off, err, want)
-			}
-			return grant.RefreshToken
-		}
-		first := c.login("alice").RefreshToken
-		second := refresh(first, nil)
-		if again := c.mustRefresh(first).RefreshToken; again != second {
-			t.Errorf("a clock that is off by %v: another successor", off)
-		}
-		c.age(c.limits.Grace / 2)
-		if again := refresh(first, nil); again != second {
-			t.Errorf("a clock that is off by %v: another successor within the grace", off)
-		}
-		c.age(c.limits.Grace/2 + time.Second)
-		refresh(first, auth.ErrTokenReused)
+// offBy is another replica, whose clock is wrong.
+func (c *clocked) offBy(by time.Duration) *fixture {
+	c.Helper()
+	f := on(c.T, c.store, cost)
+	f.Service = auth.NewService(auth.Parts{
+		Store: f.store, Hasher: f.hasher, Tokens: issuer(c.T), TokenCache: 1000, Refresh: f.keys, Limits: f.limits,
+		Clock: func() time.Time { return time.Now().Add(by) },
+	})
+	return f
+}
 
-		idle := c.login("alice").RefreshToken
-		c.age(c.limits.Idle - time.Hour)
-		idle = refresh(idle, nil)
-		c.age(c.limits.Idle + time.Second)
-		refresh(idle, auth.ErrInvalidGrant)
+// Old sessions are deleted, at any instant.
+func TestASessionThatVanishesIsOneThatIsOver(t *testing.T) {
+	t.Parallel()
+	c := startCuttable(t)
+	c.register("alice")
+	grant := c.login("alice")
+	access := c.access(grant)
+	c.exec(c.gate, "BEGIN; DELETE FROM sessions")
+	outcome := c.refreshing(c.fixture, grant.RefreshToken) // has read it, and waits for the row
+	await(t, "the refresh to wait", func() (waits bool) {
+		must(t, c.conn.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity
+			WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&waits))
+		return waits
+	})
+	c.exec(c.gate, "COMMIT")
+	if err := <-outcome; !errors.Is(err, auth.ErrInvalidGrant) || errors.Is(err, auth.ErrTokenReused) {
+		t.Errorf("under a refresh: %v", err)
+	}
+	c.wantRefused("afterwards", grant.RefreshToken, auth.ErrInvalidGrant)
+	c.wantMe("afterwards", grant, auth.ErrInvalidToken)
+	must(t, c.Logout(t.Context(), access))
+	must(t, c.LogoutByRefresh(t.Context(), grant.RefreshToken))
+	if err := c.EndSession(t.Context(), access.UserID, access.SessionID); !errors.Is(err, auth.ErrSessionNotFound) {
+		t.Errorf("ended: %v", err)
+	}
+	if _, err := c.ChangePassword(t.Context(), access, goodPassword, "another good password"); !errors.Is(err, auth.ErrInvalidToken) {
+		t.Errorf("changed password: %v", err)
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"strings"
@@ -24,7 +23,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/goleak"
 
-	"gatehouse/internal/pgdev"
 	"gatehouse/migrations"
 )
 
@@ -101,17 +99,6 @@ func (s *Server) create(t testing.TB, template string) string {
 		}
 	})
 	return s.urlOf(name)
-}
-
-// FreeAddr returns an address that nobody listened on a moment ago, for what must be known before it listens or must listen
-// there again. A port of the system's choice could meanwhile become that of an outgoing connection of some other test.
-func FreeAddr(t testing.TB) string {
-	t.Helper()
-	port, err := pgdev.FreePort()
-	if err != nil {
-		t.Fatalf("dbtest: %v", err)
-	}
-	return net.JoinHostPort("127.0.0.1", port)
 }
 
 // Server is a PostgreSQL for tests.

@@ -84,7 +84,7 @@ func (s *Server) settle() (err error) {
 	if s.account, err = unprivileged(); err != nil {
 		return err
 	}
-	if s.port, err = FreePort(); err != nil {
+	if s.port, err = freePort(); err != nil {
 		return err
 	}
 	dir := s.options.Dir
@@ -97,10 +97,10 @@ func (s *Server) settle() (err error) {
 	return err
 }
 
-// FreePort returns a TCP port of 127.0.0.1 that nobody listened on a moment ago. It is none of those that the system
-// gives to outgoing connections: one of them could take it while its server is stopped, even a connection to that very
+// freePort returns a TCP port of 127.0.0.1 that nobody listened on a moment ago. It is none of those that the system
+// gives to outgoing connections: one of them could take it while the server is stopped, even a connection to that very
 // port, which would then be talking to itself.
-func FreePort() (port string, err error) {
+func freePort() (port string, err error) {
 	for range 100 {
 		port = fmt.Sprint(20000 + mathrand.IntN(10000))
 		var listener net.Listener

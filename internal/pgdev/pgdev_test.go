@@ -209,7 +209,7 @@ func TestStalePidOfAnotherProgram(t *testing.T) {
 	if err := innocent.Start(); err != nil {
 		t.Fatal(err)
 	}
-	free, err := FreePort()
+	free, err := freePort()
 	if err != nil {
 		t.Fatal(err)
 	}

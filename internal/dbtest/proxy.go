@@ -1,0 +1,46 @@
+package dbtest
+
+import (
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"strconv"
+	"testing"
+
+	"github.com/Shopify/toxiproxy/v2"
+	"github.com/rs/zerolog"
+)
+
+// Proxy stands between a test and its database until the test ends, and returns the address by which to go through it.
+// It may be stopped and started again. Toxiproxy is here because it can keep a connection open and silent, as a broken
+// network does.
+func Proxy(t testing.TB, databaseURL string) (proxy *toxiproxy.Proxy, through string) {
+	t.Helper()
+	u, err := url.Parse(databaseURL)
+	if err != nil {
+		t.Fatalf("dbtest: proxy: %v", err)
+	}
+	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+	proxy = toxiproxy.NewProxy(server, "database", FreeAddr(t), u.Host)
+	if err := proxy.Start(); err != nil {
+		t.Fatalf("dbtest: proxy: %v", err)
+	}
+	t.Cleanup(proxy.Stop)
+	u.Host = proxy.Listen
+	return proxy, u.String()
+}
+
+// FreeAddr returns an address that nobody listened on a moment ago. Its port is none of those that a system gives away
+// by itself: one of these could be a client's before whoever wants it listens there, or listens there again.
+func FreeAddr(t testing.TB) string {
+	t.Helper()
+	for range 100 {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(10000+rand.IntN(10000)))
+		if socket, err := net.Listen("tcp", addr); err == nil {
+			_ = socket.Close()
+			return addr
+		}
+	}
+	t.Fatal("dbtest: no free port")
+	return ""
+}
