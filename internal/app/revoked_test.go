@@ -107,7 +107,15 @@ func TestWhateverEndsASessionIsRefusedByEveryReplicaThatHasCachedItsToken(t *tes
 			must(t, err)
 			r.want(http.StatusBadRequest, r.do(r.refreshRequest(victim.refresh)))
 		},
-		"new-password": func(r *replica, _, other login) { changePassword(r, conn, other) },
+		"new-password": func(r *replica, _, other login) {
+			for _, r := range replicas {
+				r.wantCached(other)
+			}
+			changePassword(r, conn, other)
+			for _, r := range replicas { // the session goes on, but not with the token from before
+				await(t, "the new version to be known", func() bool { return r.verified(other) == http.StatusUnauthorized })
+			}
+		},
 	} {
 		victim, other := logins(t, conn, name)
 		for _, r := range replicas {

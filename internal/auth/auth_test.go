@@ -63,7 +63,7 @@ func on(t *testing.T, store *db.DB, cost int, peppers ...string) *fixture {
 	must(t, err)
 	f.keys, err = token.NewRefreshKeys([][]byte{[]byte(strings.Repeat("k", 32))})
 	must(t, err)
-	f.limits = auth.SessionLimits{Idle: 24 * time.Hour, Absolute: 48 * time.Hour, Grace: time.Minute, PerUser: 100}
+	f.limits = auth.SessionLimits{Idle: 24 * time.Hour, Absolute: 48 * time.Hour, Grace: 10 * time.Minute, PerUser: 100}
 	f.Service = auth.NewService(auth.Parts{
 		Store: store, Hasher: f.hasher, Tokens: issuer(t), TokenCache: 1000, Refresh: f.keys, Limits: f.limits, Clock: time.Now,
 	})
