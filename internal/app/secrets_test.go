@@ -186,7 +186,11 @@ func (r *replica) useSessions(leaks *leakSearch) {
 	}
 	leaks.searchAnswer(http.StatusNoContent, r.do(r.request("POST", "/logout", "refresh_token="+second.refresh, "Content-Type", asForm)))
 	leaks.searchAnswer(http.StatusBadRequest, r.do(r.refreshRequest(second.refresh)))
-	leaks.searchAnswer(http.StatusUnauthorized, r.do(r.verifyRequest("GET", "/verify", second.access)))
+	await(r, "the logout to be known", func() bool {
+		a := r.do(r.verifyRequest("GET", "/verify", second.access))
+		leaks.searchAnswer(a.status, a)
+		return a.status == http.StatusUnauthorized
+	})
 }
 
 type tokens struct{ access, refresh string }
