@@ -36,6 +36,7 @@ func arrows() map[string][]string {
 		"migrations":                  {},
 		"api":                         {},
 		"internal/pgdev":              {},
+		"internal/asynctest":          {},
 		"internal/dbtest":             {"internal/pgdev", "migrations"},
 		"internal/dbtest/withdb":      {"internal/dbtest"},
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"gatehouse/db/internal/sqlcgen"
+	"gatehouse/internal/asynctest"
 	"gatehouse/internal/auth"
 	"gatehouse/internal/dbtest"
 	"gatehouse/internal/password"
@@ -503,7 +504,7 @@ func TestAHeldLockMakesAMethodUnavailable(t *testing.T) {
 		t.Error(err)
 	}
 	must(t, tx.Rollback(t.Context()))
-	await(t, "the lock to be free", func() bool { _, err := d.DisableUser(t.Context(), "alice", nil); return err == nil })
+	asynctest.Await(t, "the lock to be free", func() bool { _, err := d.DisableUser(t.Context(), "alice", nil); return err == nil })
 }
 
 func TestConnectionStringsThatAreRefusedAreNotShown(t *testing.T) {

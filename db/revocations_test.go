@@ -1,7 +1,6 @@
 package db
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"gatehouse/internal/asynctest"
 	"gatehouse/internal/auth"
 	"gatehouse/internal/dbtest"
 	"gatehouse/internal/revocation"
@@ -28,7 +28,7 @@ type following struct {
 	*testing.T
 	*revocation.Set
 	db    *DB
-	log   *syncBuffer
+	log   *asynctest.Buffer
 	reads chan bool     // full or not, of each read that missed nothing
 	ended chan struct{} // closed when Follow has returned
 	end   context.CancelFunc
@@ -51,7 +51,7 @@ func followBy(t *testing.T, clock func() time.Time, databaseURL string, poll tim
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &following{
 		T: t, Set: revocation.NewSet(clock(), testLifetime), db: open(t, Options{URL: databaseURL}),
-		log: &syncBuffer{}, reads: make(chan bool, 1000), ended: make(chan struct{}), end: cancel,
+		log: &asynctest.Buffer{}, reads: make(chan bool, 1000), ended: make(chan struct{}), end: cancel,
 	}
 	go func() {
 		defer close(f.ended)
@@ -91,26 +91,12 @@ func (f *following) wantRead(full bool) {
 // awaitRevoked waits until the set bars a session.
 func (f *following) awaitRevoked(session uuid.UUID) {
 	f.Helper()
-	await(f, "the revocation to be known", func() bool { return f.bars(session) })
+	asynctest.Await(f, "the revocation to be known", func() bool { return f.bars(session) })
 }
 
 func (f *following) bars(session uuid.UUID) bool {
 	isRevoked, _ := f.Check(time.Now(), token.Access{Subject: token.Subject{SessionID: session, Version: 1}}, time.Hour)
 	return isRevoked
-}
-
-func await(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	tick, patience := time.NewTicker(5*time.Millisecond), time.NewTimer(2*time.Minute)
-	defer tick.Stop()
-	defer patience.Stop()
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-patience.C:
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
 }
 
 type execer interface {
@@ -136,7 +122,7 @@ func revokeSession(t testing.TB, on execer) uuid.UUID {
 // cutFollower ends the connection of the follower, as an administrator, a fail-over or a proxy does.
 func cutFollower(t testing.TB, on *pgx.Conn) {
 	t.Helper()
-	await(t, "the follower's connection", func() bool {
+	asynctest.Await(t, "the follower's connection", func() bool {
 		var cut int
 		must(t, on.QueryRow(t.Context(), `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 			WHERE application_name = $1 AND datname = current_database()`, followerName).Scan(&cut))
@@ -184,7 +170,7 @@ func TestARevocationIsSeenThoughTheConnectionWasKilled(t *testing.T) {
 	session := revokeSession(t, conn)
 	f.awaitRevoked(session)
 	f.wantRead(false) // through the pool, at once
-	await(t, "a new connection", func() bool { return strings.Contains(f.log.String(), "connected again") })
+	asynctest.Await(t, "a new connection", func() bool { return strings.Contains(f.log.String(), "connected again") })
 	f.awaitRevoked(revokeSession(t, conn))
 }
 
@@ -206,7 +192,7 @@ func TestARevocationBarsATokenOnReplicasWhoseClocksAreOff(t *testing.T) {
 				isRevoked, _ := f.Check(at, access, time.Hour)
 				return isRevoked
 			}
-			await(t, "the revocation", func() bool { return barred(f, clock()) })
+			asynctest.Await(t, "the revocation", func() bool { return barred(f, clock()) })
 			f.Prune(end)
 			if !barred(f, end) {
 				t.Error("forgotten while the token lives")
@@ -307,11 +293,11 @@ func TestWithoutNotificationsThePollCarriesOnAndTheLogSaysSoOnce(t *testing.T) {
 	conn := connectTo(t, databaseURL)
 	f.awaitRevoked(revokeSession(t, conn))
 	warned := func() int { return strings.Count(f.log.String(), "no notifications") }
-	await(t, "a warning", func() bool { return warned() == 1 })
+	asynctest.Await(t, "a warning", func() bool { return warned() == 1 })
 	cutFollower(t, conn)
 	session := revokeSession(t, conn)
 	f.awaitRevoked(session)
-	await(t, "a new connection", func() bool { return strings.Contains(f.log.String(), "connected again") })
+	asynctest.Await(t, "a new connection", func() bool { return strings.Contains(f.log.String(), "connected again") })
 	f.awaitRevoked(revokeSession(t, conn))
 	if warned() != 1 {
 		t.Errorf("warned %d times", warned())
@@ -331,7 +317,7 @@ func TestASetThatLostItsDatabaseRefusesToDecideAndRecovers(t *testing.T) {
 	must(t, verdict())
 
 	proxy.Stop()
-	await(t, "the bound of staleness", func() bool { return f.Age(time.Now()) > time.Second })
+	asynctest.Await(t, "the bound of staleness", func() bool { return f.Age(time.Now()) > time.Second })
 	if err := verdict(); !isUnavailable(err) {
 		t.Errorf("without a database: %v", err)
 	}
@@ -350,7 +336,7 @@ func TestAConnectionWhoseOtherEndIsGoneIsGivenUp(t *testing.T) {
 	f.wantRead(true)
 	_, err := proxy.Toxics.AddToxicJson(strings.NewReader(`{"name": "hang", "type": "timeout", "attributes": {"timeout": 0}}`))
 	must(t, err)
-	await(t, "the loss to be noticed", func() bool { return strings.Contains(f.log.String(), "connection lost") })
+	asynctest.Await(t, "the loss to be noticed", func() bool { return strings.Contains(f.log.String(), "connection lost") })
 	session := revokeSession(t, connectTo(t, databaseURL))
 	must(t, proxy.Toxics.RemoveToxic(context.Background(), "hang"))
 	f.awaitRevoked(session)
@@ -430,7 +416,7 @@ func TestRowsThatNoTokenIsOldEnoughForAreDeleted(t *testing.T) {
 	must(t, err)
 	f := follow(t, databaseURL, time.Second) // and again, should the first attempt fail
 	f.wantRead(true)
-	await(t, "old rows to be deleted", func() bool {
+	asynctest.Await(t, "old rows to be deleted", func() bool {
 		var left int
 		must(t, conn.QueryRow(t.Context(), "SELECT count(*) FROM revocations").Scan(&left))
 		return left == 1
@@ -462,7 +448,7 @@ func TestSessionsThatAreLongOverAreDeleted(t *testing.T) {
 	_, err = tx.Exec(t.Context(), "SELECT id FROM sessions WHERE user_agent = 'in use' FOR UPDATE")
 	must(t, err)
 	follow(t, databaseURL, time.Second).wantRead(true) // and again, should the first attempt fail
-	await(t, "old sessions to be deleted", func() bool {
+	asynctest.Await(t, "old sessions to be deleted", func() bool {
 		rows, err := conn.Query(t.Context(), "SELECT user_agent FROM sessions ORDER BY user_agent")
 		must(t, err)
 		left, err := pgx.CollectRows(rows, pgx.RowTo[string])
@@ -482,7 +468,7 @@ func TestPruningThatHangsDoesNotHoldUpRevocations(t *testing.T) {
 	must(t, err)
 	f := follow(t, databaseURL, never)
 	f.awaitRevoked(revokeSession(t, connectTo(t, databaseURL)))
-	await(t, "a word about it", func() bool { return strings.Contains(f.log.String(), "sessions: cannot be pruned") })
+	asynctest.Await(t, "a word about it", func() bool { return strings.Contains(f.log.String(), "sessions: cannot be pruned") })
 	f.awaitRevoked(revokeSession(t, connectTo(t, databaseURL)))
 	if _, after, _ := strings.Cut(f.log.String(), "cannot be pruned"); strings.Contains(after, "connection lost") {
 		t.Error("it has cost the follower its connection")
@@ -491,22 +477,3 @@ func TestPruningThatHangsDoesNotHoldUpRevocations(t *testing.T) {
 }
 
 func isUnavailable(err error) bool { return errors.Is(err, auth.ErrUnavailable) }
-
-// syncBuffer may be written and read at once.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}

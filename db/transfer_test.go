@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"gatehouse/internal/asynctest"
 	"gatehouse/internal/auth"
 	"gatehouse/internal/dbtest"
 )
@@ -107,7 +108,7 @@ func TestAnImportMayTakeLongerThanAStatement(t *testing.T) {
 		if !yield(imported(1, "alice"), nil) {
 			return
 		}
-		await(t, "a statement over the limit", func() (over bool) {
+		asynctest.Await(t, "a statement over the limit", func() (over bool) {
 			err := watcher.QueryRow(t.Context(), `SELECT EXISTS (
 				SELECT 1 FROM pg_stat_activity
 				WHERE datname = current_database() AND query ILIKE 'copy %' AND now() > query_start + interval '1500 ms')`).Scan(&over)
@@ -190,7 +191,7 @@ func TestAnImportThatIsCancelledStoresNobodyWhateverItWaitsFor(t *testing.T) {
 			_, err := d.ImportUsers(ctx, i)
 			ended <- err
 		}()
-		await(t, waitsFor, func() (waits bool) {
+		asynctest.Await(t, waitsFor, func() (waits bool) {
 			must(t, watcher.QueryRow(t.Context(), `SELECT EXISTS (SELECT 1 FROM pg_stat_activity
 				WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'active' AND `+sql+`)`).Scan(&waits))
 			return waits

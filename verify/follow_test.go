@@ -1,7 +1,6 @@
 package verify_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -24,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"gatehouse/internal/app"
+	"gatehouse/internal/asynctest"
 	"gatehouse/internal/config"
 	"gatehouse/internal/dbtest"
 	"gatehouse/internal/token"
@@ -40,21 +40,6 @@ func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-// await polls until a condition holds, and fails the test if it never does.
-func await(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	tick, patience := time.NewTicker(5*time.Millisecond), time.NewTimer(2*time.Minute)
-	defer tick.Stop()
-	defer patience.Stop()
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-patience.C:
-			t.Fatalf("waited in vain for %s", what)
-		}
 	}
 }
 
@@ -200,7 +185,7 @@ func TestEveryWayToEndAccessReachesOtherServices(t *testing.T) {
 		t.Helper()
 		want("before "+what, token, http.StatusOK)
 		end()
-		await(t, what, func() bool { return ask(shops["net/http"], token) == http.StatusUnauthorized })
+		asynctest.Await(t, what, func() bool { return ask(shops["net/http"], token) == http.StatusUnauthorized })
 		want("after "+what, token, http.StatusUnauthorized)
 	}
 	g.register("alice")
@@ -298,16 +283,16 @@ func TestAnOutageIsLoggedOnceAndEnds(t *testing.T) {
 	gate.next.(*httputil.ReverseProxy).Transport = g.client.Transport
 	server := httptest.NewServer(gate)
 	t.Cleanup(server.Close)
-	log := &logBuffer{}
+	log := &asynctest.Buffer{}
 	o := g.options(server.URL)
 	o.MaxStaleness, o.Log = time.Second, slog.New(slog.NewTextHandler(log, nil))
 	shop := g.follow(o).Middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	for outage := range 2 {
 		gate.shut(true)
-		await(t, "the bound of staleness", func() bool { return ask(shop, token) == http.StatusServiceUnavailable })
+		asynctest.Await(t, "the bound of staleness", func() bool { return ask(shop, token) == http.StatusServiceUnavailable })
 		gate.shut(false)
-		await(t, "the end of the outage", func() bool { return ask(shop, token) == http.StatusOK })
-		await(t, "the log of the end", func() bool { return strings.Count(log.String(), "polled again") == outage+1 })
+		asynctest.Await(t, "the end of the outage", func() bool { return ask(shop, token) == http.StatusOK })
+		asynctest.Await(t, "the log of the end", func() bool { return strings.Count(log.String(), "polled again") == outage+1 })
 		if lines := strings.Count(log.String(), "\n"); lines != 2*(outage+1) {
 			t.Errorf("%d lines after outage %d:\n%s", lines, outage+1, log)
 		}
@@ -405,31 +390,12 @@ func TestAReplicaThatHangsIsGivenUpInTime(t *testing.T) {
 	o := g.options(server.URL)
 	o.MaxStaleness = 200 * time.Millisecond
 	shop := g.follow(o).Middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	await(t, "polls after the one that hangs", func() bool {
+	asynctest.Await(t, "polls after the one that hangs", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		return polls > 5
 	})
-	await(t, "a good verdict", func() bool { return ask(shop, token) == http.StatusOK })
-}
-
-// logBuffer may be written and read at once.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
+	asynctest.Await(t, "a good verdict", func() bool { return ask(shop, token) == http.StatusOK })
 }
 
 func TestTheExampleWorks(t *testing.T) {
@@ -446,7 +412,7 @@ func TestTheExampleWorks(t *testing.T) {
 	ctx, end := context.WithCancel(context.Background())
 	shop := exec.CommandContext(ctx, program)
 	shop.Env = append(os.Environ(), "RUN_EXAMPLE=1", "GATEHOUSE_URL="+g.url, "SECRET_KEY="+secretKey, "SHOP_ADDR="+addr)
-	output := &logBuffer{}
+	output := &asynctest.Buffer{}
 	shop.Stdout, shop.Stderr = output, output
 	must(t, shop.Start())
 	t.Cleanup(func() {
@@ -469,7 +435,7 @@ func TestTheExampleWorks(t *testing.T) {
 		must(t, err)
 		return response.StatusCode, string(read)
 	}
-	await(t, "the example to answer", func() bool { status, body := get(); return status == http.StatusOK && body == "the cart of alice\n" })
+	asynctest.Await(t, "the example to answer", func() bool { status, body := get(); return status == http.StatusOK && body == "the cart of alice\n" })
 	g.disable("alice")
-	await(t, "the ban", func() bool { status, _ := get(); return status == http.StatusUnauthorized })
+	asynctest.Await(t, "the ban", func() bool { status, _ := get(); return status == http.StatusUnauthorized })
 }

@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -20,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"gatehouse/internal/app"
+	"gatehouse/internal/asynctest"
 	"gatehouse/internal/config"
 	"gatehouse/internal/dbtest"
 	"gatehouse/internal/httpapi/apitest"
@@ -270,22 +269,7 @@ func (r *replica) onOps(path string) answer {
 
 func (r *replica) awaitReadiness(status int) {
 	r.Helper()
-	await(r, "/readyz to answer", func() bool { return r.onOps("/readyz").status == status })
-}
-
-// await polls until a condition holds, and fails the test if it never does.
-func await(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	tick, patience := time.NewTicker(10*time.Millisecond), time.NewTimer(2*time.Minute)
-	defer tick.Stop()
-	defer patience.Stop()
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-patience.C:
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
+	asynctest.Await(r, "/readyz to answer", func() bool { return r.onOps("/readyz").status == status })
 }
 
 // newClient has connections of its own, which are closed when the test ends.
@@ -303,23 +287,7 @@ func must(t testing.TB, err error) {
 }
 
 // logBuffer keeps what was logged.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
+type logBuffer struct{ asynctest.Buffer }
 
 // lines returns the log lines with a message.
 func (l *logBuffer) lines(t testing.TB, message string) []map[string]any {

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"gatehouse/internal/asynctest"
 	"gatehouse/internal/dbtest"
 )
 
@@ -63,7 +64,7 @@ func TestNoRequestIsLostWhenAReplicaStopsUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	await(t, "requests to come", func() bool { return answered.Load() > 200 })
+	asynctest.Await(t, "requests to come", func() bool { return answered.Load() > 200 })
 	r.terminate()
 	r.awaitReadiness(http.StatusServiceUnavailable)
 	leaving.Store(true)
@@ -101,7 +102,7 @@ func TestNoAcceptedRequestIsDroppedWhenTheListenerCloses(t *testing.T) {
 			}
 		})
 	}
-	await(t, "requests to come", func() bool { return answered.Load() > 200 })
+	asynctest.Await(t, "requests to come", func() bool { return answered.Load() > 200 })
 	r.stop()
 	clients.Wait()
 	if served := len(r.log.lines(t, "request")); int64(served) != answered.Load() {
@@ -136,7 +137,7 @@ func TestRequestsUnderWayAreFinishedAfterTheListenerClosed(t *testing.T) {
 
 func (r *replica) awaitClosedListener() {
 	r.Helper()
-	await(r, "the listener to close", func() bool {
+	asynctest.Await(r, "the listener to close", func() bool {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(r.public, "http://"))
 		if err == nil {
 			conn.Close()

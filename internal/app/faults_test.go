@@ -9,6 +9,7 @@ import (
 	"github.com/Shopify/toxiproxy/v2"
 	"github.com/jackc/pgx/v5"
 
+	"gatehouse/internal/asynctest"
 	"gatehouse/internal/dbtest"
 )
 
@@ -48,7 +49,7 @@ func (r *replica) wantUnavailable(token string) {
 func (r *replica) awaitRecovery(token string) {
 	r.Helper()
 	r.awaitReadiness(http.StatusOK)
-	await(r, "/users/me to work again", func() bool { return r.do(r.meRequest(token)).status == http.StatusOK })
+	asynctest.Await(r, "/users/me to work again", func() bool { return r.do(r.meRequest(token)).status == http.StatusOK })
 }
 
 // dbProxy stands between a service and its database.
@@ -142,7 +143,7 @@ func lockUsers(t testing.TB, databaseURL string) *usersLock {
 // awaitWaiting returns when as many queries wait for the table.
 func (l *usersLock) awaitWaiting(queries int) {
 	l.t.Helper()
-	await(l.t, "requests to reach the database", func() bool {
+	asynctest.Await(l.t, "requests to reach the database", func() bool {
 		var waiting int
 		// The databases of tests are copies of one: their tables have the same oids.
 		err := l.watch.QueryRow(l.t.Context(), `SELECT count(*) FROM pg_locks

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"gatehouse/internal/app"
+	"gatehouse/internal/asynctest"
 	"gatehouse/internal/config"
 	"gatehouse/internal/dbtest"
 	"gatehouse/migrations"
@@ -157,7 +158,7 @@ func TestServiceWaitsForItsSchemaAndWatchesIt(t *testing.T) {
 // awaitPatience returns when the replica has said that it waits.
 func (r *replica) awaitPatience() {
 	r.Helper()
-	await(r, "a word about the wait", func() bool {
+	asynctest.Await(r, "a word about the wait", func() bool {
 		select {
 		case <-r.ended:
 			r.Fatalf("the service did not wait: %v", r.err)

@@ -23,6 +23,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"gatehouse/internal/asynctest"
 	"gatehouse/internal/dbtest"
 )
 
@@ -136,7 +137,7 @@ func startProxyProgram(t *testing.T, proxy proxyProgram, app, gatehouse string) 
 			t.Logf("log of %s:\n%s", proxy.name, log)
 		}
 	})
-	await(t, proxy.name, func() bool {
+	asynctest.Await(t, proxy.name, func() bool {
 		select {
 		case <-ended:
 			t.Fatalf("%s has ended", proxy.name)
@@ -439,7 +440,7 @@ func (g *guarded) refusesInMidConnection() {
 	}})
 	g.want(http.StatusOK, g.ask(ctx, "GET", "/", nil, nil))
 	g.want(http.StatusNoContent, g.do(g.request("POST", "/logout", "", "Authorization", "Bearer "+g.token)))
-	await(g, "the end of the session", func() bool {
+	asynctest.Await(g, "the end of the session", func() bool {
 		return g.ask(ctx, "GET", "/", nil, nil).status == http.StatusUnauthorized
 	})
 	if slices.Sort(connections); len(slices.Compact(connections)) != 1 {

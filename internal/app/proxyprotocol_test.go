@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/internal/asynctest"
 	"gatehouse/internal/dbtest"
 )
 
@@ -56,7 +57,7 @@ func TestATrustedProxyNamesTheClientByThePROXYProtocol(t *testing.T) {
 		if status := r.exchange(test.header + plainRequest); status != http.StatusUnauthorized {
 			t.Errorf("%s: status %d", test.name, status)
 		}
-		await(t, "the log of "+test.name, func() bool { return r.lastClient() == test.client })
+		asynctest.Await(t, "the log of "+test.name, func() bool { return r.lastClient() == test.client })
 	}
 	before := len(r.log.lines(t, "request"))
 	for name, text := range map[string]string{"none": plainRequest, "malformed": "PROXY TCP4 nobody\r\n" + plainRequest} {
@@ -79,7 +80,7 @@ func TestAStrangerNamesNobodyByThePROXYProtocol(t *testing.T) {
 	if status := r.exchange(plainRequest); status != http.StatusUnauthorized {
 		t.Errorf("without: status %d", status)
 	}
-	await(t, "the log", func() bool { return r.lastClient() == "127.0.0.1" })
+	asynctest.Await(t, "the log", func() bool { return r.lastClient() == "127.0.0.1" })
 }
 
 func TestHAProxyNamesTheClientByThePROXYProtocol(t *testing.T) {
@@ -106,7 +107,7 @@ listen gatehouse
 	})
 	// A client that the proxy's own address cannot be taken for.
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}, Timeout: time.Minute}
-	await(t, "an answer through the proxy", func() bool {
+	asynctest.Await(t, "an answer through the proxy", func() bool {
 		conn, err := dialer.DialContext(t.Context(), "tcp", address)
 		if err != nil {
 			return false
@@ -122,5 +123,5 @@ listen gatehouse
 		}
 		return response.Body.Close() == nil && response.StatusCode == http.StatusUnauthorized
 	})
-	await(t, "the log", func() bool { return r.lastClient() == "127.0.0.2" })
+	asynctest.Await(t, "the log", func() bool { return r.lastClient() == "127.0.0.2" })
 }

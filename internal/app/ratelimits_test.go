@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"testing"
 
+	"gatehouse/internal/asynctest"
 	"gatehouse/internal/dbtest"
 )
 
@@ -16,7 +17,7 @@ func TestLimitsThatSayNothingAreDeletedInTheBackground(t *testing.T) {
 		UNION ALL SELECT sha256('in force'), (extract(epoch FROM now() + interval '1 hour') * 1e6)::bigint`)
 	must(t, err)
 	boot(t, databaseURL)
-	await(t, "old limits to be deleted", func() bool {
+	asynctest.Await(t, "old limits to be deleted", func() bool {
 		var left int
 		must(t, conn.QueryRow(t.Context(), "SELECT count(*) FROM rate_limits").Scan(&left))
 		return left == 1

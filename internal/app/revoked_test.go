@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"gatehouse/internal/asynctest"
 	"gatehouse/internal/dbtest"
 	"gatehouse/internal/token"
 )
@@ -113,7 +114,7 @@ func TestWhateverEndsASessionIsRefusedByEveryReplicaThatHasCachedItsToken(t *tes
 			}
 			changePassword(r, conn, other)
 			for _, r := range replicas { // the session goes on, but not with the token from before
-				await(t, "the new version to be known", func() bool { return r.verified(other) == http.StatusUnauthorized })
+				asynctest.Await(t, "the new version to be known", func() bool { return r.verified(other) == http.StatusUnauthorized })
 			}
 		},
 	} {
@@ -123,7 +124,7 @@ func TestWhateverEndsASessionIsRefusedByEveryReplicaThatHasCachedItsToken(t *tes
 		}
 		end(replicas[0], victim, other)
 		for n, r := range replicas {
-			await(t, name+" to be known", func() bool { return r.verified(victim) == http.StatusUnauthorized })
+			asynctest.Await(t, name+" to be known", func() bool { return r.verified(victim) == http.StatusUnauthorized })
 			for range 3 { // it stays so
 				r.want(http.StatusUnauthorized, r.do(r.verifyRequest("POST", "/verify/cart", victim.access)))
 			}

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"gatehouse/internal/app"
+	"gatehouse/internal/asynctest"
 	"gatehouse/internal/config"
 	"gatehouse/internal/dbtest"
 	"gatehouse/internal/token"
@@ -186,7 +187,7 @@ func (r *replica) useSessions(leaks *leakSearch) {
 	}
 	leaks.searchAnswer(http.StatusNoContent, r.do(r.request("POST", "/logout", "refresh_token="+second.refresh, "Content-Type", asForm)))
 	leaks.searchAnswer(http.StatusBadRequest, r.do(r.refreshRequest(second.refresh)))
-	await(r, "the logout to be known", func() bool {
+	asynctest.Await(r, "the logout to be known", func() bool {
 		a := r.do(r.verifyRequest("GET", "/verify", second.access))
 		leaks.searchAnswer(a.status, a)
 		return a.status == http.StatusUnauthorized

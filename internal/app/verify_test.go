@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"testing"
 
+	"gatehouse/internal/asynctest"
 	"gatehouse/internal/dbtest"
 )
 
@@ -46,7 +47,7 @@ func TestAReplicaCutOffFromItsDatabaseVerifiesNothing(t *testing.T) {
 	token := r.loggedIn("alice", goodPassword)
 	verify := func() int { return r.do(r.verifyRequest("GET", "/verify", token)).status }
 	proxy.Stop()
-	await(t, "the bound of staleness", func() bool { return verify() == http.StatusServiceUnavailable })
+	asynctest.Await(t, "the bound of staleness", func() bool { return verify() == http.StatusServiceUnavailable })
 	must(t, proxy.Start())
-	await(t, "recovery", func() bool { return verify() == http.StatusNoContent })
+	asynctest.Await(t, "recovery", func() bool { return verify() == http.StatusNoContent })
 }

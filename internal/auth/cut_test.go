@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"gatehouse/internal/asynctest"
 	"gatehouse/internal/auth"
 	"gatehouse/internal/dbtest"
 )
@@ -71,7 +72,7 @@ func (c *cuttable) letGo() {
 // held waits until somebody is at the point, and returns its backend.
 func (c *cuttable) held() (pid int) {
 	c.Helper()
-	await(c, "a statement to be held up", func() bool {
+	asynctest.Await(c, "a statement to be held up", func() bool {
 		err := c.conn.QueryRow(c.Context(), `SELECT pid FROM pg_locks JOIN pg_database d ON d.oid = database AND datname = current_database()
 			WHERE locktype = 'advisory' AND NOT granted`).Scan(&pid)
 		if !errors.Is(err, pgx.ErrNoRows) {
@@ -80,20 +81,6 @@ func (c *cuttable) held() (pid int) {
 		return err == nil
 	})
 	return pid
-}
-
-func await(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	tick, patience := time.NewTicker(2*time.Millisecond), time.NewTimer(2*time.Minute)
-	defer tick.Stop()
-	defer patience.Stop()
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-patience.C:
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
 }
 
 // record is what the tables say of a session.
@@ -219,7 +206,7 @@ func (c *cuttable) loseAnswer(session uuid.UUID, raw string) {
 	_, err := c.cut.proxy.Toxics.AddToxicJson(strings.NewReader(`{"name": "hang", "type": "timeout", "attributes": {"timeout": 0}}`))
 	must(c, err)
 	c.letGo()
-	await(c, "the commit", func() bool { return c.record(session) != before })
+	asynctest.Await(c, "the commit", func() bool { return c.record(session) != before })
 	c.cut.proxy.Stop()
 	if err := <-outcome; !errors.Is(err, auth.ErrUnavailable) {
 		c.Errorf("without an answer: %v", err)

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"gatehouse/internal/asynctest"
 	"gatehouse/internal/auth"
 	"gatehouse/internal/dbtest"
 	"gatehouse/internal/token"
@@ -238,7 +239,7 @@ func TestASessionThatVanishesIsOneThatIsOver(t *testing.T) {
 	access := c.access(grant)
 	c.exec(c.gate, "BEGIN; DELETE FROM sessions")
 	outcome := c.refreshing(c.fixture, grant.RefreshToken) // has read it, and waits for the row
-	await(t, "the refresh to wait", func() (waits bool) {
+	asynctest.Await(t, "the refresh to wait", func() (waits bool) {
 		must(t, c.conn.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity
 			WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&waits))
 		return waits
