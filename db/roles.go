@@ -29,8 +29,9 @@ func (d *DB) ListRoles(ctx context.Context) ([]auth.Role, error) {
 }
 
 // SetRole implements auth.Store.
-func (d *DB) SetRole(ctx context.Context, name string, given []auth.Permission, when auth.Condition) (isNew bool, err error) {
-	err = d.inTransaction(ctx, "set role", func(q *sqlcgen.Queries) error {
+func (d *DB) SetRole(ctx context.Context, e auth.Event, name string, given []auth.Permission, when auth.Condition) (isNew bool, err error) {
+	err = d.inTransaction(ctx, "set role", func(tx pgx.Tx) error {
+		q := d.queries.WithTx(tx)
 		inserted, err := q.InsertRole(ctx, name)
 		if err != nil {
 			return translate("insert role", err)
@@ -50,14 +51,15 @@ func (d *DB) SetRole(ctx context.Context, name string, given []auth.Permission, 
 		for n, p := range given {
 			words[n] = string(p)
 		}
-		return translate("set role", q.SetRolePermissions(ctx, sqlcgen.SetRolePermissionsParams{Name: name, Permissions: words}))
+		return translate("set role", q.SetRolePermissions(ctx, sqlcgen.SetRolePermissionsParams{Name: name, Permissions: words, Event: eventJSON(e)}))
 	})
 	return isNew, err
 }
 
 // DeleteRole implements auth.Store.
-func (d *DB) DeleteRole(ctx context.Context, name string, when auth.Condition) error {
-	return d.inTransaction(ctx, "delete role", func(q *sqlcgen.Queries) error {
+func (d *DB) DeleteRole(ctx context.Context, e auth.Event, name string, when auth.Condition) error {
+	return d.inTransaction(ctx, "delete role", func(tx pgx.Tx) error {
+		q := d.queries.WithTx(tx)
 		version, err := q.LockRole(ctx, name)
 		if err != nil {
 			return translateRole("lock role", err)
@@ -65,13 +67,14 @@ func (d *DB) DeleteRole(ctx context.Context, name string, when auth.Condition) e
 		if !when.Holds(version) {
 			return fmt.Errorf("db: delete role: %w", auth.ErrChanged)
 		}
-		return translate("delete role", q.DeleteRole(ctx, name))
+		return translate("delete role", q.DeleteRole(ctx, sqlcgen.DeleteRoleParams{Name: name, Event: eventJSON(e)}))
 	})
 }
 
 // GrantRole implements auth.Store.
-func (d *DB) GrantRole(ctx context.Context, userID uuid.UUID, name string) error {
-	return d.inTransaction(ctx, "grant role", func(q *sqlcgen.Queries) error {
+func (d *DB) GrantRole(ctx context.Context, e auth.Event, userID uuid.UUID, name string) error {
+	return d.inTransaction(ctx, "grant role", func(tx pgx.Tx) error {
+		q := d.queries.WithTx(tx)
 		// Who changes a role must see all who have it, to revoke their tokens. The built-in one does not change, and
 		// its row is what those wait for who demote an admin.
 		if name != auth.AdminRole {
@@ -82,16 +85,16 @@ func (d *DB) GrantRole(ctx context.Context, userID uuid.UUID, name string) error
 		if _, err := q.UserByID(ctx, userID); err != nil {
 			return translate("user by id", err)
 		}
-		return translate("grant role", q.GrantRole(ctx, sqlcgen.GrantRoleParams{UserID: userID, RoleName: name}))
+		return translate("grant role", q.GrantRole(ctx, sqlcgen.GrantRoleParams{UserID: userID, RoleName: name, Event: eventJSON(e)}))
 	})
 }
 
 // RevokeRole implements auth.Store.
-func (d *DB) RevokeRole(ctx context.Context, userID uuid.UUID, name string) error {
+func (d *DB) RevokeRole(ctx context.Context, e auth.Event, userID uuid.UUID, name string) error {
 	if _, err := d.UserByID(ctx, userID); err != nil {
 		return err
 	}
-	return translate("revoke role", d.queries.RevokeRole(ctx, sqlcgen.RevokeRoleParams{UserID: userID, RoleName: name}))
+	return translate("revoke role", d.queries.RevokeRole(ctx, sqlcgen.RevokeRoleParams{UserID: userID, RoleName: name, Event: eventJSON(e)}))
 }
 
 // FindUsers implements auth.Store.
@@ -112,8 +115,8 @@ func (d *DB) FindUsers(ctx context.Context, filter auth.UserFilter, after string
 }
 
 // DeleteUser implements auth.Store.
-func (d *DB) DeleteUser(ctx context.Context, id uuid.UUID) error {
-	deleted, err := d.queries.DeleteUser(ctx, id)
+func (d *DB) DeleteUser(ctx context.Context, e auth.Event, id uuid.UUID) error {
+	deleted, err := d.queries.DeleteUser(ctx, sqlcgen.DeleteUserParams{ID: id, Event: eventJSON(e)})
 	if err == nil && deleted == 0 {
 		return fmt.Errorf("db: delete user: %w", auth.ErrUserNotFound)
 	}
@@ -121,10 +124,10 @@ func (d *DB) DeleteUser(ctx context.Context, id uuid.UUID) error {
 }
 
 // inTransaction does something whose errors are translated already.
-func (d *DB) inTransaction(ctx context.Context, op string, do func(*sqlcgen.Queries) error) error {
+func (d *DB) inTransaction(ctx context.Context, op string, do func(pgx.Tx) error) error {
 	var failed error
 	err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
-		failed = do(d.queries.WithTx(tx))
+		failed = do(tx)
 		return failed
 	})
 	if failed != nil {

@@ -14,12 +14,12 @@ import (
 )
 
 // StartSession implements auth.Store.
-func (d *DB) StartSession(ctx context.Context, s auth.NewSession) error {
+func (d *DB) StartSession(ctx context.Context, e auth.Event, s auth.NewSession) error {
 	started, err := d.queries.StartSession(ctx, sqlcgen.StartSessionParams{
 		ID: s.ID, UserID: s.User.ID, TokenVersion: s.User.TokenVersion, Salt: s.Salt,
 		IdleSeconds: min(s.Limits.Idle, s.Limits.Absolute).Seconds(), AbsoluteSeconds: s.Limits.Absolute.Seconds(),
 		ClientAddress: s.Client.Address, UserAgent: s.Client.UserAgent, MaxOthers: int32(s.Limits.PerUser - 1),
-		Scope: orNull(s.Scope),
+		Scope: orNull(s.Scope), Event: eventJSON(e),
 	})
 	if err == nil && started == 0 {
 		return fmt.Errorf("db: start session: %w", auth.ErrUserNotFound)
@@ -35,7 +35,7 @@ func (d *DB) SessionByID(ctx context.Context, id uuid.UUID) (auth.SessionState, 
 	}
 	return auth.SessionState{
 		Salt: row.Salt, Counter: row.Counter, RotatedAt: row.RotatedAt, IdleExpiresAt: row.IdleExpiresAt,
-		ExpiresAt: row.ExpiresAt, EndedAt: row.EndedAt, Now: row.Now, Scope: orEmpty(row.Scope),
+		ExpiresAt: row.ExpiresAt, EndedAt: row.EndedAt, Now: row.Now, Scope: orZero(row.Scope),
 		User: user(sqlcgen.UserByIDRow{
 			ID: row.UserID, Username: row.Username, UsernameKey: row.UsernameKey, DisabledAt: row.DisabledAt,
 			TokenVersion: row.TokenVersion, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
@@ -45,21 +45,21 @@ func (d *DB) SessionByID(ctx context.Context, id uuid.UUID) (auth.SessionState, 
 }
 
 // RotateSession implements auth.Store.
-func (d *DB) RotateSession(ctx context.Context, id uuid.UUID, counter int64, idle time.Duration) (bool, error) {
-	rotated, err := d.queries.RotateSession(ctx, sqlcgen.RotateSessionParams{ID: id, Counter: counter, IdleSeconds: idle.Seconds()})
+func (d *DB) RotateSession(ctx context.Context, e auth.Event, id uuid.UUID, counter int64, idle time.Duration) (bool, error) {
+	rotated, err := d.queries.RotateSession(ctx, sqlcgen.RotateSessionParams{ID: id, Counter: counter, IdleSeconds: idle.Seconds(), Event: eventJSON(e)})
 	return rotated > 0, translate("rotate session", err)
 }
 
 // EndSession implements auth.Store.
-func (d *DB) EndSession(ctx context.Context, userID, id uuid.UUID, reason string) (bool, error) {
-	ended, err := d.queries.EndSession(ctx, sqlcgen.EndSessionParams{UserID: userID, ID: id, Reason: reason})
+func (d *DB) EndSession(ctx context.Context, e auth.Event, userID, id uuid.UUID, reason string) (bool, error) {
+	ended, err := d.queries.EndSession(ctx, sqlcgen.EndSessionParams{UserID: userID, ID: id, Reason: reason, Event: eventJSON(e)})
 	return ended > 0, translate("end session", err)
 }
 
 // EndSessions implements auth.Store.
-func (d *DB) EndSessions(ctx context.Context, userID, keep uuid.UUID, reason string) (int64, error) {
-	ended, err := d.queries.EndSessions(ctx, sqlcgen.EndSessionsParams{UserID: userID, Keep: keep, Reason: reason})
-	return ended, translate("end sessions", err)
+func (d *DB) EndSessions(ctx context.Context, e auth.Event, userID, keep uuid.UUID, reason string) (int64, error) {
+	row, err := d.queries.EndSessions(ctx, sqlcgen.EndSessionsParams{UserID: userID, Keep: keep, Reason: reason, Event: eventJSON(e)})
+	return row.Ended, translate("end sessions", err)
 }
 
 // ListSessions implements auth.Store.
@@ -79,9 +79,10 @@ func (d *DB) ListSessions(ctx context.Context, userID, before uuid.UUID, limit i
 }
 
 // ChangePassword implements auth.Store.
-func (d *DB) ChangePassword(ctx context.Context, u auth.User, sessionID uuid.UUID, passwordHash string, idle time.Duration) (auth.SessionState, error) {
+func (d *DB) ChangePassword(ctx context.Context, e auth.Event, u auth.User, sessionID uuid.UUID, passwordHash string, idle time.Duration) (auth.SessionState, error) {
 	changed, err := d.queries.ChangePassword(ctx, sqlcgen.ChangePasswordParams{
 		UserID: u.ID, TokenVersion: u.TokenVersion, SessionID: sessionID, PasswordHash: passwordHash, IdleSeconds: idle.Seconds(),
+		Event: eventJSON(e),
 	})
 	if err != nil {
 		return auth.SessionState{}, translate("change password", err)
@@ -101,9 +102,10 @@ func orNull[T comparable](v T) *T {
 	return &v
 }
 
-func orEmpty(text *string) string {
-	if text == nil {
-		return ""
+func orZero[T any](v *T) T {
+	if v == nil {
+		var unset T
+		return unset
 	}
-	return *text
+	return *v
 }

@@ -69,7 +69,7 @@ func TestOperationsSendNoMoreStatementsThanTheyNeed(t *testing.T) {
 	}{
 		{"registration", func() { _, err := s.SignUp(t.Context(), "bob", goodPassword, from); must(t, err) }, 2},
 		{"login", func() { login(goodPassword, nil) }, 4},
-		{"failed login", func() { login("wrong", auth.ErrWrongPassword) }, 2},
+		{"failed login", func() { login("wrong", auth.ErrWrongPassword) }, 3},
 		{"refresh", func() { _, err := s.Refresh(t.Context(), grant.RefreshToken); must(t, err) }, 2},
 		{"the same again", func() { _, err := s.Refresh(t.Context(), grant.RefreshToken); must(t, err) }, 1},
 		{"a forged token", func() { _, _ = s.Refresh(t.Context(), "ghr_forged") }, 0},
@@ -77,8 +77,8 @@ func TestOperationsSendNoMoreStatementsThanTheyNeed(t *testing.T) {
 		{"list of sessions", func() { _, err := s.Sessions(t.Context(), access.UserID, uuid.Max, 10); must(t, err) }, 1},
 		{"end of the others", func() { must(t, s.EndSessions(t.Context(), access.UserID, access.SessionID)) }, 1},
 		{"own user", func() { _, err := s.Me(t.Context(), access); must(t, err) }, 1},
-		{"last failure", func() { login("wrong", auth.ErrWrongPassword) }, 2},
-		{"first refusal", func() { login("wrong", auth.ErrLimited) }, 1},
+		{"last failure", func() { login("wrong", auth.ErrWrongPassword) }, 3},
+		{"first refusal", func() { login("wrong", auth.ErrLimited) }, 2},
 		{"refusal", func() { login("wrong", auth.ErrLimited) }, 0},
 		{"logout", func() { must(t, s.Logout(t.Context(), access)) }, 1},
 	} {

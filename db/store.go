@@ -17,9 +17,10 @@ import (
 var _ auth.Store = (*DB)(nil)
 
 // InsertUser implements auth.Store.
-func (d *DB) InsertUser(ctx context.Context, id uuid.UUID, username auth.Username, passwordHash string, roles ...string) (auth.User, error) {
+func (d *DB) InsertUser(ctx context.Context, e auth.Event, id uuid.UUID, username auth.Username, passwordHash string, roles ...string) (auth.User, error) {
 	row, err := d.queries.InsertUser(ctx, sqlcgen.InsertUserParams{
 		ID: id, Username: username.Given, UsernameKey: username.Key, PasswordHash: passwordHash, Roles: append([]string{}, roles...),
+		Event: eventJSON(e),
 	})
 	return user(sqlcgen.UserByIDRow{
 		ID: row.ID, Username: row.Username, UsernameKey: row.UsernameKey, DisabledAt: row.DisabledAt,
@@ -66,20 +67,20 @@ func (d *DB) ListUsers(ctx context.Context, after string, limit int) ([]auth.Use
 }
 
 // DisableUser implements auth.Store.
-func (d *DB) DisableUser(ctx context.Context, key string, unlessChanged *time.Time) (auth.User, error) {
-	row, err := d.queries.DisableUser(ctx, sqlcgen.DisableUserParams{UsernameKey: key, UnlessChanged: unlessChanged})
+func (d *DB) DisableUser(ctx context.Context, e auth.Event, key string, unlessChanged *time.Time) (auth.User, error) {
+	row, err := d.queries.DisableUser(ctx, sqlcgen.DisableUserParams{UsernameKey: key, UnlessChanged: unlessChanged, Event: eventJSON(e)})
 	return user(sqlcgen.UserByIDRow(row)), translate("disable user", err)
 }
 
 // EnableUser implements auth.Store.
-func (d *DB) EnableUser(ctx context.Context, key string, unlessChanged *time.Time) (auth.User, error) {
-	row, err := d.queries.EnableUser(ctx, sqlcgen.EnableUserParams{UsernameKey: key, UnlessChanged: unlessChanged})
+func (d *DB) EnableUser(ctx context.Context, e auth.Event, key string, unlessChanged *time.Time) (auth.User, error) {
+	row, err := d.queries.EnableUser(ctx, sqlcgen.EnableUserParams{UsernameKey: key, UnlessChanged: unlessChanged, Event: eventJSON(e)})
 	return user(sqlcgen.UserByIDRow(row)), translate("enable user", err)
 }
 
 // SetPassword implements auth.Store.
-func (d *DB) SetPassword(ctx context.Context, key, passwordHash string) (auth.User, error) {
-	row, err := d.queries.SetPassword(ctx, sqlcgen.SetPasswordParams{UsernameKey: key, PasswordHash: passwordHash})
+func (d *DB) SetPassword(ctx context.Context, e auth.Event, key, passwordHash string) (auth.User, error) {
+	row, err := d.queries.SetPassword(ctx, sqlcgen.SetPasswordParams{UsernameKey: key, PasswordHash: passwordHash, Event: eventJSON(e)})
 	return user(sqlcgen.UserByIDRow(row)), translate("set password", err)
 }
 
@@ -122,8 +123,8 @@ func (d *DB) PasswordKeyUsers(ctx context.Context) (map[string]int64, error) {
 }
 
 // RetirePasswordKey implements auth.Store.
-func (d *DB) RetirePasswordKey(ctx context.Context, id string) error {
-	deleted, err := d.queries.DeletePasswordKey(ctx, id)
+func (d *DB) RetirePasswordKey(ctx context.Context, e auth.Event, id string) error {
+	deleted, err := d.queries.DeletePasswordKey(ctx, sqlcgen.DeletePasswordKeyParams{ID: id, Event: eventJSON(e)})
 	if err != nil {
 		return translate("retire password key", err)
 	}

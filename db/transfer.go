@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 
 	"github.com/jackc/pgx/v5"
@@ -55,7 +56,7 @@ WHERE NOT EXISTS (SELECT 1 FROM stored WHERE stored.id = ranked.id)
 ORDER BY line`
 
 // ImportUsers implements auth.Store.
-func (d *DB) ImportUsers(ctx context.Context, i auth.Import) (stored int, err error) {
+func (d *DB) ImportUsers(ctx context.Context, e auth.Event, i auth.Import) (stored int, err error) {
 	tx, err := d.pool.Begin(ctx)
 	if err != nil {
 		return 0, translate("import users: begin", err)
@@ -72,7 +73,12 @@ func (d *DB) ImportUsers(ctx context.Context, i auth.Import) (stored int, err er
 	if err := i.Keep(); err != nil {
 		return 0, err
 	}
-	return copied - skipped, translate("import users: commit", tx.Commit(ctx))
+	stored = copied - skipped
+	e.Target = fmt.Sprint(stored, " users")
+	if err := d.queries.WithTx(tx).RecordEvent(ctx, recordParams(e)); err != nil {
+		return 0, translate("import users: record event", err)
+	}
+	return stored, translate("import users: commit", tx.Commit(ctx))
 }
 
 func copyImported(ctx context.Context, tx pgx.Tx, users iter.Seq2[auth.ImportedUser, error]) (copied int, err error) {

@@ -55,7 +55,7 @@ func TestAnImportThatFailsStoresNobody(t *testing.T) {
 		}
 	}
 	for name, i := range map[string]auth.Import{"not kept": late, "an error in the sequence": cut} {
-		if stored, err := d.ImportUsers(t.Context(), i); !errors.Is(err, failed) || stored != 0 {
+		if stored, err := d.ImportUsers(t.Context(), anEvent(), i); !errors.Is(err, failed) || stored != 0 {
 			t.Errorf("%s: %d stored, %v", name, stored, err)
 		}
 	}
@@ -91,7 +91,7 @@ func TestANameThatIsRegisteredWhileAnImportRunsIsSkipped(t *testing.T) {
 	}
 	var skipped []string
 	i.Skipped = func(line, first int) { skipped = append(skipped, fmt.Sprint(line, first)) }
-	stored, err := d.ImportUsers(t.Context(), i)
+	stored, err := d.ImportUsers(t.Context(), anEvent(), i)
 	must(t, err)
 	if stored != 1 || len(skipped) != 1 || skipped[0] != "1 1" {
 		t.Errorf("%d stored, skipped: %q", stored, skipped)
@@ -115,7 +115,7 @@ func TestAnImportMayTakeLongerThanAStatement(t *testing.T) {
 			return over || err != nil
 		})
 	}
-	stored, err := d.ImportUsers(t.Context(), i)
+	stored, err := d.ImportUsers(t.Context(), anEvent(), i)
 	if stored != 1 || err != nil {
 		t.Errorf("%d stored, %v", stored, err)
 	}
@@ -188,7 +188,7 @@ func TestAnImportThatIsCancelledStoresNobodyWhateverItWaitsFor(t *testing.T) {
 		}
 		ended := make(chan error, 1)
 		go func() {
-			_, err := d.ImportUsers(ctx, i)
+			_, err := d.ImportUsers(ctx, anEvent(), i)
 			ended <- err
 		}()
 		asynctest.Await(t, waitsFor, func() (waits bool) {

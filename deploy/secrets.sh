@@ -3,16 +3,16 @@
 #
 # The folder is what keeps other users of this machine out (0700); the files in it can be read by all (0444).
 # Compose mounts a file with the owner and mode that it has here and ignores the uid, gid and mode that a secret may
-# be given, and two users who do not exist here must read db_password: the postgres image's and 65532, the service's.
+# be given, and two users who do not exist here must read the passwords of the database: the postgres image's and 65532, the service's.
 # With mode 0600 neither could. A container sees only the files that its service is given.
 #
-# PostgreSQL learns db_password when its volume is made; a new one must be told to it with ALTER ROLE.
+# PostgreSQL learns its passwords when its volume is made; new ones must be told to it with ALTER ROLE.
 set -eu
 umask 077
 dir=${SECRETS_DIR:-$(dirname "$0")/secrets}
 mkdir -p "$dir"
 chmod 0700 "$dir"
-for name in db_password secret_key; do
+for name in db_password db_service_password secret_key; do
     file=$dir/$name
     if [ ! -s "$file" ]; then
         od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$file.new"

@@ -127,6 +127,14 @@ every_replica me 401 "$token"
 every_replica login 401 alice
 me 401 "$token" >/dev/null
 
+step 'the audit log tells of it, and the service cannot take it back'
+docker compose exec -T gatehouse /gatehouse audit --user alice --action user.disable | grep -q 'success .*by=operator' ||
+    fail 'the audit log has no disabling'
+sql() { docker compose exec -T postgres psql --quiet --no-psqlrc --username "$1" --dbname gatehouse --command "$2" 2>&1; }
+sql gatehouse_service 'SELECT count(*) FROM audit_events' >/dev/null || fail 'the service cannot read the audit log'
+if sql gatehouse_service 'DELETE FROM audit_events'; then fail 'the service can delete from the audit log'; fi
+docker compose run --rm migrate audit prune --older-than 365d | grep -q 'months dropped: none' || fail 'the owner cannot prune'
+
 step 'accounts outlive the stack'
 docker compose down
 up

@@ -82,6 +82,7 @@ type Status struct {
 // once: an advisory lock of PostgreSQL lets one work while the others wait.
 type Migrator struct {
 	provider *goose.Provider
+	db       *sql.DB // the provider's, which closes it
 }
 
 // Open connects a migrator to the database at databaseURL. No error of it shows the URL, which holds a password.
@@ -108,7 +109,7 @@ func Open(ctx context.Context, databaseURL string) (*Migrator, error) {
 	if err := provider.Ping(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("migrations: %w", err), db.Close())
 	}
-	return &Migrator{provider: provider}, nil
+	return &Migrator{provider, db}, nil
 }
 
 // openDB makes a pool of the kind that goose works with.
@@ -138,6 +139,57 @@ func (m *Migrator) Up(ctx context.Context) ([]Step, error) {
 func (m *Migrator) DownTo(ctx context.Context, version int64) ([]Step, error) {
 	results, err := m.provider.DownTo(ctx, version)
 	return steps(results, err)
+}
+
+// grants are the rights of the service's role on tables, by what they are named like; others are for the owner alone. The
+// log of what happened is to be read and added to, so that whoever breaks into the service cannot wipe out the traces.
+const grants = `
+SELECT format('REVOKE ALL ON ALL TABLES IN SCHEMA %I FROM %I', current_schema(), $1::text)
+UNION ALL SELECT format('GRANT %s ON %s TO %s',
+    CASE
+        WHEN c.relkind = 'v' OR c.relname = 'goose_db_version' THEN 'SELECT'
+        WHEN c.relname = 'audit_events' THEN 'SELECT, INSERT'
+        ELSE 'SELECT, INSERT, UPDATE, DELETE'
+    END, c.oid::regclass, quote_ident($1))
+FROM pg_class c
+WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
+UNION ALL SELECT format('GRANT CONNECT, TEMPORARY ON DATABASE %I TO %s', current_database(), quote_ident($1))
+UNION ALL SELECT format('GRANT USAGE ON SCHEMA %I TO %s', current_schema(), quote_ident($1))
+UNION ALL SELECT format('GRANT EXECUTE ON FUNCTION add_audit_partitions TO %s', quote_ident($1))`
+
+// Grant gives a role that exists the rights that the service needs on the newest schema, and takes any other from it.
+func (m *Migrator) Grant(ctx context.Context, role string) error {
+	tx, err := m.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("migrations: grant: %w", err)
+	}
+	defer tx.Rollback() //nolint:errcheck // after a commit it does nothing
+	statements, err := statementsOf(ctx, tx, grants, role)
+	if err != nil {
+		return fmt.Errorf("migrations: grant: %w", err)
+	}
+	for _, statement := range statements {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("migrations: %s: %w", statement, err)
+		}
+	}
+	return tx.Commit()
+}
+
+func statementsOf(ctx context.Context, tx *sql.Tx, query, role string) (statements []string, err error) {
+	rows, err := tx.QueryContext(ctx, query, role)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var statement string
+		if err := rows.Scan(&statement); err != nil {
+			return nil, err
+		}
+		statements = append(statements, statement)
+	}
+	return statements, rows.Err()
 }
 
 // Status lists the migrations that this binary knows, in order. It waits for a migrator that is at work.

@@ -50,9 +50,13 @@ func run(ctx context.Context, dir string, args []string, out io.Writer) (err err
 			return startErr
 		}
 		defer func() { err = errors.Join(err, database.Stop()) }()
-		flags = append(flags, "--database-url="+database.URL(), "--database-password=")
+		service, err := prepare(ctx, database.URL())
+		if err != nil {
+			return err
+		}
+		flags = append(flags, "--database-url="+service, "--database-password=")
 		urlFile := filepath.Join(dir, "database_url")
-		if err := os.WriteFile(urlFile, []byte(database.URL()), 0o600); err != nil {
+		if err := os.WriteFile(urlFile, []byte(service), 0o600); err != nil {
 			return err
 		}
 		gatehouse = "DATABASE_URL_FILE=" + urlFile + " " + gatehouse
@@ -79,14 +83,20 @@ func defaults(dir string) ([]string, error) {
 	return append(flags, "--secret-key="+key), err
 }
 
-// serve brings the schema up to date and runs a replica.
+// serve runs a replica, on a database that was given after its schema is up to date.
 func serve(ctx context.Context, flags []string, out io.Writer, gatehouse string) error {
 	settings, err := config.Load(flags)
 	if err != nil {
 		return err
 	}
-	if err := migrate(ctx, settings.Database); err != nil {
-		return err
+	if inEnvironment("DATABASE_URL") {
+		url, err := settings.Database.URL()
+		if err != nil {
+			return err
+		}
+		if err := migrate(ctx, url, ""); err != nil {
+			return err
+		}
 	}
 	return app.Run(ctx, settings, app.Options{
 		Log:     slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: settings.LogLevel})),
@@ -113,16 +123,27 @@ func secretKey(path string) (string, error) {
 	return made, os.WriteFile(path, []byte(made), 0o600)
 }
 
-func migrate(ctx context.Context, database config.Database) error {
-	url, err := database.URL()
+// serviceRole is the role that the service has in the database that is made here: as in production, it is not the owner's.
+const serviceRole = "gatehouse_service"
+
+// prepare brings the schema of a database made here up to date, and returns the URL for the service's role.
+func prepare(ctx context.Context, ownerURL string) (string, error) {
+	url, err := pgdev.AddRole(ctx, ownerURL, serviceRole)
+	if err != nil {
+		return "", err
+	}
+	return url, migrate(ctx, ownerURL, serviceRole)
+}
+
+// migrate brings a schema up to date, and gives a role, if there is one, the rights on it.
+func migrate(ctx context.Context, databaseURL, role string) error {
+	migrator, err := migrations.Open(ctx, databaseURL)
 	if err != nil {
 		return err
 	}
-	migrator, err := migrations.Open(ctx, url)
-	if err != nil {
-		return err
+	if _, err = migrator.Up(ctx); err == nil && role != "" {
+		err = migrator.Grant(ctx, role)
 	}
-	_, err = migrator.Up(ctx)
 	return errors.Join(err, migrator.Close())
 }
 

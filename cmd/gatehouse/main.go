@@ -43,6 +43,7 @@ type commandLine struct {
 	Migrate     migrateCommand     `cmd:"" help:"Bring the database schema up to date, or back."`
 	User        userCommand        `cmd:"" help:"Manage accounts."`
 	Role        roleCommand        `cmd:"" help:"Manage roles."`
+	Audit       auditCommand       `cmd:"" help:"Show or prune the audit log."`
 	Pepper      pepperCommand      `cmd:"" help:"Manage the keys of PASSWORD_PEPPER that stored passwords need."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the service on this machine whether it is ready; for containers."`
 	Version     versionCommand     `cmd:"" help:"Show the version."`
@@ -71,7 +72,7 @@ func run(ctx context.Context, args []string, t terminal) (code int) {
 		kong.Writers(t.out, t.err),
 		kong.Exit(func(c int) { exited, code = true, c }), // --help
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.BindTo(auth.WithOrigin(ctx, operator()), (*context.Context)(nil)),
 		kong.Bind(t),
 	)
 	if err != nil {

@@ -18,13 +18,21 @@ type migrateCommand struct {
 
 type migrateUp struct {
 	config.Database `embed:""`
+	ServiceRole     string `env:"SERVICE_ROLE" help:"Role of PostgreSQL, other than the one that migrates, as which the service will connect: it is given the rights that it needs and no others." placeholder:"ROLE"`
 }
 
 // Run applies what is missing.
 func (c *migrateUp) Run(ctx context.Context, t terminal) error {
 	return withMigrator(ctx, c.Database, func(m *migrations.Migrator) error {
 		steps, err := m.Up(ctx)
-		return printSteps(t, "up", steps, err)
+		if err = printSteps(t, "up", steps, err); err != nil || c.ServiceRole == "" {
+			return err
+		}
+		if err := m.Grant(ctx, c.ServiceRole); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(t.out, "rights given to the role", c.ServiceRole)
+		return err
 	})
 }
 

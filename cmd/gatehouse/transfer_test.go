@@ -15,11 +15,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// tables is all that is in a database, by table.
+// tables is all that is in a database, by table, but for the audit log: it tells also of what changed nothing.
 func (a accounts) tables() map[string]string {
 	a.Helper()
 	conn := a.connect()
-	names := queried[string](a, conn, "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
+	names := queried[string](a, conn, "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' AND tablename NOT LIKE 'audit\\_%'")
 	all := make(map[string]string)
 	for _, name := range names {
 		rows := queried[string](a, conn, "SELECT t::text FROM "+pgx.Identifier{name}.Sanitize()+" t ORDER BY 1")

@@ -15,5 +15,10 @@ LEFT JOIN users u ON u.password_key = k.id
 GROUP BY k.id;
 
 -- name: DeletePasswordKey :execrows
-DELETE FROM password_keys
-WHERE id = @id;
+WITH retired AS (
+    DELETE FROM password_keys
+    WHERE id = @id
+    RETURNING id
+)
+SELECT record_event(@event::jsonb, NULL)
+FROM retired;

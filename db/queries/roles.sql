@@ -53,10 +53,12 @@ WITH removed AS (
     SET token_version = token_version + 1, updated_at = now()
     WHERE users.id IN (SELECT holders.id FROM holders)
     RETURNING users.id, users.token_version
+), revoked AS (
+    INSERT INTO revocations (user_id, version)
+    SELECT u.id, u.token_version
+    FROM u
 )
-INSERT INTO revocations (user_id, version)
-SELECT u.id, u.token_version
-FROM u;
+SELECT record_event(@event::jsonb, NULL);
 
 -- DeleteRole takes the role from whoever has it.
 -- name: DeleteRole :exec
@@ -78,9 +80,11 @@ WITH holders AS (
     INSERT INTO revocations (user_id, version)
     SELECT u.id, u.token_version
     FROM u
+), deleted AS (
+    DELETE FROM roles
+    WHERE roles.name = @name
 )
-DELETE FROM roles
-WHERE roles.name = @name;
+SELECT record_event(@event::jsonb, NULL);
 
 -- GrantRole changes nothing of a user who has the role. The session and its refresh token go on.
 -- name: GrantRole :exec
@@ -101,10 +105,12 @@ WITH holder AS (
     FROM granted
     WHERE users.id = granted.user_id
     RETURNING users.id, users.token_version
+), revoked AS (
+    INSERT INTO revocations (user_id, version)
+    SELECT u.id, u.token_version
+    FROM u
 )
-INSERT INTO revocations (user_id, version)
-SELECT u.id, u.token_version
-FROM u;
+SELECT record_event(@event::jsonb, @user_id);
 
 -- RevokeRole locks the user first, as everything does that may wait for another admin's change next.
 -- name: RevokeRole :exec
@@ -125,10 +131,12 @@ WITH holder AS (
     FROM taken
     WHERE users.id = taken.user_id
     RETURNING users.id, users.token_version
+), revoked AS (
+    INSERT INTO revocations (user_id, version)
+    SELECT u.id, u.token_version
+    FROM u
 )
-INSERT INTO revocations (user_id, version)
-SELECT u.id, u.token_version
-FROM u;
+SELECT record_event(@event::jsonb, @user_id);
 
 -- ShareRole keeps the role as it is until the transaction ends.
 -- name: ShareRole :one
@@ -163,7 +171,10 @@ WITH holder AS (
     USING holder
     WHERE users.id = holder.id
     RETURNING users.id, users.token_version
+), revoked AS (
+    INSERT INTO revocations (user_id, version)
+    SELECT gone.id, gone.token_version + 1
+    FROM gone
 )
-INSERT INTO revocations (user_id, version)
-SELECT gone.id, gone.token_version + 1
+SELECT record_event(@event::jsonb, gone.id)
 FROM gone;

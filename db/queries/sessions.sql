@@ -24,11 +24,15 @@ WITH u AS (
     INSERT INTO revocations (session_id)
     SELECT id
     FROM evicted
+), started AS (
+    INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope)
+    SELECT @id, u.id, @salt, now() + make_interval(secs => @idle_seconds), now() + make_interval(secs => @absolute_seconds),
+           @client_address, @user_agent, sqlc.narg('scope')
+    FROM u
+    RETURNING sessions.user_id
 )
-INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope)
-SELECT @id, u.id, @salt, now() + make_interval(secs => @idle_seconds), now() + make_interval(secs => @absolute_seconds),
-       @client_address, @user_agent, sqlc.narg('scope')
-FROM u;
+SELECT record_event(@event::jsonb, started.user_id)
+FROM started;
 
 -- name: SessionByID :one
 SELECT s.salt, s.counter, s.rotated_at, s.idle_expires_at, s.expires_at, s.ended_at, s.scope, now()::timestamptz AS now,
@@ -41,14 +45,19 @@ WHERE s.id = @id;
 
 -- RotateSession is a compare-and-set: of many uses of one refresh token at once, one moves the counter.
 -- name: RotateSession :execrows
-UPDATE sessions
-SET counter         = counter + 1,
-    rotated_at      = now(),
-    last_used_at    = now(),
-    idle_expires_at = least(now() + make_interval(secs => @idle_seconds), expires_at)
-WHERE id = @id
-  AND counter = @counter
-  AND ended_at IS NULL;
+WITH rotated AS (
+    UPDATE sessions
+    SET counter         = counter + 1,
+        rotated_at      = now(),
+        last_used_at    = now(),
+        idle_expires_at = least(now() + make_interval(secs => @idle_seconds), expires_at)
+    WHERE id = @id
+      AND counter = @counter
+      AND ended_at IS NULL
+    RETURNING user_id
+)
+SELECT record_event(@event::jsonb, rotated.user_id)
+FROM rotated;
 
 -- name: EndSession :execrows
 WITH ended AS (
@@ -58,12 +67,15 @@ WITH ended AS (
       AND sessions.user_id = @user_id
       AND sessions.ended_at IS NULL
     RETURNING sessions.id
+), revoked AS (
+    INSERT INTO revocations (session_id)
+    SELECT id
+    FROM ended
 )
-INSERT INTO revocations (session_id)
-SELECT id
+SELECT record_event(@event::jsonb, @user_id)
 FROM ended;
 
--- name: EndSessions :execrows
+-- name: EndSessions :one
 WITH ended AS (
     UPDATE sessions
     SET ended_at = now(), end_reason = @reason::text
@@ -71,10 +83,12 @@ WITH ended AS (
       AND sessions.id <> @keep
       AND sessions.ended_at IS NULL
     RETURNING sessions.id
+), revoked AS (
+    INSERT INTO revocations (session_id)
+    SELECT id
+    FROM ended
 )
-INSERT INTO revocations (session_id)
-SELECT id
-FROM ended;
+SELECT (SELECT count(*) FROM ended) AS ended, record_event(@event::jsonb, @user_id) AS event;
 
 -- PruneSessions deletes some of those that ended or expired longest ago; replicas that prune at once share the work.
 -- name: PruneSessions :execrows
@@ -143,7 +157,10 @@ WITH u AS (
     WHERE sessions.user_id = u.id
       AND sessions.id <> @session_id
       AND sessions.ended_at IS NULL
+), revoked AS (
+    INSERT INTO revocations (user_id, version)
+    SELECT id, token_version
+    FROM u
 )
-INSERT INTO revocations (user_id, version)
-SELECT id, token_version
+SELECT record_event(@event::jsonb, u.id)
 FROM u;

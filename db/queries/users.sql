@@ -8,8 +8,8 @@ WITH u AS (
     SELECT u.id, unnest(@roles::text[])
     FROM u
 )
-SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at
-FROM u;
+SELECT u.id, username, username_key, disabled_at, token_version, created_at, updated_at
+FROM u, record_event(@event::jsonb, u.id);
 
 -- name: UserByID :one
 SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
@@ -73,7 +73,8 @@ WITH before AS (
 SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
        r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM u
-JOIN user_rights r ON r.user_id = u.id;
+JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN record_event(@event::jsonb, u.id);
 
 -- name: EnableUser :one
 WITH u AS (
@@ -87,7 +88,8 @@ WITH u AS (
 SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
        r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM u
-JOIN user_rights r ON r.user_id = u.id;
+JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN record_event(@event::jsonb, u.id);
 
 -- name: SetPassword :one
 WITH u AS (
@@ -111,7 +113,8 @@ WITH u AS (
 SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
        r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM u
-JOIN user_rights r ON r.user_id = u.id;
+JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN record_event(@event::jsonb, u.id);
 
 -- RehashPassword is a compare-and-set: it does nothing if the hash is no longer the one that was verified.
 -- name: RehashPassword :exec

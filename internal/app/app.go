@@ -231,13 +231,16 @@ func cursorKeys(s config.Serve) (*token.CursorKeys, error) {
 }
 
 // awaitDatabase waits until the database answers and has the schema, so that a service may be started before
-// either, and then makes sure of the password keys.
+// either, and then makes sure of the password keys and of room for the audit log.
 func awaitDatabase(ctx context.Context, store *db.DB, ring *password.KeyRing, ready *readiness, log *slog.Logger) error {
 	for {
 		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
 		err := ready.checkSchema(attempt)
 		if err == nil {
 			err = auth.ClaimPasswordKeys(attempt, store, ring)
+		}
+		if err == nil {
+			err = prepareAudit(attempt, store, log)
 		}
 		cancel()
 		if !errors.Is(err, auth.ErrUnavailable) && !errors.Is(err, errSchemaBehind) && !errors.Is(err, context.DeadlineExceeded) {
@@ -250,4 +253,15 @@ func awaitDatabase(ctx context.Context, store *db.DB, ring *password.KeyRing, re
 		case <-time.After(time.Second):
 		}
 	}
+}
+
+func prepareAudit(ctx context.Context, store *db.DB, log *slog.Logger) error {
+	if err := store.AddEventPartitions(ctx); err != nil {
+		return err
+	}
+	mayChange, err := store.MayChangeEvents(ctx)
+	if mayChange {
+		log.Warn("the service's role of PostgreSQL may change the audit log: see SERVICE_ROLE of gatehouse migrate")
+	}
+	return err
 }

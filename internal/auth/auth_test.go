@@ -108,7 +108,7 @@ func (f *fixture) register(username string) auth.User {
 func (f *fixture) imported(username, hash string) {
 	f.Helper()
 	f.register(username)
-	_, err := f.store.SetPassword(f.Context(), username, hash)
+	_, err := f.store.SetPassword(f.Context(), auth.Event{Action: auth.ActionSetPassword, Outcome: auth.Outcome(nil), Origin: auth.Origin{Actor: auth.ActorOperator}}, username, hash)
 	must(f, err)
 }
 

@@ -43,7 +43,7 @@ func startCuttable(t *testing.T) *cuttable {
 
 func connectTo(t *testing.T, databaseURL string) *pgx.Conn {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), databaseURL)
+	conn, err := pgx.Connect(t.Context(), dbtest.Owner(t, databaseURL))
 	must(t, err)
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	return conn

@@ -22,6 +22,9 @@ var (
 	// ErrUnusableHash: the stored hash is of a form, cost or key that is not accepted.
 	ErrUnusableHash = fmt.Errorf("%w: unusable password hash", ErrBadCredentials)
 
+	// ErrWrongCurrentPassword comes with an InputError: who changes a password must know the one before.
+	ErrWrongCurrentPassword = errors.New("wrong current password")
+
 	// ErrInvalidToken is for an access token that is forged, malformed, expired or revoked.
 	ErrInvalidToken = errors.New("invalid authentication credentials")
 
@@ -29,6 +32,9 @@ var (
 	ErrInvalidGrant = errors.New("invalid refresh token")
 	// ErrTokenReused: a refresh token was used that had a successor in use. The session is over.
 	ErrTokenReused = fmt.Errorf("%w: used again", ErrInvalidGrant)
+
+	// ErrSessionOver: it was ended, or nobody has used it for too long.
+	ErrSessionOver = fmt.Errorf("%w: the session is over", ErrInvalidGrant)
 
 	// ErrInvalidScope: a token was asked for with more than may be had (RFC 6749 §5.2), after a right password.
 	ErrInvalidScope = errors.New("invalid scope")
@@ -67,7 +73,11 @@ var (
 )
 
 // LimitedError is ErrLimited with the time after which another attempt may be let through.
-type LimitedError struct{ RetryAfter time.Duration }
+type LimitedError struct {
+	RetryAfter time.Duration
+	// Remembered is true of one that only repeats an earlier decision, without a look at the database.
+	Remembered bool
+}
 
 func (e *LimitedError) Error() string { return fmt.Sprintf("%v: wait %v", ErrLimited, e.RetryAfter) }
 
@@ -114,17 +124,28 @@ var outcomes = []outcome{
 	{nil, "success"},
 	{ErrUnknownUser, "unknown_user"},
 	{ErrWrongPassword, "wrong_password"},
+	{ErrWrongCurrentPassword, "wrong_password"},
 	{ErrDisabled, "disabled"},
 	{ErrSuperseded, "superseded"},
 	{ErrUnusableHash, "unusable_hash"},
 	{ErrInvalidToken, "invalid_token"},
 	{ErrTokenReused, "token_reused"},
+	{ErrSessionOver, "session_over"},
 	{ErrInvalidGrant, "invalid_grant"},
 	{ErrInvalidScope, "invalid_scope"},
 	{ErrBeyondRights, "beyond_rights"},
 	{ErrForbidden, "forbidden"},
 	{ErrLastAdmin, "last_admin"},
+	{ErrTooManyRights, "too_many_rights"},
+	{ErrRoleBuiltIn, "role_built_in"},
+	{ErrChanged, "changed"},
+	{ErrRoleNotFound, "role_not_found"},
+	{ErrSessionNotFound, "session_not_found"},
+	{ErrUserNotFound, "user_not_found"},
 	{ErrUsernameTaken, "username_taken"},
+	{ErrPasswordKeyInUse, "pepper_in_use"},
+	{ErrPasswordKeyNotFound, "pepper_not_found"},
+	{ErrBadLines, "bad_lines"},
 	{ErrLimited, "limited"},
 	{ErrOverloaded, "overloaded"},
 	{ErrStopping, "stopping"},

@@ -60,7 +60,9 @@ var ErrBadLines = errors.New("nothing was imported")
 // Import makes accounts of lines, in one transaction. An error in the sequence ends it with nothing imported. Passwords
 // cannot be looked at, so only their owners' next change holds them to the policy. A hash that needs a password key which
 // is not on record has it put there, if the ring holds the key. ErrBadLines.
-func (s *Service) Import(ctx context.Context, ring *password.KeyRing, lines iter.Seq2[ImportLine, error], o ImportOptions) (ImportCount, error) {
+func (s *Service) Import(ctx context.Context, ring *password.KeyRing, lines iter.Seq2[ImportLine, error], o ImportOptions) (count ImportCount, err error) {
+	e := newEvent(ctx, ActionImportUsers, uuid.Nil, "")
+	defer s.told(ctx, &e, &err)
 	recorded, err := s.store.PasswordKeys(ctx)
 	if err != nil {
 		return ImportCount{}, err
@@ -69,7 +71,6 @@ func (s *Service) Import(ctx context.Context, ring *password.KeyRing, lines iter
 	if err != nil {
 		return ImportCount{}, err
 	}
-	var count ImportCount
 	refuse := func(line int, reason string) {
 		count.Refused++
 		o.Report(BadLine{line, reason})
@@ -90,7 +91,7 @@ func (s *Service) Import(ctx context.Context, ring *password.KeyRing, lines iter
 			}
 		}
 	}
-	count.Imported, err = s.store.ImportUsers(ctx, Import{
+	count.Imported, err = s.store.ImportUsers(ctx, e, Import{
 		Users: good, Keys: ring.Records(),
 		Skipped: func(line, first int) { refuse(line, nameTaken(line, first)) },
 		Keep: func() error {
@@ -167,7 +168,10 @@ func usableKeys(recorded, held []password.KeyRecord) (map[string]bool, error) {
 }
 
 // Export gives every account to each, in the order of registration, as they all were at one moment. It holds no more
-// than one at a time. An error of each ends it.
+// than one at a time. An error of each ends it. The audit log tells of it before the first account is given away.
 func (s *Service) Export(ctx context.Context, each func(UserRecord) error) error {
+	if err := s.store.RecordEvent(ctx, newEvent(ctx, ActionExportUsers, uuid.Nil, "")); err != nil {
+		return err
+	}
 	return s.store.ExportUsers(ctx, each)
 }

@@ -130,7 +130,7 @@ func (l *Limiter) take(ctx context.Context, rates []Rate) ([]TakenRate, error) {
 		return nil, nil
 	}
 	if wait := l.remembered(rates); wait > 0 {
-		return nil, &LimitedError{wait}
+		return nil, &LimitedError{RetryAfter: wait, Remembered: true}
 	}
 	taken, waits, err := l.store.TakeRates(ctx, rates)
 	if err != nil {
@@ -141,7 +141,7 @@ func (l *Limiter) take(ctx context.Context, rates []Rate) ([]TakenRate, error) {
 		for n, rate := range rates {
 			l.refusals.Add(now, rate.Key, waits[n])
 		}
-		return nil, &LimitedError{wait}
+		return nil, &LimitedError{RetryAfter: wait}
 	}
 	return taken, nil
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"gatehouse/internal/password"
 )
 
@@ -26,21 +28,23 @@ type Grant struct {
 //
 // Whether there is such a user, and whether the account is disabled, is kept from whoever does not know the
 // password: every refusal costs the same hashing, and disabled is looked at last.
-func (s *Service) Login(ctx context.Context, username, pw string, client Client, scope ...string) (Grant, error) {
+func (s *Service) Login(ctx context.Context, username, pw string, client Client, scope ...string) (grant Grant, err error) {
 	if err := s.hasher.CheckRoom(); err != nil { // a flood that is turned away must not reach the database
 		return Grant{}, err
 	}
+	e := newEvent(ctx, ActionLogin, uuid.Nil, "").named(username)
+	defer s.told(ctx, &e, &err)
 	reserved, err := s.limiter.reserveLogin(ctx, username, client)
 	if err != nil {
 		return Grant{}, err
 	}
-	grant, err := s.logIn(ctx, username, pw, client, scope)
+	grant, err = s.logIn(ctx, e, username, pw, client, scope)
 	s.limiter.settle(ctx, reserved, err)
 	return grant, err
 }
 
 // logIn is Login without limits.
-func (s *Service) logIn(ctx context.Context, username, pw string, client Client, scope []string) (Grant, error) {
+func (s *Service) logIn(ctx context.Context, e Event, username, pw string, client Client, scope []string) (Grant, error) {
 	found, err := s.credentials(ctx, username)
 	if err != nil {
 		return Grant{}, err
@@ -64,7 +68,7 @@ func (s *Service) logIn(ctx context.Context, username, pw string, client Client,
 		}
 	}
 	// Hashing takes long enough for an administrator to act: the session starts only if the user is as it was.
-	grant, err := s.startSession(ctx, found.User, client, requested)
+	grant, err := s.startSession(ctx, e, found.User, client, requested)
 	if err != nil {
 		return Grant{}, err
 	}

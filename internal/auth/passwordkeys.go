@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/google/uuid"
+
 	"gatehouse/internal/password"
 )
 
@@ -49,9 +51,11 @@ func (s *Service) PasswordKeyUsers(ctx context.Context) (map[string]int64, error
 
 // RetirePasswordKey takes a key off the record, after which PASSWORD_PEPPER need not hold it any more. The key
 // that ring hashes with is in use even before its first hash. ErrPasswordKeyInUse, ErrPasswordKeyNotFound.
-func (s *Service) RetirePasswordKey(ctx context.Context, ring *password.KeyRing, id string) error {
+func (s *Service) RetirePasswordKey(ctx context.Context, ring *password.KeyRing, id string) (err error) {
+	e := newEvent(ctx, ActionRetirePepper, uuid.Nil, id)
+	defer s.told(ctx, &e, &err)
 	if id == ring.Current().ID {
 		return fmt.Errorf("%w: new passwords are hashed with it", ErrPasswordKeyInUse)
 	}
-	return s.store.RetirePasswordKey(ctx, id)
+	return s.store.RetirePasswordKey(ctx, e, id)
 }

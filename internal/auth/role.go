@@ -29,6 +29,7 @@ const (
 	ReadRoles    Permission = "gatehouse:roles.read"
 	WriteRoles   Permission = "gatehouse:roles.write"
 	GrantRoles   Permission = "gatehouse:roles.grant"
+	ReadAudit    Permission = "gatehouse:audit.read"
 	everything   Permission = "gatehouse:*"
 )
 
@@ -124,13 +125,19 @@ func (s *Service) Authorize(ctx context.Context, access token.Access, needed Per
 	}
 	user.Permissions = left
 	if !user.May(needed) {
-		return User{}, fmt.Errorf("%w: %s", ErrForbidden, needed)
+		err = fmt.Errorf("%w: %s", ErrForbidden, needed)
+		e := newEvent(ctx, ActionAuthorize, uuid.Nil, string(needed)).by(user.ID)
+		s.told(ctx, &e, &err)
+		return User{}, err
 	}
 	return user, nil
 }
 
 // Role finds a role. ErrRoleNotFound.
 func (s *Service) Role(ctx context.Context, name string) (Role, error) {
+	if !roleNames.MatchString(name) { // perhaps it is not even text
+		return Role{}, ErrRoleNotFound
+	}
 	return s.store.RoleByName(ctx, name)
 }
 
@@ -151,11 +158,13 @@ func (c Condition) Holds(version int64) bool {
 // SetRole makes a role, or gives it other permissions and revokes the access tokens of those who have it: by is who
 // does it, nil for the operator at the command line. It tells whether the role is new.
 // InputError, ErrRoleBuiltIn, ErrBeyondRights, ErrTooManyRights, ErrChanged.
-func (s *Service) SetRole(ctx context.Context, by *User, name string, given []Permission, when Condition) (Role, bool, error) {
-	given, err := checkRole(name, given)
+func (s *Service) SetRole(ctx context.Context, by *User, name string, given []Permission, when Condition) (role Role, isNew bool, err error) {
+	given, err = checkRole(name, given)
 	if err != nil {
 		return Role{}, false, err
 	}
+	e := newEvent(ctx, ActionSetRole, uuid.Nil, name)
+	defer s.told(ctx, &e, &err)
 	if by != nil {
 		before, err := s.store.RoleByName(ctx, name)
 		if err != nil && !errors.Is(err, ErrRoleNotFound) {
@@ -165,42 +174,48 @@ func (s *Service) SetRole(ctx context.Context, by *User, name string, given []Pe
 			return Role{}, false, err
 		}
 	}
-	isNew, err := s.store.SetRole(ctx, name, given, when)
+	isNew, err = s.store.SetRole(ctx, e, name, given, when)
 	if err != nil {
 		return Role{}, false, err
 	}
-	role, err := s.store.RoleByName(ctx, name)
+	role, err = s.store.RoleByName(ctx, name)
 	return role, isNew, err
 }
 
 // DeleteRole takes a role from whoever has it, and revokes their access tokens. ErrRoleNotFound, ErrRoleBuiltIn,
 // ErrBeyondRights, ErrChanged.
-func (s *Service) DeleteRole(ctx context.Context, by *User, name string, when Condition) error {
+func (s *Service) DeleteRole(ctx context.Context, by *User, name string, when Condition) (err error) {
+	e := newEvent(ctx, ActionDeleteRole, uuid.Nil, name)
+	defer s.told(ctx, &e, &err)
 	if err := s.mayGiveRole(ctx, by, name); err != nil {
 		return err
 	}
-	return s.store.DeleteRole(ctx, name, when)
+	return s.store.DeleteRole(ctx, e, name, when)
 }
 
 // GrantRole gives a user a role and revokes the user's access tokens; sessions go on, and a refresh gives the new
 // rights. To grant it again is no error. ErrUserNotFound, ErrRoleNotFound, ErrBeyondRights, ErrTooManyRights.
-func (s *Service) GrantRole(ctx context.Context, by *User, userID uuid.UUID, name string) error {
+func (s *Service) GrantRole(ctx context.Context, by *User, userID uuid.UUID, name string) (err error) {
+	e := newEvent(ctx, ActionGrantRole, userID, name)
+	defer s.told(ctx, &e, &err)
 	if err := s.mayGiveRole(ctx, by, name); err != nil {
 		return err
 	}
-	return s.store.GrantRole(ctx, userID, name)
+	return s.store.GrantRole(ctx, e, userID, name)
 }
 
 // RevokeRole undoes GrantRole. ErrUserNotFound, ErrRoleNotFound, ErrBeyondRights, ErrLastAdmin.
-func (s *Service) RevokeRole(ctx context.Context, by *User, userID uuid.UUID, name string) error {
+func (s *Service) RevokeRole(ctx context.Context, by *User, userID uuid.UUID, name string) (err error) {
+	e := newEvent(ctx, ActionRevokeRole, userID, name)
+	defer s.told(ctx, &e, &err)
 	if err := s.mayGiveRole(ctx, by, name); err != nil {
 		return err
 	}
-	return s.store.RevokeRole(ctx, userID, name)
+	return s.store.RevokeRole(ctx, e, userID, name)
 }
 
 func (s *Service) mayGiveRole(ctx context.Context, by *User, name string) error {
-	role, err := s.store.RoleByName(ctx, name)
+	role, err := s.Role(ctx, name)
 	if err != nil || by == nil {
 		return err
 	}
@@ -248,16 +263,18 @@ func (s *Service) FindUsers(ctx context.Context, filter UserFilter, after string
 
 // SetDisabled is Disable or Enable of a user who is as the caller saw him: by is who does it, and unlessChanged is the
 // user's UpdatedAt, or nil. ErrUserNotFound, ErrChanged, ErrLastAdmin, ErrBeyondRights.
-func (s *Service) SetDisabled(ctx context.Context, by User, id uuid.UUID, disabled bool, unlessChanged *time.Time) (User, error) {
+func (s *Service) SetDisabled(ctx context.Context, by User, id uuid.UUID, disabled bool, unlessChanged *time.Time) (changed User, err error) {
+	action, change := ActionEnableUser, s.store.EnableUser
+	if disabled {
+		action, change = ActionDisableUser, s.store.DisableUser
+	}
+	e := newEvent(ctx, action, id, "")
+	defer s.told(ctx, &e, &err)
 	user, err := s.mayManage(ctx, by, id)
 	if err != nil {
 		return User{}, err
 	}
-	change := s.store.EnableUser
-	if disabled {
-		change = s.store.DisableUser
-	}
-	changed, err := change(ctx, user.Username.Key, unlessChanged)
+	changed, err = change(ctx, e, user.Username.Key, unlessChanged)
 	if errors.Is(err, ErrUserNotFound) && unlessChanged != nil {
 		if _, gone := s.store.UserByID(ctx, id); gone == nil {
 			return User{}, fmt.Errorf("%w: user", ErrChanged)
@@ -268,21 +285,25 @@ func (s *Service) SetDisabled(ctx context.Context, by User, id uuid.UUID, disabl
 
 // DeleteUser removes a user and all that is known of one: only the id stays, and that the name is not free. ErrUserNotFound,
 // ErrLastAdmin, ErrBeyondRights.
-func (s *Service) DeleteUser(ctx context.Context, by *User, id uuid.UUID) error {
+func (s *Service) DeleteUser(ctx context.Context, by *User, id uuid.UUID) (err error) {
+	e := newEvent(ctx, ActionDeleteUser, id, "")
+	defer s.told(ctx, &e, &err)
 	if by != nil {
 		if _, err := s.mayManage(ctx, *by, id); err != nil {
 			return err
 		}
 	}
-	return s.store.DeleteUser(ctx, id)
+	return s.store.DeleteUser(ctx, e, id)
 }
 
 // EndSessionsFor ends all sessions of a user. ErrUserNotFound, ErrBeyondRights.
-func (s *Service) EndSessionsFor(ctx context.Context, by User, id uuid.UUID) error {
+func (s *Service) EndSessionsFor(ctx context.Context, by User, id uuid.UUID) (err error) {
+	e := newEvent(ctx, ActionEndSessions, id, "")
+	defer s.told(ctx, &e, &err)
 	if _, err := s.mayManage(ctx, by, id); err != nil {
 		return err
 	}
-	_, err := s.store.EndSessions(ctx, id, uuid.Nil, endedByOperator)
+	_, err = s.store.EndSessions(ctx, e, id, uuid.Nil, endedByOperator)
 	return err
 }
 

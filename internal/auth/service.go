@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -56,11 +57,13 @@ func NewService(p Parts) *Service {
 }
 
 // SignUp is Register by a stranger, of whom each address may make so many. ErrLimited besides.
-func (s *Service) SignUp(ctx context.Context, username, pw string, client Client) (User, error) {
+func (s *Service) SignUp(ctx context.Context, username, pw string, client Client) (user User, err error) {
 	name, prepared, err := s.checkRegistration(username, pw)
 	if err != nil {
 		return User{}, err
 	}
+	e := newEvent(ctx, ActionRegister, uuid.Nil, "").named(username)
+	defer s.told(ctx, &e, &err)
 	if err := s.hasher.CheckRoom(); err != nil {
 		return User{}, err
 	}
@@ -68,19 +71,21 @@ func (s *Service) SignUp(ctx context.Context, username, pw string, client Client
 	if err := s.limiter.countRegistration(ctx, client.Address); err != nil {
 		return User{}, err
 	}
-	return s.insert(ctx, name, prepared, nil)
+	return s.insert(ctx, e, name, prepared, nil)
 }
 
 // Register makes an account, with roles. InputError, ErrUsernameTaken, ErrRoleNotFound.
-func (s *Service) Register(ctx context.Context, username, pw string, roles ...string) (User, error) {
+func (s *Service) Register(ctx context.Context, username, pw string, roles ...string) (user User, err error) {
 	name, prepared, err := s.checkRegistration(username, pw)
 	if err != nil {
 		return User{}, err
 	}
-	return s.insert(ctx, name, prepared, roles)
+	e := newEvent(ctx, ActionCreateUser, uuid.Nil, strings.Join(roles, " ")).named(username)
+	defer s.told(ctx, &e, &err)
+	return s.insert(ctx, e, name, prepared, roles)
 }
 
-func (s *Service) insert(ctx context.Context, name Username, prepared string, roles []string) (User, error) {
+func (s *Service) insert(ctx context.Context, e Event, name Username, prepared string, roles []string) (User, error) {
 	hash, err := s.hasher.Hash(ctx, prepared)
 	if err != nil {
 		return User{}, err
@@ -89,7 +94,7 @@ func (s *Service) insert(ctx context.Context, name Username, prepared string, ro
 	if err != nil {
 		return User{}, fmt.Errorf("user id: %w", err)
 	}
-	return s.store.InsertUser(ctx, id, name, hash, roles...)
+	return s.store.InsertUser(ctx, e, id, name, hash, roles...)
 }
 
 // checkRegistration tells all that is wrong at once, so that a form need not be sent once for each mistake.
@@ -170,7 +175,11 @@ func liveUser(ctx context.Context, store Store, access token.Access) (User, erro
 
 // User finds a user by name. ErrUserNotFound.
 func (s *Service) User(ctx context.Context, username string) (User, error) {
-	return s.byName(ctx, username, s.store.UserByKey)
+	name, err := parseUsername(username)
+	if err != nil { // nobody has a name that is none
+		return User{}, ErrUserNotFound
+	}
+	return s.store.UserByKey(ctx, name.Key)
 }
 
 // List returns at most limit users in the order of their usernames' keys, from the first key after the given
@@ -181,12 +190,12 @@ func (s *Service) List(ctx context.Context, after string, limit int) ([]User, er
 
 // Disable bars a user from logging in and revokes the user's tokens. ErrUserNotFound, ErrLastAdmin.
 func (s *Service) Disable(ctx context.Context, username string) (User, error) {
-	return s.byName(ctx, username, func(ctx context.Context, key string) (User, error) { return s.store.DisableUser(ctx, key, nil) })
+	return s.byName(ctx, ActionDisableUser, username, func(e Event) (User, error) { return s.store.DisableUser(ctx, e, e.UserKey, nil) })
 }
 
 // Enable lets a user log in again; tokens from before stay revoked. ErrUserNotFound.
 func (s *Service) Enable(ctx context.Context, username string) (User, error) {
-	return s.byName(ctx, username, func(ctx context.Context, key string) (User, error) { return s.store.EnableUser(ctx, key, nil) })
+	return s.byName(ctx, ActionEnableUser, username, func(e Event) (User, error) { return s.store.EnableUser(ctx, e, e.UserKey, nil) })
 }
 
 // Unlock lets an account log in again that has used up its failures. ErrUserNotFound.
@@ -200,8 +209,8 @@ func (s *Service) Unlock(ctx context.Context, username string) (User, error) {
 
 // SetPassword gives a user another password and revokes the user's tokens. InputError, ErrUserNotFound.
 func (s *Service) SetPassword(ctx context.Context, username, pw string) (User, error) {
-	return s.byName(ctx, username, func(ctx context.Context, key string) (User, error) {
-		prepared, err := s.checkPassword(pw, key)
+	return s.byName(ctx, ActionSetPassword, username, func(e Event) (User, error) {
+		prepared, err := s.checkPassword(pw, e.UserKey)
 		if err != nil {
 			return User{}, InputError{{"password", err.Error()}}
 		}
@@ -209,15 +218,16 @@ func (s *Service) SetPassword(ctx context.Context, username, pw string) (User, e
 		if err != nil {
 			return User{}, err
 		}
-		return s.store.SetPassword(ctx, key, hash)
+		return s.store.SetPassword(ctx, e, e.UserKey, hash)
 	})
 }
 
-// byName does op on the key of a name; nobody has a name that is none.
-func (s *Service) byName(ctx context.Context, username string, op func(context.Context, string) (User, error)) (User, error) {
-	name, err := parseUsername(username)
-	if err != nil {
+// byName does an action on the user with a name.
+func (s *Service) byName(ctx context.Context, action Action, username string, do func(Event) (User, error)) (user User, err error) {
+	e := newEvent(ctx, action, uuid.Nil, "").named(username)
+	defer s.told(ctx, &e, &err)
+	if e.UserKey == "" {
 		return User{}, ErrUserNotFound
 	}
-	return op(ctx, name.Key)
+	return do(e)
 }

@@ -82,14 +82,16 @@ const (
 
 // startSession makes a session for a user whose password was right, and its tokens. ErrBadCredentials if the user has
 // changed since the password was read.
-func (s *Service) startSession(ctx context.Context, user User, client Client, scope string) (Grant, error) {
+func (s *Service) startSession(ctx context.Context, e Event, user User, client Client, scope string) (Grant, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return Grant{}, fmt.Errorf("session id: %w", err)
 	}
 	salt := make([]byte, 16)
 	rand.Read(salt) // never fails
-	err = s.store.StartSession(ctx, NewSession{ID: id, User: user, Salt: salt, Client: client.bounded(), Scope: scope, Limits: s.limits})
+	e = e.by(user.ID)
+	e.Target = id.String()
+	err = s.store.StartSession(ctx, e, NewSession{ID: id, User: user, Salt: salt, Client: client.bounded(), Scope: scope, Limits: s.limits})
 	if errors.Is(err, ErrUserNotFound) {
 		return Grant{}, s.superseded(ctx, user)
 	}
@@ -134,16 +136,19 @@ func (s *Service) grant(user User, sessionID uuid.UUID, n int64, salt []byte, re
 //
 // The access token's scope is what the user may now of what the login asked for, or of that the scope that is given, if
 // one is (RFC 6749 §6). ErrInvalidScope if that is more, and then the refresh token is not used.
-func (s *Service) Refresh(ctx context.Context, raw string, scope ...string) (Grant, error) {
+func (s *Service) Refresh(ctx context.Context, raw string, scope ...string) (grant Grant, err error) {
 	presented, err := token.ParseRefresh(raw)
 	if err != nil {
 		return Grant{}, fmt.Errorf("%w: %w", ErrInvalidGrant, err)
 	}
+	var e Event // of a token that was made here: what else comes is anybody's, and as much as he likes
+	defer s.told(ctx, &e, &err)
 	for {
 		state, err := s.verifiedSession(ctx, presented)
 		if err != nil {
 			return Grant{}, err
 		}
+		e = newEvent(ctx, ActionRefresh, uuid.Nil, presented.SessionID.String()).by(state.User.ID)
 		decision, requested := decideRefresh(state, presented.N, s.limits.Grace), state.Scope
 		if asked := strings.Join(scope, " "); asked != "" && (decision == refreshRotate || decision == refreshRepeat) {
 			if requested, err = checkScope(narrowed(state.User, state.Scope), asked); err != nil {
@@ -152,7 +157,7 @@ func (s *Service) Refresh(ctx context.Context, raw string, scope ...string) (Gra
 		}
 		switch decision {
 		case refreshRotate:
-			rotated, err := s.store.RotateSession(ctx, presented.SessionID, presented.N, s.limits.Idle)
+			rotated, err := s.store.RotateSession(ctx, e, presented.SessionID, presented.N, s.limits.Idle)
 			if err != nil {
 				return Grant{}, err
 			}
@@ -163,16 +168,18 @@ func (s *Service) Refresh(ctx context.Context, raw string, scope ...string) (Gra
 		case refreshRepeat:
 			return s.grant(state.User, presented.SessionID, presented.N+1, state.Salt, state.ExpiresAt.Sub(state.Now), requested)
 		case refreshReused:
-			ended, err := s.store.EndSession(ctx, state.User.ID, presented.SessionID, endedByReuse)
+			e.Outcome = Outcome(ErrTokenReused)
+			ended, err := s.store.EndSession(ctx, e, state.User.ID, presented.SessionID, endedByReuse)
 			if err != nil {
 				return Grant{}, err
 			}
 			if !ended { // somebody else was first: it is over already
 				continue
 			}
+			e = Event{} // told with the end of the session
 			return Grant{}, ErrTokenReused
 		default:
-			return Grant{}, fmt.Errorf("%w: the session is over", ErrInvalidGrant)
+			return Grant{}, ErrSessionOver
 		}
 	}
 }
@@ -222,8 +229,10 @@ func (s *Service) Sessions(ctx context.Context, userID, before uuid.UUID, limit 
 }
 
 // EndSession ends a session of a user, and with it its tokens. ErrSessionNotFound, also for somebody else's.
-func (s *Service) EndSession(ctx context.Context, userID, sessionID uuid.UUID) error {
-	ended, err := s.store.EndSession(ctx, userID, sessionID, endedByLogout)
+func (s *Service) EndSession(ctx context.Context, userID, sessionID uuid.UUID) (err error) {
+	e := newEvent(ctx, ActionEndSession, userID, sessionID.String())
+	defer s.told(ctx, &e, &err)
+	ended, err := s.store.EndSession(ctx, e, userID, sessionID, endedByLogout)
 	if err == nil && !ended {
 		return ErrSessionNotFound
 	}
@@ -232,17 +241,19 @@ func (s *Service) EndSession(ctx context.Context, userID, sessionID uuid.UUID) e
 
 // EndSessions ends all sessions of a user but one (uuid.Nil: all of them).
 func (s *Service) EndSessions(ctx context.Context, userID, keep uuid.UUID) error {
-	_, err := s.store.EndSessions(ctx, userID, keep, endedByLogout)
+	_, err := s.store.EndSessions(ctx, newEvent(ctx, ActionEndSessions, userID, ""), userID, keep, endedByLogout)
 	return err
 }
 
 // EndSessionsOf is EndSessions of all of a user's by an operator; it returns how many there were. ErrUserNotFound.
-func (s *Service) EndSessionsOf(ctx context.Context, username string) (int64, error) {
+func (s *Service) EndSessionsOf(ctx context.Context, username string) (ended int64, err error) {
+	e := newEvent(ctx, ActionEndSessions, uuid.Nil, "").named(username)
+	defer s.told(ctx, &e, &err)
 	user, err := s.User(ctx, username)
 	if err != nil {
 		return 0, err
 	}
-	return s.store.EndSessions(ctx, user.ID, uuid.Nil, endedByOperator)
+	return s.store.EndSessions(ctx, e, user.ID, uuid.Nil, endedByOperator)
 }
 
 // LogoutByRefresh ends the session of a refresh token. A token that is of no session, or of one that is over, is
@@ -259,19 +270,23 @@ func (s *Service) LogoutByRefresh(ctx context.Context, raw string) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.store.EndSession(ctx, state.User.ID, presented.SessionID, endedByLogout)
+	e := newEvent(ctx, ActionLogout, uuid.Nil, presented.SessionID.String()).by(state.User.ID)
+	_, err = s.store.EndSession(ctx, e, state.User.ID, presented.SessionID, endedByLogout)
 	return err
 }
 
 // Logout ends the session of an access token, if it is not over already.
 func (s *Service) Logout(ctx context.Context, access token.Access) error {
-	_, err := s.store.EndSession(ctx, access.UserID, access.SessionID, endedByLogout)
+	e := newEvent(ctx, ActionLogout, uuid.Nil, access.SessionID.String()).by(access.UserID)
+	_, err := s.store.EndSession(ctx, e, access.UserID, access.SessionID, endedByLogout)
 	return err
 }
 
 // ChangePassword gives the user of an access token another password, ends the user's other sessions and gives this one
 // new tokens. InputError, ErrInvalidToken, ErrLimited.
-func (s *Service) ChangePassword(ctx context.Context, access token.Access, current, next string) (Grant, error) {
+func (s *Service) ChangePassword(ctx context.Context, access token.Access, current, next string) (grant Grant, err error) {
+	e := newEvent(ctx, ActionChangePassword, uuid.Nil, access.SessionID.String()).by(access.UserID)
+	defer s.told(ctx, &e, &err)
 	user, err := s.Me(ctx, access)
 	if err != nil {
 		return Grant{}, err
@@ -291,7 +306,7 @@ func (s *Service) ChangePassword(ctx context.Context, access token.Access, curre
 	if err != nil {
 		return Grant{}, err
 	}
-	state, err := s.store.ChangePassword(ctx, user, access.SessionID, hash, s.limits.Idle)
+	state, err := s.store.ChangePassword(ctx, e, user, access.SessionID, hash, s.limits.Idle)
 	if errors.Is(err, ErrUserNotFound) || errors.Is(err, ErrSessionNotFound) {
 		return Grant{}, fmt.Errorf("%w: %w", ErrInvalidToken, err)
 	}
@@ -309,7 +324,7 @@ func (s *Service) checkOwnPassword(ctx context.Context, found Credentials, curre
 	}
 	verdict, err := s.verify(ctx, found.PasswordHash, current)
 	if err == nil && !verdict.Match {
-		err = InputError{{"current_password", "is not right"}}
+		err = errors.Join(InputError{{"current_password", "is not right"}}, ErrWrongCurrentPassword)
 	}
 	s.limiter.settle(ctx, reserved, err)
 	return err

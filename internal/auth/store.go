@@ -17,10 +17,12 @@ import (
 //   - An error of the connection, a time-out and an unknown outcome are ErrUnavailable; a context that the
 //     caller ended is the context's error. Neither is ever a success or a "not found".
 //   - It keeps and returns password hashes as they are, and never logs them.
+//   - A method that takes an Event keeps it if it does what it is for, and in the same transaction: of a change and the
+//     event that tells of it there are both or neither. If it changes nothing because all is as wanted, it keeps it too.
 type Store interface {
 	// InsertUser stores a new, enabled user with roles. ErrUsernameTaken if there is or was one with that key, also if it
 	// came into being an instant ago; ErrRoleNotFound.
-	InsertUser(ctx context.Context, id uuid.UUID, username Username, passwordHash string, roles ...string) (User, error)
+	InsertUser(ctx context.Context, e Event, id uuid.UUID, username Username, passwordHash string, roles ...string) (User, error)
 
 	// UserByID reads what is committed now, never a cache. ErrUserNotFound.
 	UserByID(ctx context.Context, id uuid.UUID) (User, error)
@@ -33,10 +35,10 @@ type Store interface {
 	// FindUsers is ListUsers of those whom the filter names, with a Prefix of the key; the order is that of the bytes.
 	FindUsers(ctx context.Context, filter UserFilter, after string, limit int) ([]User, error)
 	// DeleteUser removes all that is stored of a user, and keeps the name from others. ErrUserNotFound, ErrLastAdmin.
-	DeleteUser(ctx context.Context, id uuid.UUID) error
+	DeleteUser(ctx context.Context, e Event, id uuid.UUID) error
 
 	// ImportUsers stores many new users, and tells how many. However it fails, none is stored.
-	ImportUsers(ctx context.Context, i Import) (int, error)
+	ImportUsers(ctx context.Context, e Event, i Import) (int, error)
 	// ExportUsers gives every user to each, in the order of their ids, as they all were at one moment, and holds one at a
 	// time. An error of each ends it, and is its error.
 	ExportUsers(ctx context.Context, each func(UserRecord) error) error
@@ -44,9 +46,9 @@ type Store interface {
 	// DisableUser disables a user, raises the token version and ends the user's sessions, unless the user is disabled
 	// already: then nothing changes. ErrUserNotFound, also if unlessChanged is given and not the user's UpdatedAt;
 	// ErrLastAdmin.
-	DisableUser(ctx context.Context, key string, unlessChanged *time.Time) (User, error)
+	DisableUser(ctx context.Context, e Event, key string, unlessChanged *time.Time) (User, error)
 	// EnableUser undoes DisableUser, but leaves the token version. ErrUserNotFound as there.
-	EnableUser(ctx context.Context, key string, unlessChanged *time.Time) (User, error)
+	EnableUser(ctx context.Context, e Event, key string, unlessChanged *time.Time) (User, error)
 
 	// RoleByName finds a role. ErrRoleNotFound.
 	RoleByName(ctx context.Context, name string) (Role, error)
@@ -54,39 +56,39 @@ type Store interface {
 	ListRoles(ctx context.Context) ([]Role, error)
 	// SetRole stores a role with these permissions if the condition holds, and tells whether it is new. If it had others,
 	// it raises its version and the token versions of those who have it. ErrChanged, ErrRoleBuiltIn, ErrTooManyRights.
-	SetRole(ctx context.Context, name string, permissions []Permission, when Condition) (isNew bool, err error)
+	SetRole(ctx context.Context, e Event, name string, permissions []Permission, when Condition) (isNew bool, err error)
 	// DeleteRole removes a role, also from users, whose token versions it raises. ErrRoleNotFound, ErrChanged,
 	// ErrRoleBuiltIn.
-	DeleteRole(ctx context.Context, name string, when Condition) error
+	DeleteRole(ctx context.Context, e Event, name string, when Condition) error
 	// GrantRole gives a user a role and raises the token version, unless the user has it. ErrUserNotFound,
 	// ErrRoleNotFound, ErrTooManyRights.
-	GrantRole(ctx context.Context, userID uuid.UUID, role string) error
+	GrantRole(ctx context.Context, e Event, userID uuid.UUID, role string) error
 	// RevokeRole takes a role and raises the token version, unless the user has it not. ErrUserNotFound, ErrLastAdmin.
-	RevokeRole(ctx context.Context, userID uuid.UUID, role string) error
+	RevokeRole(ctx context.Context, e Event, userID uuid.UUID, role string) error
 
 	// SetPassword replaces the hash, raises the token version and ends the user's sessions. ErrUserNotFound.
-	SetPassword(ctx context.Context, key, passwordHash string) (User, error)
+	SetPassword(ctx context.Context, e Event, key, passwordHash string) (User, error)
 	// RehashPassword replaces a hash by another one of the same password, if it is still oldHash; else it
 	// changes nothing, since whoever was first knew better.
 	RehashPassword(ctx context.Context, id uuid.UUID, oldHash, newHash string) error
 
 	// StartSession stores a session and ends those that its user then has too many of. ErrUserNotFound if the user is
 	// disabled or has another token version than in the session's User.
-	StartSession(ctx context.Context, session NewSession) error
+	StartSession(ctx context.Context, e Event, session NewSession) error
 	// SessionByID reads what is committed now, never a cache. ErrSessionNotFound.
 	SessionByID(ctx context.Context, id uuid.UUID) (SessionState, error)
 	// RotateSession moves the counter of a live session on from the given number, and its idle expiry. It tells whether
 	// it did: of many callers with one number, one does.
-	RotateSession(ctx context.Context, id uuid.UUID, counter int64, idle time.Duration) (bool, error)
+	RotateSession(ctx context.Context, e Event, id uuid.UUID, counter int64, idle time.Duration) (bool, error)
 	// EndSession ends a session of a user and revokes its tokens. It tells whether there was one to end.
-	EndSession(ctx context.Context, userID, id uuid.UUID, reason string) (bool, error)
+	EndSession(ctx context.Context, e Event, userID, id uuid.UUID, reason string) (bool, error)
 	// EndSessions is EndSession of all of a user's but one. It tells how many.
-	EndSessions(ctx context.Context, userID, keep uuid.UUID, reason string) (int64, error)
+	EndSessions(ctx context.Context, e Event, userID, keep uuid.UUID, reason string) (int64, error)
 	// ListSessions returns at most limit live sessions of a user, the newest first, from the first before the given id.
 	ListSessions(ctx context.Context, userID, before uuid.UUID, limit int) ([]Session, error)
 	// ChangePassword is SetPassword for a user who has not changed meanwhile, and who keeps one session that is not over: it
 	// moves on as by RotateSession. ErrUserNotFound, ErrSessionNotFound.
-	ChangePassword(ctx context.Context, user User, sessionID uuid.UUID, passwordHash string, idle time.Duration) (SessionState, error)
+	ChangePassword(ctx context.Context, e Event, user User, sessionID uuid.UUID, passwordHash string, idle time.Duration) (SessionState, error)
 
 	// RecordPasswordKey puts a key on record, unless its id is there already (whatever its check value).
 	RecordPasswordKey(ctx context.Context, key password.KeyRecord) error
@@ -95,7 +97,14 @@ type Store interface {
 	// PasswordKeyUsers counts the hashes that were made under each key on record.
 	PasswordKeyUsers(ctx context.Context) (map[string]int64, error)
 	// RetirePasswordKey takes a key off the record. ErrPasswordKeyInUse, ErrPasswordKeyNotFound.
-	RetirePasswordKey(ctx context.Context, id string) error
+	RetirePasswordKey(ctx context.Context, e Event, id string) error
+
+	// RecordEvent keeps an event by itself: that of something refused.
+	RecordEvent(ctx context.Context, e Event) error
+	// FindEvents returns at most limit events that the filter names, the newest first, from the first before a position.
+	FindEvents(ctx context.Context, filter EventFilter, before EventPosition, limit int) ([]RecordedEvent, error)
+	// PruneEvents drops the months of events that ended longer ago, and returns their names.
+	PruneEvents(ctx context.Context, e Event, olderThan time.Duration) ([]string, error)
 }
 
 // Import is what Store.ImportUsers is to do.

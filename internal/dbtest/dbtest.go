@@ -23,6 +23,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/goleak"
 
+	"gatehouse/internal/pgdev"
 	"gatehouse/migrations"
 )
 
@@ -66,8 +67,11 @@ func Main(m *testing.M, options ...goleak.Option) {
 	os.Exit(code)
 }
 
-// New returns the URL of a database for this test alone, with the newest schema. It is dropped when the test ends,
-// whoever is still connected.
+// ServiceRole is the role as which tests connect.
+const ServiceRole = "gatehouse_test_service"
+
+// New returns the URL of a database for this test alone, with the newest schema, for the role that a service has: with no
+// more rights than it needs. It is dropped when the test ends, whoever is still connected.
 func New(t testing.TB) string {
 	t.Helper()
 	server := sharedServer(t)
@@ -75,10 +79,27 @@ func New(t testing.TB) string {
 	if err != nil {
 		t.Fatalf("dbtest: template: %v", err)
 	}
-	return server.create(t, template)
+	database, err := url.Parse(server.create(t, template))
+	if err != nil {
+		t.Fatalf("dbtest: %v", err)
+	}
+	password, _ := database.User.Password()
+	database.User = url.UserPassword(ServiceRole, password)
+	return database.String()
 }
 
-// Empty is New without the schema.
+// Owner returns the URL of a database from New for the role that owns it, and may change its schema.
+func Owner(t testing.TB, databaseURL string) string {
+	t.Helper()
+	database, err := url.Parse(databaseURL)
+	if err != nil {
+		t.Fatalf("dbtest: %v", err)
+	}
+	database.User = sharedServer(t).url.User
+	return database.String()
+}
+
+// Empty is New without the schema, for its owner.
 func Empty(t testing.TB) string {
 	t.Helper()
 	return sharedServer(t).create(t, "template0")
@@ -197,17 +218,22 @@ func (s *Server) makeTemplate() (string, error) {
 	if err := s.exec(ctx, "CREATE DATABASE "+draft+" TEMPLATE template0"); err != nil {
 		return "", err
 	}
-	if err := migrate(ctx, s.urlOf(draft)); err != nil {
+	if err := migrate(ctx, s.urlOf(draft), ServiceRole); err != nil {
 		return "", err
 	}
 	return name, s.exec(ctx, "ALTER DATABASE "+draft+" RENAME TO "+name)
 }
 
-func migrate(ctx context.Context, databaseURL string) error {
+func migrate(ctx context.Context, databaseURL, serviceRole string) error {
+	if _, err := pgdev.AddRole(ctx, databaseURL, serviceRole); err != nil {
+		return err
+	}
 	migrator, err := migrations.Open(ctx, databaseURL)
 	if err != nil {
 		return err
 	}
-	_, err = migrator.Up(ctx)
+	if _, err = migrator.Up(ctx); err == nil {
+		err = migrator.Grant(ctx, serviceRole)
+	}
 	return errors.Join(err, migrator.Close())
 }

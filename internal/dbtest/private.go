@@ -39,7 +39,7 @@ func Private(t testing.TB) *PrivateServer {
 			t.Errorf("dbtest: private server: %v", err)
 		}
 	})
-	if err := migrate(t.Context(), server.URL()); err != nil {
+	if err := migrate(t.Context(), server.URL(), ServiceRole); err != nil {
 		t.Fatalf("dbtest: private server: %v", err)
 	}
 	return server

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
@@ -13,8 +14,8 @@ import (
 )
 
 const (
-	usersPage    = 50
-	maxUsersPage = 200
+	page    = 50
+	maxPage = 200
 )
 
 type usersResponse struct {
@@ -28,13 +29,10 @@ func (s *server) getUsers(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	// A cursor is good for the one who got it and for what he asked.
-	question := strings.Join([]string{"users", userOf(c).ID.String(), c.Query("q"), c.Query("disabled"), c.Query("role")}, "\x00")
-	after := ""
-	if cursor, ok := c.GetQuery("cursor"); ok {
-		if after, err = s.cursors.Open(s.clock(), question, cursor); err != nil {
-			return errBadCursor
-		}
+	question := questionOf(c, "users", "q", "disabled", "role")
+	after, err := s.openCursor(c, question)
+	if err != nil {
+		return err
 	}
 	found, err := s.service.FindUsers(c.Request.Context(), filter, after, limit+1)
 	if err != nil {
@@ -52,14 +50,46 @@ func (s *server) getUsers(c *gin.Context) error {
 	return nil
 }
 
+// questionOf is what a cursor is good for: this list, by these parameters, asked for by this user.
+func questionOf(c *gin.Context, list string, parameters ...string) string {
+	parts := []string{list, userOf(c).ID.String()}
+	for _, name := range parameters {
+		parts = append(parts, c.Query(name))
+	}
+	return strings.Join(parts, "\x00")
+}
+
+// openCursor is the position of the request's cursor; "" if it has none.
+func (s *server) openCursor(c *gin.Context, question string) (position string, err error) {
+	cursor, ok := c.GetQuery("cursor")
+	if !ok {
+		return "", nil
+	}
+	if position, err = s.cursors.Open(s.clock(), question, cursor); err != nil {
+		return "", errBadCursor
+	}
+	return position, nil
+}
+
+// pageLimit is how many entries the request wants in its page.
+func pageLimit(c *gin.Context, wrong *auth.InputError) int {
+	given, ok := c.GetQuery("limit")
+	if !ok {
+		return page
+	}
+	limit, err := strconv.Atoi(given)
+	if err != nil || limit < 1 || limit > maxPage {
+		*wrong = append(*wrong, auth.FieldError{Field: "limit", Message: "must be from 1 to " + strconv.Itoa(maxPage)})
+	}
+	return limit
+}
+
+// isText is true for what the database takes for text.
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
+
 func usersQuery(c *gin.Context) (filter auth.UserFilter, limit int, err error) {
 	var wrong auth.InputError
-	limit = usersPage
-	if given, ok := c.GetQuery("limit"); ok {
-		if limit, err = strconv.Atoi(given); err != nil || limit < 1 || limit > maxUsersPage {
-			wrong = append(wrong, auth.FieldError{Field: "limit", Message: "must be from 1 to " + strconv.Itoa(maxUsersPage)})
-		}
-	}
+	limit = pageLimit(c, &wrong)
 	if given, ok := c.GetQuery("disabled"); ok {
 		if given != "true" && given != "false" {
 			wrong = append(wrong, auth.FieldError{Field: "disabled", Message: "must be true or false"})
@@ -68,7 +98,7 @@ func usersQuery(c *gin.Context) (filter auth.UserFilter, limit int, err error) {
 		filter.Disabled = &disabled
 	}
 	filter.Prefix, filter.Role = c.Query("q"), c.Query("role")
-	if strings.ContainsRune(filter.Role, 0) {
+	if !isText(filter.Role) {
 		wrong = append(wrong, auth.FieldError{Field: "role", Message: "is no name of a role"})
 	}
 	if wrong != nil {

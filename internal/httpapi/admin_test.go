@@ -73,6 +73,7 @@ func rights() map[string]auth.Permission {
 		"GET /roles/:name":              auth.ReadRoles,
 		"PUT /roles/:name":              auth.WriteRoles,
 		"DELETE /roles/:name":           auth.WriteRoles,
+		"GET /audit":                    auth.ReadAudit,
 		"GET /revocations":              forAnybody, // who has a service's token
 		"GET /docs":                     forAnybody,
 		"GET /docs/*asset":              forAnybody,
@@ -339,7 +340,7 @@ func TestPagesUnderInsertsAndDeletesNeitherRepeatNorSkip(t *testing.T) {
 
 func (f *fixture) insert(name string) {
 	f.Helper()
-	_, err := f.store.InsertUser(f.Context(), uuid.Must(uuid.NewV7()), auth.Username{Given: name, Key: name}, "$2a$04$"+strings.Repeat("x", 53))
+	_, err := f.store.InsertUser(f.Context(), auth.Event{Action: auth.ActionCreateUser, Outcome: auth.Outcome(nil), Origin: auth.Origin{Actor: auth.ActorOperator}}, uuid.Must(uuid.NewV7()), auth.Username{Given: name, Key: name}, "$2a$04$"+strings.Repeat("x", 53))
 	must(f, err)
 }
 

@@ -12,15 +12,18 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"gatehouse/internal/auth"
 )
 
 // note collects what the log line of a request says beyond the request itself.
 type note struct {
-	userID  string
-	outcome string
-	err     error // only of a fault: other errors may quote what the caller sent
-	stack   string
-	routine bool // a success so frequent that it has a line at debug only
+	requestID string
+	userID    string
+	outcome   string
+	err       error // only of a fault: other errors may quote what the caller sent
+	stack     string
+	routine   bool // a success so frequent that it has a line at debug only
 }
 
 // noted carries the note, and where it is from, with a request. Among the keys of Gin's context it would cost each request a map.
@@ -93,8 +96,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 func (s *server) observe(c *gin.Context) {
 	start := time.Now()
 	from := s.originOf(c.Request)
-	c.Writer = &noted{c.Writer, note{outcome: "success"}, from}
 	id := requestID(c.Request, from.trusted)
+	c.Writer = &noted{c.Writer, note{requestID: id, outcome: "success"}, from}
 	h := c.Writer.Header()
 	h["X-Request-Id"] = []string{id}
 	h["X-Content-Type-Options"] = nosniff
@@ -103,7 +106,7 @@ func (s *server) observe(c *gin.Context) {
 		h["Strict-Transport-Security"] = aYear
 	}
 	c.Next()
-	s.record(c, id, noteOf(c), time.Since(start))
+	s.record(c, noteOf(c), time.Since(start))
 }
 
 // Values that all responses share. Nobody changes a value in place: Set, Add and Del of a header do not.
@@ -113,15 +116,17 @@ var (
 	aYear   = []string{"max-age=31536000"}
 )
 
-// deadline bounds a request that waits for others: for its turn, for a password, for the database.
+// deadline bounds a request that waits for others: for its turn, for a password, for the database. What it does there is
+// told of with where it came from.
 func (s *server) deadline(c *gin.Context) {
 	ctx, cancel := context.WithTimeout(c.Request.Context(), s.requestTimeout)
+	ctx = auth.WithOrigin(ctx, auth.Origin{RequestID: noteOf(c).requestID, Address: addressOf(c), UserAgent: c.Request.UserAgent()})
 	defer cancel()
 	c.Request = c.Request.WithContext(ctx)
 	c.Next()
 }
 
-func (s *server) record(c *gin.Context, id string, n *note, took time.Duration) {
+func (s *server) record(c *gin.Context, n *note, took time.Duration) {
 	route, method, status := c.FullPath(), c.Request.Method, c.Writer.Status()
 	if route == "" {
 		route = "none"
@@ -138,7 +143,7 @@ func (s *server) record(c *gin.Context, id string, n *note, took time.Duration) 
 		return
 	}
 	attrs := []slog.Attr{
-		slog.String("request_id", id),
+		slog.String("request_id", n.requestID),
 		slog.String("method", method),
 		slog.String("route", route),
 		slog.Int("status", status),

@@ -47,6 +47,7 @@ func (s *server) routes(docs *docs) []route {
 		{http.MethodGet, "/roles/:name", may(auth.ReadRoles), nil, s.getRole},
 		{http.MethodPut, "/roles/:name", may(auth.WriteRoles), nil, s.putRole},
 		{http.MethodDelete, "/roles/:name", may(auth.WriteRoles), nil, s.deleteRole},
+		{http.MethodGet, "/audit", may(auth.ReadAudit), nil, s.getAudit},
 		{http.MethodGet, "/revocations", anybody, nil, s.getRevocations}, // the rule looks at the token
 		{http.MethodGet, "/docs", anybody, nil, docs.page},
 		{http.MethodGet, "/docs/*asset", anybody, nil, docs.asset},
@@ -115,6 +116,7 @@ func accessToken(s *server, c *gin.Context) error {
 		return err
 	}
 	noteOf(c).userID = access.UserID.String()
+	c.Request = c.Request.WithContext(auth.WithUser(c.Request.Context(), access.UserID))
 	c.Set(accessKey, access)
 	return nil
 }

@@ -34,6 +34,7 @@ const (
 	pollInterval = 20 * time.Millisecond
 
 	cannotConnectNow = "57P03" // SQLSTATE of a server that starts or stops
+	duplicateObject  = "42710"
 )
 
 // Options say where a server lives.
@@ -120,6 +121,31 @@ func URL(hostPort, password string) string {
 	address := url.URL{Scheme: "postgres", Host: hostPort, Path: "/postgres", RawQuery: "sslmode=disable"}
 	address.User = url.UserPassword("postgres", password)
 	return address.String()
+}
+
+// AddRole makes a role that may log in with the password of a database's URL, unless there is one of that name, and
+// returns the URL for it. The password is told to the server as it is: this is for servers that are private.
+func AddRole(ctx context.Context, databaseURL, role string) (string, error) {
+	parsed, err := url.Parse(databaseURL)
+	if err != nil {
+		return "", errors.New("add role: not a URL") // err would show the password
+	}
+	conn, err := pgx.Connect(ctx, databaseURL)
+	if err != nil {
+		return "", fmt.Errorf("add role: %w", err)
+	}
+	defer conn.Close(ctx)
+	password, _ := parsed.User.Password()
+	var create string
+	if err := conn.QueryRow(ctx, "SELECT format('CREATE ROLE %I LOGIN PASSWORD %L', $1::text, $2::text)", role, password).Scan(&create); err != nil {
+		return "", fmt.Errorf("add role: %w", err)
+	}
+	_, err = conn.Exec(ctx, create)
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == duplicateObject {
+		err = nil
+	}
+	parsed.User = url.UserPassword(role, password)
+	return parsed.String(), err
 }
 
 // Restart runs a stopped server again.

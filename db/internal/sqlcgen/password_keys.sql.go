@@ -42,12 +42,22 @@ func (q *Queries) CountPasswordKeyUsers(ctx context.Context) ([]CountPasswordKey
 }
 
 const deletePasswordKey = `-- name: DeletePasswordKey :execrows
-DELETE FROM password_keys
-WHERE id = $1
+WITH retired AS (
+    DELETE FROM password_keys
+    WHERE id = $2
+    RETURNING id
+)
+SELECT record_event($1::jsonb, NULL)
+FROM retired
 `
 
-func (q *Queries) DeletePasswordKey(ctx context.Context, id string) (int64, error) {
-	result, err := q.db.Exec(ctx, deletePasswordKey, id)
+type DeletePasswordKeyParams struct {
+	Event string
+	ID    string
+}
+
+func (q *Queries) DeletePasswordKey(ctx context.Context, arg DeletePasswordKeyParams) (int64, error) {
+	result, err := q.db.Exec(ctx, deletePasswordKey, arg.Event, arg.ID)
 	if err != nil {
 		return 0, err
 	}

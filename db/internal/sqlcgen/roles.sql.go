@@ -16,12 +16,12 @@ const deleteRole = `-- name: DeleteRole :exec
 WITH holders AS (
     SELECT users.id
     FROM users
-    WHERE users.id IN (SELECT ur.user_id FROM user_roles ur WHERE ur.role_name = $1)
+    WHERE users.id IN (SELECT ur.user_id FROM user_roles ur WHERE ur.role_name = $2)
     ORDER BY users.id
     FOR NO KEY UPDATE
 ), taken AS (
     DELETE FROM user_roles
-    WHERE user_roles.role_name = $1
+    WHERE user_roles.role_name = $2
 ), u AS (
     UPDATE users
     SET token_version = token_version + 1, updated_at = now()
@@ -31,14 +31,21 @@ WITH holders AS (
     INSERT INTO revocations (user_id, version)
     SELECT u.id, u.token_version
     FROM u
+), deleted AS (
+    DELETE FROM roles
+    WHERE roles.name = $2
 )
-DELETE FROM roles
-WHERE roles.name = $1
+SELECT record_event($1::jsonb, NULL)
 `
 
+type DeleteRoleParams struct {
+	Event string
+	Name  string
+}
+
 // DeleteRole takes the role from whoever has it.
-func (q *Queries) DeleteRole(ctx context.Context, name string) error {
-	_, err := q.db.Exec(ctx, deleteRole, name)
+func (q *Queries) DeleteRole(ctx context.Context, arg DeleteRoleParams) error {
+	_, err := q.db.Exec(ctx, deleteRole, arg.Event, arg.Name)
 	return err
 }
 
@@ -46,22 +53,30 @@ const deleteUser = `-- name: DeleteUser :execrows
 WITH holder AS (
     SELECT users.id
     FROM users
-    WHERE users.id = $1
+    WHERE users.id = $2
     FOR UPDATE
 ), gone AS (
     DELETE FROM users
     USING holder
     WHERE users.id = holder.id
     RETURNING users.id, users.token_version
+), revoked AS (
+    INSERT INTO revocations (user_id, version)
+    SELECT gone.id, gone.token_version + 1
+    FROM gone
 )
-INSERT INTO revocations (user_id, version)
-SELECT gone.id, gone.token_version + 1
+SELECT record_event($1::jsonb, gone.id)
 FROM gone
 `
 
+type DeleteUserParams struct {
+	Event string
+	ID    uuid.UUID
+}
+
 // DeleteUser leaves nothing of a user but the id in revocations, and that the name was in use.
-func (q *Queries) DeleteUser(ctx context.Context, id uuid.UUID) (int64, error) {
-	result, err := q.db.Exec(ctx, deleteUser, id)
+func (q *Queries) DeleteUser(ctx context.Context, arg DeleteUserParams) (int64, error) {
+	result, err := q.db.Exec(ctx, deleteUser, arg.Event, arg.ID)
 	if err != nil {
 		return 0, err
 	}
@@ -145,11 +160,11 @@ const grantRole = `-- name: GrantRole :exec
 WITH holder AS (
     SELECT users.id
     FROM users
-    WHERE users.id = $1
+    WHERE users.id = $2
     FOR NO KEY UPDATE
 ), granted AS (
     INSERT INTO user_roles (user_id, role_name)
-    SELECT holder.id, $2
+    SELECT holder.id, $3
     FROM holder
     ON CONFLICT ON CONSTRAINT user_roles_pkey DO NOTHING
     RETURNING user_roles.user_id
@@ -159,20 +174,23 @@ WITH holder AS (
     FROM granted
     WHERE users.id = granted.user_id
     RETURNING users.id, users.token_version
+), revoked AS (
+    INSERT INTO revocations (user_id, version)
+    SELECT u.id, u.token_version
+    FROM u
 )
-INSERT INTO revocations (user_id, version)
-SELECT u.id, u.token_version
-FROM u
+SELECT record_event($1::jsonb, $2)
 `
 
 type GrantRoleParams struct {
+	Event    string
 	UserID   uuid.UUID
 	RoleName string
 }
 
 // GrantRole changes nothing of a user who has the role. The session and its refresh token go on.
 func (q *Queries) GrantRole(ctx context.Context, arg GrantRoleParams) error {
-	_, err := q.db.Exec(ctx, grantRole, arg.UserID, arg.RoleName)
+	_, err := q.db.Exec(ctx, grantRole, arg.Event, arg.UserID, arg.RoleName)
 	return err
 }
 
@@ -250,13 +268,13 @@ const revokeRole = `-- name: RevokeRole :exec
 WITH holder AS (
     SELECT users.id
     FROM users
-    WHERE users.id = $1
+    WHERE users.id = $2
     FOR NO KEY UPDATE
 ), taken AS (
     DELETE FROM user_roles
     USING holder
     WHERE user_roles.user_id = holder.id
-      AND user_roles.role_name = $2
+      AND user_roles.role_name = $3
     RETURNING user_roles.user_id
 ), u AS (
     UPDATE users
@@ -264,20 +282,23 @@ WITH holder AS (
     FROM taken
     WHERE users.id = taken.user_id
     RETURNING users.id, users.token_version
+), revoked AS (
+    INSERT INTO revocations (user_id, version)
+    SELECT u.id, u.token_version
+    FROM u
 )
-INSERT INTO revocations (user_id, version)
-SELECT u.id, u.token_version
-FROM u
+SELECT record_event($1::jsonb, $2)
 `
 
 type RevokeRoleParams struct {
+	Event    string
 	UserID   uuid.UUID
 	RoleName string
 }
 
 // RevokeRole locks the user first, as everything does that may wait for another admin's change next.
 func (q *Queries) RevokeRole(ctx context.Context, arg RevokeRoleParams) error {
-	_, err := q.db.Exec(ctx, revokeRole, arg.UserID, arg.RoleName)
+	_, err := q.db.Exec(ctx, revokeRole, arg.Event, arg.UserID, arg.RoleName)
 	return err
 }
 
@@ -312,19 +333,19 @@ func (q *Queries) RoleByName(ctx context.Context, name string) (RoleByNameRow, e
 const setRolePermissions = `-- name: SetRolePermissions :exec
 WITH removed AS (
     DELETE FROM role_permissions
-    WHERE role_permissions.role_name = $1
-      AND role_permissions.permission <> ALL ($2::text[])
+    WHERE role_permissions.role_name = $2
+      AND role_permissions.permission <> ALL ($3::text[])
     RETURNING permission
 ), added AS (
     INSERT INTO role_permissions (role_name, permission)
-    SELECT $1, p
-    FROM unnest($2::text[]) p
+    SELECT $2, p
+    FROM unnest($3::text[]) p
     ON CONFLICT ON CONSTRAINT role_permissions_pkey DO NOTHING
     RETURNING permission
 ), changed AS (
     UPDATE roles
     SET version = version + 1, updated_at = now()
-    WHERE roles.name = $1
+    WHERE roles.name = $2
       AND EXISTS (SELECT FROM removed UNION ALL SELECT FROM added)
     RETURNING roles.name
 ), holders AS (
@@ -338,13 +359,16 @@ WITH removed AS (
     SET token_version = token_version + 1, updated_at = now()
     WHERE users.id IN (SELECT holders.id FROM holders)
     RETURNING users.id, users.token_version
+), revoked AS (
+    INSERT INTO revocations (user_id, version)
+    SELECT u.id, u.token_version
+    FROM u
 )
-INSERT INTO revocations (user_id, version)
-SELECT u.id, u.token_version
-FROM u
+SELECT record_event($1::jsonb, NULL)
 `
 
 type SetRolePermissionsParams struct {
+	Event       string
 	Name        string
 	Permissions []string
 }
@@ -352,7 +376,7 @@ type SetRolePermissionsParams struct {
 // SetRolePermissions changes nothing of a role that has these permissions already. It revokes the access tokens of
 // whoever has the role: their scope is that of before.
 func (q *Queries) SetRolePermissions(ctx context.Context, arg SetRolePermissionsParams) error {
-	_, err := q.db.Exec(ctx, setRolePermissions, arg.Name, arg.Permissions)
+	_, err := q.db.Exec(ctx, setRolePermissions, arg.Event, arg.Name, arg.Permissions)
 	return err
 }
 

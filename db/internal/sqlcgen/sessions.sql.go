@@ -15,16 +15,16 @@ import (
 const changePassword = `-- name: ChangePassword :execrows
 WITH u AS (
     UPDATE users
-    SET password_hash = $1,
+    SET password_hash = $2,
         token_version = token_version + 1,
         updated_at    = now()
-    WHERE users.id = $2
-      AND users.token_version = $3
+    WHERE users.id = $3
+      AND users.token_version = $4
       AND users.disabled_at IS NULL
       AND EXISTS (
           SELECT 1
           FROM sessions s
-          WHERE s.id = $4
+          WHERE s.id = $5
             AND s.user_id = users.id
             AND s.ended_at IS NULL
             AND s.idle_expires_at > now()
@@ -36,23 +36,27 @@ WITH u AS (
     SET counter         = counter + 1,
         rotated_at      = now(),
         last_used_at    = now(),
-        idle_expires_at = least(now() + make_interval(secs => $5), expires_at)
+        idle_expires_at = least(now() + make_interval(secs => $6), expires_at)
     FROM u
-    WHERE sessions.id = $4
+    WHERE sessions.id = $5
 ), ended AS (
     UPDATE sessions
     SET ended_at = now(), end_reason = 'password'
     FROM u
     WHERE sessions.user_id = u.id
-      AND sessions.id <> $4
+      AND sessions.id <> $5
       AND sessions.ended_at IS NULL
+), revoked AS (
+    INSERT INTO revocations (user_id, version)
+    SELECT id, token_version
+    FROM u
 )
-INSERT INTO revocations (user_id, version)
-SELECT id, token_version
+SELECT record_event($1::jsonb, u.id)
 FROM u
 `
 
 type ChangePasswordParams struct {
+	Event        string
 	PasswordHash string
 	UserID       uuid.UUID
 	TokenVersion int64
@@ -64,6 +68,7 @@ type ChangePasswordParams struct {
 // leaves the session that asks, if that is not over, with its refresh token used.
 func (q *Queries) ChangePassword(ctx context.Context, arg ChangePasswordParams) (int64, error) {
 	result, err := q.db.Exec(ctx, changePassword,
+		arg.Event,
 		arg.PasswordHash,
 		arg.UserID,
 		arg.TokenVersion,
@@ -79,57 +84,78 @@ func (q *Queries) ChangePassword(ctx context.Context, arg ChangePasswordParams) 
 const endSession = `-- name: EndSession :execrows
 WITH ended AS (
     UPDATE sessions
-    SET ended_at = now(), end_reason = $1::text
-    WHERE sessions.id = $2
-      AND sessions.user_id = $3
+    SET ended_at = now(), end_reason = $3::text
+    WHERE sessions.id = $4
+      AND sessions.user_id = $2
       AND sessions.ended_at IS NULL
     RETURNING sessions.id
+), revoked AS (
+    INSERT INTO revocations (session_id)
+    SELECT id
+    FROM ended
 )
-INSERT INTO revocations (session_id)
-SELECT id
+SELECT record_event($1::jsonb, $2)
 FROM ended
 `
 
 type EndSessionParams struct {
+	Event  string
+	UserID uuid.UUID
 	Reason string
 	ID     uuid.UUID
-	UserID uuid.UUID
 }
 
 func (q *Queries) EndSession(ctx context.Context, arg EndSessionParams) (int64, error) {
-	result, err := q.db.Exec(ctx, endSession, arg.Reason, arg.ID, arg.UserID)
+	result, err := q.db.Exec(ctx, endSession,
+		arg.Event,
+		arg.UserID,
+		arg.Reason,
+		arg.ID,
+	)
 	if err != nil {
 		return 0, err
 	}
 	return result.RowsAffected(), nil
 }
 
-const endSessions = `-- name: EndSessions :execrows
+const endSessions = `-- name: EndSessions :one
 WITH ended AS (
     UPDATE sessions
-    SET ended_at = now(), end_reason = $1::text
+    SET ended_at = now(), end_reason = $3::text
     WHERE sessions.user_id = $2
-      AND sessions.id <> $3
+      AND sessions.id <> $4
       AND sessions.ended_at IS NULL
     RETURNING sessions.id
+), revoked AS (
+    INSERT INTO revocations (session_id)
+    SELECT id
+    FROM ended
 )
-INSERT INTO revocations (session_id)
-SELECT id
-FROM ended
+SELECT (SELECT count(*) FROM ended) AS ended, record_event($1::jsonb, $2) AS event
 `
 
 type EndSessionsParams struct {
-	Reason string
+	Event  string
 	UserID uuid.UUID
+	Reason string
 	Keep   uuid.UUID
 }
 
-func (q *Queries) EndSessions(ctx context.Context, arg EndSessionsParams) (int64, error) {
-	result, err := q.db.Exec(ctx, endSessions, arg.Reason, arg.UserID, arg.Keep)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+type EndSessionsRow struct {
+	Ended int64
+	Event int64
+}
+
+func (q *Queries) EndSessions(ctx context.Context, arg EndSessionsParams) (EndSessionsRow, error) {
+	row := q.db.QueryRow(ctx, endSessions,
+		arg.Event,
+		arg.UserID,
+		arg.Reason,
+		arg.Keep,
+	)
+	var i EndSessionsRow
+	err := row.Scan(&i.Ended, &i.Event)
+	return i, err
 }
 
 const listSessions = `-- name: ListSessions :many
@@ -223,17 +249,23 @@ func (q *Queries) PruneSessions(ctx context.Context, arg PruneSessionsParams) (i
 }
 
 const rotateSession = `-- name: RotateSession :execrows
-UPDATE sessions
-SET counter         = counter + 1,
-    rotated_at      = now(),
-    last_used_at    = now(),
-    idle_expires_at = least(now() + make_interval(secs => $1), expires_at)
-WHERE id = $2
-  AND counter = $3
-  AND ended_at IS NULL
+WITH rotated AS (
+    UPDATE sessions
+    SET counter         = counter + 1,
+        rotated_at      = now(),
+        last_used_at    = now(),
+        idle_expires_at = least(now() + make_interval(secs => $2), expires_at)
+    WHERE id = $3
+      AND counter = $4
+      AND ended_at IS NULL
+    RETURNING user_id
+)
+SELECT record_event($1::jsonb, rotated.user_id)
+FROM rotated
 `
 
 type RotateSessionParams struct {
+	Event       string
 	IdleSeconds float64
 	ID          uuid.UUID
 	Counter     int64
@@ -241,7 +273,12 @@ type RotateSessionParams struct {
 
 // RotateSession is a compare-and-set: of many uses of one refresh token at once, one moves the counter.
 func (q *Queries) RotateSession(ctx context.Context, arg RotateSessionParams) (int64, error) {
-	result, err := q.db.Exec(ctx, rotateSession, arg.IdleSeconds, arg.ID, arg.Counter)
+	result, err := q.db.Exec(ctx, rotateSession,
+		arg.Event,
+		arg.IdleSeconds,
+		arg.ID,
+		arg.Counter,
+	)
 	if err != nil {
 		return 0, err
 	}
@@ -307,8 +344,8 @@ const startSession = `-- name: StartSession :execrows
 WITH u AS (
     SELECT id
     FROM users
-    WHERE users.id = $8
-      AND users.token_version = $9
+    WHERE users.id = $2
+      AND users.token_version = $3
       AND users.disabled_at IS NULL
     FOR NO KEY UPDATE
 ), evicted AS (
@@ -320,21 +357,29 @@ WITH u AS (
         JOIN u ON u.id = s.user_id
         WHERE s.ended_at IS NULL
         ORDER BY s.last_used_at DESC, s.id DESC
-        OFFSET $10::int
+        OFFSET $4::int
     )
     RETURNING id
 ), revoked AS (
     INSERT INTO revocations (session_id)
     SELECT id
     FROM evicted
+), started AS (
+    INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope)
+    SELECT $5, u.id, $6, now() + make_interval(secs => $7), now() + make_interval(secs => $8),
+           $9, $10, $11
+    FROM u
+    RETURNING sessions.user_id
 )
-INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope)
-SELECT $1, u.id, $2, now() + make_interval(secs => $3), now() + make_interval(secs => $4),
-       $5, $6, $7
-FROM u
+SELECT record_event($1::jsonb, started.user_id)
+FROM started
 `
 
 type StartSessionParams struct {
+	Event           string
+	UserID          uuid.UUID
+	TokenVersion    int64
+	MaxOthers       int32
 	ID              uuid.UUID
 	Salt            []byte
 	IdleSeconds     float64
@@ -342,15 +387,16 @@ type StartSessionParams struct {
 	ClientAddress   string
 	UserAgent       string
 	Scope           *string
-	UserID          uuid.UUID
-	TokenVersion    int64
-	MaxOthers       int32
 }
 
 // StartSession finds no user where it has changed since its password was read. The lock makes the logins of one user
 // take turns; those of others go on. Of more sessions than a user may have, those that were used longest ago end.
 func (q *Queries) StartSession(ctx context.Context, arg StartSessionParams) (int64, error) {
 	result, err := q.db.Exec(ctx, startSession,
+		arg.Event,
+		arg.UserID,
+		arg.TokenVersion,
+		arg.MaxOthers,
 		arg.ID,
 		arg.Salt,
 		arg.IdleSeconds,
@@ -358,9 +404,6 @@ func (q *Queries) StartSession(ctx context.Context, arg StartSessionParams) (int
 		arg.ClientAddress,
 		arg.UserAgent,
 		arg.Scope,
-		arg.UserID,
-		arg.TokenVersion,
-		arg.MaxOthers,
 	)
 	if err != nil {
 		return 0, err

@@ -56,8 +56,8 @@ const disableUser = `-- name: DisableUser :one
 WITH before AS (
     SELECT id, disabled_at IS NULL AS enabled
     FROM users
-    WHERE users.username_key = $1
-      AND ($2::timestamptz IS NULL OR users.updated_at = $2::timestamptz)
+    WHERE users.username_key = $2
+      AND ($3::timestamptz IS NULL OR users.updated_at = $3::timestamptz)
     FOR NO KEY UPDATE
 ), u AS (
     UPDATE users
@@ -83,9 +83,11 @@ SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.creat
        r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM u
 JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN record_event($1::jsonb, u.id)
 `
 
 type DisableUserParams struct {
+	Event         string
 	UsernameKey   string
 	UnlessChanged *time.Time
 }
@@ -104,7 +106,7 @@ type DisableUserRow struct {
 
 // DisableUser changes nothing of a user who is disabled already: the first time stays, and so does the version.
 func (q *Queries) DisableUser(ctx context.Context, arg DisableUserParams) (DisableUserRow, error) {
-	row := q.db.QueryRow(ctx, disableUser, arg.UsernameKey, arg.UnlessChanged)
+	row := q.db.QueryRow(ctx, disableUser, arg.Event, arg.UsernameKey, arg.UnlessChanged)
 	var i DisableUserRow
 	err := row.Scan(
 		&i.ID,
@@ -125,17 +127,19 @@ WITH u AS (
     UPDATE users
     SET disabled_at = NULL,
         updated_at  = CASE WHEN disabled_at IS NULL THEN updated_at ELSE now() END
-    WHERE users.username_key = $1
-      AND ($2::timestamptz IS NULL OR users.updated_at = $2::timestamptz)
+    WHERE users.username_key = $2
+      AND ($3::timestamptz IS NULL OR users.updated_at = $3::timestamptz)
     RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at
 )
 SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
        r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM u
 JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN record_event($1::jsonb, u.id)
 `
 
 type EnableUserParams struct {
+	Event         string
 	UsernameKey   string
 	UnlessChanged *time.Time
 }
@@ -153,7 +157,7 @@ type EnableUserRow struct {
 }
 
 func (q *Queries) EnableUser(ctx context.Context, arg EnableUserParams) (EnableUserRow, error) {
-	row := q.db.QueryRow(ctx, enableUser, arg.UsernameKey, arg.UnlessChanged)
+	row := q.db.QueryRow(ctx, enableUser, arg.Event, arg.UsernameKey, arg.UnlessChanged)
 	var i EnableUserRow
 	err := row.Scan(
 		&i.ID,
@@ -172,18 +176,19 @@ func (q *Queries) EnableUser(ctx context.Context, arg EnableUserParams) (EnableU
 const insertUser = `-- name: InsertUser :one
 WITH u AS (
     INSERT INTO users (id, username, username_key, password_hash)
-    VALUES ($1, $2, $3, $4)
+    VALUES ($2, $3, $4, $5)
     RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at
 ), granted AS (
     INSERT INTO user_roles (user_id, role_name)
-    SELECT u.id, unnest($5::text[])
+    SELECT u.id, unnest($6::text[])
     FROM u
 )
-SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at
-FROM u
+SELECT u.id, username, username_key, disabled_at, token_version, created_at, updated_at
+FROM u, record_event($1::jsonb, u.id)
 `
 
 type InsertUserParams struct {
+	Event        string
 	ID           uuid.UUID
 	Username     string
 	UsernameKey  string
@@ -203,6 +208,7 @@ type InsertUserRow struct {
 
 func (q *Queries) InsertUser(ctx context.Context, arg InsertUserParams) (InsertUserRow, error) {
 	row := q.db.QueryRow(ctx, insertUser,
+		arg.Event,
 		arg.ID,
 		arg.Username,
 		arg.UsernameKey,
@@ -302,10 +308,10 @@ func (q *Queries) RehashPassword(ctx context.Context, arg RehashPasswordParams) 
 const setPassword = `-- name: SetPassword :one
 WITH u AS (
     UPDATE users
-    SET password_hash = $1,
+    SET password_hash = $2,
         token_version = token_version + 1,
         updated_at    = now()
-    WHERE users.username_key = $2
+    WHERE users.username_key = $3
     RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at
 ), ended AS (
     UPDATE sessions
@@ -322,9 +328,11 @@ SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.creat
        r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM u
 JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN record_event($1::jsonb, u.id)
 `
 
 type SetPasswordParams struct {
+	Event        string
 	PasswordHash string
 	UsernameKey  string
 }
@@ -342,7 +350,7 @@ type SetPasswordRow struct {
 }
 
 func (q *Queries) SetPassword(ctx context.Context, arg SetPasswordParams) (SetPasswordRow, error) {
-	row := q.db.QueryRow(ctx, setPassword, arg.PasswordHash, arg.UsernameKey)
+	row := q.db.QueryRow(ctx, setPassword, arg.Event, arg.PasswordHash, arg.UsernameKey)
 	var i SetPasswordRow
 	err := row.Scan(
 		&i.ID,
