@@ -48,15 +48,10 @@ WITH removed AS (
     WHERE users.id IN (SELECT ur.user_id FROM user_roles ur JOIN changed c ON c.name = ur.role_name)
     ORDER BY users.id
     FOR NO KEY UPDATE
-), u AS (
-    UPDATE users
-    SET token_version = token_version + 1, updated_at = now()
-    WHERE users.id IN (SELECT holders.id FROM holders)
-    RETURNING users.id, users.token_version
 )
-INSERT INTO revocations (user_id, version)
-SELECT u.id, u.token_version
-FROM u;
+UPDATE users
+SET token_version = token_version + 1, updated_at = now()
+WHERE users.id IN (SELECT holders.id FROM holders);
 
 -- DeleteRole takes the role from whoever has it.
 -- name: DeleteRole :exec
@@ -73,11 +68,6 @@ WITH holders AS (
     UPDATE users
     SET token_version = token_version + 1, updated_at = now()
     WHERE users.id IN (SELECT holders.id FROM holders)
-    RETURNING users.id, users.token_version
-), revoked AS (
-    INSERT INTO revocations (user_id, version)
-    SELECT u.id, u.token_version
-    FROM u
 )
 DELETE FROM roles
 WHERE roles.name = @name;
@@ -95,16 +85,11 @@ WITH holder AS (
     FROM holder
     ON CONFLICT ON CONSTRAINT user_roles_pkey DO NOTHING
     RETURNING user_roles.user_id
-), u AS (
-    UPDATE users
-    SET token_version = token_version + 1, updated_at = now()
-    FROM granted
-    WHERE users.id = granted.user_id
-    RETURNING users.id, users.token_version
 )
-INSERT INTO revocations (user_id, version)
-SELECT u.id, u.token_version
-FROM u;
+UPDATE users
+SET token_version = token_version + 1, updated_at = now()
+FROM granted
+WHERE users.id = granted.user_id;
 
 -- RevokeRole locks the user first, as everything does that may wait for another admin's change next.
 -- name: RevokeRole :exec
@@ -119,16 +104,11 @@ WITH holder AS (
     WHERE user_roles.user_id = holder.id
       AND user_roles.role_name = @role_name
     RETURNING user_roles.user_id
-), u AS (
-    UPDATE users
-    SET token_version = token_version + 1, updated_at = now()
-    FROM taken
-    WHERE users.id = taken.user_id
-    RETURNING users.id, users.token_version
 )
-INSERT INTO revocations (user_id, version)
-SELECT u.id, u.token_version
-FROM u;
+UPDATE users
+SET token_version = token_version + 1, updated_at = now()
+FROM taken
+WHERE users.id = taken.user_id;
 
 -- ShareRole keeps the role as it is until the transaction ends.
 -- name: ShareRole :one
@@ -158,12 +138,7 @@ WITH holder AS (
     FROM users
     WHERE users.id = @id
     FOR UPDATE
-), gone AS (
-    DELETE FROM users
-    USING holder
-    WHERE users.id = holder.id
-    RETURNING users.id, users.token_version
 )
-INSERT INTO revocations (user_id, version)
-SELECT gone.id, gone.token_version + 1
-FROM gone;
+DELETE FROM users
+USING holder
+WHERE users.id = holder.id;

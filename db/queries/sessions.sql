@@ -19,11 +19,6 @@ WITH u AS (
         ORDER BY s.last_used_at DESC, s.id DESC
         OFFSET @max_others::int
     )
-    RETURNING id
-), revoked AS (
-    INSERT INTO revocations (session_id)
-    SELECT id
-    FROM evicted
 )
 INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope)
 SELECT @id, u.id, @salt, now() + make_interval(secs => @idle_seconds), now() + make_interval(secs => @absolute_seconds),
@@ -51,30 +46,18 @@ WHERE id = @id
   AND ended_at IS NULL;
 
 -- name: EndSession :execrows
-WITH ended AS (
-    UPDATE sessions
-    SET ended_at = now(), end_reason = @reason::text
-    WHERE sessions.id = @id
-      AND sessions.user_id = @user_id
-      AND sessions.ended_at IS NULL
-    RETURNING sessions.id
-)
-INSERT INTO revocations (session_id)
-SELECT id
-FROM ended;
+UPDATE sessions
+SET ended_at = now(), end_reason = @reason::text
+WHERE sessions.id = @id
+  AND sessions.user_id = @user_id
+  AND sessions.ended_at IS NULL;
 
 -- name: EndSessions :execrows
-WITH ended AS (
-    UPDATE sessions
-    SET ended_at = now(), end_reason = @reason::text
-    WHERE sessions.user_id = @user_id
-      AND sessions.id <> @keep
-      AND sessions.ended_at IS NULL
-    RETURNING sessions.id
-)
-INSERT INTO revocations (session_id)
-SELECT id
-FROM ended;
+UPDATE sessions
+SET ended_at = now(), end_reason = @reason::text
+WHERE sessions.user_id = @user_id
+  AND sessions.id <> @keep
+  AND sessions.ended_at IS NULL;
 
 -- PruneSessions deletes some of those that ended or expired longest ago; replicas that prune at once share the work.
 -- name: PruneSessions :execrows
@@ -127,7 +110,7 @@ WITH u AS (
             AND s.idle_expires_at > now()
             AND s.expires_at > now()
       )
-    RETURNING users.id, users.token_version
+    RETURNING users.id
 ), kept AS (
     UPDATE sessions
     SET counter         = counter + 1,
@@ -144,6 +127,5 @@ WITH u AS (
       AND sessions.id <> @session_id
       AND sessions.ended_at IS NULL
 )
-INSERT INTO revocations (user_id, version)
-SELECT id, token_version
+SELECT u.id
 FROM u;

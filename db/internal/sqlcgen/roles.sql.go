@@ -26,11 +26,6 @@ WITH holders AS (
     UPDATE users
     SET token_version = token_version + 1, updated_at = now()
     WHERE users.id IN (SELECT holders.id FROM holders)
-    RETURNING users.id, users.token_version
-), revoked AS (
-    INSERT INTO revocations (user_id, version)
-    SELECT u.id, u.token_version
-    FROM u
 )
 DELETE FROM roles
 WHERE roles.name = $1
@@ -48,15 +43,10 @@ WITH holder AS (
     FROM users
     WHERE users.id = $1
     FOR UPDATE
-), gone AS (
-    DELETE FROM users
-    USING holder
-    WHERE users.id = holder.id
-    RETURNING users.id, users.token_version
 )
-INSERT INTO revocations (user_id, version)
-SELECT gone.id, gone.token_version + 1
-FROM gone
+DELETE FROM users
+USING holder
+WHERE users.id = holder.id
 `
 
 // DeleteUser leaves nothing of a user but the id in revocations, and that the name was in use.
@@ -153,16 +143,11 @@ WITH holder AS (
     FROM holder
     ON CONFLICT ON CONSTRAINT user_roles_pkey DO NOTHING
     RETURNING user_roles.user_id
-), u AS (
-    UPDATE users
-    SET token_version = token_version + 1, updated_at = now()
-    FROM granted
-    WHERE users.id = granted.user_id
-    RETURNING users.id, users.token_version
 )
-INSERT INTO revocations (user_id, version)
-SELECT u.id, u.token_version
-FROM u
+UPDATE users
+SET token_version = token_version + 1, updated_at = now()
+FROM granted
+WHERE users.id = granted.user_id
 `
 
 type GrantRoleParams struct {
@@ -258,16 +243,11 @@ WITH holder AS (
     WHERE user_roles.user_id = holder.id
       AND user_roles.role_name = $2
     RETURNING user_roles.user_id
-), u AS (
-    UPDATE users
-    SET token_version = token_version + 1, updated_at = now()
-    FROM taken
-    WHERE users.id = taken.user_id
-    RETURNING users.id, users.token_version
 )
-INSERT INTO revocations (user_id, version)
-SELECT u.id, u.token_version
-FROM u
+UPDATE users
+SET token_version = token_version + 1, updated_at = now()
+FROM taken
+WHERE users.id = taken.user_id
 `
 
 type RevokeRoleParams struct {
@@ -333,15 +313,10 @@ WITH removed AS (
     WHERE users.id IN (SELECT ur.user_id FROM user_roles ur JOIN changed c ON c.name = ur.role_name)
     ORDER BY users.id
     FOR NO KEY UPDATE
-), u AS (
-    UPDATE users
-    SET token_version = token_version + 1, updated_at = now()
-    WHERE users.id IN (SELECT holders.id FROM holders)
-    RETURNING users.id, users.token_version
 )
-INSERT INTO revocations (user_id, version)
-SELECT u.id, u.token_version
-FROM u
+UPDATE users
+SET token_version = token_version + 1, updated_at = now()
+WHERE users.id IN (SELECT holders.id FROM holders)
 `
 
 type SetRolePermissionsParams struct {

@@ -30,7 +30,7 @@ WITH u AS (
             AND s.idle_expires_at > now()
             AND s.expires_at > now()
       )
-    RETURNING users.id, users.token_version
+    RETURNING users.id
 ), kept AS (
     UPDATE sessions
     SET counter         = counter + 1,
@@ -47,8 +47,7 @@ WITH u AS (
       AND sessions.id <> $4
       AND sessions.ended_at IS NULL
 )
-INSERT INTO revocations (user_id, version)
-SELECT id, token_version
+SELECT u.id
 FROM u
 `
 
@@ -77,17 +76,11 @@ func (q *Queries) ChangePassword(ctx context.Context, arg ChangePasswordParams) 
 }
 
 const endSession = `-- name: EndSession :execrows
-WITH ended AS (
-    UPDATE sessions
-    SET ended_at = now(), end_reason = $1::text
-    WHERE sessions.id = $2
-      AND sessions.user_id = $3
-      AND sessions.ended_at IS NULL
-    RETURNING sessions.id
-)
-INSERT INTO revocations (session_id)
-SELECT id
-FROM ended
+UPDATE sessions
+SET ended_at = now(), end_reason = $1::text
+WHERE sessions.id = $2
+  AND sessions.user_id = $3
+  AND sessions.ended_at IS NULL
 `
 
 type EndSessionParams struct {
@@ -105,17 +98,11 @@ func (q *Queries) EndSession(ctx context.Context, arg EndSessionParams) (int64, 
 }
 
 const endSessions = `-- name: EndSessions :execrows
-WITH ended AS (
-    UPDATE sessions
-    SET ended_at = now(), end_reason = $1::text
-    WHERE sessions.user_id = $2
-      AND sessions.id <> $3
-      AND sessions.ended_at IS NULL
-    RETURNING sessions.id
-)
-INSERT INTO revocations (session_id)
-SELECT id
-FROM ended
+UPDATE sessions
+SET ended_at = now(), end_reason = $1::text
+WHERE sessions.user_id = $2
+  AND sessions.id <> $3
+  AND sessions.ended_at IS NULL
 `
 
 type EndSessionsParams struct {
@@ -322,11 +309,6 @@ WITH u AS (
         ORDER BY s.last_used_at DESC, s.id DESC
         OFFSET $10::int
     )
-    RETURNING id
-), revoked AS (
-    INSERT INTO revocations (session_id)
-    SELECT id
-    FROM evicted
 )
 INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope)
 SELECT $1, u.id, $2, now() + make_interval(secs => $3), now() + make_interval(secs => $4),
