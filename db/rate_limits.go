@@ -12,9 +12,6 @@ import (
 
 var _ auth.RateStore = (*DB)(nil)
 
-// pruneLock is the advisory lock of the replica that prunes rate limits: "rates" in ASCII.
-const pruneLock = 0x7261746573
-
 // TakeRates implements auth.RateStore.
 func (d *DB) TakeRates(ctx context.Context, rates []auth.Rate) ([]auth.TakenRate, []time.Duration, error) {
 	var p sqlcgen.TakeRateLimitsParams
@@ -61,8 +58,8 @@ func (d *DB) ResetRates(ctx context.Context, keys []ratelimit.Key) error {
 	return translate("delete rate limits", d.queries.DeleteRateLimits(ctx, raw))
 }
 
-// PruneRates deletes at most so many rates that are whole again, and returns how many: none while another replica does.
+// PruneRates deletes at most so many rates that are whole again, and returns how many.
 func (d *DB) PruneRates(ctx context.Context, most int) (int64, error) {
-	deleted, err := d.queries.PruneRateLimits(ctx, sqlcgen.PruneRateLimitsParams{LockID: pruneLock, MaxRows: int32(most)})
+	deleted, err := d.queries.PruneRateLimits(ctx, int32(most))
 	return deleted, translate("prune rate limits", err)
 }

@@ -31,13 +31,7 @@ const (
 	pollTimeout    = 3 * time.Second // finds out a connection whose other end is gone
 	briefly        = time.Second     // for what can be done without
 	probePatience  = 2 * time.Second // for the follower's own notification
-
-	pruneEvery = time.Minute
-	pruneRows  = 500 // at once: the next read waits for it, and rows that are long over have to come from the disk
-
-	// keepSessions is how long sessions that are over can be looked into. By then a refresh token of one is as unknown as
-	// it was refused before.
-	keepSessions = 30 * 24 * time.Hour
+	pruneEvery     = time.Minute
 )
 
 // FollowOptions are those of Follow. All are needed.
@@ -49,8 +43,6 @@ type FollowOptions struct {
 	// Longest is how long a transaction that revokes may take and still be found by the next poll. Its rows are dated
 	// at its beginning.
 	Longest time.Duration
-	// Keep is the age at which rows are deleted: for no replica they may be of use any more, whatever its settings.
-	Keep time.Duration
 	// Read is called after each successful read: full if it was one of all rows that matter.
 	Read func(full bool)
 }
@@ -79,9 +71,9 @@ type follower struct {
 	db        *DB
 	set       *revocation.Set
 	lastRead  time.Time // when the last one began that missed nothing; zero: everything must be read
-	lastPrune time.Time
-	heard     bool // of a notification since the last read
-	lost      bool // the connection, and nobody has been told that there is another
+	lastPrune time.Time // by the set's clock
+	heard     bool      // of a notification since the last read
+	lost      bool      // the connection, and nobody has been told that there is another
 	probe     probe
 }
 
@@ -221,7 +213,7 @@ func (f *follower) read(ctx context.Context, queries *sqlcgen.Queries, onlyRecen
 	f.set.Confirm(asOf)
 	f.lastRead = began
 	f.Read(full)
-	f.prune(ctx)
+	f.prune(asOf)
 	return nil
 }
 
@@ -236,25 +228,11 @@ func revocations(rows []sqlcgen.ListRevocationsRow) []revocation.Entry {
 	return all
 }
 
-// prune forgets what no longer matters, in the set and in the database. It goes by way of the pool: a statement that is
-// given up takes its connection with it, and the follower has other use for its own.
-func (f *follower) prune(ctx context.Context) {
-	if time.Since(f.lastPrune) < pruneEvery {
-		return
-	}
-	f.set.Prune(f.Clock())
-	pruning, cancel := context.WithTimeout(ctx, briefly)
-	defer cancel()
-	revoked, err := f.db.queries.PruneRevocations(pruning, sqlcgen.PruneRevocationsParams{OlderThanSeconds: f.Keep.Seconds(), MaxRows: pruneRows})
-	if err != nil && ctx.Err() == nil {
-		f.Log.Warn("revocations: cannot be pruned", "error", translate("prune revocations", err).Error())
-	}
-	over, err := f.db.queries.PruneSessions(pruning, sqlcgen.PruneSessionsParams{OlderThanSeconds: keepSessions.Seconds(), MaxRows: pruneRows})
-	if err != nil && ctx.Err() == nil {
-		f.Log.Warn("sessions: cannot be pruned", "error", translate("prune sessions", err).Error())
-	}
-	if max(revoked, over) < pruneRows { // else there are more, for the next poll
-		f.lastPrune = time.Now()
+// prune lets the set forget what no longer matters.
+func (f *follower) prune(now time.Time) {
+	if now.Sub(f.lastPrune).Abs() >= pruneEvery {
+		f.set.Prune(now)
+		f.lastPrune = now
 	}
 }
 
@@ -283,4 +261,10 @@ func closeSoon(conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), briefly)
 	defer cancel()
 	_ = conn.Close(ctx)
+}
+
+// PruneRevocations deletes at most so many of those that are as old, and returns how many.
+func (d *DB) PruneRevocations(ctx context.Context, age time.Duration, most int) (int64, error) {
+	deleted, err := d.queries.PruneRevocations(ctx, sqlcgen.PruneRevocationsParams{OlderThanSeconds: age.Seconds(), MaxRows: int32(most)})
+	return deleted, translate("prune revocations", err)
 }

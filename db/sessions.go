@@ -62,6 +62,12 @@ func (d *DB) EndSessions(ctx context.Context, e auth.Event, userID, keep uuid.UU
 	return row.Ended, translate("end sessions", err)
 }
 
+// PruneSessions deletes sessions that ended or expired so long ago, at most so many of each, and returns how many.
+func (d *DB) PruneSessions(ctx context.Context, over time.Duration, most int) (int64, error) {
+	deleted, err := d.queries.PruneSessions(ctx, sqlcgen.PruneSessionsParams{OlderThanSeconds: over.Seconds(), MaxRows: int32(most)})
+	return deleted, translate("prune sessions", err)
+}
+
 // ListSessions implements auth.Store.
 func (d *DB) ListSessions(ctx context.Context, userID, before uuid.UUID, limit int) ([]auth.Session, error) {
 	rows, err := d.queries.ListSessions(ctx, sqlcgen.ListSessionsParams{UserID: userID, Before: before, MaxRows: int32(limit)})

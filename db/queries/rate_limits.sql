@@ -17,18 +17,14 @@ WHERE key IN (
     FOR UPDATE
 );
 
--- PruneRateLimits deletes some of the rows that say nothing any more. One replica at a time does, and it waits for nobody.
+-- PruneRateLimits deletes some of the rows that say nothing any more; replicas that prune at once share the work.
 -- name: PruneRateLimits :execrows
-WITH turn AS MATERIALIZED (
-    SELECT pg_try_advisory_xact_lock(@lock_id) AS ours
-)
 DELETE FROM rate_limits
 WHERE key = ANY (ARRAY (
     SELECT r.key
-    FROM rate_limits r, turn
-    WHERE turn.ours
-      AND r.tat < (extract(epoch FROM now()) * 1000000)::bigint
+    FROM rate_limits r
+    WHERE r.tat < (extract(epoch FROM now()) * 1000000)::bigint
     ORDER BY r.tat
     LIMIT @max_rows
-    FOR UPDATE OF r SKIP LOCKED
+    FOR UPDATE SKIP LOCKED
 ));

@@ -52,11 +52,6 @@ WITH removed AS (
     UPDATE users
     SET token_version = token_version + 1, updated_at = now()
     WHERE users.id IN (SELECT holders.id FROM holders)
-    RETURNING users.id, users.token_version
-), revoked AS (
-    INSERT INTO revocations (user_id, version)
-    SELECT u.id, u.token_version
-    FROM u
 )
 SELECT record_event(@event::jsonb, NULL);
 
@@ -75,11 +70,6 @@ WITH holders AS (
     UPDATE users
     SET token_version = token_version + 1, updated_at = now()
     WHERE users.id IN (SELECT holders.id FROM holders)
-    RETURNING users.id, users.token_version
-), revoked AS (
-    INSERT INTO revocations (user_id, version)
-    SELECT u.id, u.token_version
-    FROM u
 ), deleted AS (
     DELETE FROM roles
     WHERE roles.name = @name
@@ -104,11 +94,6 @@ WITH holder AS (
     SET token_version = token_version + 1, updated_at = now()
     FROM granted
     WHERE users.id = granted.user_id
-    RETURNING users.id, users.token_version
-), revoked AS (
-    INSERT INTO revocations (user_id, version)
-    SELECT u.id, u.token_version
-    FROM u
 )
 SELECT record_event(@event::jsonb, @user_id);
 
@@ -130,11 +115,6 @@ WITH holder AS (
     SET token_version = token_version + 1, updated_at = now()
     FROM taken
     WHERE users.id = taken.user_id
-    RETURNING users.id, users.token_version
-), revoked AS (
-    INSERT INTO revocations (user_id, version)
-    SELECT u.id, u.token_version
-    FROM u
 )
 SELECT record_event(@event::jsonb, @user_id);
 
@@ -170,11 +150,7 @@ WITH holder AS (
     DELETE FROM users
     USING holder
     WHERE users.id = holder.id
-    RETURNING users.id, users.token_version
-), revoked AS (
-    INSERT INTO revocations (user_id, version)
-    SELECT gone.id, gone.token_version + 1
-    FROM gone
+    RETURNING users.id
 )
 SELECT record_event(@event::jsonb, gone.id)
 FROM gone;

@@ -19,11 +19,6 @@ WITH u AS (
         ORDER BY s.last_used_at DESC, s.id DESC
         OFFSET @max_others::int
     )
-    RETURNING id
-), revoked AS (
-    INSERT INTO revocations (session_id)
-    SELECT id
-    FROM evicted
 ), started AS (
     INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope)
     SELECT @id, u.id, @salt, now() + make_interval(secs => @idle_seconds), now() + make_interval(secs => @absolute_seconds),
@@ -67,10 +62,6 @@ WITH ended AS (
       AND sessions.user_id = @user_id
       AND sessions.ended_at IS NULL
     RETURNING sessions.id
-), revoked AS (
-    INSERT INTO revocations (session_id)
-    SELECT id
-    FROM ended
 )
 SELECT record_event(@event::jsonb, @user_id)
 FROM ended;
@@ -83,10 +74,6 @@ WITH ended AS (
       AND sessions.id <> @keep
       AND sessions.ended_at IS NULL
     RETURNING sessions.id
-), revoked AS (
-    INSERT INTO revocations (session_id)
-    SELECT id
-    FROM ended
 )
 SELECT (SELECT count(*) FROM ended) AS ended, record_event(@event::jsonb, @user_id) AS event;
 
@@ -141,7 +128,7 @@ WITH u AS (
             AND s.idle_expires_at > now()
             AND s.expires_at > now()
       )
-    RETURNING users.id, users.token_version
+    RETURNING users.id
 ), kept AS (
     UPDATE sessions
     SET counter         = counter + 1,
@@ -157,10 +144,6 @@ WITH u AS (
     WHERE sessions.user_id = u.id
       AND sessions.id <> @session_id
       AND sessions.ended_at IS NULL
-), revoked AS (
-    INSERT INTO revocations (user_id, version)
-    SELECT id, token_version
-    FROM u
 )
 SELECT record_event(@event::jsonb, u.id)
 FROM u;

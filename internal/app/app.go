@@ -104,7 +104,7 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 	if err := revoked.start(ctx); err != nil {
 		return nil // stopped before it was ready
 	}
-	defer startPruning(ctx, store, o.Log)()
+	defer startUpkeep(ctx, jobs(store), o.Log, metrics)()
 	draining := &atomic.Bool{}
 	wrap := direct
 	if s.ProxyProtocol {

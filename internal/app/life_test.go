@@ -80,6 +80,11 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 			t.Errorf("%s%v is %v, want %v", want.name, want.labels, got, want.value)
 		}
 	}
+	for _, job := range []string{"revocations", "sessions", "rate_limits"} {
+		if _, ok := metric(families["gatehouse_upkeep_last_success_timestamp_seconds"], map[string]string{"job": job}); !ok {
+			t.Errorf("the success of %s is not there", job)
+		}
+	}
 	for _, name := range []string{
 		"gatehouse_password_lane_low_priority_threads", "gatehouse_db_pool_max_connections",
 		"gatehouse_db_pool_idle_connections", "gatehouse_db_pool_acquires_total", "gatehouse_db_pool_waits_total",

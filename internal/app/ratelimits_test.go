@@ -4,25 +4,8 @@ import (
 	"net/http"
 	"testing"
 
-	"gatehouse/internal/asynctest"
 	"gatehouse/internal/dbtest"
 )
-
-// Rows of everybody who has ever failed would fill the database, and one statement for all would hold logins up.
-func TestLimitsThatSayNothingAreDeletedInTheBackground(t *testing.T) {
-	t.Parallel()
-	databaseURL := dbtest.New(t)
-	conn := connect(t, databaseURL)
-	_, err := conn.Exec(t.Context(), `INSERT INTO rate_limits SELECT sha256(n::text::bytea), n FROM generate_series(1, 2500) n
-		UNION ALL SELECT sha256('in force'), (extract(epoch FROM now() + interval '1 hour') * 1e6)::bigint`)
-	must(t, err)
-	boot(t, databaseURL)
-	asynctest.Await(t, "old limits to be deleted", func() bool {
-		var left int
-		must(t, conn.QueryRow(t.Context(), "SELECT count(*) FROM rate_limits").Scan(&left))
-		return left == 1
-	})
-}
 
 func TestNoMoreThanTheLimitOfAnAccountFails(t *testing.T) {
 	t.Parallel()

@@ -12,14 +12,8 @@ import (
 	"gatehouse/internal/revocation"
 )
 
-const (
-	// pollInterval bounds how long a revocation may stay unknown where no notification comes.
-	pollInterval = time.Second
-
-	// keepRevocations is longer than the longest lifetime that the settings allow for an access token: no replica's
-	// setting makes another one forget.
-	keepRevocations = 25 * time.Hour
-)
+// pollInterval bounds how long a revocation may stay unknown where no notification comes.
+const pollInterval = time.Second
 
 // revocations is what a replica knows of revoked access tokens, and what keeps it up to date.
 type revocations struct {
@@ -42,7 +36,7 @@ func newRevocations(
 	reloads := revocationMetrics(r, v.set, clock)
 	load := sync.OnceFunc(func() { close(v.loaded) })
 	v.options = db.FollowOptions{
-		Clock: clock, Log: log, Poll: pollInterval, Keep: keepRevocations,
+		Clock: clock, Log: log, Poll: pollInterval,
 		// A transaction that revokes has but a few statements, and pauses in it are bounded too.
 		Longest: max(15*time.Second, 4*statementTimeout),
 		Read: func(full bool) {

@@ -42,29 +42,20 @@ func (q *Queries) GiveBackRateLimits(ctx context.Context, arg GiveBackRateLimits
 }
 
 const pruneRateLimits = `-- name: PruneRateLimits :execrows
-WITH turn AS MATERIALIZED (
-    SELECT pg_try_advisory_xact_lock($2) AS ours
-)
 DELETE FROM rate_limits
 WHERE key = ANY (ARRAY (
     SELECT r.key
-    FROM rate_limits r, turn
-    WHERE turn.ours
-      AND r.tat < (extract(epoch FROM now()) * 1000000)::bigint
+    FROM rate_limits r
+    WHERE r.tat < (extract(epoch FROM now()) * 1000000)::bigint
     ORDER BY r.tat
     LIMIT $1
-    FOR UPDATE OF r SKIP LOCKED
+    FOR UPDATE SKIP LOCKED
 ))
 `
 
-type PruneRateLimitsParams struct {
-	MaxRows int32
-	LockID  int64
-}
-
-// PruneRateLimits deletes some of the rows that say nothing any more. One replica at a time does, and it waits for nobody.
-func (q *Queries) PruneRateLimits(ctx context.Context, arg PruneRateLimitsParams) (int64, error) {
-	result, err := q.db.Exec(ctx, pruneRateLimits, arg.MaxRows, arg.LockID)
+// PruneRateLimits deletes some of the rows that say nothing any more; replicas that prune at once share the work.
+func (q *Queries) PruneRateLimits(ctx context.Context, maxRows int32) (int64, error) {
+	result, err := q.db.Exec(ctx, pruneRateLimits, maxRows)
 	if err != nil {
 		return 0, err
 	}

@@ -26,11 +26,6 @@ WITH holders AS (
     UPDATE users
     SET token_version = token_version + 1, updated_at = now()
     WHERE users.id IN (SELECT holders.id FROM holders)
-    RETURNING users.id, users.token_version
-), revoked AS (
-    INSERT INTO revocations (user_id, version)
-    SELECT u.id, u.token_version
-    FROM u
 ), deleted AS (
     DELETE FROM roles
     WHERE roles.name = $2
@@ -59,11 +54,7 @@ WITH holder AS (
     DELETE FROM users
     USING holder
     WHERE users.id = holder.id
-    RETURNING users.id, users.token_version
-), revoked AS (
-    INSERT INTO revocations (user_id, version)
-    SELECT gone.id, gone.token_version + 1
-    FROM gone
+    RETURNING users.id
 )
 SELECT record_event($1::jsonb, gone.id)
 FROM gone
@@ -173,11 +164,6 @@ WITH holder AS (
     SET token_version = token_version + 1, updated_at = now()
     FROM granted
     WHERE users.id = granted.user_id
-    RETURNING users.id, users.token_version
-), revoked AS (
-    INSERT INTO revocations (user_id, version)
-    SELECT u.id, u.token_version
-    FROM u
 )
 SELECT record_event($1::jsonb, $2)
 `
@@ -281,11 +267,6 @@ WITH holder AS (
     SET token_version = token_version + 1, updated_at = now()
     FROM taken
     WHERE users.id = taken.user_id
-    RETURNING users.id, users.token_version
-), revoked AS (
-    INSERT INTO revocations (user_id, version)
-    SELECT u.id, u.token_version
-    FROM u
 )
 SELECT record_event($1::jsonb, $2)
 `
@@ -358,11 +339,6 @@ WITH removed AS (
     UPDATE users
     SET token_version = token_version + 1, updated_at = now()
     WHERE users.id IN (SELECT holders.id FROM holders)
-    RETURNING users.id, users.token_version
-), revoked AS (
-    INSERT INTO revocations (user_id, version)
-    SELECT u.id, u.token_version
-    FROM u
 )
 SELECT record_event($1::jsonb, NULL)
 `

@@ -30,7 +30,7 @@ WITH u AS (
             AND s.idle_expires_at > now()
             AND s.expires_at > now()
       )
-    RETURNING users.id, users.token_version
+    RETURNING users.id
 ), kept AS (
     UPDATE sessions
     SET counter         = counter + 1,
@@ -46,10 +46,6 @@ WITH u AS (
     WHERE sessions.user_id = u.id
       AND sessions.id <> $5
       AND sessions.ended_at IS NULL
-), revoked AS (
-    INSERT INTO revocations (user_id, version)
-    SELECT id, token_version
-    FROM u
 )
 SELECT record_event($1::jsonb, u.id)
 FROM u
@@ -89,10 +85,6 @@ WITH ended AS (
       AND sessions.user_id = $2
       AND sessions.ended_at IS NULL
     RETURNING sessions.id
-), revoked AS (
-    INSERT INTO revocations (session_id)
-    SELECT id
-    FROM ended
 )
 SELECT record_event($1::jsonb, $2)
 FROM ended
@@ -126,10 +118,6 @@ WITH ended AS (
       AND sessions.id <> $4
       AND sessions.ended_at IS NULL
     RETURNING sessions.id
-), revoked AS (
-    INSERT INTO revocations (session_id)
-    SELECT id
-    FROM ended
 )
 SELECT (SELECT count(*) FROM ended) AS ended, record_event($1::jsonb, $2) AS event
 `
@@ -359,11 +347,6 @@ WITH u AS (
         ORDER BY s.last_used_at DESC, s.id DESC
         OFFSET $4::int
     )
-    RETURNING id
-), revoked AS (
-    INSERT INTO revocations (session_id)
-    SELECT id
-    FROM evicted
 ), started AS (
     INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope)
     SELECT $5, u.id, $6, now() + make_interval(secs => $7), now() + make_interval(secs => $8),

@@ -66,18 +66,13 @@ WITH before AS (
         updated_at    = CASE WHEN enabled THEN now() ELSE updated_at END
     FROM before
     WHERE users.id = before.id
-    RETURNING users.id, username, username_key, disabled_at, token_version, created_at, updated_at, enabled
+    RETURNING users.id, username, username_key, disabled_at, token_version, created_at, updated_at
 ), ended AS (
     UPDATE sessions
     SET ended_at = now(), end_reason = 'disabled'
     FROM u
     WHERE sessions.user_id = u.id
       AND sessions.ended_at IS NULL
-), revoked AS (
-    INSERT INTO revocations (user_id, version)
-    SELECT id, token_version
-    FROM u
-    WHERE enabled
 )
 SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
        r.roles::text[] AS roles, r.permissions::text[] AS permissions
@@ -315,14 +310,10 @@ WITH u AS (
     RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at
 ), ended AS (
     UPDATE sessions
-    SET ended_at = now(), end_reason = 'operator'
+    SET ended_at = now(), end_reason = 'password'
     FROM u
     WHERE sessions.user_id = u.id
       AND sessions.ended_at IS NULL
-), revoked AS (
-    INSERT INTO revocations (user_id, version)
-    SELECT id, token_version
-    FROM u
 )
 SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
        r.roles::text[] AS roles, r.permissions::text[] AS permissions

@@ -1,0 +1,103 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gatehouse/internal/asynctest"
+)
+
+// succeeded returns when a job last succeeded, and 0 for never; -1 if there is no such job.
+func succeeded(t *testing.T, metrics *prometheus.Registry, job string) float64 {
+	t.Helper()
+	families, err := metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if family.GetName() == "gatehouse_upkeep_last_success_timestamp_seconds" && m.GetLabel()[0].GetValue() == job {
+				return m.GetGauge().GetValue()
+			}
+		}
+	}
+	return -1
+}
+
+// A table that one job cannot work on must not let all the others grow, and somebody must be told.
+func TestAJobThatFailsIsReportedAndTheOthersAreDone(t *testing.T) {
+	t.Parallel()
+	var log asynctest.Buffer
+	metrics := prometheus.NewRegistry()
+	turns := make(chan string, 100)
+	batches := []int64{10, 10, 3}
+	stop := startUpkeep(t.Context(), []job{
+		{"broken", time.Hour, 10, func(context.Context, int) (int64, error) { turns <- "broken"; return 10, errors.New("no such table") }},
+		{"big", time.Hour, 10, func(_ context.Context, rows int) (done int64, err error) {
+			turns <- "big"
+			if rows != 10 {
+				t.Errorf("%d rows at once", rows)
+			}
+			done, batches = batches[0], batches[1:]
+			return done, nil
+		}},
+		{"small", time.Hour, 10, func(context.Context, int) (int64, error) { turns <- "small"; return 9, nil }},
+		{"often", time.Nanosecond, 0, func(context.Context, int) (int64, error) {
+			select {
+			case turns <- "often":
+			default:
+			}
+			return 0, nil
+		}},
+	}, slog.New(slog.NewTextHandler(&log, nil)), metrics)
+	// What is left has its turn after the others, without a wait; a failure waits for the next time.
+	var got []string
+	for often := 0; often < 5; {
+		if turn := <-turns; turn == "often" {
+			often++
+		} else {
+			got = append(got, turn)
+		}
+	}
+	stop()
+	if order := strings.Join(got, " "); order != "broken big small big big" {
+		t.Errorf("turns: %s", order)
+	}
+	if lines := strings.Count(log.String(), "\n"); lines != 1 || !strings.Contains(log.String(), `level=WARN msg="upkeep failed" job=broken error="no such table"`) {
+		t.Errorf("log:\n%s", &log)
+	}
+	if at := succeeded(t, metrics, "broken"); at != 0 {
+		t.Errorf("the broken one succeeded at %v", at)
+	}
+	for _, job := range []string{"big", "small", "often"} {
+		if at := succeeded(t, metrics, job); time.Since(time.Unix(int64(at), 0)) > time.Hour {
+			t.Errorf("%s succeeded at %v", job, at)
+		}
+	}
+}
+
+// A replica must be able to leave whatever its database does, and leaving is no failure.
+func TestUpkeepEndsInTheMiddleOfAJob(t *testing.T) {
+	t.Parallel()
+	var log asynctest.Buffer
+	begun := make(chan struct{})
+	stop := startUpkeep(t.Context(), []job{{"hanging", time.Hour, 1, func(ctx context.Context, _ int) (int64, error) {
+		if _, bounded := ctx.Deadline(); !bounded {
+			t.Error("nothing bounds the job")
+		}
+		close(begun)
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}}}, slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
+	<-begun
+	stop()
+	if log.String() != "" {
+		t.Errorf("log: %s", &log)
+	}
+}
