@@ -38,6 +38,8 @@ type Options struct {
 	Started func(public, ops net.Addr)
 	// Clock is time.Now, but for tests of what expires.
 	Clock func() time.Time
+	// After is time.After, but for tests of the drain: theirs says when a pause of it is over.
+	After func(time.Duration) <-chan time.Time
 }
 
 // Run is a replica. It serves until ctx ends, and then drains: /readyz says no, requests are taken for another
@@ -67,6 +69,9 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
+	if o.After == nil {
+		o.After = time.After
+	}
 	revoked := newRevocations(store, s.AccessTokenLifetime(), s.DatabaseStatementTimeout, o.Clock, o.Log, metrics)
 	defer revoked.stop()
 	service, err := newService(s, o, store, ring, lane, revoked.set)
@@ -91,7 +96,7 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 		return err
 	}
 	defer func() {
-		_, stopErr := ops.stop(0, 0)
+		_, stopErr := ops.stop(func() {}, 0)
 		err = errors.Join(err, stopErr)
 	}()
 
@@ -129,9 +134,10 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 	draining.Store(true)
 	if err == nil {
 		o.Log.Info("draining", "delay", s.ShutdownDelay.String(), "grace", s.ShutdownGrace.String())
-		<-time.After(s.ShutdownDelay)
+		<-o.After(s.ShutdownDelay)
 	}
-	cutOff, stopErr := public.stop(min(s.ShutdownDelay, 500*time.Millisecond), s.ShutdownGrace)
+	settle := func() { <-o.After(min(s.ShutdownDelay, 500*time.Millisecond)) }
+	cutOff, stopErr := public.stop(settle, s.ShutdownGrace)
 	if cutOff {
 		o.Log.Warn("requests were cut off", "grace", s.ShutdownGrace.String())
 	}

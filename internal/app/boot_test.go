@@ -48,12 +48,18 @@ type replica struct {
 // launch starts a replica and does not wait until it is ready. It is stopped when the test ends.
 func launch(t *testing.T, databaseURL string, flags ...string) *replica {
 	t.Helper()
+	return launchWith(t, app.Options{}, databaseURL, flags...)
+}
+
+// launchWith is launch with options of the test's own.
+func launchWith(t *testing.T, options app.Options, databaseURL string, flags ...string) *replica {
+	t.Helper()
 	opsAddr := dbtest.FreeAddr(t) // tests look at this port before the replica tells where it listens
 	settings, err := config.Load(append([]string{
 		"--database-url=" + databaseURL, "--secret-key=" + secretKey, "--bcrypt-cost=10",
 		"--listen-addr=127.0.0.1:0", "--ops-addr=" + opsAddr,
-		"--request-timeout=60s", "--database-statement-timeout=60s", // where time-outs are no matter
-		"--shutdown-delay=0s", "--shutdown-grace=60s",
+		// Where time-outs are no matter, however long a password waits on a busy machine to be hashed at low priority.
+		"--request-timeout=10m", "--database-statement-timeout=10m", "--shutdown-delay=0s", "--shutdown-grace=10m",
 	}, flags...))
 	must(t, err)
 	r := &replica{
@@ -64,11 +70,10 @@ func launch(t *testing.T, databaseURL string, flags ...string) *replica {
 	r.terminate = terminate
 	go func() {
 		defer close(r.ended)
-		r.err = app.Run(ctx, settings, app.Options{
-			Log:     slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-			Version: "test", Cores: 2,
-			Started: func(public, _ net.Addr) { r.started <- "http://" + public.String() },
-		})
+		options.Log = slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		options.Version, options.Cores = "test", 2
+		options.Started = func(public, _ net.Addr) { r.started <- "http://" + public.String() }
+		r.err = app.Run(ctx, settings, options)
 	}()
 	t.Cleanup(func() {
 		terminate()
@@ -234,7 +239,9 @@ func (r *replica) loggedIn(username, password string) string {
 func (r *replica) login(username, password string) string {
 	r.Helper()
 	a := r.do(r.loginRequest(username, password))
-	r.want(http.StatusOK, a)
+	if a.status != http.StatusOK {
+		r.Fatalf("login: %d %s", a.status, a.body) // rather than go on without a token
+	}
 	return tokenIn(r, a)
 }
 

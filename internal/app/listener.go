@@ -81,16 +81,16 @@ func newServer(h http.Handler, s config.Serve, log *slog.Logger) *http.Server {
 	}
 }
 
-// stop takes no more connections, but those that there are may still send a request until they have settled. Then it
+// stop takes no more connections, but those that there are may still send a request until settle returns. Then it
 // lets requests under way end within the grace; what runs even longer is cut off.
 //
 // The settling is for connections that were taken just before: Shutdown drops a request whose header it has not read
 // when it is called. A connection that only the kernel has taken gets a reset all the same: no call closes a socket to
 // new connections and keeps those. But clients that still connect after SHUTDOWN_DELAY would be refused a moment later.
-func (l *listener) stop(settle, grace time.Duration) (cutOff bool, err error) {
+func (l *listener) stop(settle func(), grace time.Duration) (cutOff bool, err error) {
 	_ = l.socket.Close() // fails only if the server has failed, and closed it
 	<-l.ended
-	<-time.After(settle)
+	settle()
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	err = l.server.Shutdown(ctx)

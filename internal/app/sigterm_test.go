@@ -52,7 +52,7 @@ func startBinary(t *testing.T, r *replica, databaseURL string) *exec.Cmd {
 	process := exec.Command(binary, "serve")
 	process.Env = append(os.Environ(), "DATABASE_URL="+databaseURL, "SECRET_KEY="+secretKey,
 		"LISTEN_ADDR=127.0.0.1:0", "OPS_ADDR="+r.ops[len("http://"):],
-		"REQUEST_TIMEOUT=60s", "DATABASE_STATEMENT_TIMEOUT=60s", "SHUTDOWN_DELAY=0s", "SHUTDOWN_GRACE=60s")
+		"REQUEST_TIMEOUT=10m", "DATABASE_STATEMENT_TIMEOUT=10m", "SHUTDOWN_DELAY=0s", "SHUTDOWN_GRACE=10m")
 	process.Stderr = r.log
 	stdout, err := process.StdoutPipe()
 	must(t, err)

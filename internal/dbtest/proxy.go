@@ -30,15 +30,19 @@ func Proxy(t testing.TB, databaseURL string) (proxy *toxiproxy.Proxy, through st
 	return proxy, u.String()
 }
 
-// FreeAddr returns an address that nobody listened on a moment ago. Its port is none of those that a system gives away
-// by itself: one of these could be a client's before whoever wants it listens there, or listens there again.
+// FreeAddr returns an address that nobody listens on, and that no other test gets before this one ends, in whatever
+// process: the UDP port of that number is kept for as long. It is none of those that a system gives away by itself: one of
+// these could be a client's before whoever wants it listens there, or listens there again.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	for range 100 {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(10000+rand.IntN(10000)))
-		if socket, err := net.Listen("tcp", addr); err == nil {
-			_ = socket.Close()
-			return addr
+		if claim, err := net.ListenPacket("udp", addr); err == nil {
+			t.Cleanup(func() { _ = claim.Close() })
+			if socket, err := net.Listen("tcp", addr); err == nil {
+				_ = socket.Close()
+				return addr
+			}
 		}
 	}
 	t.Fatal("dbtest: no free port")
