@@ -21,7 +21,7 @@ func lowCosts() edit {
 
 // skipTheHash is the mistake by which time tells who has an account.
 func skipTheHash() edit {
-	return edit{"internal/password/hash.go", "\tif stored == \"\" {\n\t\th.burn(h.cost, h.cost+1)\n", "\tif stored == \"\" {\n"}
+	return edit{"internal/password/hash.go", "\tif stored == \"\" {\n\t\th.compare(h.dummy(), []byte(\"dummy\"))\n", "\tif stored == \"\" {\n"}
 }
 
 // edited builds the service from its source with some edits, once for each name, and returns the program. An edit that no

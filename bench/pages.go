@@ -103,7 +103,7 @@ func manyUsers(ctx context.Context, pool *pgxpool.Pool, users int) error {
 		"INSERT INTO roles (name) VALUES ('tenth'), ('last'), ('nobody')",
 		"INSERT INTO role_permissions (role_name, permission) SELECT name, 'files:read' FROM roles WHERE name <> 'admin'",
 		`INSERT INTO users (id, username, username_key, password_hash, disabled_at)
-			SELECT gen_random_uuid(), name, name, '$2b$10$' || repeat('h', 53), CASE WHEN n > $1::int - 20 THEN now() END
+			SELECT gen_random_uuid(), name, name, '$2b$04$' || repeat('h', 53), CASE WHEN n > $1::int - 20 THEN now() END
 			FROM (SELECT n, 'user-' || lpad(n::text, 7, '0') AS name FROM generate_series(1, $1::int) n) named`,
 		`INSERT INTO user_roles (user_id, role_name)
 			SELECT u.id, r.name
@@ -111,7 +111,7 @@ func manyUsers(ctx context.Context, pool *pgxpool.Pool, users int) error {
 			JOIN roles r ON r.name = 'tenth' AND u.last <= $1::int / 10 OR r.name = 'last' AND u.last <= 10`,
 		`WITH u AS (
 			INSERT INTO users (id, username, username_key, password_hash)
-			VALUES (gen_random_uuid(), 'admin', 'admin', '$2b$10$' || repeat('h', 53))
+			VALUES (gen_random_uuid(), 'admin', 'admin', '$2b$04$' || repeat('h', 53))
 			RETURNING id
 		)
 		INSERT INTO user_roles (user_id, role_name) SELECT id, 'admin' FROM u`,
@@ -160,7 +160,7 @@ func (s *stage) newPageAsker(ctx context.Context, pool *pgxpool.Pool, base strin
 	if err != nil {
 		return nil, err
 	}
-	a.access, err = s.issuer.Issue(time.Now(), token.Subject{UserID: a.id, SessionID: session, Username: "admin", Version: 1}, time.Hour)
+	a.access, err = s.issuer.Issue(time.Now(), token.Subject{UserID: a.id, SessionID: session, Username: "admin", Version: 1, Roles: "admin", Scope: "gatehouse:*"}, time.Hour)
 	return a, err
 }
 
