@@ -19,7 +19,7 @@ import (
 
 const (
 	usersPerTrial = 5000 // 1,000,000 at the default number of trials
-	pageSamples   = 200  // of each page
+	pageSamples   = 100  // of each page
 )
 
 // userPages is GET /users at a million users: for each question the first page and the last, of 50 and of 200 users. The

@@ -23,8 +23,8 @@ const (
 	enoughLogins   = 2500 // of each class, for a verdict
 	accounts       = 50   // of each class, so that no row of one account stands for its class
 
-	goalT      = 4.5 // |Welch's t| of chance alone
-	goalMedian = 1.0 // ms
+	goalT      = 4.5        // |Welch's t| of chance alone
+	goalMedian = 1.0        // ms
 	plantedT   = 10 * goalT // without the slowest tenth; twice the goal with it
 
 	benchPassword = "correct horse battery staple"

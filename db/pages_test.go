@@ -31,7 +31,7 @@ func TestAPageOfUsersReadsLittleBesideWhatItShows(t *testing.T) {
 	yes, no := true, false
 	for _, filter := range []auth.UserFilter{
 		{}, {Prefix: "zz"}, {Disabled: &yes}, {Disabled: &no}, {Role: "reader"}, {Role: "writer"}, {Role: "spare"},
-		{Role: "reader", Disabled: &yes}, {Role: "writer", Disabled: &no}, {Role: "writer", Prefix: "zz"},
+		{Role: "reader", Disabled: &yes}, {Role: "writer", Disabled: &yes}, {Role: "writer", Disabled: &no}, {Role: "writer", Prefix: "zz"},
 	} {
 		shown, err := traced.FindUsers(t.Context(), filter, "", found)
 		must(t, err)

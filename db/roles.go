@@ -97,23 +97,20 @@ func (d *DB) RevokeRole(ctx context.Context, userID uuid.UUID, name string) erro
 // FindUsers implements auth.Store.
 func (d *DB) FindUsers(ctx context.Context, filter auth.UserFilter, after string, limit int) ([]auth.User, error) {
 	before := filter.Prefix + "\U0010FFFF" // no character is after it, and no name may have it
-	var disabled *int32
-	if filter.Disabled != nil {
-		disabled = new(int32)
-		if *filter.Disabled {
-			*disabled = 1
-		}
-	}
+	anyState := filter.Disabled == nil
+	disabled := !anyState && *filter.Disabled
 	switch {
-	case filter.Role != "":
+	case filter.Role != "" && !disabled:
 		rows, err := d.queries.FindUsersByRole(ctx, sqlcgen.FindUsersByRoleParams{
-			Role: filter.Role, Disabled: disabled, After: after, Prefix: filter.Prefix, Before: before, MaxRows: int32(limit),
+			Role: filter.Role, Enabled: !anyState, After: after, Prefix: filter.Prefix, Before: before, MaxRows: int32(limit),
 		})
 		return usersOf(rows), translate("find users by role", err)
-	case disabled != nil:
-		rows, err := d.queries.FindUsersByState(ctx, sqlcgen.FindUsersByStateParams{
-			Disabled: *disabled, After: after, Prefix: filter.Prefix, Before: before, MaxRows: int32(limit),
-		})
+	case !anyState:
+		p := sqlcgen.FindUsersByStateParams{Role: filter.Role, After: after, Prefix: filter.Prefix, Before: before, MaxRows: int32(limit)}
+		if disabled {
+			p.Disabled = 1
+		}
+		rows, err := d.queries.FindUsersByState(ctx, p)
 		return usersOf(rows), translate("find users by state", err)
 	}
 	rows, err := d.queries.FindUsers(ctx, sqlcgen.FindUsersParams{
