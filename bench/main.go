@@ -22,6 +22,7 @@ type options struct {
 	rounds  int           // of each row; a round measures both sides
 	measure time.Duration // of each side in a round
 	trials  int           // of a row that times single events
+	cost    int           // of bcrypt, in rows whose question is not how long it takes
 }
 
 func main() {
@@ -33,6 +34,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds of each row")
 	flag.DurationVar(&o.measure, "measure", 5*time.Second, "how long each side is measured in a round")
 	flag.IntVar(&o.trials, "trials", 200, "trials of a row that times single events")
+	flag.IntVar(&o.cost, "cost", 6, "BCRYPT_COST of rows that log in very often, 4 or more")
 	flag.StringVar(&bare, "bare", "", "serve the handler that does nothing at this address (used by the bench itself)")
 	flag.Parse()
 	err := func() error {

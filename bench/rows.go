@@ -25,6 +25,9 @@ func rows() []row {
 		{name: "verify-cold", goal: 0.5, measure: verifyCold},
 		{name: "refresh", goal: 0.6, measure: refresh},
 		{name: "ban", measure: ban, once: true},
+		{name: "login-limits", measure: loginLimits},
+		{name: "timing", goal: 1, measure: timing, once: true},
+		{name: "users-pages", measure: userPages, once: true},
 	}
 }
 

@@ -95,7 +95,14 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		"DeleteRole": func(ctx context.Context) error { return d.DeleteRole(ctx, anEvent(), "spare", auth.Condition{}) },
 		"GrantRole":  func(ctx context.Context) error { return d.GrantRole(ctx, anEvent(), u.ID, "reader") },
 		"RevokeRole": func(ctx context.Context) error { return d.RevokeRole(ctx, anEvent(), u.ID, "writer") },
-		"FindUsers":  func(ctx context.Context) error { _, err := d.FindUsers(ctx, auth.UserFilter{}, "", 1); return err },
+		"FindUsers": func(ctx context.Context) error {
+			var errs []error
+			for _, filter := range []auth.UserFilter{{}, {Prefix: u.Username.Key}, {Disabled: new(bool)}, {Role: "reader"}, {Role: "reader", Disabled: new(bool)}} {
+				_, err := d.FindUsers(ctx, filter, "", 1)
+				errs = append(errs, err)
+			}
+			return errors.Join(errs...)
+		},
 		"DeleteUser": func(ctx context.Context) error { return d.DeleteUser(ctx, anEvent(), u.ID) },
 		"StartSession": func(ctx context.Context) error {
 			return d.StartSession(ctx, anEvent(), auth.NewSession{
@@ -273,10 +280,15 @@ var mayReadWhole = map[string]bool{
 // any.
 func (d *DB) plans(t *testing.T, s statement) map[string][]string {
 	t.Helper()
+	return d.explain(t, "EXPLAIN", s)
+}
+
+func (d *DB) explain(t *testing.T, explain string, s statement) map[string][]string {
+	t.Helper()
 	conn, err := d.pool.Acquire(t.Context())
 	must(t, err)
 	defer conn.Release()
-	execute := "EXPLAIN EXECUTE looked_at"
+	execute := explain + " EXECUTE looked_at"
 	if len(s.args) > 0 {
 		places := make([]string, len(s.args))
 		for n := range places {

@@ -104,7 +104,7 @@ func TestWhateverBarsTokensLeavesOneRevocation(t *testing.T) {
 
 // BenchmarkRevoke measures what bars tokens: of one user among many, and of all 10,000 who have a role.
 func BenchmarkRevoke(b *testing.B) {
-	d, err := Open(context.Background(), Options{URL: dbtest.New(b), StatementTimeout: time.Minute})
+	d, err := Open(context.Background(), Options{URL: dbtest.Owner(b, dbtest.New(b)), StatementTimeout: time.Minute})
 	must(b, err)
 	b.Cleanup(d.Close)
 	_, err = d.pool.Exec(b.Context(), `

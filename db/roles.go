@@ -99,19 +99,36 @@ func (d *DB) RevokeRole(ctx context.Context, e auth.Event, userID uuid.UUID, nam
 
 // FindUsers implements auth.Store.
 func (d *DB) FindUsers(ctx context.Context, filter auth.UserFilter, after string, limit int) ([]auth.User, error) {
-	params := sqlcgen.FindUsersParams{
-		After: after, Prefix: filter.Prefix, Disabled: filter.Disabled, Role: filter.Role, MaxRows: int32(limit),
+	before := filter.Prefix + "\U0010FFFF" // no character is after it, and no name may have it
+	anyState := filter.Disabled == nil
+	disabled := !anyState && *filter.Disabled
+	switch {
+	case filter.Role != "" && !disabled:
+		rows, err := d.queries.FindUsersByRole(ctx, sqlcgen.FindUsersByRoleParams{
+			Role: filter.Role, Enabled: !anyState, After: after, Prefix: filter.Prefix, Before: before, MaxRows: int32(limit),
+		})
+		return usersOf(rows), translate("find users by role", err)
+	case !anyState:
+		p := sqlcgen.FindUsersByStateParams{Role: filter.Role, After: after, Prefix: filter.Prefix, Before: before, MaxRows: int32(limit)}
+		if disabled {
+			p.Disabled = 1
+		}
+		rows, err := d.queries.FindUsersByState(ctx, p)
+		return usersOf(rows), translate("find users by state", err)
 	}
-	if filter.Prefix != "" {
-		beyond := filter.Prefix + "\U0010FFFF" // no character is after it, and no name may have it
-		params.Before = &beyond
-	}
-	rows, err := d.queries.FindUsers(ctx, params)
+	rows, err := d.queries.FindUsers(ctx, sqlcgen.FindUsersParams{
+		After: after, Prefix: filter.Prefix, Before: before, MaxRows: int32(limit),
+	})
+	return usersOf(rows), translate("find users", err)
+}
+
+// usersOf takes the rows of any query that reads what UserByID does.
+func usersOf[R sqlcgen.FindUsersRow | sqlcgen.FindUsersByStateRow | sqlcgen.FindUsersByRoleRow](rows []R) []auth.User {
 	users := make([]auth.User, len(rows))
 	for n, row := range rows {
 		users[n] = user(sqlcgen.UserByIDRow(row))
 	}
-	return users, translate("find users", err)
+	return users
 }
 
 // DeleteUser implements auth.Store.

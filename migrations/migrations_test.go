@@ -344,3 +344,25 @@ func TestConstraintsRefuseBadRows(t *testing.T) {
 		}
 	}
 }
+
+// A role that was granted before would be missed on the pages of its users, and the only admin's must survive the change.
+func TestRolesOfBeforeGetTheNamesOfTheirUsers(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.Owner(t, dbtest.New(t))
+	migrator, conn := open(t, databaseURL), connect(t, databaseURL)
+	if _, err := migrator.DownTo(t.Context(), 4); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), `INSERT INTO users (id, username, username_key, password_hash)
+		VALUES (gen_random_uuid(), 'Root', 'root', '$2b$12$' || repeat('h', 53));
+		INSERT INTO user_roles (user_id, role_name) SELECT id, 'admin' FROM users`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := migrator.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var key string
+	if err := conn.QueryRow(t.Context(), "SELECT username_key FROM user_roles").Scan(&key); err != nil || key != "root" {
+		t.Errorf("the role is under the name %q, %v", key, err)
+	}
+}

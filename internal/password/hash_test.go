@@ -243,6 +243,18 @@ func TestEveryVerifyCostsTheSameWork(t *testing.T) {
 	}
 }
 
+// Work counts rounds alone. A bcrypt has some work beside them, so that several of them for a cheap hash, though of the same
+// sum, would give it away. Not parallel: what others allocate would count.
+func TestACheapHashTakesNoMoreBcryptsThanAnother(t *testing.T) {
+	h := newHasher(t, target)
+	allocated := func(stored string) float64 {
+		return testing.AllocsPerRun(10, func() { _, _ = h.verify(stored, "wrong") })
+	}
+	if cheap, other := allocated(plain(t, "right", 4)), allocated(plain(t, "right", target)); cheap > other+1 { // one for the cipher
+		t.Errorf("%v allocations at the lowest cost, %v at the target", cheap, other)
+	}
+}
+
 func errorText(err error) string {
 	if err == nil {
 		return ""
@@ -253,7 +265,7 @@ func errorText(err error) string {
 // bcrypt refuses a bad string before it does any work, which Work would count all the same.
 func TestDummyWorkIsRealWork(t *testing.T) {
 	t.Parallel()
-	dummy := form{variant: "a", cost: 4, body: dummyBody}
+	dummy := newHasher(t, 4).dummy()
 	if _, err := parse(dummy.String()); err != nil {
 		t.Errorf("the dummy is malformed: %v", err)
 	}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// loginLimits is logins with the limits on, against off by their settings.
+func loginLimits(ctx context.Context, s *stage, o options) (float64, string, error) {
+	binary, err := s.lowCostBuild(ctx)
+	if err != nil {
+		return 0, "", err
+	}
+	cost := "BCRYPT_COST=" + strconv.Itoa(o.cost)
+	on, err := s.service(ctx, "limits on", binary, s.database.URL(), cost, "ADDRESS_REGISTRATIONS=0", "ADDRESS_FAILURES=1000000")
+	if err != nil {
+		return 0, "", err
+	}
+	off, err := s.service(ctx, "limits off", binary, s.database.URL(), cost, "ADDRESS_REGISTRATIONS=0", "ADDRESS_FAILURES=0", "ACCOUNT_FAILURES=0",
+		"ACCOUNT_FAILURES_PER_DAY=0")
+	if err != nil {
+		return 0, "", err
+	}
+	logins, err := compareLogins(ctx, on, off, o)
+	if err != nil {
+		return 0, "", err
+	}
+	statement, nothing, err := s.timeStatement(ctx, 10*o.trials)
+	return logins[0] / logins[1], fmt.Sprintf("on %.0f logins/s, off %.0f/s at bcrypt cost %d, which makes a ratio of %.3f at cost 12; "+
+		"the statement that takes: p50 %s, p99 %s; one that does nothing: p50 %s",
+		logins[0], logins[1], o.cost, ratioAtCost12(logins, o.cost), percentile(statement, 50), percentile(statement, 99), percentile(nothing, 50)), err
+}
+
+// compareLogins counts good logins a second at one program, then at the other.
+func compareLogins(ctx context.Context, a, b *program, o options) (perSecond [2]float64, err error) {
+	const clients = 8
+	client := newClient()
+	defer client.CloseIdleConnections()
+	names := make([]string, clients)
+	for n := range names {
+		names[n] = randomName()
+		if err := register(ctx, client, a.url, names[n]); err != nil {
+			return perSecond, err
+		}
+	}
+	for n, p := range []*program{a, b} {
+		perSecond[n], err = loop(ctx, clients, o.measure, func(ctx context.Context, n int) error {
+			_, err := timeLogin(ctx, client, p.url, names[n], benchPassword, http.StatusOK)
+			return err
+		})
+		if err != nil {
+			return perSecond, err
+		}
+	}
+	return perSecond, nil
+}
+
+// ratioAtCost12 is what becomes of a ratio when each login hashes at the default cost. A processor's time is what logins
+// share, so that the difference of the hashes is added to both sides.
+func ratioAtCost12(perSecond [2]float64, cost int) float64 {
+	began := time.Now()
+	_, _ = bcrypt.GenerateFromPassword([]byte(benchPassword), 12)
+	more := time.Since(began).Seconds() * (1 - float64(uint(1)<<cost)/(1<<12))
+	return (1/perSecond[1] + more) / (1/perSecond[0] + more)
+}
+
+// timeStatement times the one that takes from the three limits of a login, and one that does nothing, in turns.
+func (s *stage) timeStatement(ctx context.Context, n int) (take, nothing []time.Duration, err error) {
+	keys := make([][]byte, 3)
+	for i := range n {
+		for k := range keys {
+			key := sha256.Sum256(fmt.Appendf(nil, "%d %d", k, i%50))
+			keys[k] = key[:]
+		}
+		began := time.Now()
+		_, err := s.pool.Exec(ctx, "SELECT waits, tats FROM rate_limits_take($1, $2, $3)", keys, []int64{1e6, 1e6, 1e6}, []int64{1000, 1000, 1000})
+		between := time.Now()
+		if err != nil {
+			return nil, nil, err
+		}
+		if _, err := s.pool.Exec(ctx, "SELECT $1::int", i); err != nil {
+			return nil, nil, err
+		}
+		take, nothing = append(take, between.Sub(began)), append(nothing, time.Since(between))
+	}
+	return take, nothing, nil
+}
