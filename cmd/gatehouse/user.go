@@ -28,6 +28,7 @@ type userCommand struct {
 	Delete   userDelete   `cmd:"" help:"Delete an account for good. Its name is never given to another."`
 	Role     userRole     `cmd:"" help:"Give an account a role, or take it."`
 	Password userPassword `cmd:"" help:"Give an account another password, and revoke its tokens."`
+	Unlock   userUnlock   `cmd:"" help:"Let an account log in again that has had too many failed logins."`
 	Sessions userSessions `cmd:"" help:"List the sessions of an account."`
 	Logout   userLogout   `cmd:"" help:"End all sessions of an account."`
 	Import   userImport   `cmd:"" help:"Make accounts of a file, with their password hashes."`
@@ -134,6 +135,16 @@ type userEnable struct {
 // Run enables an account.
 func (c *userEnable) Run(ctx context.Context, t terminal) error {
 	return c.run(ctx, t, (*auth.Service).Enable)
+}
+
+type userUnlock struct {
+	oneUser        `embed:""`
+	config.Secrets `embed:""`
+}
+
+// Run makes the failures of an account undone.
+func (c *userUnlock) Run(ctx context.Context, t terminal) error {
+	return c.showUser(ctx, t, c.JSON, func(admin *app.Admin) (auth.User, error) { return admin.Unlock(ctx, c.Name, c.Secrets) })
 }
 
 // oneUser is a command on a name.

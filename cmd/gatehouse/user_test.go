@@ -278,3 +278,16 @@ func TestNamesAreShownWithoutControlCharacters(t *testing.T) {
 		}
 	}
 }
+
+// What unlocks nothing because it counts under another key must not look as if it had.
+func TestUnlockNeedsTheKeyOfTheService(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	a.insert("alice")
+	a.run("", "user", "unlock", "alice").failed(t, exitUsage, "SECRET_KEY: must be set")
+	a.run("", "user", "unlock", "alice", "--secret-key=short").failed(t, exitUsage, "SECRET_KEY: ")
+	a.run("", "user", "unlock", "nobody", "--secret-key="+testKey).failed(t, exitFailed, "no such user")
+	if u := a.user("", "user", "unlock", "ALICE", "--secret-key="+testKey); u.Username != "alice" {
+		t.Errorf("%+v", u)
+	}
+}

@@ -73,6 +73,7 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	revoked.options.Unlocked = service.ForgetRefusals
 	cursors, err := cursorKeys(s)
 	if err != nil {
 		return err

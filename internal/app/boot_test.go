@@ -48,6 +48,12 @@ type replica struct {
 // launch starts a replica and does not wait until it is ready. It is stopped when the test ends.
 func launch(t *testing.T, databaseURL string, flags ...string) *replica {
 	t.Helper()
+	return launchBy(t, time.Now, databaseURL, flags...)
+}
+
+// launchBy is launch of a replica with a clock of its own.
+func launchBy(t *testing.T, clock func() time.Time, databaseURL string, flags ...string) *replica {
+	t.Helper()
 	opsAddr := dbtest.FreeAddr(t) // tests look at this port before the replica tells where it listens
 	settings, err := config.Load(append([]string{
 		"--database-url=" + databaseURL, "--secret-key=" + secretKey, "--bcrypt-cost=10",
@@ -66,7 +72,7 @@ func launch(t *testing.T, databaseURL string, flags ...string) *replica {
 		defer close(r.ended)
 		r.err = app.Run(ctx, settings, app.Options{
 			Log:     slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-			Version: "test", Cores: 2,
+			Version: "test", Cores: 2, Clock: clock,
 			Started: func(public, _ net.Addr) { r.started <- "http://" + public.String() },
 		})
 	}()

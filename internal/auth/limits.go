@@ -46,7 +46,7 @@ type RateStore interface {
 	TakeRates(ctx context.Context, rates []Rate) (taken []TakenRate, waits []time.Duration, err error)
 	// GiveBackRates undoes TakeRates, but for what has come back by itself.
 	GiveBackRates(ctx context.Context, taken []TakenRate) error
-	// ResetRates makes rates whole again.
+	// ResetRates makes rates whole again, and tells all replicas.
 	ResetRates(ctx context.Context, keys []ratelimit.Key) error
 }
 
@@ -132,6 +132,7 @@ func (l *Limiter) take(ctx context.Context, rates []Rate) ([]TakenRate, error) {
 	if wait := l.remembered(rates); wait > 0 {
 		return nil, &LimitedError{wait}
 	}
+	forgotten := l.refusals.Forgotten()
 	taken, waits, err := l.store.TakeRates(ctx, rates)
 	if err != nil {
 		return nil, err
@@ -139,7 +140,7 @@ func (l *Limiter) take(ctx context.Context, rates []Rate) ([]TakenRate, error) {
 	if wait := slices.Max(waits); wait > 0 {
 		now := l.clock()
 		for n, rate := range rates {
-			l.refusals.Add(now, rate.Key, waits[n])
+			l.refusals.Add(now, rate.Key, waits[n], forgotten)
 		}
 		return nil, &LimitedError{wait}
 	}
@@ -182,12 +183,21 @@ func (l *Limiter) deviceFor(account, brought string) string {
 	return l.devices.Make(now, account, device)
 }
 
-// reset makes an account whole again. A replica may go on to refuse it for as long as ratelimit.Refusals remembers.
-func (l *Limiter) reset(ctx context.Context, account string) error {
+// reset makes an account whole again, on this replica at once, and on others when they hear of it: those whose connection to
+// the database is lost at the moment go on to refuse it for as long as ratelimit.Refusals remembers.
+func (l *Limiter) reset(ctx context.Context, user User) error {
 	if l == nil {
 		return nil
 	}
-	return l.store.ResetRates(ctx, []ratelimit.Key{l.keyOf("account", account), l.keyOf("account day", account)})
+	var keys []ratelimit.Key
+	for _, rate := range append(l.failures("account", user.Username.Key), l.failures("password check", user.ID.String())...) {
+		keys = append(keys, rate.Key)
+	}
+	if err := l.store.ResetRates(ctx, keys); err != nil {
+		return err
+	}
+	l.refusals.Forget(keys...)
+	return nil
 }
 
 func (l *Limiter) keyOf(kind, value string) ratelimit.Key {

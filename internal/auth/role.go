@@ -286,6 +286,15 @@ func (s *Service) EndSessionsFor(ctx context.Context, by User, id uuid.UUID) err
 	return err
 }
 
+// UnlockUser is Unlock by id: by is who does it. ErrUserNotFound, ErrBeyondRights.
+func (s *Service) UnlockUser(ctx context.Context, by User, id uuid.UUID) error {
+	user, err := s.mayManage(ctx, by, id)
+	if err != nil {
+		return err
+	}
+	return s.limiter.reset(ctx, user)
+}
+
 // mayManage finds a user whom another one has power over: nobody has it over those who may do more here. What they may
 // do in other services is no matter. ErrUserNotFound, ErrBeyondRights.
 func (s *Service) mayManage(ctx context.Context, by User, id uuid.UUID) (User, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"gatehouse/internal/password"
+	"gatehouse/internal/ratelimit"
 	"gatehouse/internal/revocation"
 	"gatehouse/internal/token"
 )
@@ -189,13 +190,21 @@ func (s *Service) Enable(ctx context.Context, username string) (User, error) {
 	return s.byName(ctx, username, func(ctx context.Context, key string) (User, error) { return s.store.EnableUser(ctx, key, nil) })
 }
 
-// Unlock lets an account log in again that has used up its failures. ErrUserNotFound.
+// Unlock lets an account log in again that has used up its failures. Those of an address stay, and those of a device on
+// which it has logged in. ErrUserNotFound.
 func (s *Service) Unlock(ctx context.Context, username string) (User, error) {
 	user, err := s.User(ctx, username)
 	if err != nil {
 		return User{}, err
 	}
-	return user, s.limiter.reset(ctx, user.Username.Key)
+	return user, s.limiter.reset(ctx, user)
+}
+
+// ForgetRefusals looks at rates again that another replica has reset.
+func (s *Service) ForgetRefusals(keys []ratelimit.Key) {
+	if s.limiter != nil {
+		s.limiter.refusals.Forget(keys...)
+	}
 }
 
 // SetPassword gives a user another password and revokes the user's tokens. InputError, ErrUserNotFound.

@@ -45,6 +45,11 @@ type Limits struct {
 	AddressRegistrationsPerHour int `env:"ADDRESS_REGISTRATIONS_PER_HOUR" default:"20" help:"And how many an hour after that; 0: no limit."`
 }
 
+// Secrets are the keys of tokens, and of what is derived from them.
+type Secrets struct {
+	SecretKey string `env:"SECRET_KEY" secret:"" placeholder:"KEY,…" help:"Keys of at least 32 bytes for access tokens, separated by commas: the first signs, all verify. Required."`
+}
+
 // Validate checks the bounds.
 func (l Limits) Validate() error {
 	for setting, value := range map[string]int{
@@ -68,7 +73,8 @@ type Serve struct {
 
 	PasswordQueue int `env:"PASSWORD_QUEUE" default:"0" help:"Most passwords that wait to be hashed, before more are refused with 503; 0: sixteen for each processor."`
 
-	SecretKey                string        `env:"SECRET_KEY" secret:"" placeholder:"KEY,…" help:"Keys of at least 32 bytes for access tokens, separated by commas: the first signs, all verify. Required."`
+	Secrets `embed:""`
+
 	Algorithm                string        `env:"ALGORITHM" default:"HS256" enum:"HS256" help:"How access tokens are signed: HS256."`
 	AccessTokenExpireMinutes int           `env:"ACCESS_TOKEN_EXPIRE_MINUTES" default:"30" help:"Lifetime of an access token, 1 to 1440 minutes."`
 	RefreshTokenExpireDays   int           `env:"REFRESH_TOKEN_EXPIRE_DAYS" default:"30" help:"Lifetime of a session from its login, 1 to 3650 days."`
@@ -144,7 +150,7 @@ func (p Passwords) Validate() error {
 }
 
 // Keys are those of SECRET_KEY.
-func (s Serve) Keys() ([][]byte, error) {
+func (s Secrets) Keys() ([][]byte, error) {
 	if s.SecretKey == "" {
 		return nil, &Error{"SECRET_KEY", "must be set; `openssl rand -hex 32` makes one"}
 	}

@@ -176,6 +176,15 @@ func (s *server) deleteUser(c *gin.Context) error {
 	return done(c, s.service.DeleteUser(c.Request.Context(), &actor, id))
 }
 
+// postUserUnlock undoes the failed logins of a user.
+func (s *server) postUserUnlock(c *gin.Context) error {
+	id, err := userID(c)
+	if err != nil {
+		return err
+	}
+	return done(c, s.service.UnlockUser(c.Request.Context(), userOf(c), id))
+}
+
 // putUserRole gives a user a role.
 func (s *server) putUserRole(c *gin.Context) error {
 	id, err := userID(c)

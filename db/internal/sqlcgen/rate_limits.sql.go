@@ -10,17 +10,21 @@ import (
 )
 
 const deleteRateLimits = `-- name: DeleteRateLimits :exec
-DELETE FROM rate_limits
-WHERE key IN (
-    SELECT r.key
-    FROM rate_limits r
-    WHERE r.key = ANY ($1::bytea[])
-    ORDER BY r.key
-    FOR UPDATE
+WITH gone AS (
+    DELETE FROM rate_limits
+    WHERE key IN (
+        SELECT r.key
+        FROM rate_limits r
+        WHERE r.key = ANY ($1::bytea[])
+        ORDER BY r.key
+        FOR UPDATE
+    )
 )
+SELECT pg_notify('gatehouse_unlocks', string_agg(encode(k, 'hex'), ' '))
+FROM unnest($1::bytea[]) AS k
 `
 
-// DeleteRateLimits locks in the order that rate_limits_take does.
+// DeleteRateLimits locks in the order that rate_limits_take does. It tells the replicas, which remember refusals.
 func (q *Queries) DeleteRateLimits(ctx context.Context, keys [][]byte) error {
 	_, err := q.db.Exec(ctx, deleteRateLimits, keys)
 	return err
