@@ -49,9 +49,11 @@ func must(t testing.TB, err error) {
 // plainHash has the form of an imported bcrypt hash, which needs no password key.
 var plainHash = "$2a$04$" + strings.Repeat("x", 53)
 
+var plain = auth.StoredPassword{Hash: plainHash}
+
 func (d *DB) mustInsert(t *testing.T, name string) auth.User {
 	t.Helper()
-	user, err := d.InsertUser(t.Context(), uuid.Must(uuid.NewV7()), auth.Username{Given: name, Key: strings.ToLower(name)}, plainHash)
+	user, err := d.InsertUser(t.Context(), uuid.Must(uuid.NewV7()), auth.Username{Given: name, Key: strings.ToLower(name)}, plain)
 	must(t, err)
 	return user
 }
@@ -60,7 +62,7 @@ func (d *DB) mustInsert(t *testing.T, name string) auth.User {
 func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"InsertUser": func(ctx context.Context) error {
-			_, err := d.InsertUser(ctx, uuid.Must(uuid.NewV7()), auth.Username{Given: "New", Key: "new"}, plainHash)
+			_, err := d.InsertUser(ctx, uuid.Must(uuid.NewV7()), auth.Username{Given: "New", Key: "new"}, plain)
 			return err
 		},
 		"UserByID":         func(ctx context.Context) error { _, err := d.UserByID(ctx, u.ID); return err },
@@ -73,7 +75,7 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		},
 		"DisableUser": func(ctx context.Context) error { _, err := d.DisableUser(ctx, u.Username.Key, nil); return err },
 		"EnableUser":  func(ctx context.Context) error { _, err := d.EnableUser(ctx, u.Username.Key, nil); return err },
-		"SetPassword": func(ctx context.Context) error { _, err := d.SetPassword(ctx, u.Username.Key, plainHash); return err },
+		"SetPassword": func(ctx context.Context) error { _, err := d.SetPassword(ctx, u.Username.Key, plain); return err },
 		"RoleByName":  func(ctx context.Context) error { _, err := d.RoleByName(ctx, "admin"); return err },
 		"ListRoles":   func(ctx context.Context) error { _, err := d.ListRoles(ctx); return err },
 		"SetRole":     func(ctx context.Context) error { _, err := d.SetRole(ctx, "clerk", nil, auth.Condition{}); return err },
@@ -97,7 +99,12 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 			_, err := d.ChangePassword(ctx, u, u.ID, plainHash, time.Hour)
 			return err
 		},
-		"RehashPassword": func(ctx context.Context) error { return d.RehashPassword(ctx, u.ID, plainHash, plainHash) },
+		"RequirePasswordChange": func(ctx context.Context) error {
+			_, err := d.RequirePasswordChange(ctx, u.Username.Key, nil)
+			return err
+		},
+		"ReplacePassword": func(ctx context.Context) error { _, err := d.ReplacePassword(ctx, u, plainHash); return err },
+		"RehashPassword":  func(ctx context.Context) error { return d.RehashPassword(ctx, u.ID, plainHash, plainHash) },
 		"RecordPasswordKey": func(ctx context.Context) error {
 			return d.RecordPasswordKey(ctx, password.KeyRecord{ID: "a", Check: make([]byte, 32)})
 		},
@@ -165,6 +172,10 @@ func TestWithADatabaseEveryMethodWorks(t *testing.T) {
 		must(t, all[last](t.Context()))
 		delete(all, last)
 	}
+	u, err = d.UserByID(t.Context(), u.ID)
+	must(t, err)
+	must(t, calls(d, u)["ReplacePassword"](t.Context()))
+	delete(all, "ReplacePassword")
 	remove := all["DeleteUser"]
 	delete(all, "DeleteUser")
 	for name, call := range all {
@@ -381,7 +392,8 @@ func TestNobodyIsNotFound(t *testing.T) {
 	d := open(t, Options{URL: dbtest.New(t)})
 	nobody := auth.User{ID: uuid.Must(uuid.NewV7()), Username: auth.Username{Key: "nobody"}}
 	all := calls(d, nobody)
-	for _, name := range []string{"UserByID", "UserByKey", "CredentialsByKey", "DisableUser", "EnableUser", "SetPassword", "RevokeRole", "DeleteUser"} {
+	for _, name := range []string{"UserByID", "UserByKey", "CredentialsByKey", "DisableUser", "EnableUser", "SetPassword", "RequirePasswordChange",
+		"ReplacePassword", "RevokeRole", "DeleteUser"} {
 		if err := all[name](t.Context()); !errors.Is(err, auth.ErrUserNotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -407,7 +419,7 @@ func TestANameThatIsTakenIsTaken(t *testing.T) {
 	t.Parallel()
 	d := open(t, Options{URL: dbtest.New(t)})
 	d.mustInsert(t, "alice")
-	_, err := d.InsertUser(t.Context(), uuid.Must(uuid.NewV7()), auth.Username{Given: "ALICE", Key: "alice"}, plainHash)
+	_, err := d.InsertUser(t.Context(), uuid.Must(uuid.NewV7()), auth.Username{Given: "ALICE", Key: "alice"}, plain)
 	if !errors.Is(err, auth.ErrUsernameTaken) {
 		t.Error(err)
 	}
@@ -417,7 +429,7 @@ func TestANameThatIsTakenIsTaken(t *testing.T) {
 func TestARefusedRowIsNotQuotedInTheError(t *testing.T) {
 	t.Parallel()
 	d := open(t, Options{URL: dbtest.New(t)})
-	_, err := d.InsertUser(t.Context(), uuid.Must(uuid.NewV7()), auth.Username{Given: "alice", Key: strings.Repeat("a", 65)}, plainHash)
+	_, err := d.InsertUser(t.Context(), uuid.Must(uuid.NewV7()), auth.Username{Given: "alice", Key: strings.Repeat("a", 65)}, plain)
 	if err == nil || strings.Contains(err.Error(), plainHash) || !strings.Contains(err.Error(), "23514") {
 		t.Error(err)
 	}
@@ -428,11 +440,11 @@ func TestAHashUnderAnUnrecordedKeyIsRefused(t *testing.T) {
 	t.Parallel()
 	d := open(t, Options{URL: dbtest.New(t)})
 	d.mustInsert(t, "alice")
-	if _, err := d.SetPassword(t.Context(), "alice", "$hmac-sha256$k=feed$"+plainHash); err == nil {
+	if _, err := d.SetPassword(t.Context(), "alice", auth.StoredPassword{Hash: "$hmac-sha256$k=feed$" + plainHash}); err == nil {
 		t.Error("stored")
 	}
 	must(t, d.RecordPasswordKey(t.Context(), password.KeyRecord{ID: "feed", Check: make([]byte, 32)}))
-	if _, err := d.SetPassword(t.Context(), "alice", "$hmac-sha256$k=feed$"+plainHash); err != nil {
+	if _, err := d.SetPassword(t.Context(), "alice", auth.StoredPassword{Hash: "$hmac-sha256$k=feed$" + plainHash}); err != nil {
 		t.Error(err)
 	}
 	if err := d.RetirePasswordKey(t.Context(), "feed"); !errors.Is(err, auth.ErrPasswordKeyInUse) {
@@ -449,7 +461,7 @@ func TestOnlyAPasswordHashIsStoredForOne(t *testing.T) {
 		"", "correct horse battery staple", "$2x" + plainHash[3:], plainHash[1:], plainHash + "x", plainHash[:len(plainHash)-1], plainHash + "\n",
 		"$hmac-sha256$k=0" + plainHash, "$hmac-sha256$k=$" + plainHash, "$hmac-sha256$k=0$" + "$hmac-sha256$k=0$" + plainHash,
 	} {
-		if _, err := d.SetPassword(t.Context(), "alice", hash); err == nil {
+		if _, err := d.SetPassword(t.Context(), "alice", auth.StoredPassword{Hash: hash}); err == nil {
 			t.Errorf("%q was stored", hash)
 		}
 	}

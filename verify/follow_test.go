@@ -123,7 +123,7 @@ func accessToken(t *testing.T, body []byte) string {
 func (g *gatehouse) disable(username string) {
 	g.Helper()
 	admin, err := app.OpenAdmin(g.Context(), config.Database{DatabaseURL: g.databaseURL, DatabaseStatementTimeout: time.Minute},
-		config.Passwords{BcryptCost: 10, PasswordMinLength: 8})
+		config.Passwords{BcryptCost: 10, PasswordMinLength: 8, InitialSecretHours: 72})
 	must(g, err)
 	defer admin.Close()
 	_, err = admin.Disable(g.Context(), username)

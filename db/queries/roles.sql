@@ -139,8 +139,8 @@ FOR SHARE;
 
 -- FindUsers reads a page, in the order of the names' bytes.
 -- name: FindUsers :many
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
-       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM users u
 JOIN user_rights r ON r.user_id = u.id
 WHERE u.username_key COLLATE "C" > @after::text

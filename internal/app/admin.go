@@ -41,6 +41,7 @@ func OpenAdmin(ctx context.Context, d config.Database, p config.Passwords) (*Adm
 	}
 	service := auth.NewService(auth.Parts{
 		Store: store, Hasher: hasher, Policy: password.Policy{MinLength: p.PasswordMinLength}, Clock: time.Now,
+		SecretLifetime: p.InitialSecretLifetime(),
 	})
 	return &Admin{Service: service, Ring: ring, store: store, lane: lane}, nil
 }

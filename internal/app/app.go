@@ -219,7 +219,7 @@ func newService(s config.Serve, o Options, store *db.DB, ring *password.KeyRing,
 			Idle: time.Duration(s.RefreshTokenIdleDays) * day, Absolute: time.Duration(s.RefreshTokenExpireDays) * day,
 			Grace: time.Duration(s.RefreshGraceSeconds) * time.Second, PerUser: s.MaxSessions,
 		},
-		Limiter: limiter, Clock: o.Clock,
+		Limiter: limiter, Clock: o.Clock, SecretLifetime: s.InitialSecretLifetime(),
 	}), nil
 }
 

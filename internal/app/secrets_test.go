@@ -272,7 +272,7 @@ func useCommandLine(leaks *leakSearch, databaseURL string) {
 func openCanaryAdmin(t *testing.T, databaseURL, pepper string) (*app.Admin, error) {
 	return app.OpenAdmin(t.Context(), config.Database{
 		DatabaseURL: databaseURL, DatabasePassword: canaryDatabasePassword, DatabaseStatementTimeout: time.Minute,
-	}, config.Passwords{BcryptCost: 10, PasswordMinLength: 8, PasswordPepper: pepper})
+	}, config.Passwords{BcryptCost: 10, PasswordMinLength: 8, InitialSecretHours: 72, PasswordPepper: pepper})
 }
 
 func claimKeys(t *testing.T, databaseURL, pepper string) error {

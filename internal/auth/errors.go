@@ -17,10 +17,15 @@ var (
 	ErrUnknownUser    = fmt.Errorf("%w: unknown user", ErrBadCredentials)
 	ErrWrongPassword  = fmt.Errorf("%w: wrong password", ErrBadCredentials)
 	ErrDisabled       = fmt.Errorf("%w: disabled account", ErrBadCredentials)
+	// ErrPasswordExpired: it was an initial secret that nobody has used in time.
+	ErrPasswordExpired = fmt.Errorf("%w: expired password", ErrBadCredentials)
 	// ErrSuperseded: the account was disabled or given another password while this one was being checked.
 	ErrSuperseded = fmt.Errorf("%w: account changed meanwhile", ErrBadCredentials)
 	// ErrUnusableHash: the stored hash is of a form, cost or key that is not accepted.
 	ErrUnusableHash = fmt.Errorf("%w: unusable password hash", ErrBadCredentials)
+
+	// ErrMustChangePassword: the password is right, and good for nothing but ReplacePassword.
+	ErrMustChangePassword = errors.New("the password must be changed")
 
 	// ErrInvalidToken is for an access token that is forged, malformed, expired or revoked.
 	ErrInvalidToken = errors.New("invalid authentication credentials")
@@ -115,8 +120,10 @@ var outcomes = []outcome{
 	{ErrUnknownUser, "unknown_user"},
 	{ErrWrongPassword, "wrong_password"},
 	{ErrDisabled, "disabled"},
+	{ErrPasswordExpired, "expired"},
 	{ErrSuperseded, "superseded"},
 	{ErrUnusableHash, "unusable_hash"},
+	{ErrMustChangePassword, "must_change_password"},
 	{ErrInvalidToken, "invalid_token"},
 	{ErrTokenReused, "token_reused"},
 	{ErrInvalidGrant, "invalid_grant"},

@@ -160,8 +160,9 @@ func (l *Limiter) remembered(rates []Rate) (wait time.Duration) {
 //
 // An error is of no consequence but that what was taken comes back by itself, later.
 func (l *Limiter) settle(ctx context.Context, taken []TakenRate, outcome error) {
+	right := outcome == nil || errors.Is(outcome, ErrMustChangePassword)
 	unjudged := errors.Is(outcome, ErrOverloaded) || errors.Is(outcome, ErrStopping) || errors.Is(outcome, ErrUnavailable)
-	if len(taken) == 0 || outcome != nil && !unjudged {
+	if len(taken) == 0 || !right && !unjudged {
 		return
 	}
 	giving, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTimeout)

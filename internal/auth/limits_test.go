@@ -54,7 +54,7 @@ func (l *limited) secret(limits auth.RateLimits, secret string) {
 	must(l, err)
 	l.Service = auth.NewService(auth.Parts{
 		Store: l.store, Hasher: l.hasher, Tokens: issuer(l.T), TokenCache: 1000, Refresh: l.keys, Limits: l.limits,
-		Limiter: limiter, Clock: time.Now,
+		Limiter: limiter, Clock: time.Now, SecretLifetime: time.Hour,
 	})
 }
 

@@ -249,13 +249,19 @@ func (s *Service) FindUsers(ctx context.Context, filter UserFilter, after string
 // SetDisabled is Disable or Enable of a user who is as the caller saw him: by is who does it, and unlessChanged is the
 // user's UpdatedAt, or nil. ErrUserNotFound, ErrChanged, ErrLastAdmin, ErrBeyondRights.
 func (s *Service) SetDisabled(ctx context.Context, by User, id uuid.UUID, disabled bool, unlessChanged *time.Time) (User, error) {
-	user, err := s.mayManage(ctx, by, id)
-	if err != nil {
-		return User{}, err
-	}
 	change := s.store.EnableUser
 	if disabled {
 		change = s.store.DisableUser
+	}
+	return s.changeManaged(ctx, by, id, unlessChanged, change)
+}
+
+func (s *Service) changeManaged(
+	ctx context.Context, by User, id uuid.UUID, unlessChanged *time.Time, change func(context.Context, string, *time.Time) (User, error),
+) (User, error) {
+	user, err := s.mayManage(ctx, by, id)
+	if err != nil {
+		return User{}, err
 	}
 	changed, err := change(ctx, user.Username.Key, unlessChanged)
 	if errors.Is(err, ErrUserNotFound) && unlessChanged != nil {

@@ -30,6 +30,8 @@ type Service struct {
 	limits      SessionLimits
 	limiter     *Limiter
 	clock       func() time.Time
+
+	secretLifetime time.Duration
 }
 
 // Parts of a Service. All are needed but Limiter and, in a process that issues no tokens, those from Tokens to Limits.
@@ -45,6 +47,8 @@ type Parts struct {
 	Limits      SessionLimits
 	Limiter     *Limiter // nil: no limits on logins and registrations
 	Clock       func() time.Time
+	// SecretLifetime is that of initial secrets. At 0 they are of no use.
+	SecretLifetime time.Duration
 }
 
 // NewService puts a Service together.
@@ -53,6 +57,7 @@ func NewService(p Parts) *Service {
 		store: p.Store, hasher: p.Hasher, policy: p.Policy, tokens: p.Tokens,
 		verifier: token.NewVerifier(p.Tokens, p.TokenCache), revocations: p.Revocations, services: p.Services,
 		refresh: p.Refresh, limits: p.Limits, limiter: p.Limiter, clock: p.Clock,
+		secretLifetime: p.SecretLifetime,
 	}
 }
 
@@ -69,28 +74,36 @@ func (s *Service) SignUp(ctx context.Context, username, pw string, client Client
 	if err := s.limiter.countRegistration(ctx, client.Address); err != nil {
 		return User{}, err
 	}
-	return s.insert(ctx, name, prepared, nil)
+	return s.hashAndInsert(ctx, name, prepared, false, nil)
 }
 
 // Register makes an account, with roles. InputError, ErrUsernameTaken, ErrRoleNotFound.
 func (s *Service) Register(ctx context.Context, username, pw string, roles ...string) (User, error) {
+	return s.register(ctx, username, pw, false, roles)
+}
+
+func (s *Service) register(ctx context.Context, username, pw string, mustChange bool, roles []string) (User, error) {
 	name, prepared, err := s.checkRegistration(username, pw)
 	if err != nil {
 		return User{}, err
 	}
-	return s.insert(ctx, name, prepared, roles)
+	return s.hashAndInsert(ctx, name, prepared, mustChange, roles)
 }
 
-func (s *Service) insert(ctx context.Context, name Username, prepared string, roles []string) (User, error) {
+func (s *Service) hashAndInsert(ctx context.Context, name Username, prepared string, mustChange bool, roles []string) (User, error) {
 	hash, err := s.hasher.Hash(ctx, prepared)
 	if err != nil {
 		return User{}, err
 	}
+	return s.insert(ctx, name, StoredPassword{Hash: hash, MustChange: mustChange}, roles)
+}
+
+func (s *Service) insert(ctx context.Context, name Username, pw StoredPassword, roles []string) (User, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return User{}, fmt.Errorf("user id: %w", err)
 	}
-	return s.store.InsertUser(ctx, id, name, hash, roles...)
+	return s.store.InsertUser(ctx, id, name, pw, roles...)
 }
 
 // checkRegistration tells all that is wrong at once, so that a form need not be sent once for each mistake.
@@ -209,6 +222,10 @@ func (s *Service) ForgetRefusals(keys []ratelimit.Key) {
 
 // SetPassword gives a user another password and revokes the user's tokens. InputError, ErrUserNotFound.
 func (s *Service) SetPassword(ctx context.Context, username, pw string) (User, error) {
+	return s.setPassword(ctx, username, pw, false)
+}
+
+func (s *Service) setPassword(ctx context.Context, username, pw string, mustChange bool) (User, error) {
 	return s.byName(ctx, username, func(ctx context.Context, key string) (User, error) {
 		prepared, err := s.checkPassword(pw, key)
 		if err != nil {
@@ -218,7 +235,7 @@ func (s *Service) SetPassword(ctx context.Context, username, pw string) (User, e
 		if err != nil {
 			return User{}, err
 		}
-		return s.store.SetPassword(ctx, key, hash)
+		return s.store.SetPassword(ctx, key, StoredPassword{Hash: hash, MustChange: mustChange})
 	})
 }
 

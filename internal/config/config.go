@@ -29,9 +29,10 @@ type Database struct {
 
 // Passwords is how passwords are judged and hashed.
 type Passwords struct {
-	BcryptCost        int    `env:"BCRYPT_COST" default:"12" help:"Cost of new password hashes, 10 to 16; older ones are brought to it at the next login."`
-	PasswordPepper    string `env:"PASSWORD_PEPPER" secret:"" placeholder:"KEY,…" help:"Keys of at least 32 bytes under which passwords are hashed, separated by commas: the first hashes, all verify."`
-	PasswordMinLength int    `env:"PASSWORD_MIN_LENGTH" default:"8" help:"Fewest characters of a new password, 8 to 64. NIST SP 800-63B-4 asks for 15 where it is the only factor."`
+	BcryptCost         int    `env:"BCRYPT_COST" default:"12" help:"Cost of new password hashes, 10 to 16; older ones are brought to it at the next login."`
+	PasswordPepper     string `env:"PASSWORD_PEPPER" secret:"" placeholder:"KEY,…" help:"Keys of at least 32 bytes under which passwords are hashed, separated by commas: the first hashes, all verify."`
+	PasswordMinLength  int    `env:"PASSWORD_MIN_LENGTH" default:"8" help:"Fewest characters of a new password, 8 to 64. NIST SP 800-63B-4 asks for 15 where it is the only factor."`
+	InitialSecretHours int    `env:"INITIAL_SECRET_HOURS" default:"72" help:"Lifetime of an initial secret, with which the user of a new account sets a password: 1 to 720 hours."`
 }
 
 // Limits are how often what may happen before it is answered with 429.
@@ -137,6 +138,11 @@ func (p Passwords) Peppers() ([][]byte, error) {
 	return keys("PASSWORD_PEPPER", p.PasswordPepper)
 }
 
+// InitialSecretLifetime is that of InitialSecretHours.
+func (p Passwords) InitialSecretLifetime() time.Duration {
+	return time.Duration(p.InitialSecretHours) * time.Hour
+}
+
 // Validate checks the bounds.
 func (p Passwords) Validate() error {
 	if p.BcryptCost < bcrypt.DefaultCost || p.BcryptCost > 16 {
@@ -144,6 +150,9 @@ func (p Passwords) Validate() error {
 	}
 	if p.PasswordMinLength < 8 || p.PasswordMinLength > 64 {
 		return &Error{"PASSWORD_MIN_LENGTH", "must be from 8 to 64"}
+	}
+	if p.InitialSecretHours < 1 || p.InitialSecretHours > 720 {
+		return &Error{"INITIAL_SECRET_HOURS", "must be from 1 to 720"}
 	}
 	_, err := p.Peppers()
 	return err

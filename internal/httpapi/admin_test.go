@@ -54,6 +54,7 @@ const (
 func rights() map[string]auth.Permission {
 	return map[string]auth.Permission{
 		"POST /token":                   forAnybody,
+		"POST /token/password":          forAnybody,
 		"POST /users":                   auth.WriteUsers, // where registration is closed
 		"POST /logout":                  forUsers,
 		"GET /users/me":                 forUsers,
@@ -340,7 +341,8 @@ func TestPagesUnderInsertsAndDeletesNeitherRepeatNorSkip(t *testing.T) {
 
 func (f *fixture) insert(name string) {
 	f.Helper()
-	_, err := f.store.InsertUser(f.Context(), uuid.Must(uuid.NewV7()), auth.Username{Given: name, Key: name}, "$2a$04$"+strings.Repeat("x", 53))
+	_, err := f.store.InsertUser(f.Context(), uuid.Must(uuid.NewV7()), auth.Username{Given: name, Key: name},
+		auth.StoredPassword{Hash: "$2a$04$" + strings.Repeat("x", 53)})
 	must(f, err)
 }
 

@@ -28,6 +28,7 @@ type route struct {
 func (s *server) routes(docs *docs) []route {
 	return []route{
 		{http.MethodPost, "/token", anybody, asTokenError, s.postToken},
+		{http.MethodPost, "/token/password", anybody, nil, s.postTokenPassword},
 		{http.MethodPost, "/users", registration, nil, s.postUser},
 		{http.MethodPost, "/logout", anybody, nil, s.postLogout},
 		{http.MethodGet, "/users/me", liveUser, nil, s.getMe},

@@ -69,8 +69,8 @@ func (q *Queries) DeleteUser(ctx context.Context, id uuid.UUID) (int64, error) {
 }
 
 const findUsers = `-- name: FindUsers :many
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
-       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM users u
 JOIN user_rights r ON r.user_id = u.id
 WHERE u.username_key COLLATE "C" > $1::text
@@ -92,15 +92,17 @@ type FindUsersParams struct {
 }
 
 type FindUsersRow struct {
-	ID           uuid.UUID
-	Username     string
-	UsernameKey  string
-	DisabledAt   *time.Time
-	TokenVersion int64
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
-	Roles        []string
-	Permissions  []string
+	ID                 uuid.UUID
+	Username           string
+	UsernameKey        string
+	DisabledAt         *time.Time
+	TokenVersion       int64
+	CreatedAt          time.Time
+	UpdatedAt          time.Time
+	MustChangePassword bool
+	PasswordExpiresAt  *time.Time
+	Roles              []string
+	Permissions        []string
 }
 
 // FindUsers reads a page, in the order of the names' bytes.
@@ -128,6 +130,8 @@ func (q *Queries) FindUsers(ctx context.Context, arg FindUsersParams) ([]FindUse
 			&i.TokenVersion,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.MustChangePassword,
+			&i.PasswordExpiresAt,
 			&i.Roles,
 			&i.Permissions,
 		); err != nil {

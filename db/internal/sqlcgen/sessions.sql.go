@@ -15,9 +15,11 @@ import (
 const changePassword = `-- name: ChangePassword :execrows
 WITH u AS (
     UPDATE users
-    SET password_hash = $1,
-        token_version = token_version + 1,
-        updated_at    = now()
+    SET password_hash        = $1,
+        must_change_password = false,
+        password_expires_at  = NULL,
+        token_version        = token_version + 1,
+        updated_at           = now()
     WHERE users.id = $2
       AND users.token_version = $3
       AND users.disabled_at IS NULL
@@ -250,8 +252,8 @@ func (q *Queries) RotateSession(ctx context.Context, arg RotateSessionParams) (i
 
 const sessionByID = `-- name: SessionByID :one
 SELECT s.salt, s.counter, s.rotated_at, s.idle_expires_at, s.expires_at, s.ended_at, s.scope, now()::timestamptz AS now,
-       u.id AS user_id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
-       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+       u.id AS user_id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM sessions s
 JOIN users u ON u.id = s.user_id
 JOIN user_rights r ON r.user_id = s.user_id
@@ -259,23 +261,25 @@ WHERE s.id = $1
 `
 
 type SessionByIDRow struct {
-	Salt          []byte
-	Counter       int64
-	RotatedAt     time.Time
-	IdleExpiresAt time.Time
-	ExpiresAt     time.Time
-	EndedAt       *time.Time
-	Scope         *string
-	Now           time.Time
-	UserID        uuid.UUID
-	Username      string
-	UsernameKey   string
-	DisabledAt    *time.Time
-	TokenVersion  int64
-	CreatedAt     time.Time
-	UpdatedAt     time.Time
-	Roles         []string
-	Permissions   []string
+	Salt               []byte
+	Counter            int64
+	RotatedAt          time.Time
+	IdleExpiresAt      time.Time
+	ExpiresAt          time.Time
+	EndedAt            *time.Time
+	Scope              *string
+	Now                time.Time
+	UserID             uuid.UUID
+	Username           string
+	UsernameKey        string
+	DisabledAt         *time.Time
+	TokenVersion       int64
+	CreatedAt          time.Time
+	UpdatedAt          time.Time
+	MustChangePassword bool
+	PasswordExpiresAt  *time.Time
+	Roles              []string
+	Permissions        []string
 }
 
 func (q *Queries) SessionByID(ctx context.Context, id uuid.UUID) (SessionByIDRow, error) {
@@ -297,6 +301,8 @@ func (q *Queries) SessionByID(ctx context.Context, id uuid.UUID) (SessionByIDRow
 		&i.TokenVersion,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.MustChangePassword,
+		&i.PasswordExpiresAt,
 		&i.Roles,
 		&i.Permissions,
 	)
