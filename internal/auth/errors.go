@@ -123,7 +123,7 @@ var outcomes = []outcome{
 	{ErrPasswordExpired, "expired"},
 	{ErrSuperseded, "superseded"},
 	{ErrUnusableHash, "unusable_hash"},
-	{ErrMustChangePassword, "must_change_password"},
+	{ErrMustChangePassword, "password_change_required"},
 	{ErrInvalidToken, "invalid_token"},
 	{ErrTokenReused, "token_reused"},
 	{ErrInvalidGrant, "invalid_grant"},
