@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -203,9 +204,14 @@ func TestOfManyUsesOfASecretAtOnceOneGivesASession(t *testing.T) {
 	secret := f.invited(f.root(), "alice")
 	var answers [8]answered
 	var all sync.WaitGroup
+	release := f.fillLane(2, 0)
 	for n := range answers {
 		all.Go(func() { answers[n] = f.replaced("alice", secret, fmt.Sprintf("%s, the %dth", goodPassword, n)) })
 	}
+	for f.lane.Stats().Queued < len(answers) { // by then all have read what is stored
+		runtime.Gosched()
+	}
+	release()
 	all.Wait()
 	won := -1
 	for n, a := range answers {
