@@ -202,6 +202,49 @@ func TestNoSessionStartsForAUserWhoHasChanged(t *testing.T) {
 	}
 }
 
+// A session that starts while its user's row is being waited for began with the password, or the account, that is no more.
+// Its refresh token would give good access tokens all the same.
+func TestNoSessionThatStartsMeanwhileOutlivesWhatEndsAll(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	d := open(t, Options{URL: databaseURL})
+	login, watch := connectTo(t, databaseURL), connectTo(t, databaseURL)
+	for _, name := range []string{"SetPassword", "RequirePasswordChange", "ReplacePassword", "ChangePassword", "DisableUser"} {
+		u := d.mustInsert(t, name)
+		all, kept := calls(d, u), uuid.UUID{}
+		all["ChangePassword"] = func(ctx context.Context) error {
+			_, err := d.ChangePassword(ctx, u, kept, plainHash, time.Hour)
+			return err
+		}
+		start := func(on *DB) uuid.UUID {
+			session := auth.NewSession{
+				ID: uuid.Must(uuid.NewV7()), User: u, Salt: make([]byte, 16), Limits: auth.SessionLimits{Idle: time.Hour, Absolute: time.Hour, PerUser: 9},
+			}
+			must(t, on.StartSession(t.Context(), session))
+			return session.ID
+		}
+		kept = start(d)
+		tx, err := login.Begin(t.Context())
+		must(t, err)
+		late := start(&DB{pool: d.pool, queries: d.queries.WithTx(tx)})
+		outcome := make(chan error, 1)
+		go func() { outcome <- all[name](t.Context()) }()
+		asynctest.Await(t, name+" to wait", func() (waits bool) {
+			must(t, watch.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity
+				WHERE wait_event_type = 'Lock' AND datname = current_database())`).Scan(&waits))
+			return waits
+		})
+		must(t, tx.Commit(t.Context()))
+		must(t, <-outcome)
+		for id, ended := range map[uuid.UUID]bool{kept: name != "ChangePassword", late: true} {
+			state, err := d.SessionByID(t.Context(), id)
+			if err != nil || (state.EndedAt != nil) != ended {
+				t.Errorf("%s: ended at %v, %v", name, state.EndedAt, err)
+			}
+		}
+	}
+}
+
 var explainUsers = flag.Int("explain-users", 2000, "users in the database whose query plans are looked at; each has five sessions")
 
 // At millions of rows, one query that reads a table whole is an outage.

@@ -138,14 +138,8 @@ WITH u AS (
         idle_expires_at = least(now() + make_interval(secs => @idle_seconds), expires_at)
     FROM u
     WHERE sessions.id = @session_id
-), ended AS (
-    UPDATE sessions
-    SET ended_at = now(), end_reason = 'password'
-    FROM u
-    WHERE sessions.user_id = u.id
-      AND sessions.id <> @session_id
-      AND sessions.ended_at IS NULL
 )
 INSERT INTO revocations (user_id, version)
-SELECT id, token_version
-FROM u;
+SELECT u.id, u.token_version
+FROM u
+CROSS JOIN LATERAL end_sessions(u.id, @session_id, 'password');

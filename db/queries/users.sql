@@ -59,12 +59,6 @@ WITH before AS (
     FROM before
     WHERE users.id = before.id
     RETURNING users.id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at, enabled
-), ended AS (
-    UPDATE sessions
-    SET ended_at = now(), end_reason = 'disabled'
-    FROM u
-    WHERE sessions.user_id = u.id
-      AND sessions.ended_at IS NULL
 ), revoked AS (
     INSERT INTO revocations (user_id, version)
     SELECT id, token_version
@@ -74,7 +68,8 @@ WITH before AS (
 SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
        u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM u
-JOIN user_rights r ON r.user_id = u.id;
+JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN LATERAL end_sessions(u.id, '00000000-0000-0000-0000-000000000000', 'disabled');
 
 -- name: EnableUser :one
 WITH u AS (
@@ -100,12 +95,6 @@ WITH u AS (
         updated_at           = now()
     WHERE users.username_key = @username_key
     RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
-), ended AS (
-    UPDATE sessions
-    SET ended_at = now(), end_reason = 'operator'
-    FROM u
-    WHERE sessions.user_id = u.id
-      AND sessions.ended_at IS NULL
 ), revoked AS (
     INSERT INTO revocations (user_id, version)
     SELECT id, token_version
@@ -114,7 +103,8 @@ WITH u AS (
 SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
        u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM u
-JOIN user_rights r ON r.user_id = u.id;
+JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN LATERAL end_sessions(u.id, '00000000-0000-0000-0000-000000000000', 'operator');
 
 -- ReplacePassword is SetPassword by whoever has shown the old one. It finds no user who has changed since that was read, so
 -- that of many who show it at once, one replaces it.
@@ -131,12 +121,6 @@ WITH u AS (
       AND users.disabled_at IS NULL
       AND (users.password_expires_at IS NULL OR users.password_expires_at > now())
     RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
-), ended AS (
-    UPDATE sessions
-    SET ended_at = now(), end_reason = 'password'
-    FROM u
-    WHERE sessions.user_id = u.id
-      AND sessions.ended_at IS NULL
 ), revoked AS (
     INSERT INTO revocations (user_id, version)
     SELECT id, token_version
@@ -145,7 +129,8 @@ WITH u AS (
 SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
        u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM u
-JOIN user_rights r ON r.user_id = u.id;
+JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN LATERAL end_sessions(u.id, '00000000-0000-0000-0000-000000000000', 'password');
 
 -- RequirePasswordChange leaves an initial secret as long as it was.
 -- name: RequirePasswordChange :one
@@ -157,12 +142,6 @@ WITH u AS (
     WHERE users.username_key = @username_key
       AND (sqlc.narg('unless_changed')::timestamptz IS NULL OR users.updated_at = sqlc.narg('unless_changed')::timestamptz)
     RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
-), ended AS (
-    UPDATE sessions
-    SET ended_at = now(), end_reason = 'operator'
-    FROM u
-    WHERE sessions.user_id = u.id
-      AND sessions.ended_at IS NULL
 ), revoked AS (
     INSERT INTO revocations (user_id, version)
     SELECT id, token_version
@@ -171,7 +150,8 @@ WITH u AS (
 SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
        u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM u
-JOIN user_rights r ON r.user_id = u.id;
+JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN LATERAL end_sessions(u.id, '00000000-0000-0000-0000-000000000000', 'operator');
 
 -- RehashPassword is a compare-and-set: it does nothing if the hash is no longer the one that was verified.
 -- name: RehashPassword :exec

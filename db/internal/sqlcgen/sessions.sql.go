@@ -15,18 +15,18 @@ import (
 const changePassword = `-- name: ChangePassword :execrows
 WITH u AS (
     UPDATE users
-    SET password_hash        = $1,
+    SET password_hash        = $2,
         must_change_password = false,
         password_expires_at  = NULL,
         token_version        = token_version + 1,
         updated_at           = now()
-    WHERE users.id = $2
-      AND users.token_version = $3
+    WHERE users.id = $3
+      AND users.token_version = $4
       AND users.disabled_at IS NULL
       AND EXISTS (
           SELECT 1
           FROM sessions s
-          WHERE s.id = $4
+          WHERE s.id = $1
             AND s.user_id = users.id
             AND s.ended_at IS NULL
             AND s.idle_expires_at > now()
@@ -40,25 +40,19 @@ WITH u AS (
         last_used_at    = now(),
         idle_expires_at = least(now() + make_interval(secs => $5), expires_at)
     FROM u
-    WHERE sessions.id = $4
-), ended AS (
-    UPDATE sessions
-    SET ended_at = now(), end_reason = 'password'
-    FROM u
-    WHERE sessions.user_id = u.id
-      AND sessions.id <> $4
-      AND sessions.ended_at IS NULL
+    WHERE sessions.id = $1
 )
 INSERT INTO revocations (user_id, version)
-SELECT id, token_version
+SELECT u.id, u.token_version
 FROM u
+CROSS JOIN LATERAL end_sessions(u.id, $1, 'password')
 `
 
 type ChangePasswordParams struct {
+	SessionID    uuid.UUID
 	PasswordHash string
 	UserID       uuid.UUID
 	TokenVersion int64
-	SessionID    uuid.UUID
 	IdleSeconds  float64
 }
 
@@ -66,10 +60,10 @@ type ChangePasswordParams struct {
 // leaves the session that asks, if that is not over, with its refresh token used.
 func (q *Queries) ChangePassword(ctx context.Context, arg ChangePasswordParams) (int64, error) {
 	result, err := q.db.Exec(ctx, changePassword,
+		arg.SessionID,
 		arg.PasswordHash,
 		arg.UserID,
 		arg.TokenVersion,
-		arg.SessionID,
 		arg.IdleSeconds,
 	)
 	if err != nil {

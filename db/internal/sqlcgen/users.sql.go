@@ -74,12 +74,6 @@ WITH before AS (
     FROM before
     WHERE users.id = before.id
     RETURNING users.id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at, enabled
-), ended AS (
-    UPDATE sessions
-    SET ended_at = now(), end_reason = 'disabled'
-    FROM u
-    WHERE sessions.user_id = u.id
-      AND sessions.ended_at IS NULL
 ), revoked AS (
     INSERT INTO revocations (user_id, version)
     SELECT id, token_version
@@ -90,6 +84,7 @@ SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.creat
        u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM u
 JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN LATERAL end_sessions(u.id, '00000000-0000-0000-0000-000000000000', 'disabled')
 `
 
 type DisableUserParams struct {
@@ -339,12 +334,6 @@ WITH u AS (
       AND users.disabled_at IS NULL
       AND (users.password_expires_at IS NULL OR users.password_expires_at > now())
     RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
-), ended AS (
-    UPDATE sessions
-    SET ended_at = now(), end_reason = 'password'
-    FROM u
-    WHERE sessions.user_id = u.id
-      AND sessions.ended_at IS NULL
 ), revoked AS (
     INSERT INTO revocations (user_id, version)
     SELECT id, token_version
@@ -354,6 +343,7 @@ SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.creat
        u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM u
 JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN LATERAL end_sessions(u.id, '00000000-0000-0000-0000-000000000000', 'password')
 `
 
 type ReplacePasswordParams struct {
@@ -406,12 +396,6 @@ WITH u AS (
     WHERE users.username_key = $1
       AND ($2::timestamptz IS NULL OR users.updated_at = $2::timestamptz)
     RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
-), ended AS (
-    UPDATE sessions
-    SET ended_at = now(), end_reason = 'operator'
-    FROM u
-    WHERE sessions.user_id = u.id
-      AND sessions.ended_at IS NULL
 ), revoked AS (
     INSERT INTO revocations (user_id, version)
     SELECT id, token_version
@@ -421,6 +405,7 @@ SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.creat
        u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM u
 JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN LATERAL end_sessions(u.id, '00000000-0000-0000-0000-000000000000', 'operator')
 `
 
 type RequirePasswordChangeParams struct {
@@ -472,12 +457,6 @@ WITH u AS (
         updated_at           = now()
     WHERE users.username_key = $4
     RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
-), ended AS (
-    UPDATE sessions
-    SET ended_at = now(), end_reason = 'operator'
-    FROM u
-    WHERE sessions.user_id = u.id
-      AND sessions.ended_at IS NULL
 ), revoked AS (
     INSERT INTO revocations (user_id, version)
     SELECT id, token_version
@@ -487,6 +466,7 @@ SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.creat
        u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM u
 JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN LATERAL end_sessions(u.id, '00000000-0000-0000-0000-000000000000', 'operator')
 `
 
 type SetPasswordParams struct {
