@@ -49,9 +49,11 @@ func must(t testing.TB, err error) {
 // plainHash has the form of an imported bcrypt hash, which needs no password key.
 var plainHash = "$2a$04$" + strings.Repeat("x", 53)
 
+var plain = auth.StoredPassword{Hash: plainHash}
+
 func (d *DB) mustInsert(t *testing.T, name string) auth.User {
 	t.Helper()
-	user, err := d.InsertUser(t.Context(), anEvent(), uuid.Must(uuid.NewV7()), auth.Username{Given: name, Key: strings.ToLower(name)}, plainHash)
+	user, err := d.InsertUser(t.Context(), anEvent(), uuid.Must(uuid.NewV7()), auth.Username{Given: name, Key: strings.ToLower(name)}, plain)
 	must(t, err)
 	return user
 }
@@ -60,7 +62,7 @@ func (d *DB) mustInsert(t *testing.T, name string) auth.User {
 func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"InsertUser": func(ctx context.Context) error {
-			_, err := d.InsertUser(ctx, anEvent(), uuid.Must(uuid.NewV7()), auth.Username{Given: "New", Key: "new"}, plainHash)
+			_, err := d.InsertUser(ctx, anEvent(), uuid.Must(uuid.NewV7()), auth.Username{Given: "New", Key: "new"}, plain)
 			return err
 		},
 		"UserByID":         func(ctx context.Context) error { _, err := d.UserByID(ctx, u.ID); return err },
@@ -83,7 +85,7 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 			return err
 		},
 		"SetPassword": func(ctx context.Context) error {
-			_, err := d.SetPassword(ctx, anEvent(), u.Username.Key, plainHash)
+			_, err := d.SetPassword(ctx, anEvent(), u.Username.Key, plain)
 			return err
 		},
 		"RoleByName": func(ctx context.Context) error { _, err := d.RoleByName(ctx, "admin"); return err },
@@ -128,7 +130,12 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 			_, err := d.ChangePassword(ctx, anEvent(), u, u.ID, plainHash, time.Hour)
 			return err
 		},
-		"RehashPassword": func(ctx context.Context) error { return d.RehashPassword(ctx, u.ID, plainHash, plainHash) },
+		"RequirePasswordChange": func(ctx context.Context) error {
+			_, err := d.RequirePasswordChange(ctx, anEvent(), u.Username.Key, nil)
+			return err
+		},
+		"ReplacePassword": func(ctx context.Context) error { _, err := d.ReplacePassword(ctx, anEvent(), u, plainHash); return err },
+		"RehashPassword":  func(ctx context.Context) error { return d.RehashPassword(ctx, u.ID, plainHash, plainHash) },
 		"RecordPasswordKey": func(ctx context.Context) error {
 			return d.RecordPasswordKey(ctx, password.KeyRecord{ID: "a", Check: make([]byte, 32)})
 		},
@@ -142,7 +149,7 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		"GiveBackRates": func(ctx context.Context) error {
 			return d.GiveBackRates(ctx, []auth.TakenRate{{State: time.Now()}})
 		},
-		"ResetRates":  func(ctx context.Context) error { return d.ResetRates(ctx, make([]ratelimit.Key, 2)) },
+		"ResetRates":  func(ctx context.Context) error { return d.ResetRates(ctx, anEvent(), make([]ratelimit.Key, 2)) },
 		"PruneRates":  func(ctx context.Context) error { _, err := d.PruneRates(ctx, 100); return err },
 		"RecordEvent": func(ctx context.Context) error { return d.RecordEvent(ctx, anEvent()) },
 		"FindEvents": func(ctx context.Context) error {
@@ -206,6 +213,10 @@ func TestWithADatabaseEveryMethodWorks(t *testing.T) {
 		must(t, all[last](t.Context()))
 		delete(all, last)
 	}
+	u, err = d.UserByID(t.Context(), u.ID)
+	must(t, err)
+	must(t, calls(d, u)["ReplacePassword"](t.Context()))
+	delete(all, "ReplacePassword")
 	remove := all["DeleteUser"]
 	delete(all, "DeleteUser")
 	for name, call := range all {
@@ -229,6 +240,49 @@ func TestNoSessionStartsForAUserWhoHasChanged(t *testing.T) {
 		}
 		_, err := d.EnableUser(t.Context(), anEvent(), "alice", nil)
 		must(t, err)
+	}
+}
+
+// A session that starts while its user's row is being waited for began with the password, or the account, that is no more.
+// Its refresh token would give good access tokens all the same.
+func TestNoSessionThatStartsMeanwhileOutlivesWhatEndsAll(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	d := open(t, Options{URL: databaseURL})
+	login, watch := connectTo(t, databaseURL), connectTo(t, databaseURL)
+	for _, name := range []string{"SetPassword", "RequirePasswordChange", "ReplacePassword", "ChangePassword", "DisableUser"} {
+		u := d.mustInsert(t, name)
+		all, kept := calls(d, u), uuid.UUID{}
+		all["ChangePassword"] = func(ctx context.Context) error {
+			_, err := d.ChangePassword(ctx, anEvent(), u, kept, plainHash, time.Hour)
+			return err
+		}
+		start := func(on *DB) uuid.UUID {
+			session := auth.NewSession{
+				ID: uuid.Must(uuid.NewV7()), User: u, Salt: make([]byte, 16), Limits: auth.SessionLimits{Idle: time.Hour, Absolute: time.Hour, PerUser: 9},
+			}
+			must(t, on.StartSession(t.Context(), anEvent(), session))
+			return session.ID
+		}
+		kept = start(d)
+		tx, err := login.Begin(t.Context())
+		must(t, err)
+		late := start(&DB{pool: d.pool, queries: d.queries.WithTx(tx)})
+		outcome := make(chan error, 1)
+		go func() { outcome <- all[name](t.Context()) }()
+		asynctest.Await(t, name+" to wait", func() (waits bool) {
+			must(t, watch.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity
+				WHERE wait_event_type = 'Lock' AND datname = current_database())`).Scan(&waits))
+			return waits
+		})
+		must(t, tx.Commit(t.Context()))
+		must(t, <-outcome)
+		for id, ended := range map[uuid.UUID]bool{kept: name != "ChangePassword", late: true} {
+			state, err := d.SessionByID(t.Context(), id)
+			if err != nil || (state.EndedAt != nil) != ended {
+				t.Errorf("%s: ended at %v, %v", name, state.EndedAt, err)
+			}
+		}
 	}
 }
 
@@ -422,7 +476,8 @@ func TestNobodyIsNotFound(t *testing.T) {
 	d := open(t, Options{URL: dbtest.New(t)})
 	nobody := auth.User{ID: uuid.Must(uuid.NewV7()), Username: auth.Username{Key: "nobody"}}
 	all := calls(d, nobody)
-	for _, name := range []string{"UserByID", "UserByKey", "CredentialsByKey", "DisableUser", "EnableUser", "SetPassword", "RevokeRole", "DeleteUser"} {
+	for _, name := range []string{"UserByID", "UserByKey", "CredentialsByKey", "DisableUser", "EnableUser", "SetPassword", "RequirePasswordChange",
+		"ReplacePassword", "RevokeRole", "DeleteUser"} {
 		if err := all[name](t.Context()); !errors.Is(err, auth.ErrUserNotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -448,7 +503,7 @@ func TestANameThatIsTakenIsTaken(t *testing.T) {
 	t.Parallel()
 	d := open(t, Options{URL: dbtest.New(t)})
 	d.mustInsert(t, "alice")
-	_, err := d.InsertUser(t.Context(), anEvent(), uuid.Must(uuid.NewV7()), auth.Username{Given: "ALICE", Key: "alice"}, plainHash)
+	_, err := d.InsertUser(t.Context(), anEvent(), uuid.Must(uuid.NewV7()), auth.Username{Given: "ALICE", Key: "alice"}, plain)
 	if !errors.Is(err, auth.ErrUsernameTaken) {
 		t.Error(err)
 	}
@@ -458,7 +513,7 @@ func TestANameThatIsTakenIsTaken(t *testing.T) {
 func TestARefusedRowIsNotQuotedInTheError(t *testing.T) {
 	t.Parallel()
 	d := open(t, Options{URL: dbtest.New(t)})
-	_, err := d.InsertUser(t.Context(), anEvent(), uuid.Must(uuid.NewV7()), auth.Username{Given: "alice", Key: strings.Repeat("a", 65)}, plainHash)
+	_, err := d.InsertUser(t.Context(), anEvent(), uuid.Must(uuid.NewV7()), auth.Username{Given: "alice", Key: strings.Repeat("a", 65)}, plain)
 	if err == nil || strings.Contains(err.Error(), plainHash) || !strings.Contains(err.Error(), "23514") {
 		t.Error(err)
 	}
@@ -469,11 +524,11 @@ func TestAHashUnderAnUnrecordedKeyIsRefused(t *testing.T) {
 	t.Parallel()
 	d := open(t, Options{URL: dbtest.New(t)})
 	d.mustInsert(t, "alice")
-	if _, err := d.SetPassword(t.Context(), anEvent(), "alice", "$hmac-sha256$k=feed$"+plainHash); err == nil {
+	if _, err := d.SetPassword(t.Context(), anEvent(), "alice", auth.StoredPassword{Hash: "$hmac-sha256$k=feed$" + plainHash}); err == nil {
 		t.Error("stored")
 	}
 	must(t, d.RecordPasswordKey(t.Context(), password.KeyRecord{ID: "feed", Check: make([]byte, 32)}))
-	if _, err := d.SetPassword(t.Context(), anEvent(), "alice", "$hmac-sha256$k=feed$"+plainHash); err != nil {
+	if _, err := d.SetPassword(t.Context(), anEvent(), "alice", auth.StoredPassword{Hash: "$hmac-sha256$k=feed$" + plainHash}); err != nil {
 		t.Error(err)
 	}
 	if err := d.RetirePasswordKey(t.Context(), anEvent(), "feed"); !errors.Is(err, auth.ErrPasswordKeyInUse) {
@@ -490,7 +545,7 @@ func TestOnlyAPasswordHashIsStoredForOne(t *testing.T) {
 		"", "correct horse battery staple", "$2x" + plainHash[3:], plainHash[1:], plainHash + "x", plainHash[:len(plainHash)-1], plainHash + "\n",
 		"$hmac-sha256$k=0" + plainHash, "$hmac-sha256$k=$" + plainHash, "$hmac-sha256$k=0$" + "$hmac-sha256$k=0$" + plainHash,
 	} {
-		if _, err := d.SetPassword(t.Context(), anEvent(), "alice", hash); err == nil {
+		if _, err := d.SetPassword(t.Context(), anEvent(), "alice", auth.StoredPassword{Hash: hash}); err == nil {
 			t.Errorf("%q was stored", hash)
 		}
 	}

@@ -50,12 +50,12 @@ func (d *DB) GiveBackRates(ctx context.Context, taken []auth.TakenRate) error {
 }
 
 // ResetRates implements auth.RateStore.
-func (d *DB) ResetRates(ctx context.Context, keys []ratelimit.Key) error {
+func (d *DB) ResetRates(ctx context.Context, e auth.Event, keys []ratelimit.Key) error {
 	raw := make([][]byte, len(keys))
 	for n := range keys {
 		raw[n] = keys[n][:]
 	}
-	return translate("delete rate limits", d.queries.DeleteRateLimits(ctx, raw))
+	return translate("delete rate limits", d.queries.DeleteRateLimits(ctx, sqlcgen.DeleteRateLimitsParams{Keys: raw, Event: eventJSON(e), UserID: e.UserID}))
 }
 
 // PruneRates deletes at most so many rates that are whole again, and returns how many.

@@ -211,7 +211,7 @@ func TestAResetRateIsWholeAgain(t *testing.T) {
 	d := open(t, Options{URL: dbtest.New(t)})
 	one, other := rate(1, 1, time.Hour), rate(2, 1, time.Hour)
 	d.mustTake(t, one, other)
-	must(t, d.ResetRates(t.Context(), []ratelimit.Key{one.Key}))
+	must(t, d.ResetRates(t.Context(), anEvent(), []ratelimit.Key{one.Key}))
 	d.mustTake(t, one)
 	if taken, _, err := d.TakeRates(t.Context(), []auth.Rate{other}); err != nil || taken != nil {
 		t.Errorf("another one was reset too: %v, %v", taken, err)
@@ -252,7 +252,7 @@ func TestGivingBackWhatIsGoneIsNoError(t *testing.T) {
 	t.Parallel()
 	d := open(t, Options{URL: dbtest.New(t)})
 	taken := d.mustTake(t, rate(1, 1, time.Hour))
-	must(t, d.ResetRates(t.Context(), []ratelimit.Key{{1}}))
+	must(t, d.ResetRates(t.Context(), anEvent(), []ratelimit.Key{{1}}))
 	must(t, d.GiveBackRates(t.Context(), taken))
 	d.mustTake(t, rate(1, 1, time.Hour))
 }

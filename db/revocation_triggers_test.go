@@ -77,7 +77,7 @@ func TestWhateverBarsTokensLeavesOneRevocation(t *testing.T) {
 		}, "[session of alice session of alice]"},
 		{"new password by an operator", func() error {
 			d.startSession(t, alice, 9)
-			_, err := d.SetPassword(t.Context(), anEvent(), "alice", plainHash)
+			_, err := d.SetPassword(t.Context(), anEvent(), "alice", plain)
 			return err
 		}, "[alice 6]"},
 		{"disabled", func() error {

@@ -3,20 +3,26 @@ package db
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"gatehouse/db/internal/sqlcgen"
+	"gatehouse/internal/ratelimit"
 	"gatehouse/internal/revocation"
 )
 
 const (
 	// followerName is the application_name of the follower's connection, by which operators find it.
 	followerName = "gatehouse follower"
+
+	// unlocksChannel is where DeleteRateLimits tells whom it has unlocked.
+	unlocksChannel = "gatehouse_unlocks"
 
 	// recentWindow is how far back a notification makes the follower look: what was committed later than that after
 	// its row was inserted is left to the next poll.
@@ -34,7 +40,7 @@ const (
 	pruneEvery     = time.Minute
 )
 
-// FollowOptions are those of Follow. All are needed.
+// FollowOptions are those of Follow. All are needed but Unlocked.
 type FollowOptions struct {
 	Clock func() time.Time // of the times in the set
 	Log   *slog.Logger
@@ -45,6 +51,8 @@ type FollowOptions struct {
 	Longest time.Duration
 	// Read is called after each successful read: full if it was one of all rows that matter.
 	Read func(full bool)
+	// Unlocked, if not nil, is called when rates were reset. What happens between two connections is not told.
+	Unlocked func([]ratelimit.Key)
 }
 
 // Follow keeps the set up to date until ctx ends. It reads all revocations that matter; then those of a window each
@@ -145,6 +153,10 @@ func (f *follower) connect(ctx context.Context) (*pgx.Conn, error) {
 	config.ConnectTimeout = connectTimeout
 	config.RuntimeParams["application_name"] = followerName
 	config.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) {
+		if n.Channel == unlocksChannel {
+			f.unlocked(n.Payload)
+			return
+		}
 		f.heard = true
 		if n.Payload == f.probe.payload {
 			f.probe.pending = false
@@ -153,11 +165,24 @@ func (f *follower) connect(ctx context.Context) (*pgx.Conn, error) {
 	return pgx.ConnectConfig(ctx, config)
 }
 
+// unlocked passes on the keys that DeleteRateLimits tells of.
+func (f *follower) unlocked(payload string) {
+	var keys []ratelimit.Key
+	for word := range strings.FieldsSeq(payload) {
+		if raw, err := hex.DecodeString(word); err == nil && len(raw) == len(ratelimit.Key{}) {
+			keys = append(keys, ratelimit.Key(raw))
+		}
+	}
+	if f.Unlocked != nil {
+		f.Unlocked(keys)
+	}
+}
+
 // listen asks for notifications. A server that has none is no error, since there is still the poll.
 func (f *follower) listen(ctx context.Context, conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	_, err := conn.Exec(ctx, "LISTEN gatehouse_revocations")
+	_, err := conn.Exec(ctx, "LISTEN gatehouse_revocations; LISTEN "+unlocksChannel)
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && !conn.IsClosed() {
 		f.warnOfSilence(serverError(pg).Error())
 		return nil

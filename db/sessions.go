@@ -39,6 +39,7 @@ func (d *DB) SessionByID(ctx context.Context, id uuid.UUID) (auth.SessionState, 
 		User: user(sqlcgen.UserByIDRow{
 			ID: row.UserID, Username: row.Username, UsernameKey: row.UsernameKey, DisabledAt: row.DisabledAt,
 			TokenVersion: row.TokenVersion, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
+			MustChangePassword: row.MustChangePassword, PasswordExpiresAt: row.PasswordExpiresAt,
 			Roles: row.Roles, Permissions: row.Permissions,
 		}),
 	}, translate("session by id", err)

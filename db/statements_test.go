@@ -77,6 +77,10 @@ func TestOperationsSendNoMoreStatementsThanTheyNeed(t *testing.T) {
 		{"list of sessions", func() { _, err := s.Sessions(t.Context(), access.UserID, uuid.Max, 10); must(t, err) }, 1},
 		{"end of the others", func() { must(t, s.EndSessions(t.Context(), access.UserID, access.SessionID)) }, 1},
 		{"own user", func() { _, err := s.Me(t.Context(), access); must(t, err) }, 1},
+		{"replacement of a password", func() {
+			_, err := s.ReplacePassword(t.Context(), "bob", goodPassword, "another good password", from)
+			must(t, err)
+		}, 5},
 		{"last failure", func() { login("wrong", auth.ErrWrongPassword) }, 3},
 		{"first refusal", func() { login("wrong", auth.ErrLimited) }, 2},
 		{"refusal", func() { login("wrong", auth.ErrLimited) }, 0},

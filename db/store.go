@@ -17,14 +17,15 @@ import (
 var _ auth.Store = (*DB)(nil)
 
 // InsertUser implements auth.Store.
-func (d *DB) InsertUser(ctx context.Context, e auth.Event, id uuid.UUID, username auth.Username, passwordHash string, roles ...string) (auth.User, error) {
+func (d *DB) InsertUser(ctx context.Context, e auth.Event, id uuid.UUID, username auth.Username, pw auth.StoredPassword, roles ...string) (auth.User, error) {
 	row, err := d.queries.InsertUser(ctx, sqlcgen.InsertUserParams{
-		ID: id, Username: username.Given, UsernameKey: username.Key, PasswordHash: passwordHash, Roles: append([]string{}, roles...),
-		Event: eventJSON(e),
+		ID: id, Username: username.Given, UsernameKey: username.Key, PasswordHash: pw.Hash, MustChange: pw.MustChange,
+		GoodForSeconds: seconds(pw.GoodFor), Roles: append([]string{}, roles...), Event: eventJSON(e),
 	})
 	return user(sqlcgen.UserByIDRow{
 		ID: row.ID, Username: row.Username, UsernameKey: row.UsernameKey, DisabledAt: row.DisabledAt,
-		TokenVersion: row.TokenVersion, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt, Roles: append([]string{}, roles...),
+		TokenVersion: row.TokenVersion, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt, MustChangePassword: row.MustChangePassword,
+		PasswordExpiresAt: row.PasswordExpiresAt, Roles: append([]string{}, roles...),
 	}), translate("insert user", err)
 }
 
@@ -47,9 +48,10 @@ func (d *DB) CredentialsByKey(ctx context.Context, key string) (auth.Credentials
 		User: user(sqlcgen.UserByIDRow{
 			ID: row.ID, Username: row.Username, UsernameKey: row.UsernameKey, DisabledAt: row.DisabledAt,
 			TokenVersion: row.TokenVersion, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
+			MustChangePassword: row.MustChangePassword, PasswordExpiresAt: row.PasswordExpiresAt,
 			Roles: row.Roles, Permissions: row.Permissions,
 		}),
-		PasswordHash: row.PasswordHash,
+		PasswordHash: row.PasswordHash, PasswordExpired: row.PasswordExpired,
 	}, translate("credentials by key", err)
 }
 
@@ -79,9 +81,26 @@ func (d *DB) EnableUser(ctx context.Context, e auth.Event, key string, unlessCha
 }
 
 // SetPassword implements auth.Store.
-func (d *DB) SetPassword(ctx context.Context, e auth.Event, key, passwordHash string) (auth.User, error) {
-	row, err := d.queries.SetPassword(ctx, sqlcgen.SetPasswordParams{UsernameKey: key, PasswordHash: passwordHash, Event: eventJSON(e)})
+func (d *DB) SetPassword(ctx context.Context, e auth.Event, key string, pw auth.StoredPassword) (auth.User, error) {
+	row, err := d.queries.SetPassword(ctx, sqlcgen.SetPasswordParams{
+		UsernameKey: key, PasswordHash: pw.Hash, MustChange: pw.MustChange, GoodForSeconds: seconds(pw.GoodFor),
+		Event: eventJSON(e),
+	})
 	return user(sqlcgen.UserByIDRow(row)), translate("set password", err)
+}
+
+// RequirePasswordChange implements auth.Store.
+func (d *DB) RequirePasswordChange(ctx context.Context, e auth.Event, key string, unlessChanged *time.Time) (auth.User, error) {
+	row, err := d.queries.RequirePasswordChange(ctx, sqlcgen.RequirePasswordChangeParams{UsernameKey: key, UnlessChanged: unlessChanged, Event: eventJSON(e)})
+	return user(sqlcgen.UserByIDRow(row)), translate("require password change", err)
+}
+
+// ReplacePassword implements auth.Store.
+func (d *DB) ReplacePassword(ctx context.Context, e auth.Event, u auth.User, passwordHash string) (auth.User, error) {
+	row, err := d.queries.ReplacePassword(ctx, sqlcgen.ReplacePasswordParams{
+		UserID: u.ID, TokenVersion: u.TokenVersion, PasswordHash: passwordHash, Event: eventJSON(e),
+	})
+	return user(sqlcgen.UserByIDRow(row)), translate("replace password", err)
 }
 
 // RehashPassword implements auth.Store.
@@ -146,6 +165,14 @@ func (d *DB) SchemaVersion(ctx context.Context) (int64, error) {
 	return version, translate("schema version", err)
 }
 
+func seconds(d *time.Duration) *float64 {
+	if d == nil {
+		return nil
+	}
+	s := d.Seconds()
+	return &s
+}
+
 func user(row sqlcgen.UserByIDRow) auth.User {
 	return auth.User{
 		ID:           row.ID,
@@ -154,7 +181,9 @@ func user(row sqlcgen.UserByIDRow) auth.User {
 		TokenVersion: row.TokenVersion,
 		CreatedAt:    row.CreatedAt,
 		UpdatedAt:    row.UpdatedAt,
-		Roles:        row.Roles,
-		Permissions:  permissions(row.Permissions),
+
+		MustChangePassword: row.MustChangePassword, PasswordExpiresAt: row.PasswordExpiresAt,
+		Roles:       row.Roles,
+		Permissions: permissions(row.Permissions),
 	}
 }

@@ -27,7 +27,9 @@ CREATE TEMPORARY TABLE imported_users (
     username_key  text        NOT NULL COLLATE "C",
     password_hash text        NOT NULL,
     disabled      boolean     NOT NULL,
-    created_at    timestamptz
+    created_at    timestamptz,
+    must_change   boolean     NOT NULL,
+    expires_at    timestamptz
 ) ON COMMIT DROP`
 
 const recordImportedKeys = `
@@ -43,8 +45,8 @@ WITH ranked AS (
     SELECT *, first_value(line) OVER (PARTITION BY username_key ORDER BY line) AS first
     FROM imported_users
 ), stored AS (
-    INSERT INTO users (id, username, username_key, password_hash, disabled_at, created_at)
-    SELECT id, username, username_key, password_hash, CASE WHEN disabled THEN now() END, coalesce(created_at, now())
+    INSERT INTO users (id, username, username_key, password_hash, disabled_at, created_at, must_change_password, password_expires_at)
+    SELECT id, username, username_key, password_hash, CASE WHEN disabled THEN now() END, coalesce(created_at, now()), must_change, expires_at
     FROM ranked
     WHERE line = first
     ON CONFLICT ON CONSTRAINT users_username_key_unique DO NOTHING
@@ -91,7 +93,7 @@ func copyImported(ctx context.Context, tx pgx.Tx, users iter.Seq2[auth.ImportedU
 	defer stop()
 	source := &copySource{next: next}
 	rows, err := tx.CopyFrom(ctx, pgx.Identifier{"imported_users"},
-		[]string{"line", "id", "username", "username_key", "password_hash", "disabled", "created_at"}, source)
+		[]string{"line", "id", "username", "username_key", "password_hash", "disabled", "created_at", "must_change", "expires_at"}, source)
 	if source.err != nil { // of which the server says only that it was told of it
 		return 0, source.err
 	}
@@ -113,7 +115,8 @@ func (s *copySource) Next() bool {
 
 func (s *copySource) Values() ([]any, error) {
 	u := s.user
-	return []any{int64(u.Line), u.ID, u.Username.Given, u.Username.Key, u.PasswordHash, u.Disabled, orNull(u.CreatedAt)}, nil
+	return []any{int64(u.Line), u.ID, u.Username.Given, u.Username.Key, u.PasswordHash, u.Disabled, orNull(u.CreatedAt),
+		u.MustChangePassword, u.PasswordExpiresAt}, nil
 }
 
 // Err hides what is wrong from the server, which would log it.
@@ -160,13 +163,14 @@ func (d *DB) ExportUsers(ctx context.Context, each func(auth.UserRecord) error) 
 	if _, err := tx.Exec(ctx, withoutTimeouts); err != nil {
 		return translate("export users: prepare", err)
 	}
-	rows, err := tx.Query(ctx, `SELECT username, password_hash, disabled_at IS NOT NULL, created_at FROM users ORDER BY id`)
+	rows, err := tx.Query(ctx, `SELECT username, password_hash, disabled_at IS NOT NULL, created_at,
+		must_change_password, password_expires_at FROM users ORDER BY id`)
 	if err != nil {
 		return translate("export users", err)
 	}
 	var r auth.UserRecord
 	var failed error
-	_, err = pgx.ForEachRow(rows, []any{&r.Username, &r.PasswordHash, &r.Disabled, &r.CreatedAt}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&r.Username, &r.PasswordHash, &r.Disabled, &r.CreatedAt, &r.MustChangePassword, &r.PasswordExpiresAt}, func() error {
 		failed = each(r)
 		return failed
 	})

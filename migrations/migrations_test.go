@@ -300,6 +300,7 @@ func TestConstraintsRefuseBadRows(t *testing.T) {
 		{"long hash", user("'u'", "'u'", "repeat('h', 129)"), "users_password_hash_form"},
 		{"hash under an unknown key", user("'u'", "'u'", "'$hmac-sha256$k=1$$2b$12$' || repeat('h', 53)"),
 			"users_password_key_fkey"},
+		{"password that expires and may stay", "UPDATE users SET password_expires_at = now()", "users_password_that_expires_must_change"},
 		{"token version 0", "UPDATE users SET token_version = 0", "users_token_version_positive"},
 		{"key in use taken off the record", "DELETE FROM password_keys WHERE id = '0'", "users_password_key_fkey"},
 		{"key recorded twice", "INSERT INTO password_keys (id, check_value) VALUES ('0', sha256('other'))",

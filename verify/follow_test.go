@@ -24,6 +24,7 @@ import (
 
 	"gatehouse/internal/app"
 	"gatehouse/internal/asynctest"
+	"gatehouse/internal/auth"
 	"gatehouse/internal/config"
 	"gatehouse/internal/dbtest"
 	"gatehouse/internal/token"
@@ -122,11 +123,17 @@ func accessToken(t *testing.T, body []byte) string {
 
 func (g *gatehouse) disable(username string) {
 	g.Helper()
+	g.admin((*auth.Service).Disable, username)
+}
+
+// admin does what an operator does to an account at the command line.
+func (g *gatehouse) admin(do func(*auth.Service, context.Context, string) (auth.User, error), username string) {
+	g.Helper()
 	admin, err := app.OpenAdmin(g.Context(), config.Database{DatabaseURL: g.databaseURL, DatabaseStatementTimeout: time.Minute},
-		config.Passwords{BcryptCost: 10, PasswordMinLength: 8})
+		config.Passwords{BcryptCost: 10, PasswordMinLength: 8, InitialSecretHours: 72})
 	must(g, err)
 	defer admin.Close()
-	_, err = admin.Disable(g.Context(), username)
+	_, err = do(admin.Service, g.Context(), username)
 	must(g, err)
 }
 
@@ -197,6 +204,9 @@ func TestEveryWayToEndAccessReachesOtherServices(t *testing.T) {
 		next = accessToken(t, g.send(http.StatusOK, "PUT", "/users/me/password", laptop, asJSON,
 			`{"current_password": "`+goodPassword+`", "new_password": "another `+goodPassword+`"}`))
 	})
+	end("the demand for another password", next, func() { g.admin((*auth.Service).RequirePasswordChange, "alice") })
+	next = accessToken(t, g.send(http.StatusOK, "POST", "/token/password", "", asJSON,
+		`{"username": "alice", "current_password": "another `+goodPassword+`", "new_password": "`+goodPassword+`"}`))
 	end("the ban", next, func() { g.disable("alice") })
 }
 

@@ -40,6 +40,8 @@ func attempts(t *testing.T) map[string]attempt {
 		"user enable":      {[]string{"carol"}, "", auth.ActionEnableUser, "carol", ""},
 		"user delete":      {[]string{"alice"}, "", auth.ActionDeleteUser, "", ""},
 		"user password":    {[]string{"alice", "--password-stdin"}, goodPassword, auth.ActionSetPassword, "alice", ""},
+		"user must-change": {[]string{"alice"}, "", auth.ActionRequireChange, "alice", ""},
+		"user unlock":      {[]string{"alice", "--secret-key=" + testKey}, "", auth.ActionUnlockUser, "alice", ""},
 		"user logout":      {[]string{"alice"}, "", auth.ActionEndSessions, "alice", ""},
 		"user role add":    {[]string{"alice", "reader"}, "", auth.ActionGrantRole, "alice", "reader"},
 		"user role remove": {[]string{"alice", "clerk"}, "", auth.ActionRevokeRole, "alice", "clerk"},

@@ -27,7 +27,8 @@ type userImport struct {
 // Help is shown under the summary of the command.
 func (c *userImport) Help() string {
 	return `Each line is an account: a JSON object, or CSV under a first line with the names of the columns. The fields are username
-and password_hash, and if they are there disabled (true or false), roles (empty as yet) and created_at (RFC 3339).
+and password_hash, and if they are there disabled (true or false), roles (empty as yet), created_at (RFC 3339),
+must_change_password (true or false) and, with it, password_expires_at (RFC 3339).
 
 A password_hash is bcrypt ($2a$, $2b$ or $2y$) as passlib, PHP and most others write it, also behind {CRYPT} or bcrypt$, or
 one of Gatehouse's own from an export, for which PASSWORD_PEPPER must have the key. Other hashes are refused.

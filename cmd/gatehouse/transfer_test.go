@@ -58,7 +58,7 @@ func queried[T any](a accounts, conn *pgx.Conn, sql string) []T {
 func (a accounts) users() []string {
 	a.Helper()
 	return queried[string](a, a.connect(), `SELECT concat_ws(' ', username, username_key, password_hash, disabled_at IS NOT NULL,
-		token_version, created_at) FROM users ORDER BY id`)
+		token_version, created_at, must_change_password, password_expires_at) FROM users ORDER BY id`)
 }
 
 // wantUsers takes the names in the order of their bytes.
@@ -207,6 +207,8 @@ func TestContinueImportsTheGoodLinesAndTellsEachBadOne(t *testing.T) {
 	line(jsonLine("carol", "$2b$17$"+someHash[7:]), "cost 17")
 	line(jsonLine("carol", "$hmac-sha256$k=feed$"+someHash), `needs the password key "feed"`)
 	line(jsonLine("carol", someHash, `"roles":["admin"]`), "roles: there are none yet")
+	line(jsonLine("dora", someHash, `"password_expires_at":"2024-01-01T00:00:00Z"`), "password_expires_at: must not be there")
+	line(jsonLine("dora", someHash, `"must_change_password":true`, `"password_expires_at":"0001-01-01T00:00:00Z"`), "password_expires_at: must be of a year")
 	line(jsonLine("carol", someHash, `"created_at":"0001-01-01T00:00:00+01:00"`), "created_at: must be of a year")
 	line(jsonLine("carol", someHash, `"email":"carol@example.com"`), "line: has a member that is unknown")
 	line("{\"username\":\"carol\xff\"}\n", "line: is no JSON object")
@@ -264,18 +266,19 @@ func TestExportIntoAnEmptyDatabaseIsTheSame(t *testing.T) {
 	old.flags = append(old.flags, peppered)
 	old.run(goodPassword, "user", "add", "ｂｏｂ", "--password-stdin").succeeded(t)
 	old.run("", "user", "import", writeFile(t, "a.jsonl", jsonLine("müller", someHash, `"created_at":"1999-12-31T23:59:59.123456Z"`)+
-		jsonLine(`quote"comma,'=back\`, someHash))).succeeded(t)
+		jsonLine(`quote"comma,'=back\`, someHash, `"must_change_password":true`)+
+		jsonLine("invited", someHash, `"must_change_password":true`, `"password_expires_at":"2024-02-29T13:00:00.123456+01:00"`))).succeeded(t)
 	old.run("", "user", "disable", "müller").succeeded(t)
 	if _, err := old.connect().Exec(t.Context(), "UPDATE users SET token_version = 1"); err != nil { // no token goes along
 		t.Fatal(err)
 	}
 	want := old.users()
-	if len(want) != 4 {
+	if len(want) != 5 {
 		t.Fatal(want)
 	}
 	for _, format := range []string{"jsonl", "csv"} {
 		file := filepath.Join(t.TempDir(), "accounts."+format)
-		if out := old.run("", "user", "export", file).succeeded(t); out != "accounts exported: 4\n" {
+		if out := old.run("", "user", "export", file).succeeded(t); out != "accounts exported: 5\n" {
 			t.Errorf("%q", out)
 		}
 		content, err := os.ReadFile(file)
@@ -410,7 +413,7 @@ func TestBothFormsOfAnExportHaveTheDocumentedFields(t *testing.T) {
 		t.Errorf("roles: %v", fields["roles"])
 	}
 	head, _, _ := strings.Cut(a.run("", "user", "export", "--format=csv").succeeded(t), "\n")
-	if head != "username,password_hash,disabled,roles,created_at" {
+	if head != "username,password_hash,disabled,roles,created_at,must_change_password,password_expires_at" {
 		t.Errorf("CSV has %s", head)
 	}
 }

@@ -20,18 +20,20 @@ import (
 )
 
 type userCommand struct {
-	Add      userAdd      `cmd:"" help:"Make an account."`
-	List     userList     `cmd:"" help:"List all accounts."`
-	Show     userShow     `cmd:"" help:"Show an account."`
-	Disable  userDisable  `cmd:"" help:"Bar an account from logging in, and revoke its tokens."`
-	Enable   userEnable   `cmd:"" help:"Let an account log in again."`
-	Delete   userDelete   `cmd:"" help:"Delete an account for good. Its name is never given to another."`
-	Role     userRole     `cmd:"" help:"Give an account a role, or take it."`
-	Password userPassword `cmd:"" help:"Give an account another password, and revoke its tokens."`
-	Sessions userSessions `cmd:"" help:"List the sessions of an account."`
-	Logout   userLogout   `cmd:"" help:"End all sessions of an account."`
-	Import   userImport   `cmd:"" help:"Make accounts of a file, with their password hashes."`
-	Export   userExport   `cmd:"" help:"Write all accounts to a file, with their password hashes."`
+	Add        userAdd        `cmd:"" help:"Make an account."`
+	List       userList       `cmd:"" help:"List all accounts."`
+	Show       userShow       `cmd:"" help:"Show an account."`
+	Disable    userDisable    `cmd:"" help:"Bar an account from logging in, and revoke its tokens."`
+	Enable     userEnable     `cmd:"" help:"Let an account log in again."`
+	Delete     userDelete     `cmd:"" help:"Delete an account for good. Its name is never given to another."`
+	Role       userRole       `cmd:"" help:"Give an account a role, or take it."`
+	MustChange userMustChange `cmd:"" help:"Have the owner of an account change the password at the next login, and revoke its tokens."`
+	Password   userPassword   `cmd:"" help:"Give an account another password, and revoke its tokens."`
+	Unlock     userUnlock     `cmd:"" help:"Let an account log in again that has had too many failed logins."`
+	Sessions   userSessions   `cmd:"" help:"List the sessions of an account."`
+	Logout     userLogout     `cmd:"" help:"End all sessions of an account."`
+	Import     userImport     `cmd:"" help:"Make accounts of a file, with their password hashes."`
+	Export     userExport     `cmd:"" help:"Write all accounts to a file, with their password hashes."`
 }
 
 // adminSettings are what a command needs to reach the accounts.
@@ -56,10 +58,7 @@ func (s adminSettings) showUser(ctx context.Context, t terminal, asJSON bool, do
 		if err != nil {
 			return err
 		}
-		if asJSON {
-			return printJSON(t, lineOf(user))
-		}
-		return printTable(t, lineOf(user).table())
+		return lineOf(user).print(t, asJSON)
 	})
 }
 
@@ -73,15 +72,21 @@ type userAdd struct {
 
 // Run makes an account.
 func (c *userAdd) Run(ctx context.Context, t terminal) error {
-	return c.showUser(ctx, t, c.JSON, func(admin *app.Admin) (auth.User, error) {
+	return c.with(ctx, func(admin *app.Admin) error {
 		if err := admin.ClaimPasswordKeys(ctx); err != nil {
-			return auth.User{}, err
+			return err
 		}
-		pw, err := c.read(ctx, t)
-		if err != nil {
-			return auth.User{}, err
-		}
-		return admin.Register(ctx, c.Name, pw, c.Role...)
+		return c.give(ctx, t, c.JSON, func(pw string) (auth.User, string, error) {
+			switch {
+			case c.InitialSecret:
+				return admin.RegisterInitial(ctx, c.Name, c.Role...)
+			case c.MustChange:
+				user, err := admin.RegisterTemporary(ctx, c.Name, pw, c.Role...)
+				return user, "", err
+			}
+			user, err := admin.Register(ctx, c.Name, pw, c.Role...)
+			return user, "", err
+		})
 	})
 }
 
@@ -94,19 +99,34 @@ type userPassword struct {
 
 // Run replaces a password.
 func (c *userPassword) Run(ctx context.Context, t terminal) error {
-	return c.showUser(ctx, t, c.JSON, func(admin *app.Admin) (auth.User, error) {
+	return c.with(ctx, func(admin *app.Admin) error {
 		if err := admin.ClaimPasswordKeys(ctx); err != nil {
-			return auth.User{}, err
+			return err
 		}
 		if _, err := admin.User(ctx, c.Name); err != nil { // before the question for a password
-			return auth.User{}, err
+			return err
 		}
-		pw, err := c.read(ctx, t)
-		if err != nil {
-			return auth.User{}, err
-		}
-		return admin.SetPassword(ctx, c.Name, pw)
+		return c.give(ctx, t, c.JSON, func(pw string) (auth.User, string, error) {
+			switch {
+			case c.InitialSecret:
+				return admin.SetInitialSecret(ctx, c.Name)
+			case c.MustChange:
+				user, err := admin.SetTemporaryPassword(ctx, c.Name, pw)
+				return user, "", err
+			}
+			user, err := admin.SetPassword(ctx, c.Name, pw)
+			return user, "", err
+		})
 	})
+}
+
+type userMustChange struct {
+	oneUser `embed:""`
+}
+
+// Run has the owner of an account change the password.
+func (c *userMustChange) Run(ctx context.Context, t terminal) error {
+	return c.run(ctx, t, (*auth.Service).RequirePasswordChange)
 }
 
 type userShow struct {
@@ -134,6 +154,16 @@ type userEnable struct {
 // Run enables an account.
 func (c *userEnable) Run(ctx context.Context, t terminal) error {
 	return c.run(ctx, t, (*auth.Service).Enable)
+}
+
+type userUnlock struct {
+	oneUser        `embed:""`
+	config.Secrets `embed:""`
+}
+
+// Run makes the failures of an account undone.
+func (c *userUnlock) Run(ctx context.Context, t terminal) error {
+	return c.showUser(ctx, t, c.JSON, func(admin *app.Admin) (auth.User, error) { return admin.Unlock(ctx, c.Name, c.Secrets) })
 }
 
 // oneUser is a command on a name.
@@ -196,15 +226,29 @@ type userLine struct {
 	TokenVersion int64      `json:"token_version"`
 	CreatedAt    time.Time  `json:"created_at"`
 	UpdatedAt    time.Time  `json:"updated_at"`
+
+	MustChangePassword bool       `json:"must_change_password"`
+	PasswordExpiresAt  *time.Time `json:"password_expires_at"`
+	InitialSecret      string     `json:"initial_secret,omitempty"` // once, when it is made
 }
 
 func lineOf(u auth.User) userLine {
-	return userLine{u.ID, u.Username.Given, u.Roles, u.Disabled(), u.DisabledAt, u.TokenVersion, u.CreatedAt, u.UpdatedAt}
+	return userLine{
+		u.ID, u.Username.Given, u.Roles, u.Disabled(), u.DisabledAt, u.TokenVersion, u.CreatedAt, u.UpdatedAt,
+		u.MustChangePassword, u.PasswordExpiresAt, "",
+	}
+}
+
+func (l userLine) print(t terminal, asJSON bool) error {
+	if asJSON {
+		return printJSON(t, l)
+	}
+	return printTable(t, l.table())
 }
 
 // table quotes the name: it may hold what a terminal would draw in another order than it is.
 func (l userLine) table() [][]string {
-	return [][]string{
+	rows := [][]string{
 		{"id", l.ID.String()},
 		{"username", strconv.Quote(l.Username)},
 		{"roles", cmp.Or(strings.Join(l.Roles, ", "), "-")},
@@ -212,6 +256,16 @@ func (l userLine) table() [][]string {
 		{"created", timeOr(&l.CreatedAt, "")},
 		{"updated", timeOr(&l.UpdatedAt, "")},
 	}
+	if l.MustChangePassword {
+		rows = append(rows, []string{"password", "must be changed"})
+	}
+	if l.PasswordExpiresAt != nil {
+		rows = append(rows, []string{"expires", timeOr(l.PasswordExpiresAt, "")})
+	}
+	if l.InitialSecret != "" {
+		rows = append(rows, []string{"secret", l.InitialSecret})
+	}
+	return rows
 }
 
 func yesNo(b bool) string {
@@ -223,7 +277,27 @@ func yesNo(b bool) string {
 
 // passwordInput reads a password from where no other process can see it, as it could an argument.
 type passwordInput struct {
-	PasswordStdin bool `help:"Read the password from the first line of standard input, not from the terminal."`
+	PasswordStdin bool `xor:"source" help:"Read the password from the first line of standard input, not from the terminal."`
+	InitialSecret bool `xor:"source,change" help:"Print a secret that is made for the account: its owner sets a password with it, once and within INITIAL_SECRET_HOURS."`
+	MustChange    bool `xor:"change" help:"Have its owner change the password at the first login."`
+}
+
+// give gives an account a password, or a secret, and prints the account.
+func (p passwordInput) give(ctx context.Context, t terminal, asJSON bool, do func(pw string) (auth.User, string, error)) error {
+	pw := ""
+	if !p.InitialSecret {
+		var err error
+		if pw, err = p.read(ctx, t); err != nil {
+			return err
+		}
+	}
+	user, secret, err := do(pw)
+	if err != nil {
+		return err
+	}
+	line := lineOf(user)
+	line.InitialSecret = secret
+	return line.print(t, asJSON)
 }
 
 func (p passwordInput) read(ctx context.Context, t terminal) (string, error) {

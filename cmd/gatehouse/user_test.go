@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -98,13 +99,14 @@ func TestUserAsJSONHasTheDocumentedKeys(t *testing.T) {
 	}
 	for key, want := range map[string]any{
 		"username": "Alice", "disabled": false, "disabled_at": nil, "token_version": 1.0,
+		"must_change_password": false, "password_expires_at": nil,
 		"id": keys["id"], "created_at": keys["created_at"], "updated_at": keys["updated_at"],
 	} {
 		if got, ok := keys[key]; !ok || got != want {
 			t.Errorf("%s is %v, want %v", key, got, want)
 		}
 	}
-	if roles, ok := keys["roles"].([]any); !ok || len(roles) != 0 || len(keys) != 8 {
+	if roles, ok := keys["roles"].([]any); !ok || len(roles) != 0 || len(keys) != 10 {
 		t.Errorf("keys: %v", keys)
 	}
 	if shown := a.run("", "user", "show", "ALICE", "--json").succeeded(t); shown != printed {
@@ -277,4 +279,65 @@ func TestNamesAreShownWithoutControlCharacters(t *testing.T) {
 			t.Errorf("%q: %q", command, out)
 		}
 	}
+}
+
+// What unlocks nothing because it counts under another key must not look as if it had.
+func TestUnlockNeedsTheKeyOfTheService(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	a.insert("alice")
+	a.run("", "user", "unlock", "alice").failed(t, exitUsage, "SECRET_KEY: must be set")
+	a.run("", "user", "unlock", "alice", "--secret-key=short").failed(t, exitUsage, "SECRET_KEY: ")
+	a.run("", "user", "unlock", "nobody", "--secret-key="+testKey).failed(t, exitFailed, "no such user")
+	if u := a.user("", "user", "unlock", "ALICE", "--secret-key="+testKey); u.Username != "alice" {
+		t.Errorf("%+v", u)
+	}
+}
+
+// Who loses what was printed can only make another one.
+func TestAnInitialSecretIsPrintedOnceAndIsThePassword(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	made := a.user("", "user", "add", "alice", "--initial-secret", "--role", "admin")
+	if !made.MustChangePassword || made.PasswordExpiresAt == nil || made.PasswordExpiresAt.Sub(made.CreatedAt) != 72*time.Hour ||
+		!a.hasPassword("alice", made.InitialSecret) || len(made.Roles) != 1 {
+		t.Errorf("%+v", made)
+	}
+	if shown := a.user("", "user", "show", "alice"); shown.InitialSecret != "" || !shown.MustChangePassword {
+		t.Errorf("%+v", shown)
+	}
+	printed := a.run("", "user", "password", "alice", "--initial-secret", "--initial-secret-hours=1").succeeded(t)
+	_, secret, found := strings.Cut(printed, "secret    ")
+	if secret = strings.TrimSpace(secret); !found || secret == made.InitialSecret || !a.hasPassword("alice", secret) {
+		t.Errorf("printed\n%s", printed)
+	}
+	if shown := a.run("", "user", "show", "alice").succeeded(t); strings.Contains(shown, "ghi_") || !strings.Contains(shown, "must be changed") {
+		t.Errorf("shown as\n%s", shown)
+	}
+	a.run("", "user", "password", "nobody", "--initial-secret").failed(t, exitFailed, "no such user")
+	stored := a.storedHash("alice")
+	for _, flags := range [][]string{{"--password-stdin", "--initial-secret"}, {"--initial-secret", "--must-change"}, {"--initial-secret", "--initial-secret-hours=0"}} {
+		if e := a.run(goodPassword, append([]string{"user", "password", "alice"}, flags...)...); e.code != exitUsage {
+			t.Errorf("%v: %+v", flags, e)
+		}
+	}
+	if a.storedHash("alice") != stored {
+		t.Error("a refused command has changed the password")
+	}
+}
+
+func TestAnOperatorDemandsAChangeOfThePassword(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	if u := a.user(goodPassword, "user", "add", "alice", "--password-stdin", "--must-change"); !u.MustChangePassword || u.PasswordExpiresAt != nil || u.InitialSecret != "" {
+		t.Errorf("added: %+v", u)
+	}
+	if u := a.user(goodPassword, "user", "password", "alice", "--password-stdin", "--must-change"); !u.MustChangePassword {
+		t.Errorf("given one to change: %+v", u)
+	}
+	a.insert("bob")
+	if u := a.user("", "user", "must-change", "Bob"); !u.MustChangePassword || u.TokenVersion != 2 {
+		t.Errorf("demanded: %+v", u)
+	}
+	a.run("", "user", "must-change", "nobody").failed(t, exitFailed, "no such user")
 }

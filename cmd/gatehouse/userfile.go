@@ -43,7 +43,7 @@ func (f fileFormat) byName(name string) string {
 
 // columns are the fields of an account, in the order in which an export writes them. The first two are needed.
 func columns() []string {
-	return []string{"username", "password_hash", "disabled", "roles", "created_at"}
+	return []string{"username", "password_hash", "disabled", "roles", "created_at", "must_change_password", "password_expires_at"}
 }
 
 // account is an account as JSON.
@@ -53,6 +53,9 @@ type account struct {
 	Disabled     bool       `json:"disabled"`
 	Roles        []string   `json:"roles"`
 	CreatedAt    *time.Time `json:"created_at"`
+
+	MustChangePassword bool       `json:"must_change_password"`
+	PasswordExpiresAt  *time.Time `json:"password_expires_at"`
 }
 
 // accountReader takes accounts from a file one line at a time: no account has a line break in it, so that one line, cut
@@ -71,8 +74,9 @@ func (e lineError) Error() string { return string(e) }
 const (
 	errLong    lineError = "is longer than 64 KiB"
 	errJSON    lineError = "is no JSON object"
-	errMembers lineError = "has a member that is unknown or there twice; there may be username, password_hash, disabled, roles, created_at"
-	errNoEnd   lineError = "has no line break at its end: the file may have been cut off there"
+	errMembers lineError = "has a member that is unknown or there twice; there may be username, password_hash, disabled, roles, created_at, " +
+		"must_change_password, password_expires_at"
+	errNoEnd lineError = "has no line break at its end: the file may have been cut off there"
 )
 
 // newAccountReader reads the head of the file: for CSV, the names of the columns. Its errors are of the whole file.
@@ -160,7 +164,8 @@ func parseJSON(line []byte, _ bool) (auth.UserRecord, error) {
 			return auth.UserRecord{}, lineError("has no " + needed.name)
 		}
 	}
-	r := auth.UserRecord{Username: *a.Username, PasswordHash: *a.PasswordHash, Disabled: a.Disabled, Roles: a.Roles}
+	r := auth.UserRecord{Username: *a.Username, PasswordHash: *a.PasswordHash, Disabled: a.Disabled, Roles: a.Roles,
+		MustChangePassword: a.MustChangePassword, PasswordExpiresAt: a.PasswordExpiresAt}
 	if a.CreatedAt != nil {
 		r.CreatedAt = *a.CreatedAt
 	}
@@ -181,8 +186,9 @@ func explainJSON(err error) error {
 
 // wrongValue is for a field with a value that cannot be read.
 func wrongValue(column string) error {
+	const boolean, moment = "true or false", "a time of RFC 3339, like 2006-01-02T15:04:05Z"
 	is := map[string]string{
-		"disabled": "true or false", "roles": "a list of names", "created_at": "a time of RFC 3339, like 2006-01-02T15:04:05Z",
+		"disabled": boolean, "roles": "a list of names", "created_at": moment, "must_change_password": boolean, "password_expires_at": moment,
 	}[column]
 	if is == "" {
 		is = "a string"
@@ -245,6 +251,12 @@ func setField(r *auth.UserRecord, column, value string) (ok bool) {
 		r.Roles = strings.Fields(value)
 	case column == "created_at":
 		r.CreatedAt, err = time.Parse(time.RFC3339, value)
+	case column == "must_change_password":
+		r.MustChangePassword, err = strconv.ParseBool(value)
+	case column == "password_expires_at":
+		var at time.Time
+		at, err = time.Parse(time.RFC3339, value)
+		r.PasswordExpiresAt = &at
 	}
 	return err == nil
 }
@@ -256,7 +268,11 @@ func newAccountWriter(out io.Writer, format string) (write accountWriter, err er
 	if format != "csv" {
 		return func(r auth.UserRecord) error {
 			at := r.CreatedAt.UTC()
-			line, err := json.Marshal(account{&r.Username, &r.PasswordHash, r.Disabled, r.Roles, &at})
+			if r.PasswordExpiresAt != nil {
+				expires := r.PasswordExpiresAt.UTC()
+				r.PasswordExpiresAt = &expires
+			}
+			line, err := json.Marshal(account{&r.Username, &r.PasswordHash, r.Disabled, r.Roles, &at, r.MustChangePassword, r.PasswordExpiresAt})
 			if err != nil {
 				return err
 			}
@@ -271,8 +287,13 @@ func newAccountWriter(out io.Writer, format string) (write accountWriter, err er
 		return w.Error()
 	}
 	return func(r auth.UserRecord) error {
+		expires := ""
+		if r.PasswordExpiresAt != nil {
+			expires = r.PasswordExpiresAt.UTC().Format(time.RFC3339Nano)
+		}
 		return writeFields([]string{
 			r.Username, r.PasswordHash, strconv.FormatBool(r.Disabled), strings.Join(r.Roles, " "), r.CreatedAt.UTC().Format(time.RFC3339Nano),
+			strconv.FormatBool(r.MustChangePassword), expires,
 		})
 	}, writeFields(columns())
 }

@@ -34,16 +34,18 @@ func TestBothFormsSayTheSame(t *testing.T) {
 	t.Parallel()
 	created := time.Date(2024, 2, 29, 12, 0, 0, 123456000, time.UTC)
 	for content, want := range map[string]auth.UserRecord{
-		`{"username":"alice","password_hash":"h"}`:                                                     {Username: "alice", PasswordHash: "h"},
-		` {"password_hash": "h", "username": "\u0061lice"} ` + "\r\n\n \n":                             {Username: "alice", PasswordHash: "h"},
-		"\ufeff" + `{"username":"a","password_hash":"h","disabled":true,"roles":[],"created_at":null}`: {Username: "a", PasswordHash: "h", Disabled: true, Roles: []string{}},
-		`{"username":"a","password_hash":"h","roles":["x","y"]}`:                                       {Username: "a", PasswordHash: "h", Roles: []string{"x", "y"}},
-		`{"username":"a","password_hash":"h","created_at":"2024-02-29T13:00:00.123456+01:00"}`:         {Username: "a", PasswordHash: "h", CreatedAt: created},
-		"username,password_hash\nalice,h\n":                                                            {Username: "alice", PasswordHash: "h"},
-		"\ufeffpassword_hash,username\r\n\"h\",\"ali\"\"ce\"\r\n":                                      {Username: `ali"ce`, PasswordHash: "h"},
-		"username,password_hash,disabled,roles,created_at\na,h,,,\n":                                   {Username: "a", PasswordHash: "h"},
-		"username,password_hash,disabled,roles,created_at\na,h,t,x y,2024-02-29T12:00:00.123456Z\n":    {Username: "a", PasswordHash: "h", Disabled: true, Roles: []string{"x", "y"}, CreatedAt: created},
-		"created_at,disabled,username,password_hash\n2024-02-29T13:00:00.123456+01:00,0,a,h\n":         {Username: "a", PasswordHash: "h", CreatedAt: created},
+		`{"username":"alice","password_hash":"h"}`:                                                                             {Username: "alice", PasswordHash: "h"},
+		` {"password_hash": "h", "username": "\u0061lice"} ` + "\r\n\n \n":                                                     {Username: "alice", PasswordHash: "h"},
+		"\ufeff" + `{"username":"a","password_hash":"h","disabled":true,"roles":[],"created_at":null}`:                         {Username: "a", PasswordHash: "h", Disabled: true, Roles: []string{}},
+		`{"username":"a","password_hash":"h","roles":["x","y"]}`:                                                               {Username: "a", PasswordHash: "h", Roles: []string{"x", "y"}},
+		`{"username":"a","password_hash":"h","created_at":"2024-02-29T13:00:00.123456+01:00"}`:                                 {Username: "a", PasswordHash: "h", CreatedAt: created},
+		`{"username":"a","password_hash":"h","must_change_password":true,"password_expires_at":"2024-02-29T12:00:00.123456Z"}`: {Username: "a", PasswordHash: "h", MustChangePassword: true, PasswordExpiresAt: &created},
+		"username,password_hash,must_change_password,password_expires_at\na,h,1,2024-02-29T12:00:00.123456Z\n":                 {Username: "a", PasswordHash: "h", MustChangePassword: true, PasswordExpiresAt: &created},
+		"username,password_hash\nalice,h\n":                                                                                    {Username: "alice", PasswordHash: "h"},
+		"\ufeffpassword_hash,username\r\n\"h\",\"ali\"\"ce\"\r\n":                                                              {Username: `ali"ce`, PasswordHash: "h"},
+		"username,password_hash,disabled,roles,created_at\na,h,,,\n":                                                           {Username: "a", PasswordHash: "h"},
+		"username,password_hash,disabled,roles,created_at\na,h,t,x y,2024-02-29T12:00:00.123456Z\n":                            {Username: "a", PasswordHash: "h", Disabled: true, Roles: []string{"x", "y"}, CreatedAt: created},
+		"created_at,disabled,username,password_hash\n2024-02-29T13:00:00.123456+01:00,0,a,h\n":                                 {Username: "a", PasswordHash: "h", CreatedAt: created},
 	} {
 		lines := readAll(t, content, "")
 		if len(lines) != 1 || lines[0].Problem != "" || !sameRecord(lines[0].UserRecord, want) {
@@ -54,7 +56,8 @@ func TestBothFormsSayTheSame(t *testing.T) {
 
 func sameRecord(a, b auth.UserRecord) bool {
 	return a.Username == b.Username && a.PasswordHash == b.PasswordHash && a.Disabled == b.Disabled &&
-		strings.Join(a.Roles, " ") == strings.Join(b.Roles, " ") && a.CreatedAt.Equal(b.CreatedAt)
+		strings.Join(a.Roles, " ") == strings.Join(b.Roles, " ") && a.CreatedAt.Equal(b.CreatedAt) &&
+		a.MustChangePassword == b.MustChangePassword && timeOr(a.PasswordExpiresAt, "") == timeOr(b.PasswordExpiresAt, "")
 }
 
 func TestFilesWithoutAccountsHaveNone(t *testing.T) {
@@ -90,6 +93,8 @@ func TestWhatIsWrongWithALineIsSaidWithoutQuotingIt(t *testing.T) {
 		{"", `{"roles":["canary",1]}`, "roles is not a list"},
 		{"", `{"created_at":"canary"}`, "created_at is not a time"},
 		{"", `{"created_at":"2024-01-01"}`, "created_at is not a time"},
+		{"", `{"must_change_password":"canary"}`, "must_change_password is not true or false"},
+		{"username,password_hash,password_expires_at\n", "canary,canary,soon\n", "password_expires_at is not a time"},
 		{"", strings.Repeat(" ", maxLine) + `{"username":"canary"}`, "longer than"},
 		{"username,password_hash\n", "canary\n", "2 fields"},
 		{"username,password_hash\n", "canary,canary,canary\n", "2 fields"},

@@ -6,16 +6,20 @@ FROM rate_limits_take(@keys::bytea[], @bursts::bigint[], @steps::bigint[]) AS t;
 -- name: GiveBackRateLimits :exec
 SELECT rate_limits_give_back(@keys::bytea[], @steps::bigint[], @tats::bigint[]);
 
--- DeleteRateLimits locks in the order that rate_limits_take does.
+-- DeleteRateLimits locks in the order that rate_limits_take does. It tells the replicas, which remember refusals.
 -- name: DeleteRateLimits :exec
-DELETE FROM rate_limits
-WHERE key IN (
-    SELECT r.key
-    FROM rate_limits r
-    WHERE r.key = ANY (@keys::bytea[])
-    ORDER BY r.key
-    FOR UPDATE
-);
+WITH gone AS (
+    DELETE FROM rate_limits
+    WHERE key IN (
+        SELECT r.key
+        FROM rate_limits r
+        WHERE r.key = ANY (@keys::bytea[])
+        ORDER BY r.key
+        FOR UPDATE
+    )
+)
+SELECT pg_notify('gatehouse_unlocks', string_agg(encode(k, 'hex'), ' ')), record_event(@event::jsonb, @user_id::uuid)
+FROM unnest(@keys::bytea[]) AS k;
 
 -- PruneRateLimits deletes some of the rows that say nothing any more; replicas that prune at once share the work.
 -- name: PruneRateLimits :execrows

@@ -128,8 +128,8 @@ FOR SHARE;
 -- FindUsers reads a page, in the order of the names' bytes. It and the two after it each have an index in that order, so that
 -- a page costs what it shows.
 -- name: FindUsers :many
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
-       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM users u
 JOIN user_rights r ON r.user_id = u.id
 WHERE u.username_key COLLATE "C" > @after::text
@@ -141,8 +141,8 @@ LIMIT @max_rows;
 -- FindUsersByState is FindUsers of the disabled (1) or the enabled (0), or of those among them who have a role. The SELECT in
 -- the condition is no join, so that the plan is the same for every role: along the names of, as a rule, the few disabled.
 -- name: FindUsersByState :many
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
-       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM users u
 JOIN user_rights r ON r.user_id = u.id
 WHERE (u.disabled_at IS NOT NULL)::int = @disabled::int
@@ -155,8 +155,8 @@ LIMIT @max_rows;
 
 -- FindUsersByRole is FindUsers of those who have a role, or of the enabled among them.
 -- name: FindUsersByRole :many
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
-       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM user_roles ur
 JOIN users u ON u.id = ur.user_id
 JOIN user_rights r ON r.user_id = u.id

@@ -31,8 +31,8 @@ FROM started;
 
 -- name: SessionByID :one
 SELECT s.salt, s.counter, s.rotated_at, s.idle_expires_at, s.expires_at, s.ended_at, s.scope, now()::timestamptz AS now,
-       u.id AS user_id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
-       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+       u.id AS user_id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM sessions s
 JOIN users u ON u.id = s.user_id
 JOIN user_rights r ON r.user_id = s.user_id
@@ -113,9 +113,11 @@ LIMIT @max_rows;
 -- name: ChangePassword :execrows
 WITH u AS (
     UPDATE users
-    SET password_hash = @password_hash,
-        token_version = token_version + 1,
-        updated_at    = now()
+    SET password_hash        = @password_hash,
+        must_change_password = false,
+        password_expires_at  = NULL,
+        token_version        = token_version + 1,
+        updated_at           = now()
     WHERE users.id = @user_id
       AND users.token_version = @token_version
       AND users.disabled_at IS NULL
@@ -137,13 +139,7 @@ WITH u AS (
         idle_expires_at = least(now() + make_interval(secs => @idle_seconds), expires_at)
     FROM u
     WHERE sessions.id = @session_id
-), ended AS (
-    UPDATE sessions
-    SET ended_at = now(), end_reason = 'password'
-    FROM u
-    WHERE sessions.user_id = u.id
-      AND sessions.id <> @session_id
-      AND sessions.ended_at IS NULL
 )
 SELECT record_event(@event::jsonb, u.id)
-FROM u;
+FROM u
+CROSS JOIN LATERAL end_sessions(u.id, @session_id, 'password');

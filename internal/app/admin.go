@@ -41,6 +41,7 @@ func OpenAdmin(ctx context.Context, d config.Database, p config.Passwords) (*Adm
 	}
 	service := auth.NewService(auth.Parts{
 		Store: store, Hasher: hasher, Policy: password.Policy{MinLength: p.PasswordMinLength}, Clock: time.Now,
+		SecretLifetime: p.InitialSecretLifetime(),
 	})
 	return &Admin{Service: service, Ring: ring, store: store, lane: lane}, nil
 }
@@ -48,6 +49,19 @@ func OpenAdmin(ctx context.Context, d config.Database, p config.Passwords) (*Adm
 // ClaimPasswordKeys must be called before a password is hashed.
 func (a *Admin) ClaimPasswordKeys(ctx context.Context) error {
 	return auth.ClaimPasswordKeys(ctx, a.store, a.Ring)
+}
+
+// Unlock is that of the service that has these secrets: an account's failures are counted under a key of theirs.
+func (a *Admin) Unlock(ctx context.Context, username string, s config.Secrets) (auth.User, error) {
+	keys, err := s.Keys()
+	if err != nil {
+		return auth.User{}, err
+	}
+	limiter, err := auth.NewLimiter(auth.RateLimits{}, a.store, keys, time.Now)
+	if err != nil {
+		return auth.User{}, err
+	}
+	return auth.NewService(auth.Parts{Store: a.store, Limiter: limiter, Clock: time.Now}).Unlock(ctx, username)
 }
 
 // Close gives everything back.

@@ -78,6 +78,7 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	revoked.options.Unlocked = service.ForgetRefusals
 	cursors, err := cursorKeys(s)
 	if err != nil {
 		return err
@@ -224,7 +225,7 @@ func newService(s config.Serve, o Options, store *db.DB, ring *password.KeyRing,
 			Idle: time.Duration(s.RefreshTokenIdleDays) * day, Absolute: time.Duration(s.RefreshTokenExpireDays) * day,
 			Grace: time.Duration(s.RefreshGraceSeconds) * time.Second, PerUser: s.MaxSessions,
 		},
-		Limiter: limiter, Clock: o.Clock,
+		Limiter: limiter, Clock: o.Clock, SecretLifetime: s.InitialSecretLifetime(),
 	}), nil
 }
 

@@ -55,6 +55,7 @@ func TestSecretsStayInside(t *testing.T) {
 	r := boot(t, databaseURL, flags...)
 	token := r.useEveryPath(leaks)
 	useCommandLine(leaks, databaseURL)
+	r.useInitialSecrets(leaks, databaseURL)
 	leaks.search("metrics", r.onOps("/metrics").body)
 	leaks.searchRows("a row of the database", dump(t, server.URL()))
 
@@ -235,6 +236,44 @@ func serviceToken(t testing.TB, key string, now time.Time) string {
 	return raw
 }
 
+// useInitialSecrets makes them by the API and the command line, tries one where it is refused, and replaces it.
+func (r *replica) useInitialSecrets(leaks *leakSearch, databaseURL string) {
+	r.Helper()
+	admin, err := openCanaryAdmin(leaks.T, databaseURL, canaryPepper)
+	must(leaks, err)
+	defer admin.Close()
+	_, err = admin.Register(r.Context(), "root", canaryOtherPassword, "admin")
+	must(leaks, err)
+	root := tokenIn(r, r.do(r.loginRequest("root", canaryOtherPassword)))
+	const asJSON = "application/json"
+	made := r.do(r.request("POST", "/users", `{"username": "carol", "initial_secret": true}`, "Content-Type", asJSON, "Authorization", "Bearer "+root))
+	r.want(http.StatusCreated, made)
+	var in struct {
+		InitialSecret string `json:"initial_secret"`
+	}
+	must(r, json.Unmarshal([]byte(made.body), &in))
+	_, byCommand, err := admin.RegisterInitial(r.Context(), "dave")
+	must(r, err)
+	_, replaced, err := admin.SetInitialSecret(r.Context(), "dave")
+	must(r, err)
+	for _, secret := range []string{in.InitialSecret, byCommand, replaced} {
+		leaks.add("initial secret", secret)
+	}
+	replace := func(username, current, next string) *http.Request {
+		return r.request("POST", "/token/password", `{"username": "`+username+`", "current_password": "`+current+`", "new_password": "`+next+`"}`,
+			"Content-Type", asJSON)
+	}
+	leaks.searchAnswer(http.StatusBadRequest, r.do(r.loginRequest("carol", in.InitialSecret)))
+	leaks.searchAnswer(http.StatusUnauthorized, r.do(r.loginRequest(in.InitialSecret, in.InitialSecret)))
+	leaks.searchAnswer(http.StatusUnauthorized, r.do(replace("carol", replaced, canaryPassword)))
+	leaks.searchAnswer(http.StatusUnprocessableEntity, r.do(replace("carol", in.InitialSecret, in.InitialSecret)))
+	leaks.searchAnswer(http.StatusNotFound, r.do(r.request("GET", "/users/"+in.InitialSecret, "", "Authorization", "Bearer "+root)))
+	changed := r.do(replace("carol", in.InitialSecret, canaryPassword))
+	r.want(http.StatusOK, changed)
+	leaks.addTokens(r, changed)
+	leaks.searchAnswer(http.StatusUnauthorized, r.do(replace("carol", in.InitialSecret, canaryOtherPassword)))
+}
+
 // overload logs in from more clients than may wait at once.
 func (r *replica) overload(leaks *leakSearch) {
 	r.Helper()
@@ -272,7 +311,7 @@ func useCommandLine(leaks *leakSearch, databaseURL string) {
 func openCanaryAdmin(t *testing.T, databaseURL, pepper string) (*app.Admin, error) {
 	return app.OpenAdmin(t.Context(), config.Database{
 		DatabaseURL: databaseURL, DatabasePassword: canaryDatabasePassword, DatabaseStatementTimeout: time.Minute,
-	}, config.Passwords{BcryptCost: 10, PasswordMinLength: 8, PasswordPepper: pepper})
+	}, config.Passwords{BcryptCost: 10, PasswordMinLength: 8, InitialSecretHours: 72, PasswordPepper: pepper})
 }
 
 func claimKeys(t *testing.T, databaseURL, pepper string) error {

@@ -35,6 +35,7 @@ const (
 	ActionExportUsers     Action = "users.export"
 	ActionChangePassword  Action = "password.change" // by its owner
 	ActionSetPassword     Action = "password.set"    // by the operator
+	ActionRequireChange   Action = "password.expire" // by whoever manages users
 	ActionSetRole         Action = "role.set"
 	ActionDeleteRole      Action = "role.delete"
 	ActionGrantRole       Action = "role.grant"
@@ -131,6 +132,12 @@ func newEvent(ctx context.Context, action Action, userID uuid.UUID, target strin
 // by makes an event that of a user who has just proved who he is.
 func (e Event) by(userID uuid.UUID) Event {
 	e.UserID, e.Actor, e.ActorID = userID, ActorUser, userID
+	return e
+}
+
+// of makes an event that of what is done to a user.
+func (e Event) of(userID uuid.UUID) Event {
+	e.UserID = userID
 	return e
 }
 

@@ -66,6 +66,7 @@ func on(t *testing.T, store *db.DB, cost int, peppers ...string) *fixture {
 	f.limits = auth.SessionLimits{Idle: 24 * time.Hour, Absolute: 48 * time.Hour, Grace: 10 * time.Minute, PerUser: 100}
 	f.Service = auth.NewService(auth.Parts{
 		Store: store, Hasher: f.hasher, Tokens: issuer(t), TokenCache: 1000, Refresh: f.keys, Limits: f.limits, Clock: time.Now,
+		SecretLifetime: time.Hour,
 	})
 	return f
 }
@@ -108,7 +109,7 @@ func (f *fixture) register(username string) auth.User {
 func (f *fixture) imported(username, hash string) {
 	f.Helper()
 	f.register(username)
-	_, err := f.store.SetPassword(f.Context(), auth.Event{Action: auth.ActionSetPassword, Outcome: auth.Outcome(nil), Origin: auth.Origin{Actor: auth.ActorOperator}}, username, hash)
+	_, err := f.store.SetPassword(f.Context(), anEvent(), username, auth.StoredPassword{Hash: hash})
 	must(f, err)
 }
 
@@ -443,4 +444,9 @@ func TestOutcomeNamesTheReasonOfARefusal(t *testing.T) {
 	if got := auth.Outcome(err); got != "invalid_input" {
 		t.Errorf("outcome %s of %v", got, err)
 	}
+}
+
+// anEvent is for what tests do by way of the store.
+func anEvent() auth.Event {
+	return auth.Event{Action: auth.ActionSetPassword, Outcome: auth.Outcome(nil), Origin: auth.Origin{Actor: auth.ActorOperator}}
 }

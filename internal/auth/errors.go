@@ -17,6 +17,8 @@ var (
 	ErrUnknownUser    = fmt.Errorf("%w: unknown user", ErrBadCredentials)
 	ErrWrongPassword  = fmt.Errorf("%w: wrong password", ErrBadCredentials)
 	ErrDisabled       = fmt.Errorf("%w: disabled account", ErrBadCredentials)
+	// ErrPasswordExpired: it was an initial secret that nobody has used in time.
+	ErrPasswordExpired = fmt.Errorf("%w: expired password", ErrBadCredentials)
 	// ErrSuperseded: the account was disabled or given another password while this one was being checked.
 	ErrSuperseded = fmt.Errorf("%w: account changed meanwhile", ErrBadCredentials)
 	// ErrUnusableHash: the stored hash is of a form, cost or key that is not accepted.
@@ -24,6 +26,8 @@ var (
 
 	// ErrWrongCurrentPassword comes with an InputError: who changes a password must know the one before.
 	ErrWrongCurrentPassword = errors.New("wrong current password")
+	// ErrMustChangePassword: the password is right, and good for nothing but ReplacePassword.
+	ErrMustChangePassword = errors.New("the password must be changed")
 
 	// ErrInvalidToken is for an access token that is forged, malformed, expired or revoked.
 	ErrInvalidToken = errors.New("invalid authentication credentials")
@@ -126,8 +130,10 @@ var outcomes = []outcome{
 	{ErrWrongPassword, "wrong_password"},
 	{ErrWrongCurrentPassword, "wrong_password"},
 	{ErrDisabled, "disabled"},
+	{ErrPasswordExpired, "expired"},
 	{ErrSuperseded, "superseded"},
 	{ErrUnusableHash, "unusable_hash"},
+	{ErrMustChangePassword, "password_change_required"},
 	{ErrInvalidToken, "invalid_token"},
 	{ErrTokenReused, "token_reused"},
 	{ErrSessionOver, "session_over"},

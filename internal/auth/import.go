@@ -20,6 +20,9 @@ type UserRecord struct {
 	Disabled     bool
 	Roles        []string
 	CreatedAt    time.Time // zero: when it is imported
+
+	MustChangePassword bool
+	PasswordExpiresAt  *time.Time
 }
 
 // ImportLine is a line of a file of accounts.
@@ -52,6 +55,9 @@ type ImportedUser struct {
 	PasswordHash string
 	Disabled     bool
 	CreatedAt    time.Time // zero: now
+
+	MustChangePassword bool
+	PasswordExpiresAt  *time.Time
 }
 
 // ErrBadLines: there was a bad line, and so nothing was imported.
@@ -128,8 +134,14 @@ func (s *Service) importedUser(line ImportLine, keys map[string]bool) (ImportedU
 	if len(line.Roles) > 0 {
 		wrong = append(wrong, FieldError{"roles", "there are none yet: the list must be empty"})
 	}
-	if year := line.CreatedAt.UTC().Year(); !line.CreatedAt.IsZero() && (year < 1970 || year > 9999) { // RFC 3339 has no other
-		wrong = append(wrong, FieldError{"created_at", "must be of a year from 1970 to 9999"})
+	if !line.CreatedAt.IsZero() && !storable(line.CreatedAt) {
+		wrong = append(wrong, FieldError{"created_at", badYear})
+	}
+	switch expires := line.PasswordExpiresAt; {
+	case expires != nil && !line.MustChangePassword:
+		wrong = append(wrong, FieldError{"password_expires_at", "must not be there without must_change_password"})
+	case expires != nil && !storable(*expires):
+		wrong = append(wrong, FieldError{"password_expires_at", badYear})
 	}
 	if wrong != nil {
 		return ImportedUser{}, wrong
@@ -138,8 +150,13 @@ func (s *Service) importedUser(line ImportLine, keys map[string]bool) (ImportedU
 	if err != nil {
 		return ImportedUser{}, fmt.Errorf("user id: %w", err)
 	}
-	return ImportedUser{line.Number, id, name, hash, line.Disabled, line.CreatedAt}, nil
+	return ImportedUser{line.Number, id, name, hash, line.Disabled, line.CreatedAt, line.MustChangePassword, line.PasswordExpiresAt}, nil
 }
+
+const badYear = "must be of a year from 1970 to 9999"
+
+// storable is false for years that RFC 3339 has not.
+func storable(at time.Time) bool { return 1970 <= at.UTC().Year() && at.UTC().Year() <= 9999 }
 
 func (s *Service) adoptHash(hash string, keys map[string]bool) (string, error) {
 	stored, keyID, err := s.hasher.Adopt(hash)

@@ -46,8 +46,8 @@ type RateStore interface {
 	TakeRates(ctx context.Context, rates []Rate) (taken []TakenRate, waits []time.Duration, err error)
 	// GiveBackRates undoes TakeRates, but for what has come back by itself.
 	GiveBackRates(ctx context.Context, taken []TakenRate) error
-	// ResetRates makes rates whole again.
-	ResetRates(ctx context.Context, keys []ratelimit.Key) error
+	// ResetRates makes rates whole again, and tells all replicas and, with the event, the audit log.
+	ResetRates(ctx context.Context, e Event, keys []ratelimit.Key) error
 }
 
 const (
@@ -132,6 +132,7 @@ func (l *Limiter) take(ctx context.Context, rates []Rate) ([]TakenRate, error) {
 	if wait := l.remembered(rates); wait > 0 {
 		return nil, &LimitedError{RetryAfter: wait, Remembered: true}
 	}
+	forgotten := l.refusals.Forgotten()
 	taken, waits, err := l.store.TakeRates(ctx, rates)
 	if err != nil {
 		return nil, err
@@ -139,7 +140,7 @@ func (l *Limiter) take(ctx context.Context, rates []Rate) ([]TakenRate, error) {
 	if wait := slices.Max(waits); wait > 0 {
 		now := l.clock()
 		for n, rate := range rates {
-			l.refusals.Add(now, rate.Key, waits[n])
+			l.refusals.Add(now, rate.Key, waits[n], forgotten)
 		}
 		return nil, &LimitedError{RetryAfter: wait}
 	}
@@ -159,8 +160,9 @@ func (l *Limiter) remembered(rates []Rate) (wait time.Duration) {
 //
 // An error is of no consequence but that what was taken comes back by itself, later.
 func (l *Limiter) settle(ctx context.Context, taken []TakenRate, outcome error) {
+	right := outcome == nil || errors.Is(outcome, ErrMustChangePassword)
 	unjudged := errors.Is(outcome, ErrOverloaded) || errors.Is(outcome, ErrStopping) || errors.Is(outcome, ErrUnavailable)
-	if len(taken) == 0 || outcome != nil && !unjudged {
+	if len(taken) == 0 || !right && !unjudged {
 		return
 	}
 	giving, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTimeout)
@@ -182,12 +184,21 @@ func (l *Limiter) deviceFor(account, brought string) string {
 	return l.devices.Make(now, account, device)
 }
 
-// reset makes an account whole again. A replica may go on to refuse it for as long as ratelimit.Refusals remembers.
-func (l *Limiter) reset(ctx context.Context, account string) error {
+// reset makes an account whole again, on this replica at once, and on others when they hear of it: those whose connection to
+// the database is lost at the moment go on to refuse it for as long as ratelimit.Refusals remembers.
+func (l *Limiter) reset(ctx context.Context, e Event, user User) error {
 	if l == nil {
 		return nil
 	}
-	return l.store.ResetRates(ctx, []ratelimit.Key{l.keyOf("account", account), l.keyOf("account day", account)})
+	var keys []ratelimit.Key
+	for _, rate := range append(l.failures("account", user.Username.Key), l.failures("password check", user.ID.String())...) {
+		keys = append(keys, rate.Key)
+	}
+	if err := l.store.ResetRates(ctx, e.of(user.ID), keys); err != nil {
+		return err
+	}
+	l.refusals.Forget(keys...)
+	return nil
 }
 
 func (l *Limiter) keyOf(kind, value string) ratelimit.Key {

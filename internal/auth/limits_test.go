@@ -54,7 +54,7 @@ func (l *limited) secret(limits auth.RateLimits, secret string) {
 	must(l, err)
 	l.Service = auth.NewService(auth.Parts{
 		Store: l.store, Hasher: l.hasher, Tokens: issuer(l.T), TokenCache: 1000, Refresh: l.keys, Limits: l.limits,
-		Limiter: limiter, Clock: time.Now,
+		Limiter: limiter, Clock: time.Now, SecretLifetime: time.Hour,
 	})
 }
 
@@ -390,10 +390,21 @@ func TestAnUnlockedAccountLogsInAgain(t *testing.T) {
 	t.Parallel()
 	l := startLimited(t, auth.RateLimits{Account: perHour(1), AccountDay: ratelimit.PerDay(1)})
 	l.register("alice")
-	l.want(auth.ErrWrongPassword, "alice", "guess", "192.0.2.1")
-	_, err := l.Unlock(t.Context(), "Alice")
+	grant, err := l.try("alice", goodPassword, "192.0.2.1")
+	must(t, err)
+	access, err := l.Authenticate(grant.AccessToken)
+	must(t, err)
+	for range 2 { // the second is remembered
+		_, _ = l.try("alice", "guess", "192.0.2.1")
+		_, _ = l.ChangePassword(t.Context(), access, "guess", "another good password")
+	}
+	l.want(auth.ErrLimited, "alice", goodPassword, "192.0.2.1")
+	_, err = l.Unlock(t.Context(), "Alice")
 	must(t, err)
 	l.want(nil, "alice", goodPassword, "192.0.2.1")
+	if _, err := l.ChangePassword(t.Context(), access, goodPassword, "another good password"); err != nil {
+		t.Errorf("the own password: %v", err)
+	}
 	if _, err := l.Unlock(t.Context(), "nobody"); !errors.Is(err, auth.ErrUserNotFound) {
 		t.Error(err)
 	}

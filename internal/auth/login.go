@@ -23,11 +23,12 @@ type Grant struct {
 }
 
 // Login checks a password and starts a session, with all of the user's permissions or, if a scope is given, with those.
-// ErrBadCredentials, by one of the errors that wrap it; ErrInvalidScope if the user has not what is asked
+// ErrBadCredentials, by one of the errors that wrap it; ErrMustChangePassword; ErrInvalidScope if the user has not what is asked
 // for; ErrLimited.
 //
 // Whether there is such a user, and whether the account is disabled, is kept from whoever does not know the
-// password: every refusal costs the same hashing, and disabled is looked at last.
+// password: every refusal costs the same hashing, and whether the account is disabled, or the password has expired or must
+// be changed, is looked at last.
 func (s *Service) Login(ctx context.Context, username, pw string, client Client, scope ...string) (grant Grant, err error) {
 	if err := s.hasher.CheckRoom(); err != nil { // a flood that is turned away must not reach the database
 		return Grant{}, err
@@ -45,16 +46,12 @@ func (s *Service) Login(ctx context.Context, username, pw string, client Client,
 
 // logIn is Login without limits.
 func (s *Service) logIn(ctx context.Context, e Event, username, pw string, client Client, scope []string) (Grant, error) {
-	found, err := s.credentials(ctx, username)
+	found, verdict, err := s.prove(ctx, username, pw)
 	if err != nil {
 		return Grant{}, err
 	}
-	verdict, err := s.verify(ctx, found.PasswordHash, pw)
-	if err != nil {
-		return Grant{}, err
-	}
-	if err := refusal(found, verdict.Match); err != nil {
-		return Grant{}, err
+	if found.MustChangePassword {
+		return Grant{}, ErrMustChangePassword
 	}
 	requested := strings.Join(scope, " ")
 	if requested != "" {
@@ -74,6 +71,19 @@ func (s *Service) logIn(ctx context.Context, e Event, username, pw string, clien
 	}
 	grant.Device = s.limiter.deviceFor(found.Username.Key, client.Device)
 	return grant, nil
+}
+
+// prove finds the user whose password it is. ErrBadCredentials.
+func (s *Service) prove(ctx context.Context, username, pw string) (Credentials, password.Verdict, error) {
+	found, err := s.credentials(ctx, username)
+	if err != nil {
+		return Credentials{}, password.Verdict{}, err
+	}
+	verdict, err := s.verify(ctx, found.PasswordHash, pw)
+	if err != nil {
+		return Credentials{}, password.Verdict{}, err
+	}
+	return found, verdict, refusal(found, verdict.Match)
 }
 
 // credentials is empty for a user who does not exist.
@@ -108,6 +118,8 @@ func refusal(found Credentials, match bool) error {
 		return ErrUnknownUser
 	case !match:
 		return ErrWrongPassword
+	case found.PasswordExpired:
+		return ErrPasswordExpired
 	case found.Disabled():
 		return ErrDisabled
 	}

@@ -263,11 +263,17 @@ func (s *Service) FindUsers(ctx context.Context, filter UserFilter, after string
 
 // SetDisabled is Disable or Enable of a user who is as the caller saw him: by is who does it, and unlessChanged is the
 // user's UpdatedAt, or nil. ErrUserNotFound, ErrChanged, ErrLastAdmin, ErrBeyondRights.
-func (s *Service) SetDisabled(ctx context.Context, by User, id uuid.UUID, disabled bool, unlessChanged *time.Time) (changed User, err error) {
-	action, change := ActionEnableUser, s.store.EnableUser
+func (s *Service) SetDisabled(ctx context.Context, by User, id uuid.UUID, disabled bool, unlessChanged *time.Time) (User, error) {
 	if disabled {
-		action, change = ActionDisableUser, s.store.DisableUser
+		return s.changeManaged(ctx, ActionDisableUser, by, id, unlessChanged, s.store.DisableUser)
 	}
+	return s.changeManaged(ctx, ActionEnableUser, by, id, unlessChanged, s.store.EnableUser)
+}
+
+func (s *Service) changeManaged(
+	ctx context.Context, action Action, by User, id uuid.UUID, unlessChanged *time.Time,
+	change func(context.Context, Event, string, *time.Time) (User, error),
+) (changed User, err error) {
 	e := newEvent(ctx, action, id, "")
 	defer s.told(ctx, &e, &err)
 	user, err := s.mayManage(ctx, by, id)
@@ -305,6 +311,17 @@ func (s *Service) EndSessionsFor(ctx context.Context, by User, id uuid.UUID) (er
 	}
 	_, err = s.store.EndSessions(ctx, e, id, uuid.Nil, endedByOperator)
 	return err
+}
+
+// UnlockUser is Unlock by id: by is who does it. ErrUserNotFound, ErrBeyondRights.
+func (s *Service) UnlockUser(ctx context.Context, by User, id uuid.UUID) (err error) {
+	e := newEvent(ctx, ActionUnlockUser, id, "")
+	defer s.told(ctx, &e, &err)
+	user, err := s.mayManage(ctx, by, id)
+	if err != nil {
+		return err
+	}
+	return s.limiter.reset(ctx, e, user)
 }
 
 // mayManage finds a user whom another one has power over: nobody has it over those who may do more here. What they may

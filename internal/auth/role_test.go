@@ -172,6 +172,7 @@ func TestNobodyGivesTakesOrOverrulesRightsThatHeHasNot(t *testing.T) {
 		}(),
 		"delete root":  f.DeleteUser(t.Context(), &by, root.ID),
 		"log root out": f.EndSessionsFor(t.Context(), by, root.ID),
+		"unlock root":  f.UnlockUser(t.Context(), by, root.ID),
 	} {
 		f.want(when, err, auth.ErrBeyondRights)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"gatehouse/internal/password"
+	"gatehouse/internal/ratelimit"
 	"gatehouse/internal/revocation"
 	"gatehouse/internal/token"
 )
@@ -30,6 +31,8 @@ type Service struct {
 	limits      SessionLimits
 	limiter     *Limiter
 	clock       func() time.Time
+
+	secretLifetime time.Duration
 }
 
 // Parts of a Service. All are needed but Limiter and, in a process that issues no tokens, those from Tokens to Limits.
@@ -45,6 +48,8 @@ type Parts struct {
 	Limits      SessionLimits
 	Limiter     *Limiter // nil: no limits on logins and registrations
 	Clock       func() time.Time
+	// SecretLifetime is that of initial secrets. At 0 they are of no use.
+	SecretLifetime time.Duration
 }
 
 // NewService puts a Service together.
@@ -53,6 +58,7 @@ func NewService(p Parts) *Service {
 		store: p.Store, hasher: p.Hasher, policy: p.Policy, tokens: p.Tokens,
 		verifier: token.NewVerifier(p.Tokens, p.TokenCache), revocations: p.Revocations, services: p.Services,
 		refresh: p.Refresh, limits: p.Limits, limiter: p.Limiter, clock: p.Clock,
+		secretLifetime: p.SecretLifetime,
 	}
 }
 
@@ -71,30 +77,43 @@ func (s *Service) SignUp(ctx context.Context, username, pw string, client Client
 	if err := s.limiter.countRegistration(ctx, client.Address); err != nil {
 		return User{}, err
 	}
-	return s.insert(ctx, e, name, prepared, nil)
+	return s.hashAndInsert(ctx, e, name, prepared, false, nil)
 }
 
 // Register makes an account, with roles. InputError, ErrUsernameTaken, ErrRoleNotFound.
-func (s *Service) Register(ctx context.Context, username, pw string, roles ...string) (user User, err error) {
+func (s *Service) Register(ctx context.Context, username, pw string, roles ...string) (User, error) {
+	return s.register(ctx, username, pw, false, roles)
+}
+
+func (s *Service) register(ctx context.Context, username, pw string, mustChange bool, roles []string) (user User, err error) {
 	name, prepared, err := s.checkRegistration(username, pw)
 	if err != nil {
 		return User{}, err
 	}
-	e := newEvent(ctx, ActionCreateUser, uuid.Nil, strings.Join(roles, " ")).named(username)
+	e := newCreation(ctx, username, roles)
 	defer s.told(ctx, &e, &err)
-	return s.insert(ctx, e, name, prepared, roles)
+	return s.hashAndInsert(ctx, e, name, prepared, mustChange, roles)
 }
 
-func (s *Service) insert(ctx context.Context, e Event, name Username, prepared string, roles []string) (User, error) {
+// newCreation is the event of an account made by whoever manages them.
+func newCreation(ctx context.Context, username string, roles []string) Event {
+	return newEvent(ctx, ActionCreateUser, uuid.Nil, strings.Join(roles, " ")).named(username)
+}
+
+func (s *Service) hashAndInsert(ctx context.Context, e Event, name Username, prepared string, mustChange bool, roles []string) (User, error) {
 	hash, err := s.hasher.Hash(ctx, prepared)
 	if err != nil {
 		return User{}, err
 	}
+	return s.insert(ctx, e, name, StoredPassword{Hash: hash, MustChange: mustChange}, roles)
+}
+
+func (s *Service) insert(ctx context.Context, e Event, name Username, pw StoredPassword, roles []string) (User, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return User{}, fmt.Errorf("user id: %w", err)
 	}
-	return s.store.InsertUser(ctx, e, id, name, hash, roles...)
+	return s.store.InsertUser(ctx, e, id, name, pw, roles...)
 }
 
 // checkRegistration tells all that is wrong at once, so that a form need not be sent once for each mistake.
@@ -198,17 +217,30 @@ func (s *Service) Enable(ctx context.Context, username string) (User, error) {
 	return s.byName(ctx, ActionEnableUser, username, func(e Event) (User, error) { return s.store.EnableUser(ctx, e, e.UserKey, nil) })
 }
 
-// Unlock lets an account log in again that has used up its failures. ErrUserNotFound.
-func (s *Service) Unlock(ctx context.Context, username string) (User, error) {
-	user, err := s.User(ctx, username)
-	if err != nil {
+// Unlock lets an account log in again that has used up its failures. Those of an address stay, and those of a device on
+// which it has logged in. ErrUserNotFound.
+func (s *Service) Unlock(ctx context.Context, username string) (user User, err error) {
+	e := newEvent(ctx, ActionUnlockUser, uuid.Nil, "").named(username)
+	defer s.told(ctx, &e, &err)
+	if user, err = s.User(ctx, username); err != nil {
 		return User{}, err
 	}
-	return user, s.limiter.reset(ctx, user.Username.Key)
+	return user, s.limiter.reset(ctx, e, user)
+}
+
+// ForgetRefusals looks at rates again that another replica has reset.
+func (s *Service) ForgetRefusals(keys []ratelimit.Key) {
+	if s.limiter != nil {
+		s.limiter.refusals.Forget(keys...)
+	}
 }
 
 // SetPassword gives a user another password and revokes the user's tokens. InputError, ErrUserNotFound.
 func (s *Service) SetPassword(ctx context.Context, username, pw string) (User, error) {
+	return s.setPassword(ctx, username, pw, false)
+}
+
+func (s *Service) setPassword(ctx context.Context, username, pw string, mustChange bool) (User, error) {
 	return s.byName(ctx, ActionSetPassword, username, func(e Event) (User, error) {
 		prepared, err := s.checkPassword(pw, e.UserKey)
 		if err != nil {
@@ -218,7 +250,7 @@ func (s *Service) SetPassword(ctx context.Context, username, pw string) (User, e
 		if err != nil {
 			return User{}, err
 		}
-		return s.store.SetPassword(ctx, e, e.UserKey, hash)
+		return s.store.SetPassword(ctx, e, e.UserKey, StoredPassword{Hash: hash, MustChange: mustChange})
 	})
 }
 

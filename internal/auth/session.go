@@ -210,7 +210,7 @@ const (
 
 func decideRefresh(s SessionState, n int64, grace time.Duration) refreshDecision {
 	switch {
-	case s.User.Disabled(), s.EndedAt != nil, !s.Now.Before(s.IdleExpiresAt), !s.Now.Before(s.ExpiresAt):
+	case s.User.Disabled(), s.User.MustChangePassword, s.EndedAt != nil, !s.Now.Before(s.IdleExpiresAt), !s.Now.Before(s.ExpiresAt):
 		return refreshRefuse
 	case n == s.Counter:
 		return refreshRotate

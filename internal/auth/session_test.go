@@ -460,7 +460,7 @@ func TestAPasswordIsNotChangedFromASessionThatIsOver(t *testing.T) {
 	}
 	user, err := f.User(t.Context(), "alice")
 	must(t, err)
-	if _, err := f.store.ChangePassword(t.Context(), auth.Event{Action: auth.ActionChangePassword, Outcome: auth.Outcome(nil), Origin: auth.Origin{Actor: auth.ActorOperator}}, user, access.SessionID, f.hashOf("alice"), time.Hour); !errors.Is(err, auth.ErrUserNotFound) {
+	if _, err := f.store.ChangePassword(t.Context(), anEvent(), user, access.SessionID, f.hashOf("alice"), time.Hour); !errors.Is(err, auth.ErrUserNotFound) {
 		t.Errorf("ended in the meantime: %v", err)
 	}
 	f.wantLogin("alice", goodPassword, nil)

@@ -20,9 +20,9 @@ import (
 //   - A method that takes an Event keeps it if it does what it is for, and in the same transaction: of a change and the
 //     event that tells of it there are both or neither. If it changes nothing because all is as wanted, it keeps it too.
 type Store interface {
-	// InsertUser stores a new, enabled user with roles. ErrUsernameTaken if there is or was one with that key, also if it
+	// InsertUser stores a new, enabled user with a password and roles. ErrUsernameTaken if there is or was one with that key, also if it
 	// came into being an instant ago; ErrRoleNotFound.
-	InsertUser(ctx context.Context, e Event, id uuid.UUID, username Username, passwordHash string, roles ...string) (User, error)
+	InsertUser(ctx context.Context, e Event, id uuid.UUID, username Username, pw StoredPassword, roles ...string) (User, error)
 
 	// UserByID reads what is committed now, never a cache. ErrUserNotFound.
 	UserByID(ctx context.Context, id uuid.UUID) (User, error)
@@ -66,8 +66,14 @@ type Store interface {
 	// RevokeRole takes a role and raises the token version, unless the user has it not. ErrUserNotFound, ErrLastAdmin.
 	RevokeRole(ctx context.Context, e Event, userID uuid.UUID, role string) error
 
-	// SetPassword replaces the hash, raises the token version and ends the user's sessions. ErrUserNotFound.
-	SetPassword(ctx context.Context, e Event, key, passwordHash string) (User, error)
+	// SetPassword replaces the password, raises the token version and ends the user's sessions. ErrUserNotFound.
+	SetPassword(ctx context.Context, e Event, key string, pw StoredPassword) (User, error)
+	// RequirePasswordChange has a user change the password, raises the token version and ends the user's sessions.
+	// ErrUserNotFound as DisableUser.
+	RequirePasswordChange(ctx context.Context, e Event, key string, unlessChanged *time.Time) (User, error)
+	// ReplacePassword is SetPassword, for good, of a user who has not changed meanwhile and whose password has not expired.
+	// ErrUserNotFound.
+	ReplacePassword(ctx context.Context, e Event, user User, passwordHash string) (User, error)
 	// RehashPassword replaces a hash by another one of the same password, if it is still oldHash; else it
 	// changes nothing, since whoever was first knew better.
 	RehashPassword(ctx context.Context, id uuid.UUID, oldHash, newHash string) error

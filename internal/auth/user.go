@@ -14,8 +14,11 @@ type User struct {
 	TokenVersion int64      // access tokens that carry another one are revoked
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
-	Roles        []string     // by name
-	Permissions  []Permission // of all the roles, each once
+	// MustChangePassword: the user cannot log in, but set another password.
+	MustChangePassword bool
+	PasswordExpiresAt  *time.Time   // when not even that; nil: never
+	Roles              []string     // by name
+	Permissions        []Permission // of all the roles, each once
 }
 
 // Disabled is true for an account that may neither log in nor use its tokens.
@@ -24,5 +27,6 @@ func (u User) Disabled() bool { return u.DisabledAt != nil }
 // Credentials are a user with the stored form of the password.
 type Credentials struct {
 	User
-	PasswordHash string
+	PasswordHash    string
+	PasswordExpired bool
 }

@@ -29,9 +29,10 @@ type Database struct {
 
 // Passwords is how passwords are judged and hashed.
 type Passwords struct {
-	BcryptCost        int    `env:"BCRYPT_COST" default:"12" help:"Cost of new password hashes, 10 to 16; older ones are brought to it at the next login."`
-	PasswordPepper    string `env:"PASSWORD_PEPPER" secret:"" placeholder:"KEY,…" help:"Keys of at least 32 bytes under which passwords are hashed, separated by commas: the first hashes, all verify."`
-	PasswordMinLength int    `env:"PASSWORD_MIN_LENGTH" default:"8" help:"Fewest characters of a new password, 8 to 64. NIST SP 800-63B-4 asks for 15 where it is the only factor."`
+	BcryptCost         int    `env:"BCRYPT_COST" default:"12" help:"Cost of new password hashes, 10 to 16; older ones are brought to it at the next login."`
+	PasswordPepper     string `env:"PASSWORD_PEPPER" secret:"" placeholder:"KEY,…" help:"Keys of at least 32 bytes under which passwords are hashed, separated by commas: the first hashes, all verify."`
+	PasswordMinLength  int    `env:"PASSWORD_MIN_LENGTH" default:"8" help:"Fewest characters of a new password, 8 to 64. NIST SP 800-63B-4 asks for 15 where it is the only factor."`
+	InitialSecretHours int    `env:"INITIAL_SECRET_HOURS" default:"72" help:"Lifetime of an initial secret, with which the user of a new account sets a password: 1 to 720 hours."`
 }
 
 // Limits are how often what may happen before it is answered with 429.
@@ -43,6 +44,11 @@ type Limits struct {
 	AddressFailuresPerMinute    int `env:"ADDRESS_FAILURES_PER_MINUTE" default:"10" help:"And how many a minute after that; 0: no limit."`
 	AddressRegistrations        int `env:"ADDRESS_REGISTRATIONS" default:"20" help:"Registrations from an IPv4 address or an IPv6 /64 at once; 0: no limit."`
 	AddressRegistrationsPerHour int `env:"ADDRESS_REGISTRATIONS_PER_HOUR" default:"20" help:"And how many an hour after that; 0: no limit."`
+}
+
+// Secrets are the keys of tokens, and of what is derived from them.
+type Secrets struct {
+	SecretKey string `env:"SECRET_KEY" secret:"" placeholder:"KEY,…" help:"Keys of at least 32 bytes for access tokens, separated by commas: the first signs, all verify. Required."`
 }
 
 // Validate checks the bounds.
@@ -68,7 +74,8 @@ type Serve struct {
 
 	PasswordQueue int `env:"PASSWORD_QUEUE" default:"0" help:"Most passwords that wait to be hashed, before more are refused with 503; 0: sixteen for each processor."`
 
-	SecretKey                string        `env:"SECRET_KEY" secret:"" placeholder:"KEY,…" help:"Keys of at least 32 bytes for access tokens, separated by commas: the first signs, all verify. Required."`
+	Secrets `embed:""`
+
 	Algorithm                string        `env:"ALGORITHM" default:"HS256" enum:"HS256" help:"How access tokens are signed: HS256."`
 	AccessTokenExpireMinutes int           `env:"ACCESS_TOKEN_EXPIRE_MINUTES" default:"30" help:"Lifetime of an access token, 1 to 1440 minutes."`
 	RefreshTokenExpireDays   int           `env:"REFRESH_TOKEN_EXPIRE_DAYS" default:"30" help:"Lifetime of a session from its login, 1 to 3650 days."`
@@ -131,6 +138,11 @@ func (p Passwords) Peppers() ([][]byte, error) {
 	return keys("PASSWORD_PEPPER", p.PasswordPepper)
 }
 
+// InitialSecretLifetime is that of InitialSecretHours.
+func (p Passwords) InitialSecretLifetime() time.Duration {
+	return time.Duration(p.InitialSecretHours) * time.Hour
+}
+
 // Validate checks the bounds.
 func (p Passwords) Validate() error {
 	if p.BcryptCost < bcrypt.DefaultCost || p.BcryptCost > 16 {
@@ -139,12 +151,15 @@ func (p Passwords) Validate() error {
 	if p.PasswordMinLength < 8 || p.PasswordMinLength > 64 {
 		return &Error{"PASSWORD_MIN_LENGTH", "must be from 8 to 64"}
 	}
+	if p.InitialSecretHours < 1 || p.InitialSecretHours > 720 {
+		return &Error{"INITIAL_SECRET_HOURS", "must be from 1 to 720"}
+	}
 	_, err := p.Peppers()
 	return err
 }
 
 // Keys are those of SECRET_KEY.
-func (s Serve) Keys() ([][]byte, error) {
+func (s Secrets) Keys() ([][]byte, error) {
 	if s.SecretKey == "" {
 		return nil, &Error{"SECRET_KEY", "must be set; `openssl rand -hex 32` makes one"}
 	}

@@ -172,22 +172,34 @@ func (s *server) unchanged(c *gin.Context) (uuid.UUID, *time.Time, error) {
 	return id, nil, nil
 }
 
-// patchUser disables or enables a user.
+// patchUser disables or enables a user, or has the user change the password: one thing at a time, so that no request is done
+// by half.
 func (s *server) patchUser(c *gin.Context) error {
 	var in struct {
-		Disabled *bool `json:"disabled"`
+		Disabled           *bool `json:"disabled"`
+		MustChangePassword *bool `json:"must_change_password"`
 	}
 	if err := readJSON(c, &in); err != nil {
 		return err
 	}
-	if in.Disabled == nil {
-		return auth.InputError{{Field: "disabled", Message: "is required"}}
+	switch {
+	case in.Disabled == nil && in.MustChangePassword == nil:
+		return auth.InputError{{Field: "disabled", Message: "is required, or must_change_password"}}
+	case in.Disabled != nil && in.MustChangePassword != nil:
+		return auth.InputError{{Field: "must_change_password", Message: "does not go with disabled: send two requests"}}
+	case in.MustChangePassword != nil && !*in.MustChangePassword: // an initial secret would become a password for good
+		return auth.InputError{{Field: "must_change_password", Message: "must be true: it ends with the user's change of the password"}}
 	}
 	id, since, err := s.unchanged(c)
 	if err != nil {
 		return err
 	}
-	user, err := s.service.SetDisabled(c.Request.Context(), userOf(c), id, *in.Disabled, since)
+	var user auth.User
+	if in.MustChangePassword != nil {
+		user, err = s.service.RequirePasswordChangeOf(c.Request.Context(), userOf(c), id, since)
+	} else {
+		user, err = s.service.SetDisabled(c.Request.Context(), userOf(c), id, *in.Disabled, since)
+	}
 	if err != nil {
 		return err
 	}
@@ -204,6 +216,15 @@ func (s *server) deleteUser(c *gin.Context) error {
 	}
 	actor := userOf(c)
 	return done(c, s.service.DeleteUser(c.Request.Context(), &actor, id))
+}
+
+// postUserUnlock undoes the failed logins of a user.
+func (s *server) postUserUnlock(c *gin.Context) error {
+	id, err := userID(c)
+	if err != nil {
+		return err
+	}
+	return done(c, s.service.UnlockUser(c.Request.Context(), userOf(c), id))
 }
 
 // putUserRole gives a user a role.

@@ -54,6 +54,7 @@ const (
 func rights() map[string]auth.Permission {
 	return map[string]auth.Permission{
 		"POST /token":                   forAnybody,
+		"POST /token/password":          forAnybody,
 		"POST /users":                   auth.WriteUsers, // where registration is closed
 		"POST /logout":                  forUsers,
 		"GET /users/me":                 forUsers,
@@ -65,6 +66,7 @@ func rights() map[string]auth.Permission {
 		"GET /users/:id":                auth.ReadUsers,
 		"PATCH /users/:id":              auth.WriteUsers,
 		"DELETE /users/:id":             auth.WriteUsers,
+		"POST /users/:id/unlock":        auth.WriteUsers,
 		"PUT /users/:id/roles/:role":    auth.GrantRoles,
 		"DELETE /users/:id/roles/:role": auth.GrantRoles,
 		"GET /users/:id/sessions":       auth.ReadSessions,
@@ -200,7 +202,7 @@ func TestAnotherUsersIdOpensNothing(t *testing.T) {
 	for _, try := range [][3]string{
 		{"GET", "/users/" + id, ""}, {"PATCH", "/users/" + id, `{"disabled":true}`}, {"DELETE", "/users/" + id, ""},
 		{"PUT", "/users/" + id + "/roles/admin", ""}, {"DELETE", "/users/" + id + "/roles/admin", ""},
-		{"GET", "/users/" + id + "/sessions", ""}, {"DELETE", "/users/" + id + "/sessions", ""},
+		{"POST", "/users/" + id + "/unlock", ""}, {"GET", "/users/" + id + "/sessions", ""}, {"DELETE", "/users/" + id + "/sessions", ""},
 		{"PUT", "/users/" + f.idOf("mallory").String() + "/roles/admin", ""},
 	} {
 		f.want(try[0]+" "+try[1], f.as(mallory, try[0], try[1], try[2]), 403)
@@ -340,7 +342,9 @@ func TestPagesUnderInsertsAndDeletesNeitherRepeatNorSkip(t *testing.T) {
 
 func (f *fixture) insert(name string) {
 	f.Helper()
-	_, err := f.store.InsertUser(f.Context(), auth.Event{Action: auth.ActionCreateUser, Outcome: auth.Outcome(nil), Origin: auth.Origin{Actor: auth.ActorOperator}}, uuid.Must(uuid.NewV7()), auth.Username{Given: name, Key: name}, "$2a$04$"+strings.Repeat("x", 53))
+	_, err := f.store.InsertUser(f.Context(), auth.Event{Action: auth.ActionCreateUser, Outcome: auth.Outcome(nil), Origin: auth.Origin{Actor: auth.ActorOperator}},
+		uuid.Must(uuid.NewV7()), auth.Username{Given: name, Key: name},
+		auth.StoredPassword{Hash: "$2a$04$" + strings.Repeat("x", 53)})
 	must(f, err)
 }
 
@@ -458,4 +462,23 @@ func TestTheTokenResponseHasTheScopeThatWasGranted(t *testing.T) {
 	if again := f.refreshed(narrow.refresh); again.json(t, "scope") != "files:read" {
 		t.Errorf("a refresh: %d %s", again.status, again.body)
 	}
+}
+
+// A refusal that the replica remembers must not outlive the unlocking.
+func TestAnAccountThatIsUnlockedLogsInAtOnce(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{rates: tightRates()})
+	root, clerk := f.root(), f.with("clerk", auth.WriteUsers)
+	f.want("register", f.register("alice", goodPassword), 201)
+	for _, name := range []string{"alice", "root"} {
+		for n, want := range []int{401, 401, 429, 429} {
+			f.want(fmt.Sprint(name, n), f.login(name, "wrong"), want)
+		}
+	}
+	f.want("locked", f.login("alice", goodPassword), 429)
+	f.want("unlock", f.as(clerk, "POST", "/users/"+f.idOf("alice").String()+"/unlock", ""), 204)
+	f.want("unlocked", f.login("alice", goodPassword), 200)
+	f.want("an account with more rights", f.as(clerk, "POST", "/users/"+f.idOf("root").String()+"/unlock", ""), 403)
+	f.want("is locked still", f.login("root", goodPassword), 429)
+	f.want("nobody", f.as(root, "POST", "/users/"+uuid.NewString()+"/unlock", ""), 404)
 }

@@ -103,8 +103,9 @@ type attempt struct {
 	send    func(a *audited) answered
 	status  int
 	told    auth.Action
-	actor   string // name of the user who is told to have done it
-	user    string // whom it was done to; "" for nobody
+	also    auth.Action // what comes of it by itself, if anything does
+	actor   string      // name of the user who is told to have done it
+	user    string      // whom it was done to; "" for nobody
 }
 
 func (a *audited) path(name, rest string) string { return "/users/" + a.idOf(name).String() + rest }
@@ -142,12 +143,18 @@ func attempts() map[string]attempt {
 			prepare: func(a *audited) { _, err := a.service.Disable(a.Context(), "alice"); must(a, err) },
 			send:    asRoot("PATCH", alice(""), `{"disabled":false}`), status: 200, told: auth.ActionEnableUser, actor: "root", user: "alice",
 		},
-		"DELETE /users/:id":             {send: asRoot("DELETE", alice(""), ""), status: 204, told: auth.ActionDeleteUser, actor: "root", user: "alice"},
-		"PUT /users/:id/roles/:role":    {send: asRoot("PUT", alice("/roles/reader"), ""), status: 204, told: auth.ActionGrantRole, actor: "root", user: "alice"},
-		"DELETE /users/:id/roles/:role": {send: asRoot("DELETE", alice("/roles/clerk"), ""), status: 204, told: auth.ActionRevokeRole, actor: "root", user: "alice"},
-		"DELETE /users/:id/sessions":    {send: asRoot("DELETE", alice("/sessions"), ""), status: 204, told: auth.ActionEndSessions, actor: "root", user: "alice"},
-		"PUT /roles/:name":              {send: asRoot("PUT", at("/roles/clerk"), `{"permissions":["files:write"]}`), status: 200, told: auth.ActionSetRole, actor: "root"},
-		"DELETE /roles/:name":           {send: asRoot("DELETE", at("/roles/clerk"), ""), status: 204, told: auth.ActionDeleteRole, actor: "root"},
+		"DELETE /users/:id":              {send: asRoot("DELETE", alice(""), ""), status: 204, told: auth.ActionDeleteUser, actor: "root", user: "alice"},
+		"PUT /users/:id/roles/:role":     {send: asRoot("PUT", alice("/roles/reader"), ""), status: 204, told: auth.ActionGrantRole, actor: "root", user: "alice"},
+		"DELETE /users/:id/roles/:role":  {send: asRoot("DELETE", alice("/roles/clerk"), ""), status: 204, told: auth.ActionRevokeRole, actor: "root", user: "alice"},
+		"POST /users/:id/unlock":         {send: asRoot("POST", alice("/unlock"), ""), status: 204, told: auth.ActionUnlockUser, actor: "root", user: "alice"},
+		"PATCH /users/:id (must change)": {send: asRoot("PATCH", alice(""), `{"must_change_password":true}`), status: 200, told: auth.ActionRequireChange, actor: "root", user: "alice"},
+		"POST /users (secret)":           {send: asRoot("POST", at("/users"), `{"username":"bob","initial_secret":true}`), status: 201, told: auth.ActionCreateUser, actor: "root", user: "bob"},
+		"POST /token/password": {send: func(a *audited) answered {
+			return a.do(a.request("POST", "/token/password", `{"username":"alice","current_password":"`+goodPassword+`","new_password":"another good password"}`, "Content-Type", jsonType))
+		}, status: 200, told: auth.ActionChangePassword, also: auth.ActionLogin, actor: "alice", user: "alice"},
+		"DELETE /users/:id/sessions": {send: asRoot("DELETE", alice("/sessions"), ""), status: 204, told: auth.ActionEndSessions, actor: "root", user: "alice"},
+		"PUT /roles/:name":           {send: asRoot("PUT", at("/roles/clerk"), `{"permissions":["files:write"]}`), status: 200, told: auth.ActionSetRole, actor: "root"},
+		"DELETE /roles/:name":        {send: asRoot("DELETE", at("/roles/clerk"), ""), status: 204, told: auth.ActionDeleteRole, actor: "root"},
 	}
 }
 
@@ -182,6 +189,9 @@ func TestWithoutItsEventNoActionOfTheAPIIsDoneAndWithItThereIsOne(t *testing.T) 
 			answer := try.send(a)
 			a.want("with an event", answer, try.status)
 			found := a.events(url.Values{"request_id": {answer.header.Get("X-Request-Id")}})
+			if try.also != "" && len(found) == 2 && found[0]["action"] == string(try.also) {
+				found = found[1:]
+			}
 			if len(found) != 1 {
 				t.Fatalf("%d events: %v", len(found), found)
 			}
@@ -217,6 +227,11 @@ func TestARefusalIsToldOfByItsReason(t *testing.T) {
 	a.want("refresh", a.refreshed(next.refresh), 200)
 	_, err := a.service.Disable(t.Context(), "bob")
 	must(t, err)
+	_, err = a.service.RegisterTemporary(t.Context(), "erin", goodPassword)
+	must(t, err)
+	_, fred, err := a.service.RegisterInitial(t.Context(), "fred")
+	must(t, err)
+	a.exec("UPDATE users SET password_expires_at = now() WHERE username = 'fred'")
 	for _, test := range []struct {
 		told   string
 		status int
@@ -227,6 +242,8 @@ func TestARefusalIsToldOfByItsReason(t *testing.T) {
 		{"login wrong_password", 401, func() answered { return a.login("alice", "guess") }},
 		{"login disabled", 401, func() answered { return a.login("bob", goodPassword) }},
 		{"login wrong_password", 401, func() answered { return a.login("bob", "guess") }},
+		{"login password_change_required", 400, func() answered { return a.login("erin", goodPassword) }},
+		{"login expired", 401, func() answered { return a.login("fred", fred) }},
 		{"login invalid_scope", 400, func() answered {
 			return a.postToken(url.Values{"username": {"alice"}, "password": {goodPassword}, "scope": {"gatehouse:*"}}.Encode())
 		}},

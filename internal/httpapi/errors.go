@@ -55,6 +55,7 @@ const (
 // and the caller is told nothing.
 var answers = []answer{
 	{auth.ErrBadCredentials, 401, "bad_credentials", "invalid_grant", "Incorrect username or password", `Bearer`},
+	{auth.ErrMustChangePassword, 400, "password_change_required", "password_change_required", "Password change required", ""},
 	{auth.ErrInvalidGrant, 400, "invalid_grant", "invalid_grant", "The refresh token is not valid", ""},
 	{errNoToken, 401, "no_token", "", "Invalid authentication credentials", `Bearer realm="gatehouse"`},
 	{auth.ErrInvalidToken, 401, "invalid_token", "", "Invalid authentication credentials", `Bearer realm="gatehouse", error="invalid_token"`},

@@ -28,6 +28,7 @@ type route struct {
 func (s *server) routes(docs *docs) []route {
 	return []route{
 		{http.MethodPost, "/token", anybody, asTokenError, s.postToken},
+		{http.MethodPost, "/token/password", anybody, nil, s.postTokenPassword},
 		{http.MethodPost, "/users", registration, nil, s.postUser},
 		{http.MethodPost, "/logout", anybody, nil, s.postLogout},
 		{http.MethodGet, "/users/me", liveUser, nil, s.getMe},
@@ -39,6 +40,7 @@ func (s *server) routes(docs *docs) []route {
 		{http.MethodGet, "/users/:id", may(auth.ReadUsers), nil, s.getUser},
 		{http.MethodPatch, "/users/:id", may(auth.WriteUsers), nil, s.patchUser},
 		{http.MethodDelete, "/users/:id", may(auth.WriteUsers), nil, s.deleteUser},
+		{http.MethodPost, "/users/:id/unlock", may(auth.WriteUsers), nil, s.postUserUnlock},
 		{http.MethodPut, "/users/:id/roles/:role", may(auth.GrantRoles), nil, s.putUserRole},
 		{http.MethodDelete, "/users/:id/roles/:role", may(auth.GrantRoles), nil, s.deleteUserRole},
 		{http.MethodGet, "/users/:id/sessions", may(auth.ReadSessions), nil, s.getUserSessions},

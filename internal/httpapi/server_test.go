@@ -94,7 +94,7 @@ func start(t *testing.T, s settings) *fixture {
 	f.service = auth.NewService(auth.Parts{
 		TokenCache:  1000,
 		Revocations: auth.NewChecker(f.revoked, store, time.Now, time.Second), Services: services,
-		Store: store, Hasher: f.hasher, Tokens: f.issuer, Refresh: f.refresh, Limiter: limiter, Clock: time.Now,
+		Store: store, Hasher: f.hasher, Tokens: f.issuer, Refresh: f.refresh, Limiter: limiter, Clock: time.Now, SecretLifetime: time.Hour,
 		Limits: auth.SessionLimits{Idle: 14 * 24 * time.Hour, Absolute: 30 * 24 * time.Hour, Grace: time.Minute, PerUser: 100},
 	})
 	cursors, err := token.NewCursorKeys([][]byte{[]byte(signingKey)})

@@ -50,6 +50,26 @@ func (s *server) passwordGrant(c *gin.Context, username, pw, scope string) error
 	return writeGrant(c, grant, err)
 }
 
+// postTokenPassword is a login that replaces the password. It is below /token, so that the cookie of a device comes with it.
+func (s *server) postTokenPassword(c *gin.Context) error {
+	c.Header("Pragma", "no-cache")
+	var in struct {
+		Username *string `json:"username"`
+		Current  *string `json:"current_password"`
+		New      *string `json:"new_password"`
+	}
+	if err := readJSON(c, &in); err != nil {
+		return err
+	}
+	if err := required(member{"username", in.Username}, member{"current_password", in.Current}, member{"new_password", in.New}); err != nil {
+		return err
+	}
+	grant, err := s.service.ReplacePassword(c.Request.Context(), *in.Username, *in.Current, *in.New, clientOf(c))
+	s.metrics.logins.WithLabelValues(auth.Outcome(err)).Inc()
+	setDevice(c, grant.Device)
+	return writeGrant(c, grant, err)
+}
+
 func (s *server) refreshGrant(c *gin.Context, refreshToken, scope string) error {
 	if refreshToken == "" {
 		return errInvalidRequest

@@ -14,13 +14,14 @@ type Key [sha256.Size]byte
 // nothing through.
 //
 // It does not hear of what is given back meanwhile, so that a key may be refused for longer than it must: until the time
-// that its first caller was told, and for a minute at most.
+// that its first caller was told, and for a minute at most. Of a counter that was reset it can be told, by Forget.
 //
 // It is safe for use by many goroutines.
 type Refusals struct {
-	mu    sync.Mutex
-	most  int
-	until map[Key]time.Time
+	mu        sync.Mutex
+	most      int
+	until     map[Key]time.Time
+	forgotten uint64 // times that Forget was called
 }
 
 // longestRefusal bounds how long a counter that was reset may go unheard.
@@ -31,13 +32,35 @@ func NewRefusals(most int) *Refusals {
 	return &Refusals{most: most, until: make(map[Key]time.Time)}
 }
 
-// Add remembers that a key is refused for a while from now on. Times are by a monotonic clock, as time.Now is.
-func (r *Refusals) Add(now time.Time, key Key, wait time.Duration) {
+// Forgotten is how often Forget was called.
+func (r *Refusals) Forgotten() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.forgotten
+}
+
+// Forget lets keys be looked at again whose counters were reset.
+func (r *Refusals) Forget(keys ...Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forgotten++
+	for _, key := range keys {
+		delete(r.until, key)
+	}
+}
+
+// Add remembers that a key is refused for a while from now on. Times are by a monotonic clock, as time.Now is. forgotten is
+// what Forgotten was before the counter was looked at: if Forget was called since, the look may have been before the
+// reset, and is not remembered.
+func (r *Refusals) Add(now time.Time, key Key, wait time.Duration, forgotten uint64) {
 	if wait <= 0 || r.most <= 0 {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if forgotten != r.forgotten {
+		return
+	}
 	if _, known := r.until[key]; !known && len(r.until) >= r.most {
 		r.makeRoom(now)
 	}

@@ -7,22 +7,34 @@ package sqlcgen
 
 import (
 	"context"
+
+	"github.com/google/uuid"
 )
 
 const deleteRateLimits = `-- name: DeleteRateLimits :exec
-DELETE FROM rate_limits
-WHERE key IN (
-    SELECT r.key
-    FROM rate_limits r
-    WHERE r.key = ANY ($1::bytea[])
-    ORDER BY r.key
-    FOR UPDATE
+WITH gone AS (
+    DELETE FROM rate_limits
+    WHERE key IN (
+        SELECT r.key
+        FROM rate_limits r
+        WHERE r.key = ANY ($3::bytea[])
+        ORDER BY r.key
+        FOR UPDATE
+    )
 )
+SELECT pg_notify('gatehouse_unlocks', string_agg(encode(k, 'hex'), ' ')), record_event($1::jsonb, $2::uuid)
+FROM unnest($3::bytea[]) AS k
 `
 
-// DeleteRateLimits locks in the order that rate_limits_take does.
-func (q *Queries) DeleteRateLimits(ctx context.Context, keys [][]byte) error {
-	_, err := q.db.Exec(ctx, deleteRateLimits, keys)
+type DeleteRateLimitsParams struct {
+	Event  string
+	UserID uuid.UUID
+	Keys   [][]byte
+}
+
+// DeleteRateLimits locks in the order that rate_limits_take does. It tells the replicas, which remember refusals.
+func (q *Queries) DeleteRateLimits(ctx context.Context, arg DeleteRateLimitsParams) error {
+	_, err := q.db.Exec(ctx, deleteRateLimits, arg.Event, arg.UserID, arg.Keys)
 	return err
 }
 

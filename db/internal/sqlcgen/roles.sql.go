@@ -75,8 +75,8 @@ func (q *Queries) DeleteUser(ctx context.Context, arg DeleteUserParams) (int64, 
 }
 
 const findUsers = `-- name: FindUsers :many
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
-       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM users u
 JOIN user_rights r ON r.user_id = u.id
 WHERE u.username_key COLLATE "C" > $1::text
@@ -94,15 +94,17 @@ type FindUsersParams struct {
 }
 
 type FindUsersRow struct {
-	ID           uuid.UUID
-	Username     string
-	UsernameKey  string
-	DisabledAt   *time.Time
-	TokenVersion int64
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
-	Roles        []string
-	Permissions  []string
+	ID                 uuid.UUID
+	Username           string
+	UsernameKey        string
+	DisabledAt         *time.Time
+	TokenVersion       int64
+	CreatedAt          time.Time
+	UpdatedAt          time.Time
+	MustChangePassword bool
+	PasswordExpiresAt  *time.Time
+	Roles              []string
+	Permissions        []string
 }
 
 // FindUsers reads a page, in the order of the names' bytes. It and the two after it each have an index in that order, so that
@@ -129,6 +131,8 @@ func (q *Queries) FindUsers(ctx context.Context, arg FindUsersParams) ([]FindUse
 			&i.TokenVersion,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.MustChangePassword,
+			&i.PasswordExpiresAt,
 			&i.Roles,
 			&i.Permissions,
 		); err != nil {
@@ -143,8 +147,8 @@ func (q *Queries) FindUsers(ctx context.Context, arg FindUsersParams) ([]FindUse
 }
 
 const findUsersByRole = `-- name: FindUsersByRole :many
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
-       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM user_roles ur
 JOIN users u ON u.id = ur.user_id
 JOIN user_rights r ON r.user_id = u.id
@@ -167,15 +171,17 @@ type FindUsersByRoleParams struct {
 }
 
 type FindUsersByRoleRow struct {
-	ID           uuid.UUID
-	Username     string
-	UsernameKey  string
-	DisabledAt   *time.Time
-	TokenVersion int64
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
-	Roles        []string
-	Permissions  []string
+	ID                 uuid.UUID
+	Username           string
+	UsernameKey        string
+	DisabledAt         *time.Time
+	TokenVersion       int64
+	CreatedAt          time.Time
+	UpdatedAt          time.Time
+	MustChangePassword bool
+	PasswordExpiresAt  *time.Time
+	Roles              []string
+	Permissions        []string
 }
 
 // FindUsersByRole is FindUsers of those who have a role, or of the enabled among them.
@@ -203,6 +209,8 @@ func (q *Queries) FindUsersByRole(ctx context.Context, arg FindUsersByRoleParams
 			&i.TokenVersion,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.MustChangePassword,
+			&i.PasswordExpiresAt,
 			&i.Roles,
 			&i.Permissions,
 		); err != nil {
@@ -217,8 +225,8 @@ func (q *Queries) FindUsersByRole(ctx context.Context, arg FindUsersByRoleParams
 }
 
 const findUsersByState = `-- name: FindUsersByState :many
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
-       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM users u
 JOIN user_rights r ON r.user_id = u.id
 WHERE (u.disabled_at IS NOT NULL)::int = $1::int
@@ -240,15 +248,17 @@ type FindUsersByStateParams struct {
 }
 
 type FindUsersByStateRow struct {
-	ID           uuid.UUID
-	Username     string
-	UsernameKey  string
-	DisabledAt   *time.Time
-	TokenVersion int64
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
-	Roles        []string
-	Permissions  []string
+	ID                 uuid.UUID
+	Username           string
+	UsernameKey        string
+	DisabledAt         *time.Time
+	TokenVersion       int64
+	CreatedAt          time.Time
+	UpdatedAt          time.Time
+	MustChangePassword bool
+	PasswordExpiresAt  *time.Time
+	Roles              []string
+	Permissions        []string
 }
 
 // FindUsersByState is FindUsers of the disabled (1) or the enabled (0), or of those among them who have a role. The SELECT in
@@ -277,6 +287,8 @@ func (q *Queries) FindUsersByState(ctx context.Context, arg FindUsersByStatePara
 			&i.TokenVersion,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.MustChangePassword,
+			&i.PasswordExpiresAt,
 			&i.Roles,
 			&i.Permissions,
 		); err != nil {

@@ -15,16 +15,18 @@ import (
 const changePassword = `-- name: ChangePassword :execrows
 WITH u AS (
     UPDATE users
-    SET password_hash = $2,
-        token_version = token_version + 1,
-        updated_at    = now()
-    WHERE users.id = $3
-      AND users.token_version = $4
+    SET password_hash        = $3,
+        must_change_password = false,
+        password_expires_at  = NULL,
+        token_version        = token_version + 1,
+        updated_at           = now()
+    WHERE users.id = $4
+      AND users.token_version = $5
       AND users.disabled_at IS NULL
       AND EXISTS (
           SELECT 1
           FROM sessions s
-          WHERE s.id = $5
+          WHERE s.id = $2
             AND s.user_id = users.id
             AND s.ended_at IS NULL
             AND s.idle_expires_at > now()
@@ -38,25 +40,19 @@ WITH u AS (
         last_used_at    = now(),
         idle_expires_at = least(now() + make_interval(secs => $6), expires_at)
     FROM u
-    WHERE sessions.id = $5
-), ended AS (
-    UPDATE sessions
-    SET ended_at = now(), end_reason = 'password'
-    FROM u
-    WHERE sessions.user_id = u.id
-      AND sessions.id <> $5
-      AND sessions.ended_at IS NULL
+    WHERE sessions.id = $2
 )
 SELECT record_event($1::jsonb, u.id)
 FROM u
+CROSS JOIN LATERAL end_sessions(u.id, $2, 'password')
 `
 
 type ChangePasswordParams struct {
 	Event        string
+	SessionID    uuid.UUID
 	PasswordHash string
 	UserID       uuid.UUID
 	TokenVersion int64
-	SessionID    uuid.UUID
 	IdleSeconds  float64
 }
 
@@ -65,10 +61,10 @@ type ChangePasswordParams struct {
 func (q *Queries) ChangePassword(ctx context.Context, arg ChangePasswordParams) (int64, error) {
 	result, err := q.db.Exec(ctx, changePassword,
 		arg.Event,
+		arg.SessionID,
 		arg.PasswordHash,
 		arg.UserID,
 		arg.TokenVersion,
-		arg.SessionID,
 		arg.IdleSeconds,
 	)
 	if err != nil {
@@ -275,8 +271,8 @@ func (q *Queries) RotateSession(ctx context.Context, arg RotateSessionParams) (i
 
 const sessionByID = `-- name: SessionByID :one
 SELECT s.salt, s.counter, s.rotated_at, s.idle_expires_at, s.expires_at, s.ended_at, s.scope, now()::timestamptz AS now,
-       u.id AS user_id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
-       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+       u.id AS user_id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM sessions s
 JOIN users u ON u.id = s.user_id
 JOIN user_rights r ON r.user_id = s.user_id
@@ -284,23 +280,25 @@ WHERE s.id = $1
 `
 
 type SessionByIDRow struct {
-	Salt          []byte
-	Counter       int64
-	RotatedAt     time.Time
-	IdleExpiresAt time.Time
-	ExpiresAt     time.Time
-	EndedAt       *time.Time
-	Scope         *string
-	Now           time.Time
-	UserID        uuid.UUID
-	Username      string
-	UsernameKey   string
-	DisabledAt    *time.Time
-	TokenVersion  int64
-	CreatedAt     time.Time
-	UpdatedAt     time.Time
-	Roles         []string
-	Permissions   []string
+	Salt               []byte
+	Counter            int64
+	RotatedAt          time.Time
+	IdleExpiresAt      time.Time
+	ExpiresAt          time.Time
+	EndedAt            *time.Time
+	Scope              *string
+	Now                time.Time
+	UserID             uuid.UUID
+	Username           string
+	UsernameKey        string
+	DisabledAt         *time.Time
+	TokenVersion       int64
+	CreatedAt          time.Time
+	UpdatedAt          time.Time
+	MustChangePassword bool
+	PasswordExpiresAt  *time.Time
+	Roles              []string
+	Permissions        []string
 }
 
 func (q *Queries) SessionByID(ctx context.Context, id uuid.UUID) (SessionByIDRow, error) {
@@ -322,6 +320,8 @@ func (q *Queries) SessionByID(ctx context.Context, id uuid.UUID) (SessionByIDRow
 		&i.TokenVersion,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.MustChangePassword,
+		&i.PasswordExpiresAt,
 		&i.Roles,
 		&i.Permissions,
 	)

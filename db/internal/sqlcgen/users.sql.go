@@ -13,24 +13,28 @@ import (
 )
 
 const credentialsByKey = `-- name: CredentialsByKey :one
-SELECT u.id, u.username, u.username_key, u.password_hash, u.disabled_at, u.token_version, u.created_at, u.updated_at,
-       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT coalesce(u.password_expires_at <= now(), false)::boolean AS password_expired,
+       u.id, u.username, u.username_key, u.password_hash, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM users u
 JOIN user_rights r ON r.user_id = u.id
 WHERE u.username_key = $1
 `
 
 type CredentialsByKeyRow struct {
-	ID           uuid.UUID
-	Username     string
-	UsernameKey  string
-	PasswordHash string
-	DisabledAt   *time.Time
-	TokenVersion int64
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
-	Roles        []string
-	Permissions  []string
+	PasswordExpired    bool
+	ID                 uuid.UUID
+	Username           string
+	UsernameKey        string
+	PasswordHash       string
+	DisabledAt         *time.Time
+	TokenVersion       int64
+	CreatedAt          time.Time
+	UpdatedAt          time.Time
+	MustChangePassword bool
+	PasswordExpiresAt  *time.Time
+	Roles              []string
+	Permissions        []string
 }
 
 // CredentialsByKey is the one query that reads a password hash.
@@ -38,6 +42,7 @@ func (q *Queries) CredentialsByKey(ctx context.Context, usernameKey string) (Cre
 	row := q.db.QueryRow(ctx, credentialsByKey, usernameKey)
 	var i CredentialsByKeyRow
 	err := row.Scan(
+		&i.PasswordExpired,
 		&i.ID,
 		&i.Username,
 		&i.UsernameKey,
@@ -46,6 +51,8 @@ func (q *Queries) CredentialsByKey(ctx context.Context, usernameKey string) (Cre
 		&i.TokenVersion,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.MustChangePassword,
+		&i.PasswordExpiresAt,
 		&i.Roles,
 		&i.Permissions,
 	)
@@ -66,19 +73,14 @@ WITH before AS (
         updated_at    = CASE WHEN enabled THEN now() ELSE updated_at END
     FROM before
     WHERE users.id = before.id
-    RETURNING users.id, username, username_key, disabled_at, token_version, created_at, updated_at
-), ended AS (
-    UPDATE sessions
-    SET ended_at = now(), end_reason = 'disabled'
-    FROM u
-    WHERE sessions.user_id = u.id
-      AND sessions.ended_at IS NULL
+    RETURNING users.id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
 )
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
-       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM u
 JOIN user_rights r ON r.user_id = u.id
 CROSS JOIN record_event($1::jsonb, u.id)
+CROSS JOIN LATERAL end_sessions(u.id, '00000000-0000-0000-0000-000000000000', 'disabled')
 `
 
 type DisableUserParams struct {
@@ -88,15 +90,17 @@ type DisableUserParams struct {
 }
 
 type DisableUserRow struct {
-	ID           uuid.UUID
-	Username     string
-	UsernameKey  string
-	DisabledAt   *time.Time
-	TokenVersion int64
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
-	Roles        []string
-	Permissions  []string
+	ID                 uuid.UUID
+	Username           string
+	UsernameKey        string
+	DisabledAt         *time.Time
+	TokenVersion       int64
+	CreatedAt          time.Time
+	UpdatedAt          time.Time
+	MustChangePassword bool
+	PasswordExpiresAt  *time.Time
+	Roles              []string
+	Permissions        []string
 }
 
 // DisableUser changes nothing of a user who is disabled already: the first time stays, and so does the version.
@@ -111,6 +115,8 @@ func (q *Queries) DisableUser(ctx context.Context, arg DisableUserParams) (Disab
 		&i.TokenVersion,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.MustChangePassword,
+		&i.PasswordExpiresAt,
 		&i.Roles,
 		&i.Permissions,
 	)
@@ -124,10 +130,10 @@ WITH u AS (
         updated_at  = CASE WHEN disabled_at IS NULL THEN updated_at ELSE now() END
     WHERE users.username_key = $2
       AND ($3::timestamptz IS NULL OR users.updated_at = $3::timestamptz)
-    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at
+    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
 )
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
-       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM u
 JOIN user_rights r ON r.user_id = u.id
 CROSS JOIN record_event($1::jsonb, u.id)
@@ -140,15 +146,17 @@ type EnableUserParams struct {
 }
 
 type EnableUserRow struct {
-	ID           uuid.UUID
-	Username     string
-	UsernameKey  string
-	DisabledAt   *time.Time
-	TokenVersion int64
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
-	Roles        []string
-	Permissions  []string
+	ID                 uuid.UUID
+	Username           string
+	UsernameKey        string
+	DisabledAt         *time.Time
+	TokenVersion       int64
+	CreatedAt          time.Time
+	UpdatedAt          time.Time
+	MustChangePassword bool
+	PasswordExpiresAt  *time.Time
+	Roles              []string
+	Permissions        []string
 }
 
 func (q *Queries) EnableUser(ctx context.Context, arg EnableUserParams) (EnableUserRow, error) {
@@ -162,6 +170,8 @@ func (q *Queries) EnableUser(ctx context.Context, arg EnableUserParams) (EnableU
 		&i.TokenVersion,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.MustChangePassword,
+		&i.PasswordExpiresAt,
 		&i.Roles,
 		&i.Permissions,
 	)
@@ -170,35 +180,39 @@ func (q *Queries) EnableUser(ctx context.Context, arg EnableUserParams) (EnableU
 
 const insertUser = `-- name: InsertUser :one
 WITH u AS (
-    INSERT INTO users (id, username, username_key, password_hash)
-    VALUES ($2, $3, $4, $5)
-    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at
+    INSERT INTO users (id, username, username_key, password_hash, must_change_password, password_expires_at)
+    VALUES ($2, $3, $4, $5, $6, now() + make_interval(secs => $7))
+    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
 ), granted AS (
     INSERT INTO user_roles (user_id, role_name)
-    SELECT u.id, unnest($6::text[])
+    SELECT u.id, unnest($8::text[])
     FROM u
 )
-SELECT u.id, username, username_key, disabled_at, token_version, created_at, updated_at
+SELECT u.id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
 FROM u, record_event($1::jsonb, u.id)
 `
 
 type InsertUserParams struct {
-	Event        string
-	ID           uuid.UUID
-	Username     string
-	UsernameKey  string
-	PasswordHash string
-	Roles        []string
+	Event          string
+	ID             uuid.UUID
+	Username       string
+	UsernameKey    string
+	PasswordHash   string
+	MustChange     bool
+	GoodForSeconds *float64
+	Roles          []string
 }
 
 type InsertUserRow struct {
-	ID           uuid.UUID
-	Username     string
-	UsernameKey  string
-	DisabledAt   *time.Time
-	TokenVersion int64
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
+	ID                 uuid.UUID
+	Username           string
+	UsernameKey        string
+	DisabledAt         *time.Time
+	TokenVersion       int64
+	CreatedAt          time.Time
+	UpdatedAt          time.Time
+	MustChangePassword bool
+	PasswordExpiresAt  *time.Time
 }
 
 func (q *Queries) InsertUser(ctx context.Context, arg InsertUserParams) (InsertUserRow, error) {
@@ -208,6 +222,8 @@ func (q *Queries) InsertUser(ctx context.Context, arg InsertUserParams) (InsertU
 		arg.Username,
 		arg.UsernameKey,
 		arg.PasswordHash,
+		arg.MustChange,
+		arg.GoodForSeconds,
 		arg.Roles,
 	)
 	var i InsertUserRow
@@ -219,13 +235,15 @@ func (q *Queries) InsertUser(ctx context.Context, arg InsertUserParams) (InsertU
 		&i.TokenVersion,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.MustChangePassword,
+		&i.PasswordExpiresAt,
 	)
 	return i, err
 }
 
 const listUsers = `-- name: ListUsers :many
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
-       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM users u
 JOIN user_rights r ON r.user_id = u.id
 WHERE u.username_key > $1
@@ -239,15 +257,17 @@ type ListUsersParams struct {
 }
 
 type ListUsersRow struct {
-	ID           uuid.UUID
-	Username     string
-	UsernameKey  string
-	DisabledAt   *time.Time
-	TokenVersion int64
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
-	Roles        []string
-	Permissions  []string
+	ID                 uuid.UUID
+	Username           string
+	UsernameKey        string
+	DisabledAt         *time.Time
+	TokenVersion       int64
+	CreatedAt          time.Time
+	UpdatedAt          time.Time
+	MustChangePassword bool
+	PasswordExpiresAt  *time.Time
+	Roles              []string
+	Permissions        []string
 }
 
 func (q *Queries) ListUsers(ctx context.Context, arg ListUsersParams) ([]ListUsersRow, error) {
@@ -267,6 +287,8 @@ func (q *Queries) ListUsers(ctx context.Context, arg ListUsersParams) ([]ListUse
 			&i.TokenVersion,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.MustChangePassword,
+			&i.PasswordExpiresAt,
 			&i.Roles,
 			&i.Permissions,
 		); err != nil {
@@ -300,48 +322,182 @@ func (q *Queries) RehashPassword(ctx context.Context, arg RehashPasswordParams) 
 	return err
 }
 
-const setPassword = `-- name: SetPassword :one
+const replacePassword = `-- name: ReplacePassword :one
 WITH u AS (
     UPDATE users
-    SET password_hash = $2,
-        token_version = token_version + 1,
-        updated_at    = now()
-    WHERE users.username_key = $3
-    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at
-), ended AS (
-    UPDATE sessions
-    SET ended_at = now(), end_reason = 'password'
-    FROM u
-    WHERE sessions.user_id = u.id
-      AND sessions.ended_at IS NULL
+    SET password_hash        = $2,
+        must_change_password = false,
+        password_expires_at  = NULL,
+        token_version        = token_version + 1,
+        updated_at           = now()
+    WHERE users.id = $3
+      AND users.token_version = $4
+      AND users.disabled_at IS NULL
+      AND (users.password_expires_at IS NULL OR users.password_expires_at > now())
+    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
 )
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
-       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM u
 JOIN user_rights r ON r.user_id = u.id
 CROSS JOIN record_event($1::jsonb, u.id)
+CROSS JOIN LATERAL end_sessions(u.id, '00000000-0000-0000-0000-000000000000', 'password')
+`
+
+type ReplacePasswordParams struct {
+	Event        string
+	PasswordHash string
+	UserID       uuid.UUID
+	TokenVersion int64
+}
+
+type ReplacePasswordRow struct {
+	ID                 uuid.UUID
+	Username           string
+	UsernameKey        string
+	DisabledAt         *time.Time
+	TokenVersion       int64
+	CreatedAt          time.Time
+	UpdatedAt          time.Time
+	MustChangePassword bool
+	PasswordExpiresAt  *time.Time
+	Roles              []string
+	Permissions        []string
+}
+
+// ReplacePassword is SetPassword by whoever has shown the old one. It finds no user who has changed since that was read, so
+// that of many who show it at once, one replaces it.
+func (q *Queries) ReplacePassword(ctx context.Context, arg ReplacePasswordParams) (ReplacePasswordRow, error) {
+	row := q.db.QueryRow(ctx, replacePassword,
+		arg.Event,
+		arg.PasswordHash,
+		arg.UserID,
+		arg.TokenVersion,
+	)
+	var i ReplacePasswordRow
+	err := row.Scan(
+		&i.ID,
+		&i.Username,
+		&i.UsernameKey,
+		&i.DisabledAt,
+		&i.TokenVersion,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.MustChangePassword,
+		&i.PasswordExpiresAt,
+		&i.Roles,
+		&i.Permissions,
+	)
+	return i, err
+}
+
+const requirePasswordChange = `-- name: RequirePasswordChange :one
+WITH u AS (
+    UPDATE users
+    SET must_change_password = true,
+        token_version        = token_version + 1,
+        updated_at           = now()
+    WHERE users.username_key = $2
+      AND ($3::timestamptz IS NULL OR users.updated_at = $3::timestamptz)
+    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
+)
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+FROM u
+JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN record_event($1::jsonb, u.id)
+CROSS JOIN LATERAL end_sessions(u.id, '00000000-0000-0000-0000-000000000000', 'password')
+`
+
+type RequirePasswordChangeParams struct {
+	Event         string
+	UsernameKey   string
+	UnlessChanged *time.Time
+}
+
+type RequirePasswordChangeRow struct {
+	ID                 uuid.UUID
+	Username           string
+	UsernameKey        string
+	DisabledAt         *time.Time
+	TokenVersion       int64
+	CreatedAt          time.Time
+	UpdatedAt          time.Time
+	MustChangePassword bool
+	PasswordExpiresAt  *time.Time
+	Roles              []string
+	Permissions        []string
+}
+
+// RequirePasswordChange leaves an initial secret as long as it was.
+func (q *Queries) RequirePasswordChange(ctx context.Context, arg RequirePasswordChangeParams) (RequirePasswordChangeRow, error) {
+	row := q.db.QueryRow(ctx, requirePasswordChange, arg.Event, arg.UsernameKey, arg.UnlessChanged)
+	var i RequirePasswordChangeRow
+	err := row.Scan(
+		&i.ID,
+		&i.Username,
+		&i.UsernameKey,
+		&i.DisabledAt,
+		&i.TokenVersion,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.MustChangePassword,
+		&i.PasswordExpiresAt,
+		&i.Roles,
+		&i.Permissions,
+	)
+	return i, err
+}
+
+const setPassword = `-- name: SetPassword :one
+WITH u AS (
+    UPDATE users
+    SET password_hash        = $2,
+        must_change_password = $3,
+        password_expires_at  = now() + make_interval(secs => $4),
+        token_version        = token_version + 1,
+        updated_at           = now()
+    WHERE users.username_key = $5
+    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
+)
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+FROM u
+JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN record_event($1::jsonb, u.id)
+CROSS JOIN LATERAL end_sessions(u.id, '00000000-0000-0000-0000-000000000000', 'password')
 `
 
 type SetPasswordParams struct {
-	Event        string
-	PasswordHash string
-	UsernameKey  string
+	Event          string
+	PasswordHash   string
+	MustChange     bool
+	GoodForSeconds *float64
+	UsernameKey    string
 }
 
 type SetPasswordRow struct {
-	ID           uuid.UUID
-	Username     string
-	UsernameKey  string
-	DisabledAt   *time.Time
-	TokenVersion int64
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
-	Roles        []string
-	Permissions  []string
+	ID                 uuid.UUID
+	Username           string
+	UsernameKey        string
+	DisabledAt         *time.Time
+	TokenVersion       int64
+	CreatedAt          time.Time
+	UpdatedAt          time.Time
+	MustChangePassword bool
+	PasswordExpiresAt  *time.Time
+	Roles              []string
+	Permissions        []string
 }
 
 func (q *Queries) SetPassword(ctx context.Context, arg SetPasswordParams) (SetPasswordRow, error) {
-	row := q.db.QueryRow(ctx, setPassword, arg.Event, arg.PasswordHash, arg.UsernameKey)
+	row := q.db.QueryRow(ctx, setPassword,
+		arg.Event,
+		arg.PasswordHash,
+		arg.MustChange,
+		arg.GoodForSeconds,
+		arg.UsernameKey,
+	)
 	var i SetPasswordRow
 	err := row.Scan(
 		&i.ID,
@@ -351,6 +507,8 @@ func (q *Queries) SetPassword(ctx context.Context, arg SetPasswordParams) (SetPa
 		&i.TokenVersion,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.MustChangePassword,
+		&i.PasswordExpiresAt,
 		&i.Roles,
 		&i.Permissions,
 	)
@@ -358,23 +516,25 @@ func (q *Queries) SetPassword(ctx context.Context, arg SetPasswordParams) (SetPa
 }
 
 const userByID = `-- name: UserByID :one
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
-       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM users u
 JOIN user_rights r ON r.user_id = u.id
 WHERE u.id = $1
 `
 
 type UserByIDRow struct {
-	ID           uuid.UUID
-	Username     string
-	UsernameKey  string
-	DisabledAt   *time.Time
-	TokenVersion int64
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
-	Roles        []string
-	Permissions  []string
+	ID                 uuid.UUID
+	Username           string
+	UsernameKey        string
+	DisabledAt         *time.Time
+	TokenVersion       int64
+	CreatedAt          time.Time
+	UpdatedAt          time.Time
+	MustChangePassword bool
+	PasswordExpiresAt  *time.Time
+	Roles              []string
+	Permissions        []string
 }
 
 func (q *Queries) UserByID(ctx context.Context, id uuid.UUID) (UserByIDRow, error) {
@@ -388,6 +548,8 @@ func (q *Queries) UserByID(ctx context.Context, id uuid.UUID) (UserByIDRow, erro
 		&i.TokenVersion,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.MustChangePassword,
+		&i.PasswordExpiresAt,
 		&i.Roles,
 		&i.Permissions,
 	)
@@ -395,23 +557,25 @@ func (q *Queries) UserByID(ctx context.Context, id uuid.UUID) (UserByIDRow, erro
 }
 
 const userByKey = `-- name: UserByKey :one
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
-       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM users u
 JOIN user_rights r ON r.user_id = u.id
 WHERE u.username_key = $1
 `
 
 type UserByKeyRow struct {
-	ID           uuid.UUID
-	Username     string
-	UsernameKey  string
-	DisabledAt   *time.Time
-	TokenVersion int64
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
-	Roles        []string
-	Permissions  []string
+	ID                 uuid.UUID
+	Username           string
+	UsernameKey        string
+	DisabledAt         *time.Time
+	TokenVersion       int64
+	CreatedAt          time.Time
+	UpdatedAt          time.Time
+	MustChangePassword bool
+	PasswordExpiresAt  *time.Time
+	Roles              []string
+	Permissions        []string
 }
 
 func (q *Queries) UserByKey(ctx context.Context, usernameKey string) (UserByKeyRow, error) {
@@ -425,6 +589,8 @@ func (q *Queries) UserByKey(ctx context.Context, usernameKey string) (UserByKeyR
 		&i.TokenVersion,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.MustChangePassword,
+		&i.PasswordExpiresAt,
 		&i.Roles,
 		&i.Permissions,
 	)
