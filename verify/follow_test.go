@@ -57,7 +57,7 @@ func boot(t *testing.T) *gatehouse {
 	t.Cleanup(g.client.CloseIdleConnections)
 	settings, err := config.Load([]string{
 		"--database-url=" + g.databaseURL, "--secret-key=" + secretKey, "--bcrypt-cost=10", "--listen-addr=127.0.0.1:0",
-		"--ops-addr=127.0.0.1:0", "--request-timeout=60s", "--database-statement-timeout=60s", "--shutdown-delay=0s",
+		"--ops-addr=127.0.0.1:0", "--request-timeout=10m", "--database-statement-timeout=10m", "--shutdown-delay=0s",
 	})
 	must(t, err)
 	ctx, terminate := context.WithCancel(context.Background())

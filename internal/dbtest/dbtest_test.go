@@ -146,6 +146,19 @@ func TestPrivateServerComesBackWithItsDataAtItsAddress(t *testing.T) {
 	}
 }
 
+// One that stops what listens there for a while would find another's server in its place.
+func TestNoTwoTestsGetTheSameFreeAddress(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for range 300 { // of 10,000: by chance, two would be alike in 99 of 100 runs
+		addr := FreeAddr(t)
+		if seen[addr] {
+			t.Fatalf("%s twice", addr)
+		}
+		seen[addr] = true
+	}
+}
+
 func TestWrongSettingsAreNamed(t *testing.T) {
 	t.Parallel()
 	const password = "canary-91c4"
