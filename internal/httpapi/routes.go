@@ -65,6 +65,7 @@ func (r route) serve(s *server) gin.HandlerFunc {
 	}
 	return func(c *gin.Context) {
 		if err := r.run(s, c); err != nil {
+			s.brake.hold(c.Request.Context(), err)
 			fail(c, errors, err)
 		}
 	}

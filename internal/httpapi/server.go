@@ -39,6 +39,7 @@ type server struct {
 	forwardedHeader  string
 	registrationOpen bool
 	requestTimeout   time.Duration
+	brake            *brake
 }
 
 // New makes the handler of the public port.
@@ -54,6 +55,7 @@ func New(o Options) (http.Handler, error) {
 	s := &server{
 		service: o.Service, cursors: o.Cursors, clock: o.Clock, log: o.Log, metrics: m, trustedProxies: o.TrustedProxies,
 		forwardedHeader: o.ForwardedHeader, registrationOpen: o.RegistrationOpen, requestTimeout: o.RequestTimeout,
+		brake: newBrake(heldBack, mostHeldBack),
 	}
 	engine := newEngine()
 	engine.Use(s.observe)

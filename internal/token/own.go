@@ -1,0 +1,89 @@
+package token
+
+import (
+	"encoding/base64"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+)
+
+// ownHeader is the header of every access token that Issue makes, with the dot behind it:
+// {"alg":"HS256","typ":"at+jwt"}.
+const ownHeader = "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9."
+
+// maxOwnTime is in seconds since 1970. Times of tokens are within it for 30,000 years, and sums of them do not overflow.
+const maxOwnTime = 1 << 40
+
+// ownClaims are the claims as Issue writes them: with all of them but roles and scope, and no others.
+type ownClaims struct {
+	Issuer    string    `json:"iss"`
+	Subject   uuid.UUID `json:"sub"`
+	Audience  []string  `json:"aud"`
+	Expires   int64     `json:"exp"`
+	IssuedAt  int64     `json:"iat"`
+	ID        uuid.UUID `json:"jti"`
+	ClientID  string    `json:"client_id"`
+	SessionID uuid.UUID `json:"sid"`
+	Username  string    `json:"username"`
+	Version   int64     `json:"ver"`
+	Roles     []string  `json:"roles"`
+	Scope     string    `json:"scope"`
+}
+
+// verifyOwn is Verify for tokens that are written as Issue writes them, which live ones are: in less than half the time, since
+// nothing has to be parsed that is known, and what has to be is parsed once. It is not ok for any other token, nor for one
+// that is refused: of those it says nothing.
+func (i *Issuer) verifyOwn(now time.Time, raw string) (access Access, ok bool) {
+	body, isOwn := strings.CutPrefix(raw, ownHeader)
+	if !isOwn {
+		return Access{}, false
+	}
+	payload, signature, _ := strings.Cut(body, ".")
+	if !i.signed(raw[:len(ownHeader)+len(payload)], signature) {
+		return Access{}, false
+	}
+	decoded, err := base64.RawURLEncoding.Strict().DecodeString(payload)
+	if err != nil {
+		return Access{}, false
+	}
+	var c ownClaims
+	if err := json.Unmarshal(decoded, &c, json.RejectUnknownMembers(true)); err != nil {
+		return Access{}, false
+	}
+	if !i.holds(now, c) {
+		return Access{}, false
+	}
+	return Access{
+		ID: c.ID,
+		Subject: Subject{
+			UserID: c.Subject, SessionID: c.SessionID, Username: c.Username, Version: c.Version,
+			Roles: strings.Join(c.Roles, ","), Scope: c.Scope,
+		},
+		IssuedAt: time.Unix(c.IssuedAt, 0), Expires: time.Unix(c.Expires, 0),
+	}, true
+}
+
+func (i *Issuer) signed(text, signature string) bool {
+	decoded, err := base64.RawURLEncoding.Strict().DecodeString(signature)
+	if err != nil {
+		return false
+	}
+	for _, key := range i.keys.Keys {
+		if jwt.SigningMethodHS256.Verify(text, decoded, key) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func (i *Issuer) holds(now time.Time, c ownClaims) bool {
+	return c.Issuer == i.settings.Issuer && slices.Contains(c.Audience, i.settings.Audience) &&
+		0 < c.Expires && c.Expires < maxOwnTime && now.Before(time.Unix(c.Expires, 0).Add(Leeway)) &&
+		0 < c.IssuedAt && c.IssuedAt < maxOwnTime && c.Version > 0 &&
+		c.ID != uuid.Nil && c.Subject != uuid.Nil && c.SessionID != uuid.Nil &&
+		!slices.ContainsFunc(c.Roles, func(role string) bool { return !isRole(role) })
+}
