@@ -130,6 +130,19 @@ INSERT INTO revocations (user_id, version)
 SELECT u.id, u.token_version
 FROM u;
 
+-- TakeTurn waits until nobody else is changing what users may do, and holds others up until the transaction ends.
+-- name: TakeTurn :exec
+SELECT pg_advisory_xact_lock(@lock_id);
+
+-- IsUnchanged must be a statement of its own behind TakeTurn, to see what those before have left.
+-- name: IsUnchanged :one
+SELECT EXISTS (
+    SELECT FROM users
+    WHERE users.id = @id
+      AND users.token_version = @token_version
+      AND users.disabled_at IS NULL
+);
+
 -- ShareRole keeps the role as it is until the transaction ends.
 -- name: ShareRole :one
 SELECT name

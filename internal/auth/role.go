@@ -87,6 +87,14 @@ func scopeOf(held []Permission) string {
 	return strings.Join(words, " ")
 }
 
+// maxRights is the bound of the database (trigger function bound_rights), which is asked last.
+const maxRights = 2048
+
+// fitIntoToken tells whether a user may have these roles and permissions, each of them given once.
+func fitIntoToken(roles []string, permissions []Permission) bool {
+	return len(strings.Join(roles, `","`))+len(scopeOf(permissions)) <= maxRights
+}
+
 // narrowed is the scope of a token for a user: all permissions, or of a requested scope those that the user has now.
 func narrowed(user User, requested string) string {
 	held := scopeOf(user.Permissions)
@@ -165,7 +173,7 @@ func (s *Service) SetRole(ctx context.Context, by *User, name string, given []Pe
 			return Role{}, false, err
 		}
 	}
-	isNew, err := s.store.SetRole(ctx, name, given, when)
+	isNew, err := s.storeFor(by).SetRole(ctx, name, given, when)
 	if err != nil {
 		return Role{}, false, err
 	}
@@ -179,7 +187,7 @@ func (s *Service) DeleteRole(ctx context.Context, by *User, name string, when Co
 	if err := s.mayGiveRole(ctx, by, name); err != nil {
 		return err
 	}
-	return s.store.DeleteRole(ctx, name, when)
+	return s.storeFor(by).DeleteRole(ctx, name, when)
 }
 
 // GrantRole gives a user a role and revokes the user's access tokens; sessions go on, and a refresh gives the new
@@ -188,7 +196,7 @@ func (s *Service) GrantRole(ctx context.Context, by *User, userID uuid.UUID, nam
 	if err := s.mayGiveRole(ctx, by, name); err != nil {
 		return err
 	}
-	return s.store.GrantRole(ctx, userID, name)
+	return s.storeFor(by).GrantRole(ctx, userID, name)
 }
 
 // RevokeRole undoes GrantRole. ErrUserNotFound, ErrRoleNotFound, ErrBeyondRights, ErrLastAdmin.
@@ -196,7 +204,15 @@ func (s *Service) RevokeRole(ctx context.Context, by *User, userID uuid.UUID, na
 	if err := s.mayGiveRole(ctx, by, name); err != nil {
 		return err
 	}
-	return s.store.RevokeRole(ctx, userID, name)
+	return s.storeFor(by).RevokeRole(ctx, userID, name)
+}
+
+// storeFor is the store for a change by somebody, or by the operator (nil).
+func (s *Service) storeFor(by *User) Store {
+	if by == nil {
+		return s.store
+	}
+	return s.store.By(*by)
 }
 
 func (s *Service) mayGiveRole(ctx context.Context, by *User, name string) error {
@@ -246,19 +262,26 @@ func (s *Service) FindUsers(ctx context.Context, filter UserFilter, after string
 	return s.store.FindUsers(ctx, filter, after, limit)
 }
 
-// SetDisabled is Disable or Enable of a user who is as the caller saw him: by is who does it, and unlessChanged is the
-// user's UpdatedAt, or nil. ErrUserNotFound, ErrChanged, ErrLastAdmin, ErrBeyondRights.
-func (s *Service) SetDisabled(ctx context.Context, by User, id uuid.UUID, disabled bool, unlessChanged *time.Time) (User, error) {
+// SetDisabled is Disable or Enable of a user who is as the caller saw him, which asSeen tells (nil: it is no matter): by is
+// who does it. ErrUserNotFound, ErrChanged, ErrLastAdmin, ErrBeyondRights.
+func (s *Service) SetDisabled(ctx context.Context, by User, id uuid.UUID, disabled bool, asSeen func(User) bool) (User, error) {
 	user, err := s.mayManage(ctx, by, id)
 	if err != nil {
 		return User{}, err
 	}
-	change := s.store.EnableUser
+	var unlessChanged *time.Time
+	if asSeen != nil {
+		if !asSeen(user) {
+			return User{}, fmt.Errorf("%w: user", ErrChanged)
+		}
+		unlessChanged = &user.UpdatedAt
+	}
+	change := s.store.By(by).EnableUser
 	if disabled {
-		change = s.store.DisableUser
+		change = s.store.By(by).DisableUser
 	}
 	changed, err := change(ctx, user.Username.Key, unlessChanged)
-	if errors.Is(err, ErrUserNotFound) && unlessChanged != nil {
+	if errors.Is(err, ErrUserNotFound) && asSeen != nil {
 		if _, gone := s.store.UserByID(ctx, id); gone == nil {
 			return User{}, fmt.Errorf("%w: user", ErrChanged)
 		}
@@ -274,7 +297,7 @@ func (s *Service) DeleteUser(ctx context.Context, by *User, id uuid.UUID) error 
 			return err
 		}
 	}
-	return s.store.DeleteUser(ctx, id)
+	return s.storeFor(by).DeleteUser(ctx, id)
 }
 
 // EndSessionsFor ends all sessions of a user. ErrUserNotFound, ErrBeyondRights.
