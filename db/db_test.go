@@ -130,6 +130,10 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 			_, err := d.ChangePassword(ctx, anEvent(), u, u.ID, plainHash, time.Hour)
 			return err
 		},
+		"EnableUser by another": func(ctx context.Context) error {
+			_, err := d.By(u).EnableUser(ctx, anEvent(), u.Username.Key, nil)
+			return err
+		},
 		"RequirePasswordChange": func(ctx context.Context) error {
 			_, err := d.RequirePasswordChange(ctx, anEvent(), u.Username.Key, nil)
 			return err

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"gatehouse/db/internal/sqlcgen"
+	"gatehouse/internal/auth"
 )
 
 // Options of a connection pool.
@@ -29,6 +30,7 @@ type Options struct {
 type DB struct {
 	pool    *pgxpool.Pool
 	queries *sqlcgen.Queries
+	actor   *auth.User // see By
 }
 
 // Open makes a pool without connecting: a service may start before its database.

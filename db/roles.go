@@ -30,8 +30,7 @@ func (d *DB) ListRoles(ctx context.Context) ([]auth.Role, error) {
 
 // SetRole implements auth.Store.
 func (d *DB) SetRole(ctx context.Context, e auth.Event, name string, given []auth.Permission, when auth.Condition) (isNew bool, err error) {
-	err = d.inTransaction(ctx, "set role", func(tx pgx.Tx) error {
-		q := d.queries.WithTx(tx)
+	err = d.inTurn(ctx, "set role", func(q *sqlcgen.Queries) error {
 		inserted, err := q.InsertRole(ctx, name)
 		if err != nil {
 			return translate("insert role", err)
@@ -58,8 +57,7 @@ func (d *DB) SetRole(ctx context.Context, e auth.Event, name string, given []aut
 
 // DeleteRole implements auth.Store.
 func (d *DB) DeleteRole(ctx context.Context, e auth.Event, name string, when auth.Condition) error {
-	return d.inTransaction(ctx, "delete role", func(tx pgx.Tx) error {
-		q := d.queries.WithTx(tx)
+	return d.inTurn(ctx, "delete role", func(q *sqlcgen.Queries) error {
 		version, err := q.LockRole(ctx, name)
 		if err != nil {
 			return translateRole("lock role", err)
@@ -73,8 +71,7 @@ func (d *DB) DeleteRole(ctx context.Context, e auth.Event, name string, when aut
 
 // GrantRole implements auth.Store.
 func (d *DB) GrantRole(ctx context.Context, e auth.Event, userID uuid.UUID, name string) error {
-	return d.inTransaction(ctx, "grant role", func(tx pgx.Tx) error {
-		q := d.queries.WithTx(tx)
+	return d.inTurn(ctx, "grant role", func(q *sqlcgen.Queries) error {
 		// Who changes a role must see all who have it, to revoke their tokens. The built-in one does not change, and
 		// its row is what those wait for who demote an admin.
 		if name != auth.AdminRole {
@@ -91,10 +88,12 @@ func (d *DB) GrantRole(ctx context.Context, e auth.Event, userID uuid.UUID, name
 
 // RevokeRole implements auth.Store.
 func (d *DB) RevokeRole(ctx context.Context, e auth.Event, userID uuid.UUID, name string) error {
-	if _, err := d.UserByID(ctx, userID); err != nil {
-		return err
-	}
-	return translate("revoke role", d.queries.RevokeRole(ctx, sqlcgen.RevokeRoleParams{UserID: userID, RoleName: name, Event: eventJSON(e)}))
+	return d.inTurn(ctx, "revoke role", func(q *sqlcgen.Queries) error {
+		if _, err := q.UserByID(ctx, userID); err != nil {
+			return translate("user by id", err)
+		}
+		return translate("revoke role", q.RevokeRole(ctx, sqlcgen.RevokeRoleParams{UserID: userID, RoleName: name, Event: eventJSON(e)}))
+	})
 }
 
 // FindUsers implements auth.Store.
@@ -133,11 +132,44 @@ func usersOf[R sqlcgen.FindUsersRow | sqlcgen.FindUsersByStateRow | sqlcgen.Find
 
 // DeleteUser implements auth.Store.
 func (d *DB) DeleteUser(ctx context.Context, e auth.Event, id uuid.UUID) error {
-	deleted, err := d.queries.DeleteUser(ctx, sqlcgen.DeleteUserParams{ID: id, Event: eventJSON(e)})
-	if err == nil && deleted == 0 {
-		return fmt.Errorf("db: delete user: %w", auth.ErrUserNotFound)
-	}
-	return translate("delete user", err)
+	return d.inTurn(ctx, "delete user", func(q *sqlcgen.Queries) error {
+		deleted, err := q.DeleteUser(ctx, sqlcgen.DeleteUserParams{ID: id, Event: eventJSON(e)})
+		if err == nil && deleted == 0 {
+			return fmt.Errorf("db: delete user: %w", auth.ErrUserNotFound)
+		}
+		return translate("delete user", err)
+	})
+}
+
+// By implements auth.Store.
+func (d *DB) By(actor auth.User) auth.Store {
+	return &DB{pool: d.pool, queries: d.queries, actor: &actor}
+}
+
+// rightsLock is the advisory lock of whoever changes what users may do: "rights" in ASCII.
+const rightsLock = 0x726967687473
+
+// inTurn is inTransaction for changes of what users may do. They are made one after the other: of two that overlap, the
+// one that takes an actor's rights could else be undone by the other one, which the actor has sent off in time. Each
+// must take its turn before it locks anything else, so that no two wait for one another.
+func (d *DB) inTurn(ctx context.Context, op string, do func(*sqlcgen.Queries) error) error {
+	return d.inTransaction(ctx, op, func(tx pgx.Tx) error {
+		q := d.queries.WithTx(tx)
+		if err := q.TakeTurn(ctx, rightsLock); err != nil {
+			return translate("take turn", err)
+		}
+		if d.actor == nil {
+			return do(q)
+		}
+		unchanged, err := q.IsUnchanged(ctx, sqlcgen.IsUnchangedParams{ID: d.actor.ID, TokenVersion: d.actor.TokenVersion})
+		switch {
+		case err != nil:
+			return translate("is unchanged", err)
+		case !unchanged:
+			return fmt.Errorf("db: %s: %w: the actor has changed meanwhile", op, auth.ErrInvalidToken)
+		}
+		return do(q)
+	})
 }
 
 // inTransaction does something whose errors are translated already.

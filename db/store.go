@@ -70,14 +70,22 @@ func (d *DB) ListUsers(ctx context.Context, after string, limit int) ([]auth.Use
 
 // DisableUser implements auth.Store.
 func (d *DB) DisableUser(ctx context.Context, e auth.Event, key string, unlessChanged *time.Time) (auth.User, error) {
-	row, err := d.queries.DisableUser(ctx, sqlcgen.DisableUserParams{UsernameKey: key, UnlessChanged: unlessChanged, Event: eventJSON(e)})
-	return user(sqlcgen.UserByIDRow(row)), translate("disable user", err)
+	var row sqlcgen.DisableUserRow
+	err := d.inTurn(ctx, "disable user", func(q *sqlcgen.Queries) (err error) {
+		row, err = q.DisableUser(ctx, sqlcgen.DisableUserParams{UsernameKey: key, UnlessChanged: unlessChanged, Event: eventJSON(e)})
+		return translate("disable user", err)
+	})
+	return user(sqlcgen.UserByIDRow(row)), err
 }
 
 // EnableUser implements auth.Store.
 func (d *DB) EnableUser(ctx context.Context, e auth.Event, key string, unlessChanged *time.Time) (auth.User, error) {
-	row, err := d.queries.EnableUser(ctx, sqlcgen.EnableUserParams{UsernameKey: key, UnlessChanged: unlessChanged, Event: eventJSON(e)})
-	return user(sqlcgen.UserByIDRow(row)), translate("enable user", err)
+	var row sqlcgen.EnableUserRow
+	err := d.inTurn(ctx, "enable user", func(q *sqlcgen.Queries) (err error) {
+		row, err = q.EnableUser(ctx, sqlcgen.EnableUserParams{UsernameKey: key, UnlessChanged: unlessChanged, Event: eventJSON(e)})
+		return translate("enable user", err)
+	})
+	return user(sqlcgen.UserByIDRow(row)), err
 }
 
 // SetPassword implements auth.Store.
@@ -91,8 +99,12 @@ func (d *DB) SetPassword(ctx context.Context, e auth.Event, key string, pw auth.
 
 // RequirePasswordChange implements auth.Store.
 func (d *DB) RequirePasswordChange(ctx context.Context, e auth.Event, key string, unlessChanged *time.Time) (auth.User, error) {
-	row, err := d.queries.RequirePasswordChange(ctx, sqlcgen.RequirePasswordChangeParams{UsernameKey: key, UnlessChanged: unlessChanged, Event: eventJSON(e)})
-	return user(sqlcgen.UserByIDRow(row)), translate("require password change", err)
+	var row sqlcgen.RequirePasswordChangeRow
+	err := d.inTurn(ctx, "require password change", func(q *sqlcgen.Queries) (err error) {
+		row, err = q.RequirePasswordChange(ctx, sqlcgen.RequirePasswordChangeParams{UsernameKey: key, UnlessChanged: unlessChanged, Event: eventJSON(e)})
+		return translate("require password change", err)
+	})
+	return user(sqlcgen.UserByIDRow(row)), err
 }
 
 // ReplacePassword implements auth.Store.

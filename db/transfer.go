@@ -27,6 +27,7 @@ CREATE TEMPORARY TABLE imported_users (
     username_key  text        NOT NULL COLLATE "C",
     password_hash text        NOT NULL,
     disabled      boolean     NOT NULL,
+    roles         text[]      NOT NULL,
     created_at    timestamptz,
     must_change   boolean     NOT NULL,
     expires_at    timestamptz
@@ -39,7 +40,8 @@ FROM unnest($1::text[], $2::bytea[]) AS k (id, check_value)
 WHERE EXISTS (SELECT 1 FROM imported_users i WHERE starts_with(i.password_hash, '$hmac-sha256$k=' || k.id || '$'))
 ON CONFLICT ON CONSTRAINT password_keys_pkey DO NOTHING`
 
-// storeImported returns the lines that it left out. ON CONFLICT also sees the names that are taken while it runs.
+// storeImported returns the lines that it left out. ON CONFLICT also sees the names that are taken while it runs, but not
+// those of accounts that are gone.
 const storeImported = `
 WITH ranked AS (
     SELECT *, first_value(line) OVER (PARTITION BY username_key ORDER BY line) AS first
@@ -49,8 +51,14 @@ WITH ranked AS (
     SELECT id, username, username_key, password_hash, CASE WHEN disabled THEN now() END, coalesce(created_at, now()), must_change, expires_at
     FROM ranked
     WHERE line = first
+      AND NOT EXISTS (SELECT 1 FROM retired_usernames r WHERE r.key_digest = sha256(convert_to(username_key, 'UTF8')))
     ON CONFLICT ON CONSTRAINT users_username_key_unique DO NOTHING
     RETURNING id
+), granted AS (
+    INSERT INTO user_roles (user_id, role_name)
+    SELECT stored.id, unnest(ranked.roles)
+    FROM ranked
+    JOIN stored ON stored.id = ranked.id
 )
 SELECT line, first
 FROM ranked
@@ -93,7 +101,7 @@ func copyImported(ctx context.Context, tx pgx.Tx, users iter.Seq2[auth.ImportedU
 	defer stop()
 	source := &copySource{next: next}
 	rows, err := tx.CopyFrom(ctx, pgx.Identifier{"imported_users"},
-		[]string{"line", "id", "username", "username_key", "password_hash", "disabled", "created_at", "must_change", "expires_at"}, source)
+		[]string{"line", "id", "username", "username_key", "password_hash", "disabled", "roles", "created_at", "must_change", "expires_at"}, source)
 	if source.err != nil { // of which the server says only that it was told of it
 		return 0, source.err
 	}
@@ -115,8 +123,8 @@ func (s *copySource) Next() bool {
 
 func (s *copySource) Values() ([]any, error) {
 	u := s.user
-	return []any{int64(u.Line), u.ID, u.Username.Given, u.Username.Key, u.PasswordHash, u.Disabled, orNull(u.CreatedAt),
-		u.MustChangePassword, u.PasswordExpiresAt}, nil
+	return []any{int64(u.Line), u.ID, u.Username.Given, u.Username.Key, u.PasswordHash, u.Disabled,
+		append([]string{}, u.Roles...), orNull(u.CreatedAt), u.MustChangePassword, u.PasswordExpiresAt}, nil
 }
 
 // Err hides what is wrong from the server, which would log it.
@@ -153,6 +161,13 @@ func storeCopied(ctx context.Context, tx pgx.Tx, i auth.Import) (skipped int, er
 	return skipped, err
 }
 
+const exportUsers = `
+SELECT u.username, u.password_hash, u.disabled_at IS NOT NULL,
+       ARRAY(SELECT ur.role_name FROM user_roles ur WHERE ur.user_id = u.id ORDER BY ur.role_name COLLATE "C"), u.created_at,
+       u.must_change_password, u.password_expires_at
+FROM users u
+ORDER BY u.id`
+
 // ExportUsers implements auth.Store. One statement sees one moment, and its rows come as fast as they are taken.
 func (d *DB) ExportUsers(ctx context.Context, each func(auth.UserRecord) error) error {
 	tx, err := d.pool.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
@@ -163,14 +178,14 @@ func (d *DB) ExportUsers(ctx context.Context, each func(auth.UserRecord) error) 
 	if _, err := tx.Exec(ctx, withoutTimeouts); err != nil {
 		return translate("export users: prepare", err)
 	}
-	rows, err := tx.Query(ctx, `SELECT username, password_hash, disabled_at IS NOT NULL, created_at,
-		must_change_password, password_expires_at FROM users ORDER BY id`)
+	rows, err := tx.Query(ctx, exportUsers)
 	if err != nil {
 		return translate("export users", err)
 	}
 	var r auth.UserRecord
 	var failed error
-	_, err = pgx.ForEachRow(rows, []any{&r.Username, &r.PasswordHash, &r.Disabled, &r.CreatedAt, &r.MustChangePassword, &r.PasswordExpiresAt}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&r.Username, &r.PasswordHash, &r.Disabled, &r.Roles, &r.CreatedAt, &r.MustChangePassword,
+		&r.PasswordExpiresAt}, func() error {
 		failed = each(r)
 		return failed
 	})

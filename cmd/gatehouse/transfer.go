@@ -27,8 +27,9 @@ type userImport struct {
 // Help is shown under the summary of the command.
 func (c *userImport) Help() string {
 	return `Each line is an account: a JSON object, or CSV under a first line with the names of the columns. The fields are username
-and password_hash, and if they are there disabled (true or false), roles (empty as yet), created_at (RFC 3339),
-must_change_password (true or false) and, with it, password_expires_at (RFC 3339).
+and password_hash, and if they are there disabled (true or false), roles (a list of names; in CSV with spaces between),
+created_at (RFC 3339), must_change_password (true or false) and, with it, password_expires_at (RFC 3339). Roles must have been
+made before, by gatehouse role set; so may an admin be imported.
 
 A password_hash is bcrypt ($2a$, $2b$ or $2y$) as passlib, PHP and most others write it, also behind {CRYPT} or bcrypt$, or
 one of Gatehouse's own from an export, for which PASSWORD_PEPPER must have the key. Other hashes are refused.
@@ -200,7 +201,8 @@ type userExport struct {
 
 // Help is shown under the summary of the command.
 func (c *userExport) Help() string {
-	return `The form is that of gatehouse user import, and all accounts are as they were at one moment. Sessions are not exported.
+	return `The form is that of gatehouse user import, and all accounts are as they were at one moment, with the names of their
+roles. What a role permits is not in the file, but in gatehouse role list; nor are sessions.
 
 The file has password hashes: whoever gets it can guess at them. So it is made with mode 0600 and never in place of
 another, and does not go to a terminal, which remembers what it has shown.`

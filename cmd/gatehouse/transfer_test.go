@@ -11,8 +11,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"gatehouse/internal/dbtest"
 )
 
 // tables is all that is in a database, by table, but for the audit log: it tells also of what changed nothing.
@@ -58,7 +61,15 @@ func queried[T any](a accounts, conn *pgx.Conn, sql string) []T {
 func (a accounts) users() []string {
 	a.Helper()
 	return queried[string](a, a.connect(), `SELECT concat_ws(' ', username, username_key, password_hash, disabled_at IS NOT NULL,
-		token_version, created_at, must_change_password, password_expires_at) FROM users ORDER BY id`)
+		token_version, created_at, must_change_password, password_expires_at, roles) FROM users JOIN user_rights ON user_id = id ORDER BY id`)
+}
+
+// roles makes some.
+func (a accounts) roles(names ...string) {
+	a.Helper()
+	for _, name := range names {
+		a.run("", "role", "set", name, "files:"+name).succeeded(a.T)
+	}
 }
 
 // wantUsers takes the names in the order of their bytes.
@@ -110,27 +121,32 @@ func reportOf(t *testing.T, e ending) (bad map[int]string, count importCount) {
 func TestAccountsAreImportedWithAllThatTheFileSays(t *testing.T) {
 	t.Parallel()
 	for name, content := range map[string]string{
-		"accounts.jsonl": jsonLine("Alice", someHash, `"disabled":true`, `"roles":[]`, `"created_at":"2020-02-29T12:00:00.5Z"`) + jsonLine("müller", "{CRYPT}"+someHash),
-		"accounts.csv": "username,password_hash,disabled,roles,created_at\nAlice," + someHash + ",true,,2020-02-29T12:00:00.5Z\n" +
-			"müller,{CRYPT}" + someHash + ",,,\n",
+		"accounts.jsonl": jsonLine("Alice", someHash, `"disabled":true`, `"roles":["reader","clerk","reader"]`, `"created_at":"2020-02-29T12:00:00.5Z"`) +
+			jsonLine("müller", "{CRYPT}"+someHash) + jsonLine("root", someHash, `"roles":["admin"]`),
+		"accounts.csv": "username,password_hash,disabled,roles,created_at\nAlice," + someHash + ",true,reader clerk  reader,2020-02-29T12:00:00.5Z\n" +
+			"müller,{CRYPT}" + someHash + ",,,\nroot," + someHash + ",,admin,\n",
 	} {
 		for _, way := range []string{"file", "standard input"} {
 			a := newAccounts(t)
+			a.roles("clerk", "reader")
 			args := []string{"user", "import", writeFile(t, name, content)}
 			stdin := ""
 			if way != "file" {
 				args[2], stdin = "-", content
 			}
-			if out := a.run(stdin, args...).succeeded(t); out != "accounts imported: 2\n" {
+			if out := a.run(stdin, args...).succeeded(t); out != "accounts imported: 3\n" {
 				t.Errorf("%s: %q", name, out)
 			}
-			a.wantUsers("Alice", "müller")
+			a.wantUsers("Alice", "müller", "root")
 			users := a.users()
-			if !strings.HasPrefix(users[0], "Alice alice "+someHash+" t 1 2020-02-29 12:00:00.5+00") {
+			if !strings.HasPrefix(users[0], "Alice alice "+someHash+" t 1 2020-02-29 12:00:00.5+00") || !strings.HasSuffix(users[0], " {clerk,reader}") {
 				t.Errorf("%s by %s: %s", name, way, users[0])
 			}
-			if !strings.HasPrefix(users[1], "müller müller "+someHash+" f 1 20") { // and now it is
+			if !strings.HasPrefix(users[1], "müller müller "+someHash+" f 1 20") || !strings.HasSuffix(users[1], " {}") { // and now it is
 				t.Errorf("%s by %s: %s", name, way, users[1])
+			}
+			if !strings.HasSuffix(users[2], " {admin}") {
+				t.Errorf("%s by %s: %s", name, way, users[2])
 			}
 		}
 	}
@@ -150,7 +166,9 @@ func TestAFileOfAnotherFormThanItsNameIsReadAsItIsSaidToBe(t *testing.T) {
 func TestOneBadLineLeavesEveryTableAsItWas(t *testing.T) {
 	t.Parallel()
 	a := newAccounts(t)
-	a.insert("taken")
+	a.insert("taken", "gone")
+	a.run("", "user", "delete", "gone").succeeded(t)
+	a.tooManyRoles()
 	before := a.tables()
 	own := "$hmac-sha256$k=0$" + someHash // whose key would be put on record
 	for name, bad := range map[string]string{
@@ -158,12 +176,14 @@ func TestOneBadLineLeavesEveryTableAsItWas(t *testing.T) {
 		"name":            jsonLine("", someHash),
 		"name in file":    jsonLine("ALICE", someHash),
 		"name in table":   jsonLine("Taken", someHash),
-		"role":            jsonLine("carol", someHash, `"roles":["admin"]`),
+		"retired name":    jsonLine("Gone", someHash),
+		"role":            jsonLine("carol", someHash, `"roles":["big1","nothing"]`),
+		"roles":           jsonLine("carol", someHash, `"roles":["big1","big2"]`),
 		"unknown key":     jsonLine("carol", "$hmac-sha256$k=feed$"+someHash),
 		"cut in the file": strings.TrimSuffix(jsonLine("carol", someHash), "\"}\n"),
 		"huge":            strings.Repeat("x", 2*maxLine),
 	} {
-		file := writeFile(t, "accounts.jsonl", jsonLine("alice", own)+jsonLine("bob", someHash)+bad)
+		file := writeFile(t, "accounts.jsonl", jsonLine("alice", own)+jsonLine("bob", someHash, `"roles":["big1","admin"]`)+bad)
 		e := a.run("", "user", "import", file)
 		if e.code != exitFailed || e.out != "accounts imported: 0\n" || !strings.HasPrefix(e.err, "line 3: ") ||
 			!strings.HasSuffix(e.err, "\ngatehouse: nothing was imported: bad lines: 1\n") {
@@ -183,7 +203,9 @@ func TestOneBadLineLeavesEveryTableAsItWas(t *testing.T) {
 func TestContinueImportsTheGoodLinesAndTellsEachBadOne(t *testing.T) {
 	t.Parallel()
 	a := newAccounts(t)
-	a.insert("taken")
+	a.insert("taken", "gone")
+	a.run("", "user", "delete", "gone").succeeded(t)
+	a.tooManyRoles()
 	content, want := "", map[int]string{}
 	n := 0
 	line := func(text, reason string) {
@@ -194,7 +216,7 @@ func TestContinueImportsTheGoodLinesAndTellsEachBadOne(t *testing.T) {
 		}
 	}
 	line(jsonLine("alice", someHash), "")
-	line(jsonLine("taken", someHash), "username: is taken")
+	line(jsonLine("taken", someHash, `"roles":["admin"]`), "username: is taken")
 	line("\n", "")
 	line(jsonLine("ALICE", someHash), "username: is that of line 1")
 	line(jsonLine("alice", "md5"), "password_hash: is no bcrypt hash")
@@ -206,16 +228,20 @@ func TestContinueImportsTheGoodLinesAndTellsEachBadOne(t *testing.T) {
 	line(jsonLine("", ""), "username: must not be empty; password_hash: is no bcrypt hash")
 	line(jsonLine("carol", "$2b$17$"+someHash[7:]), "cost 17")
 	line(jsonLine("carol", "$hmac-sha256$k=feed$"+someHash), `needs the password key "feed"`)
-	line(jsonLine("carol", someHash, `"roles":["admin"]`), "roles: there are none yet")
 	line(jsonLine("dora", someHash, `"password_expires_at":"2024-01-01T00:00:00Z"`), "password_expires_at: must not be there")
 	line(jsonLine("dora", someHash, `"must_change_password":true`, `"password_expires_at":"0001-01-01T00:00:00Z"`), "password_expires_at: must be of a year")
+	line(jsonLine("Gone", someHash), "username: is taken")
+	line(jsonLine("carol", someHash, `"roles":["big1","nothing"]`), "roles: no such role")
+	line(jsonLine("carol", someHash, `"roles":["big1","big\u0000"]`), "roles: no such role")
+	line(jsonLine("carol", "md5", `"roles":["big1","big2"]`), "password_hash: is no bcrypt hash; roles: too many roles and permissions")
+	line(jsonLine("alice", someHash, `"roles":["admin"]`), "username: is that of line 1")
 	line(jsonLine("carol", someHash, `"created_at":"0001-01-01T00:00:00+01:00"`), "created_at: must be of a year")
 	line(jsonLine("carol", someHash, `"email":"carol@example.com"`), "line: has a member that is unknown")
 	line("{\"username\":\"carol\xff\"}\n", "line: is no JSON object")
 	line("\x00\n", "line: is no JSON object")
 	line(strings.Repeat("x", 3*maxLine)+"\n", "line: is longer")
 	line(jsonLine("ａｌｉｃｅ", someHash), "username: is that of line 1")
-	line(jsonLine("bob", someHash), "")
+	line(jsonLine("bob", someHash, `"roles":["big2"]`), "")
 	line(`{"username":"carol`, "line: is no JSON object")
 	e := a.run("", "user", "import", writeFile(t, "accounts", content), "--continue", "--json")
 	if e.code != exitFailed || e.err != fmt.Sprintf("gatehouse: bad lines that were left out: %d\n", len(want)) {
@@ -231,6 +257,42 @@ func TestContinueImportsTheGoodLinesAndTellsEachBadOne(t *testing.T) {
 		}
 	}
 	a.wantUsers("alice", "bob", "taken")
+	if held := queried[string](a, a.connect(), "SELECT username || ' ' || role_name FROM user_roles JOIN users ON id = user_id"); !slices.Equal(held, []string{"bob big2"}) {
+		t.Errorf("roles: %q", held)
+	}
+}
+
+// tooManyRoles makes big1 and big2, of which a user can have one.
+func (a accounts) tooManyRoles() {
+	a.Helper()
+	_, err := a.connect().Exec(a.Context(), `INSERT INTO roles (name) VALUES ('big1'), ('big2');
+		INSERT INTO role_permissions SELECT 'big' || n, repeat('a', 20) || n || ':' || repeat('a', 20) || m
+		FROM generate_series(1, 2) n, generate_series(1, 30) m`)
+	if err != nil {
+		a.Fatal(err)
+	}
+}
+
+// A file can be wrong about a user's rights by one byte: whoever judges the line and the database must draw one line.
+func TestAnImportTakesExactlyTheRightsThatFitIntoAToken(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	// b","c and 73 permissions of 27 bytes, with spaces between, are 2048 bytes; some permissions are those of both.
+	_, err := a.connect().Exec(t.Context(), `INSERT INTO roles (name) VALUES ('b'), ('bb'), ('c');
+		INSERT INTO role_permissions SELECT r, 'a:' || repeat('a', 22) || m + 100 FROM unnest('{b,bb}'::text[]) r, generate_series(1, 40) m;
+		INSERT INTO role_permissions SELECT 'c', 'a:' || repeat('a', 22) || m + 100 FROM generate_series(30, 73) m`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := writeFile(t, "a.jsonl", jsonLine("alice", someHash, `"roles":["b","c"]`)+jsonLine("bob", someHash, `"roles":["bb","c"]`))
+	bad, _ := reportOf(t, a.run("", "user", "import", file, "--continue", "--json"))
+	if len(bad) != 1 || bad[2] != "roles: too many roles and permissions" {
+		t.Errorf("%v", bad)
+	}
+	a.wantUsers("alice")
+	a.run(jsonLine("carol", someHash, `"roles":["c"]`), "user", "import", "-").succeeded(t)
+	a.run("", "user", "role", "add", "carol", "bb").failed(t, exitFailed, "too many roles")
+	a.run("", "user", "role", "add", "carol", "b").succeeded(t)
 }
 
 // Of good lines there is nothing to report, and scripts go by the exit code.
@@ -269,6 +331,10 @@ func TestExportIntoAnEmptyDatabaseIsTheSame(t *testing.T) {
 		jsonLine(`quote"comma,'=back\`, someHash, `"must_change_password":true`)+
 		jsonLine("invited", someHash, `"must_change_password":true`, `"password_expires_at":"2024-02-29T13:00:00.123456+01:00"`))).succeeded(t)
 	old.run("", "user", "disable", "müller").succeeded(t)
+	old.roles("clerk", "reader")
+	for _, held := range []string{"Alice admin", "Alice reader", "Alice clerk", "müller reader"} {
+		old.run("", append([]string{"user", "role", "add"}, strings.Fields(held)...)...).succeeded(t)
+	}
 	if _, err := old.connect().Exec(t.Context(), "UPDATE users SET token_version = 1"); err != nil { // no token goes along
 		t.Fatal(err)
 	}
@@ -289,6 +355,7 @@ func TestExportIntoAnEmptyDatabaseIsTheSame(t *testing.T) {
 			t.Errorf("%s: the file is\n%s\nand standard output\n%s", format, content, piped)
 		}
 		restored := newAccounts(t, peppered)
+		restored.roles("clerk", "reader")
 		restored.run("", "user", "import", file).succeeded(t)
 		if got := restored.users(); !slices.Equal(got, want) {
 			t.Errorf("%s: were\n%s\nare\n%s", format, strings.Join(want, "\n"), strings.Join(got, "\n"))
@@ -416,4 +483,41 @@ func TestBothFormsOfAnExportHaveTheDocumentedFields(t *testing.T) {
 	if head != "username,password_hash,disabled,roles,created_at,must_change_password,password_expires_at" {
 		t.Errorf("CSV has %s", head)
 	}
+}
+
+// BenchmarkImportAndExport has what an account with a role costs, through the command line: for a million of them,
+//
+//	go run ./internal/dbtest/withdb -- go test -run '^$' -bench ImportAndExport -benchtime 1000000x ./cmd/gatehouse
+func BenchmarkImportAndExport(b *testing.B) {
+	url, dir := dbtest.New(b), b.TempDir()
+	conn, err := pgx.Connect(b.Context(), url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(b.Context(), `INSERT INTO roles (name) SELECT 'role' || n FROM generate_series(0, 9) n;
+		INSERT INTO role_permissions SELECT 'role' || n, 'files:action' || m FROM generate_series(0, 9) n, generate_series(1, 5) m;
+		INSERT INTO retired_usernames (key_digest) SELECT sha256(convert_to('gone' || n, 'UTF8')) FROM generate_series(1, 10000) n`); err != nil {
+		b.Fatal(err)
+	}
+	var content bytes.Buffer
+	for n := range b.N {
+		content.WriteString(jsonLine(fmt.Sprintf("user%d", n), someHash, fmt.Sprintf(`"roles":["role%d"]`, n%10)))
+	}
+	file := filepath.Join(dir, "in.jsonl")
+	if err := os.WriteFile(file, content.Bytes(), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	command := func(args ...string) {
+		var out, errs bytes.Buffer
+		if code := run(b.Context(), append(args, "--database-url="+url), terminal{out: &out, err: &errs}); code != exitOK {
+			b.Fatal(code, errs.String())
+		}
+	}
+	b.ResetTimer()
+	command("user", "import", file)
+	b.StopTimer()
+	start := time.Now()
+	command("user", "export", filepath.Join(dir, "out.jsonl"))
+	b.ReportMetric(float64(time.Since(start).Nanoseconds())/float64(b.N), "ns-export/op")
 }

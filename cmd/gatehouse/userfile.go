@@ -248,7 +248,7 @@ func setField(r *auth.UserRecord, column, value string) (ok bool) {
 	case column == "disabled":
 		r.Disabled, err = strconv.ParseBool(value)
 	case column == "roles":
-		r.Roles = strings.Fields(value)
+		r.Roles = strings.Fields(value) // no name has a space in it
 	case column == "created_at":
 		r.CreatedAt, err = time.Parse(time.RFC3339, value)
 	case column == "must_change_password":

@@ -118,6 +118,19 @@ WITH holder AS (
 )
 SELECT record_event(@event::jsonb, @user_id);
 
+-- TakeTurn waits until nobody else is changing what users may do, and holds others up until the transaction ends.
+-- name: TakeTurn :exec
+SELECT pg_advisory_xact_lock(@lock_id);
+
+-- IsUnchanged must be a statement of its own behind TakeTurn, to see what those before have left.
+-- name: IsUnchanged :one
+SELECT EXISTS (
+    SELECT FROM users
+    WHERE users.id = @id
+      AND users.token_version = @token_version
+      AND users.disabled_at IS NULL
+);
+
 -- ShareRole keeps the role as it is until the transaction ends.
 -- name: ShareRole :one
 SELECT name

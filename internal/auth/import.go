@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -54,6 +55,7 @@ type ImportedUser struct {
 	Username     Username
 	PasswordHash string
 	Disabled     bool
+	Roles        []string  // each once
 	CreatedAt    time.Time // zero: now
 
 	MustChangePassword bool
@@ -65,7 +67,8 @@ var ErrBadLines = errors.New("nothing was imported")
 
 // Import makes accounts of lines, in one transaction. An error in the sequence ends it with nothing imported. Passwords
 // cannot be looked at, so only their owners' next change holds them to the policy. A hash that needs a password key which
-// is not on record has it put there, if the ring holds the key. ErrBadLines.
+// is not on record has it put there, if the ring holds the key. ErrBadLines; ErrRoleNotFound or ErrTooManyRights if a role
+// has changed meanwhile, so that what was said of the lines is no longer true.
 func (s *Service) Import(ctx context.Context, ring *password.KeyRing, lines iter.Seq2[ImportLine, error], o ImportOptions) (count ImportCount, err error) {
 	e := newEvent(ctx, ActionImportUsers, uuid.Nil, "")
 	defer s.told(ctx, &e, &err)
@@ -74,6 +77,10 @@ func (s *Service) Import(ctx context.Context, ring *password.KeyRing, lines iter
 		return ImportCount{}, err
 	}
 	keys, err := usableKeys(recorded, ring.Records())
+	if err != nil {
+		return ImportCount{}, err
+	}
+	roles, err := s.permissionsByRole(ctx)
 	if err != nil {
 		return ImportCount{}, err
 	}
@@ -87,7 +94,7 @@ func (s *Service) Import(ctx context.Context, ring *password.KeyRing, lines iter
 				yield(ImportedUser{}, err)
 				return
 			}
-			user, err := s.importedUser(line, keys)
+			user, err := s.importedUser(line, keys, roles)
 			if _, bad := errors.AsType[InputError](err); bad {
 				refuse(line.Number, err.Error())
 				continue
@@ -118,7 +125,7 @@ func nameTaken(line, first int) string {
 }
 
 // importedUser tells all that is wrong with a line as an InputError.
-func (s *Service) importedUser(line ImportLine, keys map[string]bool) (ImportedUser, error) {
+func (s *Service) importedUser(line ImportLine, keys map[string]bool, roles map[string][]Permission) (ImportedUser, error) {
 	if line.Problem != "" {
 		return ImportedUser{}, InputError{{"line", line.Problem}}
 	}
@@ -131,8 +138,9 @@ func (s *Service) importedUser(line ImportLine, keys map[string]bool) (ImportedU
 	if err != nil {
 		wrong = append(wrong, FieldError{"password_hash", err.Error()})
 	}
-	if len(line.Roles) > 0 {
-		wrong = append(wrong, FieldError{"roles", "there are none yet: the list must be empty"})
+	held := slices.Compact(slices.Sorted(slices.Values(line.Roles)))
+	if err := checkImportedRoles(held, roles); err != nil {
+		wrong = append(wrong, FieldError{"roles", err.Error()})
 	}
 	if !line.CreatedAt.IsZero() && !storable(line.CreatedAt) {
 		wrong = append(wrong, FieldError{"created_at", badYear})
@@ -150,7 +158,32 @@ func (s *Service) importedUser(line ImportLine, keys map[string]bool) (ImportedU
 	if err != nil {
 		return ImportedUser{}, fmt.Errorf("user id: %w", err)
 	}
-	return ImportedUser{line.Number, id, name, hash, line.Disabled, line.CreatedAt, line.MustChangePassword, line.PasswordExpiresAt}, nil
+	return ImportedUser{line.Number, id, name, hash, line.Disabled, held, line.CreatedAt, line.MustChangePassword, line.PasswordExpiresAt}, nil
+}
+
+// checkImportedRoles names no role: in a file whose columns are mixed up, it may be a password.
+func checkImportedRoles(held []string, known map[string][]Permission) error {
+	var permissions []Permission
+	for _, name := range held {
+		permitted, ok := known[name]
+		if !ok {
+			return ErrRoleNotFound
+		}
+		permissions = append(permissions, permitted...)
+	}
+	if !fitIntoToken(held, slices.Compact(slices.Sorted(slices.Values(permissions)))) {
+		return ErrTooManyRights
+	}
+	return nil
+}
+
+func (s *Service) permissionsByRole(ctx context.Context) (map[string][]Permission, error) {
+	roles, err := s.store.ListRoles(ctx)
+	byName := make(map[string][]Permission, len(roles))
+	for _, r := range roles {
+		byName[r.Name] = r.Permissions
+	}
+	return byName, err
 }
 
 const badYear = "must be of a year from 1970 to 9999"

@@ -81,8 +81,8 @@ func (s *Service) RequirePasswordChange(ctx context.Context, username string) (U
 }
 
 // RequirePasswordChangeOf is RequirePasswordChange as SetDisabled is Disable. ErrUserNotFound, ErrChanged, ErrBeyondRights.
-func (s *Service) RequirePasswordChangeOf(ctx context.Context, by User, id uuid.UUID, unlessChanged *time.Time) (User, error) {
-	return s.changeManaged(ctx, ActionRequireChange, by, id, unlessChanged, s.store.RequirePasswordChange)
+func (s *Service) RequirePasswordChangeOf(ctx context.Context, by User, id uuid.UUID, asSeen func(User) bool) (User, error) {
+	return s.changeManaged(ctx, ActionRequireChange, by, id, asSeen, Store.RequirePasswordChange)
 }
 
 // ReplacePassword is a login that gives the user another password, and ends all other sessions. Of many with one password at

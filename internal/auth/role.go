@@ -88,6 +88,14 @@ func scopeOf(held []Permission) string {
 	return strings.Join(words, " ")
 }
 
+// maxRights is the bound of the database (trigger function bound_rights), which is asked last.
+const maxRights = 2048
+
+// fitIntoToken tells whether a user may have these roles and permissions, each of them given once.
+func fitIntoToken(roles []string, permissions []Permission) bool {
+	return len(strings.Join(roles, `","`))+len(scopeOf(permissions)) <= maxRights
+}
+
 // narrowed is the scope of a token for a user: all permissions, or of a requested scope those that the user has now.
 func narrowed(user User, requested string) string {
 	held := scopeOf(user.Permissions)
@@ -174,7 +182,7 @@ func (s *Service) SetRole(ctx context.Context, by *User, name string, given []Pe
 			return Role{}, false, err
 		}
 	}
-	isNew, err = s.store.SetRole(ctx, e, name, given, when)
+	isNew, err = s.storeFor(by).SetRole(ctx, e, name, given, when)
 	if err != nil {
 		return Role{}, false, err
 	}
@@ -190,7 +198,7 @@ func (s *Service) DeleteRole(ctx context.Context, by *User, name string, when Co
 	if err := s.mayGiveRole(ctx, by, name); err != nil {
 		return err
 	}
-	return s.store.DeleteRole(ctx, e, name, when)
+	return s.storeFor(by).DeleteRole(ctx, e, name, when)
 }
 
 // GrantRole gives a user a role and revokes the user's access tokens; sessions go on, and a refresh gives the new
@@ -201,7 +209,7 @@ func (s *Service) GrantRole(ctx context.Context, by *User, userID uuid.UUID, nam
 	if err := s.mayGiveRole(ctx, by, name); err != nil {
 		return err
 	}
-	return s.store.GrantRole(ctx, e, userID, name)
+	return s.storeFor(by).GrantRole(ctx, e, userID, name)
 }
 
 // RevokeRole undoes GrantRole. ErrUserNotFound, ErrRoleNotFound, ErrBeyondRights, ErrLastAdmin.
@@ -211,7 +219,15 @@ func (s *Service) RevokeRole(ctx context.Context, by *User, userID uuid.UUID, na
 	if err := s.mayGiveRole(ctx, by, name); err != nil {
 		return err
 	}
-	return s.store.RevokeRole(ctx, e, userID, name)
+	return s.storeFor(by).RevokeRole(ctx, e, userID, name)
+}
+
+// storeFor is the store for a change by somebody, or by the operator (nil).
+func (s *Service) storeFor(by *User) Store {
+	if by == nil {
+		return s.store
+	}
+	return s.store.By(*by)
 }
 
 func (s *Service) mayGiveRole(ctx context.Context, by *User, name string) error {
@@ -261,18 +277,18 @@ func (s *Service) FindUsers(ctx context.Context, filter UserFilter, after string
 	return s.store.FindUsers(ctx, filter, after, limit)
 }
 
-// SetDisabled is Disable or Enable of a user who is as the caller saw him: by is who does it, and unlessChanged is the
-// user's UpdatedAt, or nil. ErrUserNotFound, ErrChanged, ErrLastAdmin, ErrBeyondRights.
-func (s *Service) SetDisabled(ctx context.Context, by User, id uuid.UUID, disabled bool, unlessChanged *time.Time) (User, error) {
+// SetDisabled is Disable or Enable of a user who is as the caller saw him, which asSeen tells (nil: it is no matter): by is
+// who does it. ErrUserNotFound, ErrChanged, ErrLastAdmin, ErrBeyondRights.
+func (s *Service) SetDisabled(ctx context.Context, by User, id uuid.UUID, disabled bool, asSeen func(User) bool) (User, error) {
 	if disabled {
-		return s.changeManaged(ctx, ActionDisableUser, by, id, unlessChanged, s.store.DisableUser)
+		return s.changeManaged(ctx, ActionDisableUser, by, id, asSeen, Store.DisableUser)
 	}
-	return s.changeManaged(ctx, ActionEnableUser, by, id, unlessChanged, s.store.EnableUser)
+	return s.changeManaged(ctx, ActionEnableUser, by, id, asSeen, Store.EnableUser)
 }
 
 func (s *Service) changeManaged(
-	ctx context.Context, action Action, by User, id uuid.UUID, unlessChanged *time.Time,
-	change func(context.Context, Event, string, *time.Time) (User, error),
+	ctx context.Context, action Action, by User, id uuid.UUID, asSeen func(User) bool,
+	change func(Store, context.Context, Event, string, *time.Time) (User, error),
 ) (changed User, err error) {
 	e := newEvent(ctx, action, id, "")
 	defer s.told(ctx, &e, &err)
@@ -280,8 +296,15 @@ func (s *Service) changeManaged(
 	if err != nil {
 		return User{}, err
 	}
-	changed, err = change(ctx, e, user.Username.Key, unlessChanged)
-	if errors.Is(err, ErrUserNotFound) && unlessChanged != nil {
+	var unlessChanged *time.Time
+	if asSeen != nil {
+		if !asSeen(user) {
+			return User{}, fmt.Errorf("%w: user", ErrChanged)
+		}
+		unlessChanged = &user.UpdatedAt
+	}
+	changed, err = change(s.store.By(by), ctx, e, user.Username.Key, unlessChanged)
+	if errors.Is(err, ErrUserNotFound) && asSeen != nil {
 		if _, gone := s.store.UserByID(ctx, id); gone == nil {
 			return User{}, fmt.Errorf("%w: user", ErrChanged)
 		}
@@ -299,7 +322,7 @@ func (s *Service) DeleteUser(ctx context.Context, by *User, id uuid.UUID) (err e
 			return err
 		}
 	}
-	return s.store.DeleteUser(ctx, e, id)
+	return s.storeFor(by).DeleteUser(ctx, e, id)
 }
 
 // EndSessionsFor ends all sessions of a user. ErrUserNotFound, ErrBeyondRights.

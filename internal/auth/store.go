@@ -37,7 +37,8 @@ type Store interface {
 	// DeleteUser removes all that is stored of a user, and keeps the name from others. ErrUserNotFound, ErrLastAdmin.
 	DeleteUser(ctx context.Context, e Event, id uuid.UUID) error
 
-	// ImportUsers stores many new users, and tells how many. However it fails, none is stored.
+	// ImportUsers stores many new users with their roles, and tells how many. However it fails, none is stored.
+	// ErrRoleNotFound, ErrTooManyRights, ErrUsernameTaken if it was that of a user who was deleted meanwhile.
 	ImportUsers(ctx context.Context, e Event, i Import) (int, error)
 	// ExportUsers gives every user to each, in the order of their ids, as they all were at one moment, and holds one at a
 	// time. An error of each ends it, and is its error.
@@ -49,6 +50,11 @@ type Store interface {
 	DisableUser(ctx context.Context, e Event, key string, unlessChanged *time.Time) (User, error)
 	// EnableUser undoes DisableUser, but leaves the token version. ErrUserNotFound as there.
 	EnableUser(ctx context.Context, e Event, key string, unlessChanged *time.Time) (User, error)
+
+	// By returns the store for changes that a user makes. DisableUser, EnableUser, RequirePasswordChange, DeleteUser, SetRole, DeleteRole, GrantRole
+	// and RevokeRole are ErrInvalidToken there unless the user is enabled and has this token version at the time of the
+	// change: whatever takes an admin's rights is not undone by what he had sent off before.
+	By(actor User) Store
 
 	// RoleByName finds a role. ErrRoleNotFound.
 	RoleByName(ctx context.Context, name string) (Role, error)

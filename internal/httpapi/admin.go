@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
@@ -119,18 +118,14 @@ func userID(c *gin.Context) (uuid.UUID, error) {
 
 func userTag(u auth.User) string { return `"` + strconv.FormatInt(u.UpdatedAt.UnixMicro(), 36) + `"` }
 
-// ifMatch is true if a request has no If-Match, or one that names the tag (RFC 9110 §13.1.1).
-func ifMatch(c *gin.Context, tag string) (matched, asked bool) {
-	given := c.Request.Header.Values("If-Match")
-	if len(given) == 0 {
-		return true, false
-	}
-	for one := range strings.SplitSeq(strings.Join(given, ","), ",") {
+// ifMatch tells whether the request's If-Match names the tag (RFC 9110 §13.1.1).
+func ifMatch(c *gin.Context, tag string) bool {
+	for one := range strings.SplitSeq(strings.Join(c.Request.Header.Values("If-Match"), ","), ",") {
 		if one = strings.TrimSpace(one); one == tag || one == "*" {
-			return true, true
+			return true
 		}
 	}
-	return false, true
+	return false
 }
 
 // getUser shows a user.
@@ -152,26 +147,6 @@ func (s *server) writeTagged(c *gin.Context, id uuid.UUID) error {
 	return nil
 }
 
-// unchanged is the user of the path and, if the request has a condition that holds, since when he is as he is.
-func (s *server) unchanged(c *gin.Context) (uuid.UUID, *time.Time, error) {
-	id, err := userID(c)
-	if err != nil {
-		return uuid.Nil, nil, err
-	}
-	user, err := s.service.UserByID(c.Request.Context(), id)
-	if err != nil {
-		return uuid.Nil, nil, err
-	}
-	matched, asked := ifMatch(c, userTag(user))
-	switch {
-	case !matched:
-		return uuid.Nil, nil, auth.ErrChanged
-	case asked:
-		return id, &user.UpdatedAt, nil
-	}
-	return id, nil, nil
-}
-
 // patchUser disables or enables a user, or has the user change the password: one thing at a time, so that no request is done
 // by half.
 func (s *server) patchUser(c *gin.Context) error {
@@ -190,15 +165,19 @@ func (s *server) patchUser(c *gin.Context) error {
 	case in.MustChangePassword != nil && !*in.MustChangePassword: // an initial secret would become a password for good
 		return auth.InputError{{Field: "must_change_password", Message: "must be true: it ends with the user's change of the password"}}
 	}
-	id, since, err := s.unchanged(c)
+	id, err := userID(c)
 	if err != nil {
 		return err
 	}
+	var asSeen func(auth.User) bool
+	if len(c.Request.Header.Values("If-Match")) > 0 {
+		asSeen = func(u auth.User) bool { return ifMatch(c, userTag(u)) }
+	}
 	var user auth.User
 	if in.MustChangePassword != nil {
-		user, err = s.service.RequirePasswordChangeOf(c.Request.Context(), userOf(c), id, since)
+		user, err = s.service.RequirePasswordChangeOf(c.Request.Context(), userOf(c), id, asSeen)
 	} else {
-		user, err = s.service.SetDisabled(c.Request.Context(), userOf(c), id, *in.Disabled, since)
+		user, err = s.service.SetDisabled(c.Request.Context(), userOf(c), id, *in.Disabled, asSeen)
 	}
 	if err != nil {
 		return err

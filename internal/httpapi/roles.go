@@ -113,7 +113,7 @@ func (s *server) roleCondition(c *gin.Context) (auth.Condition, error) {
 	if err != nil {
 		return auth.Condition{}, err
 	}
-	if matched, _ := ifMatch(c, roleTag(role)); !matched {
+	if !ifMatch(c, roleTag(role)) {
 		return auth.Condition{}, auth.ErrChanged
 	}
 	return auth.Condition{Version: role.Version}, nil

@@ -349,6 +349,28 @@ func (q *Queries) InsertRole(ctx context.Context, name string) (int64, error) {
 	return result.RowsAffected(), nil
 }
 
+const isUnchanged = `-- name: IsUnchanged :one
+SELECT EXISTS (
+    SELECT FROM users
+    WHERE users.id = $1
+      AND users.token_version = $2
+      AND users.disabled_at IS NULL
+)
+`
+
+type IsUnchangedParams struct {
+	ID           uuid.UUID
+	TokenVersion int64
+}
+
+// IsUnchanged must be a statement of its own behind TakeTurn, to see what those before have left.
+func (q *Queries) IsUnchanged(ctx context.Context, arg IsUnchangedParams) (bool, error) {
+	row := q.db.QueryRow(ctx, isUnchanged, arg.ID, arg.TokenVersion)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
 const listRoles = `-- name: ListRoles :many
 SELECT r.name, r.version, r.created_at, r.updated_at,
        ARRAY(SELECT p.permission FROM role_permissions p WHERE p.role_name = r.name ORDER BY p.permission COLLATE "C")::text[] AS permissions
@@ -524,4 +546,14 @@ func (q *Queries) ShareRole(ctx context.Context, name string) (string, error) {
 	var name_2 string
 	err := row.Scan(&name_2)
 	return name_2, err
+}
+
+const takeTurn = `-- name: TakeTurn :exec
+SELECT pg_advisory_xact_lock($1)
+`
+
+// TakeTurn waits until nobody else is changing what users may do, and holds others up until the transaction ends.
+func (q *Queries) TakeTurn(ctx context.Context, lockID int64) error {
+	_, err := q.db.Exec(ctx, takeTurn, lockID)
+	return err
 }
