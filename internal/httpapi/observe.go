@@ -17,6 +17,7 @@ import (
 // note collects what the log line of a request says beyond the request itself.
 type note struct {
 	userID  string
+	service string // that showed a token of its own
 	outcome string
 	err     error // only of a fault: other errors may quote what the caller sent
 	stack   string
@@ -148,6 +149,9 @@ func (s *server) record(c *gin.Context, id string, n *note, took time.Duration) 
 	}
 	if n.userID != "" {
 		attrs = append(attrs, slog.String("user_id", n.userID))
+	}
+	if n.service != "" {
+		attrs = append(attrs, slog.String("service", n.service))
 	}
 	if n.err != nil {
 		attrs = append(attrs, slog.String("error", n.err.Error()))
