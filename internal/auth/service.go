@@ -160,13 +160,14 @@ func (s *Service) CheckAccess(ctx context.Context, raw string) (token.Access, er
 }
 
 // Revocations is what this replica knows of revoked tokens, for a service that checks tokens itself and shows by a token
-// of its own that it may. ErrInvalidToken; ErrUnavailable while what is known may be behind, since it would be taken for
-// all there is.
-func (s *Service) Revocations(raw string) (*revocation.Set, error) {
-	if _, err := s.services.Verify(s.clock(), raw); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalidToken, err)
+// of its own that it may, and which service that is. ErrInvalidToken; ErrUnavailable while what is known may be behind,
+// since it would be taken for all there is.
+func (s *Service) Revocations(raw string) (set *revocation.Set, service string, err error) {
+	if service, err = s.services.Verify(s.clock(), raw); err != nil {
+		return nil, "", fmt.Errorf("%w: %w", ErrInvalidToken, err)
 	}
-	return s.revocations.Revocations()
+	set, err = s.revocations.Revocations()
+	return set, service, err
 }
 
 // Me reads the user of an access token as it is now: if the session is over, or if the account was disabled or its

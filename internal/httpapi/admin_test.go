@@ -418,7 +418,7 @@ func TestACursorThatIsForgedCutOldOrForeignIsRefused(t *testing.T) {
 	f.want("of another user", f.as(other, "GET", "/users?q=ann&cursor="+cursor, ""), 400)
 }
 
-// Demoted or disabled while a request waits for its answer: what it may is decided once, and the next is refused.
+// (What is under way at that moment is the matter of a test of package auth.)
 func TestADemotedAdminsNextRequestIsRefused(t *testing.T) {
 	t.Parallel()
 	f := start(t, settings{})

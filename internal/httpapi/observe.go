@@ -20,6 +20,7 @@ import (
 type note struct {
 	requestID string
 	userID    string
+	service   string // that showed a token of its own
 	outcome   string
 	err       error // only of a fault: other errors may quote what the caller sent
 	stack     string
@@ -153,6 +154,9 @@ func (s *server) record(c *gin.Context, n *note, took time.Duration) {
 	}
 	if n.userID != "" {
 		attrs = append(attrs, slog.String("user_id", n.userID))
+	}
+	if n.service != "" {
+		attrs = append(attrs, slog.String("service", n.service))
 	}
 	if n.err != nil {
 		attrs = append(attrs, slog.String("error", n.err.Error()))

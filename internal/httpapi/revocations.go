@@ -21,7 +21,8 @@ func (s *server) getRevocations(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	set, err := s.service.Revocations(raw)
+	set, service, err := s.service.Revocations(raw)
+	noteOf(c).service = service
 	if err != nil {
 		return err
 	}

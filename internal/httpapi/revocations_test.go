@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +84,23 @@ func TestAServiceIsToldWhatItDoesNotKnowYet(t *testing.T) {
 	f.wantRevocations(f.revocations("?since="+second+"&since=OTHERREPLICAOTHERREPLICAOT.7"), 1)
 	f.wantRevocations(f.revocations("?since=OTHERREPLICAOTHERREPLICAOT.7"), 3)
 	f.wantRevocations(f.revocations("?since="+first), 3)
+}
+
+// Of many services behind one address, the log must tell which asks too much.
+func TestTheLogNamesTheServiceThatAsksForRevocations(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	f.want("while it may be behind", f.revocations(""), 503)
+	f.revoked.Confirm(time.Now().Add(time.Hour))
+	f.wantRevocations(f.revocations(""), 0)
+	f.want("with a token of nobody's", f.do(f.request("GET", "/revocations", "", "Authorization", "Bearer "+serviceToken(t, time.Now())+"x")), 401)
+	var named []any
+	for _, line := range f.log.lines(t) {
+		named = append(named, line["service"])
+	}
+	if !slices.Equal(named, []any{"shop", "shop", nil}) {
+		t.Errorf("services: %v", named)
+	}
 }
 
 func TestWhereNothingIsNewTheAnswerIs304(t *testing.T) {
