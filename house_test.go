@@ -45,7 +45,8 @@ func arrows() map[string][]string {
 // testOnly are modules that the production binary must not contain.
 func testOnly() []string {
 	return []string{"testing", "github.com/getkin/kin-openapi", "github.com/testcontainers/testcontainers-go", "go.uber.org/goleak",
-		"github.com/fergusstrange/embedded-postgres", "github.com/sqlc-dev/sqlc", "github.com/chromedp/chromedp", "github.com/Shopify/toxiproxy/v2"}
+		"github.com/fergusstrange/embedded-postgres", "github.com/sqlc-dev/sqlc", "github.com/chromedp/chromedp", "github.com/Shopify/toxiproxy/v2",
+		"github.com/tsenart/vegeta/v12", "gonum.org/v1/plot"}
 }
 
 type listed struct {
