@@ -92,7 +92,7 @@ func (s *stage) plots() []chart {
 	return slices.DeleteFunc([]chart{
 		{
 			Name: "flood", X: "seconds", Y: "ms", LogY: true, Curves: s.tides,
-			Title: fmt.Sprintf("Slowest answer in each tenth of a second, while %d clients flood POST /token", floodClients),
+			Title: fmt.Sprintf("Slowest of each tenth of a second; in the middle third %d clients flood POST /token", floodClients),
 		},
 		{Name: "growth", Title: "Latency (p50) against the number of users", X: "users", Y: "ms", LogX: true, LogY: true, Dots: true, Curves: s.growths},
 		cdf,
@@ -121,6 +121,7 @@ func (c chart) svg() (string, error) {
 	} {
 		style.Font = font.Font{Typeface: "Liberation", Variant: "Sans", Size: style.Font.Size}
 	}
+	p.Title.TextStyle.Font.Size, p.Legend.Padding = p.X.Label.TextStyle.Font.Size, vg.Points(3)
 	p.Add(plotter.NewGrid())
 	if c.LogX {
 		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, decades{}
@@ -133,9 +134,11 @@ func (c chart) svg() (string, error) {
 			return "", fmt.Errorf("plot %s, %s: %w", c.Name, one.Name, err)
 		}
 	}
-	p.Legend.Top, p.Legend.Left = true, true
+	if c.LogY { // the legend is above the lines
+		p.Legend.Top, p.Y.Max = true, p.Y.Max*10
+	}
 	canvas := vgsvg.New(8*vg.Inch, 4.5*vg.Inch)
-	p.Draw(draw.New(canvas))
+	p.Draw(draw.Crop(draw.New(canvas), 0, -20, 0, 0)) // half of the last number on the axis is beyond it
 	var out bytes.Buffer
 	if _, err := canvas.WriteTo(&out); err != nil {
 		return "", err
