@@ -122,7 +122,7 @@ func TestFiguresOfWrkAreReadAndItsFaultsToo(t *testing.T) {
 	t.Parallel()
 	const out = "  Latency Distribution\n     50%    1.07ms\n     99%  950.00us\n  10 requests in 1.00s\nRequests/sec:   4711.50\n"
 	got, err := readWrk(out)
-	if want := (load{4711.5, 950 * time.Microsecond}); err != nil || got != want {
+	if want := (load{rps: 4711.5, p99: 950 * time.Microsecond, requests: 10}); err != nil || got != want {
 		t.Errorf("%v, %v, want %v", got, err, want)
 	}
 	for _, fault := range []string{"  Non-2xx or 3xx responses: 3\n", "  Socket errors: connect 0, read 1, write 0, timeout 0\n"} {
@@ -159,7 +159,7 @@ func TestAMedianBeyondItsGoalIsAMiss(t *testing.T) {
 
 func TestRowsAreChosenByNameAndPattern(t *testing.T) {
 	t.Parallel()
-	o, _ := parse([]string{"-only", "me,verify*", "-only", "ban"})
+	o := parse([]string{"-only", "me,verify*", "-only", "ban"})
 	var chosen []string
 	for _, r := range rows() {
 		if o.only.match(r.name) {

@@ -31,7 +31,7 @@ func verifyWarm(ctx context.Context, s *stage, o options) ([]float64, string, er
 	}
 	s.sample("a handler that does nothing", waited)
 	s.sample("/verify", took)
-	return []float64{verified.rps / nothing.rps, ratio(percentile(took, 99), percentile(waited, 99))}, fmt.Sprintf(
+	return []float64{verified.rps / nothing.rps, ratio(verified.each, nothing.each), ratio(percentile(took, 99), percentile(waited, 99))}, fmt.Sprintf(
 		"/verify %s; bare %s; at %.0f/s: p99 %s, bare %s", verified, nothing, rate, percentile(took, 99), percentile(waited, 99)), nil
 }
 

@@ -8,6 +8,7 @@
 //	go run ./bench -peers                other services too
 //	go run ./bench -docs                 everything, and its table into docs/performance.md
 //	go run ./bench -from report.json     the report of an earlier run once more
+//	go run ./bench -only me -profile p   where the time goes: go tool pprof -top p/replica-1.pprof
 package main
 
 import (
@@ -36,6 +37,9 @@ type options struct {
 	from    string // an earlier report
 	peers   bool
 	gotrue  string // program
+	profile string // folder
+	// What the bench starts of itself.
+	bare, serve string
 }
 
 // patterns are names of rows, as in path.Match.
@@ -70,23 +74,23 @@ var (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	o, bare := parse(os.Args[1:])
+	o := parse(os.Args[1:])
 	err := func() error {
-		if bare != "" {
-			return serveBare(ctx, bare)
+		switch {
+		case o.bare != "":
+			return serveBare(ctx, o.bare)
+		case o.serve != "":
+			return serveProfiled(ctx, o.serve)
 		}
 		return run(ctx, o, newTerminal(os.Stdout))
 	}()
-	switch {
-	case ctx.Err() != nil:
-		os.Exit(130)
-	case err != nil:
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func parse(args []string) (o options, bare string) {
+func parse(args []string) (o options) {
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	flags.Var(&o.only, "only", "run these rows `alone`, with commas between; * stands for any letters")
 	flags.IntVar(&o.rounds, "rounds", 5, "rounds of each row")
@@ -99,12 +103,14 @@ func parse(args []string) (o options, bare string) {
 	flags.StringVar(&o.from, "from", "", "measure nothing: take the figures from this report.json")
 	flags.BoolVar(&o.peers, "peers", false, "compare with other services that this machine has")
 	flags.StringVar(&o.gotrue, "gotrue", "", "`program` of GoTrue (supabase/auth), for -peers")
-	flags.StringVar(&bare, "bare", "", "serve what the rows are compared with at this address (used by the bench itself)")
+	flags.StringVar(&o.profile, "profile", "", "write profiles of the replicas' processor time to this `folder`; the figures are then off")
+	flags.StringVar(&o.bare, "bare", "", "serve what the rows are compared with at this address (used by the bench itself)")
+	flags.StringVar(&o.serve, "serve", "", "serve as a replica that writes its profile to this file (used by the bench itself)")
 	_ = flags.Parse(args) // ExitOnError
 	if o.short {
 		o.rounds, o.measure, o.trials = 1, time.Second, 5
 	}
-	return o, bare
+	return o
 }
 
 func run(ctx context.Context, o options, t *terminal) error {
@@ -158,6 +164,9 @@ func measureAll(ctx context.Context, o options, t *terminal) (_ *report, err err
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.end()) }()
+	if err := s.useProfiles(o.profile); err != nil {
+		return nil, err
+	}
 	r := &report{Began: began.UTC().Truncate(time.Second), Short: o.short, Rounds: o.rounds, Measure: o.measure.String()}
 	if r.Machine, err = s.machine(ctx); err != nil {
 		return nil, err

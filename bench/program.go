@@ -30,9 +30,13 @@ type program struct {
 // replica starts a replica of the service, once for each name. The settings in env come before those of the stage.
 func (s *stage) replica(ctx context.Context, name string, env ...string) (*program, error) {
 	public, ops := freeAddr(), freeAddr()
+	command, err := s.serveCommand(name)
+	if err != nil {
+		return nil, err
+	}
 	p, err := s.start(ctx, name, public, "http://"+ops+"/readyz", append([]string{
 		"DATABASE_URL=" + s.database.URL(), "SECRET_KEY=" + secretKey, "LISTEN_ADDR=" + public, "OPS_ADDR=" + ops, "SHUTDOWN_DELAY=0s",
-	}, env...), s.binary(), "serve")
+	}, env...), command...)
 	if err == nil && p.ops == "" {
 		p.ops = ops
 	}

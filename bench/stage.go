@@ -31,6 +31,7 @@ type stage struct {
 	*terminal
 	root       string // of the module
 	dir        string
+	profiles   string // folder for them; empty: there are to be none
 	loadBefore string
 	database   *pgdev.Server
 	postmaster int
