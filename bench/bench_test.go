@@ -160,14 +160,19 @@ func TestAMedianBeyondItsGoalIsAMiss(t *testing.T) {
 func TestRowsAreChosenByNameAndPattern(t *testing.T) {
 	t.Parallel()
 	o := parse([]string{"-only", "me,verify*", "-only", "ban"})
+	found, err := choose(rows(), o)
+	must(t, err)
 	var chosen []string
-	for _, r := range rows() {
-		if o.only.match(r.name) {
-			chosen = append(chosen, r.name)
-		}
+	for _, r := range found {
+		chosen = append(chosen, r.name)
 	}
 	if want := []string{"verify", "verify-cold", "me", "ban"}; !slices.Equal(chosen, want) {
 		t.Errorf("%q, want %q", chosen, want)
+	}
+	for _, unknown := range []string{"me,nonsense", "fastapi"} {
+		if _, err := choose(rows(), parse([]string{"-only", unknown})); err == nil {
+			t.Errorf("-only %s was taken", unknown)
+		}
 	}
 }
 

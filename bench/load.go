@@ -159,7 +159,7 @@ func openLoop(ctx context.Context, rate float64, d time.Duration, request func(n
 		*t = request(int(sent.Add(1) - 1))
 		return nil
 	}
-	attacker := vegeta.NewAttacker(vegeta.Timeout(30*time.Second), vegeta.Redirects(vegeta.NoFollow), vegeta.MaxWorkers(4096), vegeta.HTTP2(false))
+	attacker := vegeta.NewAttacker(vegeta.Timeout(time.Minute), vegeta.Redirects(vegeta.NoFollow), vegeta.MaxWorkers(4096), vegeta.HTTP2(false))
 	defer context.AfterFunc(ctx, func() { attacker.Stop() })()
 	pace := vegeta.ConstantPacer{Freq: int(math.Ceil(rate * 1000)), Per: 1000 * time.Second}
 	var all []*vegeta.Result

@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -67,6 +68,7 @@ func (p *patterns) match(name string) bool {
 }
 
 var (
+	errFailed = errors.New("a row could not be measured")
 	errMissed = errors.New("a goal was missed")
 	errEnough = errors.New("all that was to be done is done") // ends a loop
 )
@@ -127,10 +129,30 @@ func run(ctx context.Context, o options, t *terminal) error {
 			return err
 		}
 	}
-	if o.strict && r.missed() {
+	switch failed, missed := r.verdict(); {
+	case failed:
+		return errFailed
+	case missed && o.strict:
 		return errMissed
 	}
 	return nil
+}
+
+// choose returns the rows that are asked for.
+func choose(all []row, o options) ([]row, error) {
+	var chosen []row
+	for _, r := range all {
+		if o.only.match(r.name) && (r.peer == nil || r.peer(o)) {
+			chosen = append(chosen, r)
+		}
+	}
+	for _, pattern := range o.only {
+		one := patterns{pattern}
+		if !slices.ContainsFunc(chosen, func(r row) bool { return one.match(r.name) }) {
+			return nil, fmt.Errorf("there is no row %q, or it is for -peers", pattern)
+		}
+	}
+	return chosen, nil
 }
 
 // obtain measures, or reads what was measured earlier.
@@ -145,18 +167,13 @@ func obtain(ctx context.Context, o options, t *terminal) (*report, error) {
 		}
 		return r, err
 	}
-	return measureAll(ctx, o, t)
+	return measure(ctx, o, t)
 }
 
-func measureAll(ctx context.Context, o options, t *terminal) (_ *report, err error) {
-	var chosen []row
-	for _, r := range rows() {
-		if o.only.match(r.name) && (r.peer == nil || r.peer(o)) {
-			chosen = append(chosen, r)
-		}
-	}
-	if len(chosen) == 0 {
-		return nil, fmt.Errorf("no row %q", o.only.String())
+func measure(ctx context.Context, o options, t *terminal) (_ *report, err error) {
+	chosen, err := choose(rows(), o)
+	if err != nil {
+		return nil, err
 	}
 	began := time.Now()
 	s, err := newStage(ctx, t)
@@ -173,9 +190,9 @@ func measureAll(ctx context.Context, o options, t *terminal) (_ *report, err err
 	}
 	t.head(r)
 	for _, one := range chosen {
-		done, err := one.play(ctx, s, o)
-		if err != nil {
-			return nil, err
+		done := one.play(ctx, s, o)
+		if ctx.Err() != nil {
+			return nil, errors.New("interrupted")
 		}
 		t.row(done)
 		r.Rows = append(r.Rows, done)

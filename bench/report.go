@@ -24,15 +24,15 @@ type report struct {
 	Plots   []chart   `json:"plots"`
 }
 
-func (r *report) missed() bool {
+// verdict tells whether a row could not be measured, and whether one missed a goal.
+func (r *report) verdict() (failed, missed bool) {
 	for _, done := range r.Rows {
+		failed = failed || done.Error != ""
 		for _, m := range done.Figures {
-			if m.Missed {
-				return true
-			}
+			missed = missed || m.Missed
 		}
 	}
-	return false
+	return failed, missed
 }
 
 func readReport(file string) (*report, error) {
@@ -90,8 +90,8 @@ func (r *report) html() ([]byte, error) {
 
 // line is one of the table.
 type line struct {
-	Figure, About, Goal, Median, Min, Max, Detail string
-	Missed                                        bool
+	Figure, About, Goal, Median, Min, Max, Detail, Error string
+	Missed                                               bool
 }
 
 func (r *report) lines() []line {
@@ -100,7 +100,7 @@ func (r *report) lines() []line {
 		for n, m := range done.Figures {
 			l := line{Figure: done.title(m), Goal: m.goal(), Median: m.text(m.Median), Min: m.text(m.Min), Max: m.text(m.Max), Missed: m.Missed}
 			if n == 0 {
-				l.About, l.Detail = done.About, done.Detail
+				l.About, l.Detail, l.Error = done.About, done.Detail, done.Error
 			}
 			all = append(all, l)
 		}
@@ -159,6 +159,9 @@ func (r *report) markdown() string {
 	}
 	out.WriteString("\nWhat was measured against what, and the last round of each:\n\n")
 	for _, done := range r.Rows {
+		if done.Error != "" {
+			done.Detail = "It could not be measured: " + done.Error
+		}
 		fmt.Fprintf(&out, "- **%s**: %s. %s.\n", done.Row, done.About, done.Detail)
 	}
 	return out.String()

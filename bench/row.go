@@ -17,7 +17,7 @@ type row struct {
 
 	// Instead of goal and measure, in a row that measures several figures at once: their values are in this order.
 	figures    []figure
-	measureAll func(context.Context, *stage, options) (values []float64, detail string, err error)
+	measureAll measureAll
 
 	peer func(options) bool // of a row that is only for those who ask for it
 }
@@ -39,6 +39,7 @@ type outcome struct {
 	About   string     `json:"about,omitempty"`
 	Figures []measured `json:"figures"`
 	Detail  string     `json:"detail"` // of the last round
+	Error   string     `json:"error,omitempty"`
 }
 
 // measured is a figure over all rounds.
@@ -54,11 +55,24 @@ type measured struct {
 	Missed bool      `json:"missed"`
 }
 
-// play runs the rounds of a row.
-func (r row) play(ctx context.Context, s *stage, o options) (outcome, error) {
+// play runs the rounds of a row. One that fails is no reason not to play the next.
+func (r row) play(ctx context.Context, s *stage, o options) outcome {
 	figures, measure := r.parts()
-	done := outcome{Row: r.name, About: r.about}
-	values := make([][]float64, len(figures))
+	values, detail, err := r.rounds(ctx, s, o, len(figures), measure)
+	done := outcome{Row: r.name, About: r.about, Detail: detail}
+	if err != nil {
+		done.Error = err.Error()
+	}
+	for n, f := range figures {
+		done.Figures = append(done.Figures, f.judge(values[n], o.short))
+	}
+	return done
+}
+
+type measureAll = func(context.Context, *stage, options) (values []float64, detail string, err error)
+
+func (r row) rounds(ctx context.Context, s *stage, o options, figures int, measure measureAll) (values [][]float64, detail string, err error) {
+	values = make([][]float64, figures)
 	rounds := o.rounds
 	if r.once {
 		rounds = 1
@@ -66,27 +80,24 @@ func (r row) play(ctx context.Context, s *stage, o options) (outcome, error) {
 	for round := range rounds {
 		s.progress("%s: round %d of %d", r.name, round+1, rounds)
 		if err := s.cutLogs(); err != nil {
-			return done, err
+			return values, detail, err
 		}
-		of, detail, err := measure(ctx, s, o)
+		of, text, err := measure(ctx, s, o)
 		if err != nil {
-			return done, fmt.Errorf("%s: %w", r.name, err)
+			return values, detail, err
 		}
 		for n, value := range of {
 			if !math.IsNaN(value) {
 				values[n] = append(values[n], value)
 			}
 		}
-		done.Detail = detail
+		detail = text
 	}
-	for n, f := range figures {
-		done.Figures = append(done.Figures, f.judge(values[n], o.short))
-	}
-	return done, nil
+	return values, detail, nil
 }
 
 // parts makes a row of one figure like those of several.
-func (r row) parts() ([]figure, func(context.Context, *stage, options) ([]float64, string, error)) {
+func (r row) parts() ([]figure, measureAll) {
 	if r.measureAll != nil {
 		return r.figures, r.measureAll
 	}

@@ -48,5 +48,8 @@ func (t *terminal) row(done outcome) {
 		}
 		t.say("%s", line)
 	}
+	if done.Error != "" {
+		t.say("    FAILED: %s", done.Error)
+	}
 	t.say("    %s", done.Detail)
 }
