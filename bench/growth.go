@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -118,40 +119,52 @@ func (s *stage) found(ctx context.Context, serverURL string, users int) (*town, 
 	return t, err
 }
 
-// live does one thing for different people at a rate at which no two of them meet, and returns how long each took.
+// live does one thing for different people, at a rate at which hardly any two of them meet, and returns how long each took.
 func (s *stage) live(ctx context.Context, t *town, op string, d time.Duration) ([]time.Duration, error) {
-	rate := 300.0
+	begin := t.asked[op]
 	if op == opLogin {
-		rate = 6 * float64(serviceCores()) // a hash takes about 60 ms
+		all, err := t.logins(ctx, begin, d)
+		t.asked[op] += len(all)
+		return all, err
 	}
 	var failed error
-	begin := t.asked[op]
-	shots, err := openLoop(ctx, rate, d, func(n int) vegeta.Target {
-		// In strides that no number of sessions is a multiple of, so that each comes once before one comes twice.
-		const stride = 1_000_003
-		nth := begin + n
-		one := nth * stride % (2 * t.users)
-		who, which, turn := one%t.users+1, one/t.users, nth/(2*t.users)
-		switch op {
-		case opLogin:
-			return post(t.replica.url+"/token", func(int) string { return loginForm(filledName(who), password) })(n)
-		case opRefresh:
-			return post(t.replica.url+"/token", func(int) string {
-				return refreshForm(s.refresh.Make(filledSession(who, which), int64(turn), make([]byte, 16)))
-			})(n)
+	shots, err := openLoop(ctx, 300, d, func(n int) vegeta.Target {
+		who, which, turn := t.pick(begin + n)
+		if op == opRefresh {
+			form := refreshForm(s.refresh.Make(filledSession(who, which), int64(turn), make([]byte, 16)))
+			return post(t.replica.url+"/token", func(int) string { return form })(n)
 		}
 		access, err := s.access(token.Subject{UserID: filledUser(who), SessionID: filledSession(who, which), Username: filledName(who)})
 		if err != nil {
-			failed = err // of a key, and then all are
+			failed = err // of the key, and then all are
 		}
 		return get(t.replica.url+op, []string{access})(n)
 	})
 	t.asked[op] += len(shots)
 	all, err := latencies(shots, err)
-	if failed != nil {
-		return nil, failed
-	}
+	return all, errors.Join(failed, err)
+}
+
+// logins are made one after the other: a hash is a processor's work, and two of them would wait for each other.
+func (t *town) logins(ctx context.Context, begin int, d time.Duration) (all []time.Duration, err error) {
+	client := newClient()
+	defer client.CloseIdleConnections()
+	_, err = loop(ctx, 1, d, func(ctx context.Context, _ int) error {
+		who, _, _ := t.pick(begin + len(all))
+		began := time.Now()
+		_, err := grant(ctx, client, t.replica.url, loginForm(filledName(who), password))
+		all = append(all, time.Since(began))
+		return err
+	})
 	return all, err
+}
+
+// pick is the user and session of the n-th request, and how many times they have had one before. It goes through them in
+// strides that no number of sessions is a multiple of, so that each comes once before one comes twice.
+func (t *town) pick(n int) (who, which, turn int) {
+	const stride = 1_000_003
+	one := n * stride % (2 * t.users)
+	return one%t.users + 1, one / t.users, n / (2 * t.users)
 }
 
 // The ids and names that fill gives.

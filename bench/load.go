@@ -69,7 +69,7 @@ func (s *stage) timeBehind(url string) time.Duration {
 
 func wrkCommand(ctx context.Context, connections int, d time.Duration, script, url string) *exec.Cmd {
 	return exec.CommandContext(ctx, "taskset", "-c", generatorPin(), "wrk", "--threads=1", fmt.Sprintf("--connections=%d", connections),
-		fmt.Sprintf("--duration=%ds", max(1, int(d.Seconds()))), "--latency", "--script="+script, url)
+		fmt.Sprintf("--duration=%ds", max(1, int(d.Seconds()))), "--latency", "--timeout=60s", "--script="+script, url)
 }
 
 // script writes one for wrk that sends a request for each line, in turn; made is the Lua that makes one of a line.

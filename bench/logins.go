@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -33,15 +34,16 @@ func logins(ctx context.Context, s *stage, o options) ([]float64, string, error)
 	if err != nil {
 		return nil, "", err
 	}
-	stormed, err := storm(ctx, replica.url, people, overload*closed, 2*o.measure)
+	// At least as many as fill the queue twice.
+	offered := overload * closed
+	stormed, err := storm(ctx, replica.url, people, offered, max(2*o.measure, seconds(32*float64(serviceCores())/offered)))
 	if err != nil {
 		return nil, "", err
 	}
 	s.sample("a 503 under overload", stormed.refusals)
-	refused := percentile(stormed.refusals, 99)
-	return []float64{closed / (float64(serviceCores()) * hashes), stormed.rate / closed, milliseconds(refused)}, fmt.Sprintf(
+	return []float64{closed / (float64(serviceCores()) * hashes), stormed.rate / closed, milliseconds(percentile(stormed.refusals, 99))}, fmt.Sprintf(
 		"bcrypt alone %.2f/s on a processor; logins %.2f/s in a closed loop, %.2f/s of %.0f/s offered; 503 within: p50 %s, p99 %s",
-		hashes, closed, stormed.rate, overload*closed, percentile(stormed.refusals, 50), refused), nil
+		hashes, closed, stormed.rate, offered, percentile(stormed.refusals, 50), percentile(stormed.refusals, 99)), nil
 }
 
 // loginLoop logs people in, one after the other, by as many clients as keep all processors hashing.
@@ -54,6 +56,8 @@ func loginLoop(ctx context.Context, base string, people []string, d time.Duratio
 		return err
 	})
 }
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 type stormed struct {
 	rate     float64 // of logins that succeeded
@@ -83,7 +87,7 @@ func storm(ctx context.Context, base string, people []string, rate float64, d ti
 		}
 	}
 	if succeeded == 0 || len(all.refusals) == 0 {
-		return all, fmt.Errorf("a storm of %d logins: %d succeeded, %d were refused", len(shots), succeeded, len(all.refusals))
+		return all, fmt.Errorf("a storm of %d logins: %d succeeded, %d were refused; it should be longer (-measure)", len(shots), succeeded, len(all.refusals))
 	}
 	all.rate = float64(succeeded) / last.Seconds()
 	return all, nil
@@ -146,7 +150,7 @@ func flood(ctx context.Context, s *stage, o options) ([]float64, string, error) 
 		return nil, "", err
 	}
 	var rates, p99s []float64
-	var detail string
+	var details []string
 	for _, path := range []string{"/verify", "/users/me"} {
 		url := replica.url + path
 		quiet, err := wrk(ctx, s, url, tokens(sessions), o.measure)
@@ -170,10 +174,10 @@ func flood(ctx context.Context, s *stage, o options) ([]float64, string, error) 
 			return nil, "", err
 		}
 		rates, p99s = append(rates, busy.rps/quiet.rps), append(p99s, ratio(during, before))
-		detail += fmt.Sprintf("%s %s; in the flood of %.0f/s: %s, %s; at %.0f/s: p99 %s, in the flood %s; ",
-			path, quiet, flooding, busy, shares, calm(quiet), before, during)
+		details = append(details, fmt.Sprintf("%s %s; in the flood of %.0f/s: %s, %s; at %.0f/s: p99 %s, in the flood %s",
+			path, quiet, flooding, busy, shares, calm(quiet), before, during))
 	}
-	return append(rates, p99s...), detail[:len(detail)-2], nil
+	return append(rates, p99s...), strings.Join(details, "; "), nil
 }
 
 // tide asks at a fixed rate while the flood comes and goes, and returns the p99 of before and during it.

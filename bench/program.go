@@ -29,11 +29,16 @@ type program struct {
 
 // replica starts a replica of the service, once for each name. The settings in env come before those of the stage.
 func (s *stage) replica(ctx context.Context, name string, env ...string) (*program, error) {
-	public, ops := freeAddr(), freeAddr()
 	command, err := s.serveCommand(name)
 	if err != nil {
 		return nil, err
 	}
+	return s.replicaOf(ctx, command, name, env...)
+}
+
+// replicaOf starts one by another command.
+func (s *stage) replicaOf(ctx context.Context, command []string, name string, env ...string) (*program, error) {
+	public, ops := freeAddr(), freeAddr()
 	p, err := s.start(ctx, name, public, "http://"+ops+"/readyz", append([]string{
 		"DATABASE_URL=" + s.database.URL(), "SECRET_KEY=" + secretKey, "LISTEN_ADDR=" + public, "OPS_ADDR=" + ops, "SHUTDOWN_DELAY=0s",
 		// On a busy machine a figure gets worse, and no error comes of it.

@@ -83,6 +83,11 @@ func rows() []row {
 			measureAll: idleConnections,
 		},
 		{
+			name: "pgo", about: "processor time of a request with cmd/gatehouse/default.pgo ÷ without",
+			figures:    []figure{{name: "/verify"}, {name: "/users/me"}},
+			measureAll: pgo, peer: hasProfile,
+		},
+		{
 			name: "fastapi", about: "Gatehouse ÷ the service of FastAPI's tutorial, which has no database, with a worker for each processor",
 			figures:    []figure{{name: "GET /users/me"}, {name: "/verify ÷ its /users/me"}, {name: "logins"}},
 			measureAll: fastAPI, peer: func(o options) bool { return o.peers },

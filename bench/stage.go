@@ -64,7 +64,7 @@ func newStage(ctx context.Context, t *terminal) (_ *stage, err error) {
 		return nil, err
 	}
 	s.progress("building the service")
-	if err := s.build(ctx); err != nil {
+	if err := s.build(ctx, s.binary()); err != nil {
 		return nil, err
 	}
 	if err := pinProcess(ctx, os.Getpid(), generatorPin()); err != nil {
@@ -89,13 +89,14 @@ func newStage(ctx context.Context, t *terminal) (_ *stage, err error) {
 }
 
 // build makes the program as the Dockerfile does.
-func (s *stage) build(ctx context.Context) error {
+func (s *stage) build(ctx context.Context, program string, flags ...string) error {
 	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "gatehouse").Output()
 	if err != nil {
 		return fmt.Errorf("go list: %w", err)
 	}
 	s.root = strings.TrimSpace(string(root))
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "nomsgpack", "-ldflags", "-s -w", "-o", s.binary(), "./cmd/gatehouse")
+	args := append([]string{"build", "-trimpath", "-tags", "nomsgpack", "-ldflags", "-s -w", "-o", program}, flags...)
+	build := exec.CommandContext(ctx, "go", append(args, "./cmd/gatehouse")...)
 	build.Dir, build.Env = s.root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w: %s", err, out)
