@@ -53,8 +53,14 @@ fuzz: ## Run every fuzz target for FUZZTIME (20s).
 	done
 
 .PHONY: bench
-bench: ## Measure the service against what it is built on (needs wrk and taskset).
+bench: ## Measure how fast the service is, in 15 minutes (needs wrk and haproxy); see docs/performance.md.
 	@go run ./bench
+
+.PHONY: pgo
+pgo: ## Write cmd/gatehouse/default.pgo, by which go build optimizes, from the bench's load; see with `go run ./bench -only pgo`.
+	rm -f cmd/gatehouse/default.pgo
+	go run ./bench -only 'verify*,me,logins,refresh' -rounds 2 -profile dist/pgo -out dist/pgo
+	go tool pprof -proto dist/pgo/replica-1.pprof >cmd/gatehouse/default.pgo
 
 .PHONY: up
 up: ## Start three replicas behind HAProxy with Docker Compose, at http://localhost:$(PORT) (8000).

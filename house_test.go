@@ -16,7 +16,7 @@ import (
 // leaves; a package that is not here must not be.
 func arrows() map[string][]string {
 	return map[string][]string{
-		"bench":                       {"internal/pgdev", "internal/token", "migrations"},
+		"bench":                       {"internal/app", "internal/config", "internal/pgdev", "internal/token", "migrations"},
 		"cmd/gatehouse":               {"internal/app", "internal/auth", "internal/config", "migrations"},
 		"cmd/dev":                     {"internal/app", "internal/config", "internal/pgdev", "migrations"},
 		"verify":                      {"internal/revocation", "internal/token"},
@@ -45,7 +45,8 @@ func arrows() map[string][]string {
 // testOnly are modules that the production binary must not contain.
 func testOnly() []string {
 	return []string{"testing", "github.com/getkin/kin-openapi", "github.com/testcontainers/testcontainers-go", "go.uber.org/goleak",
-		"github.com/fergusstrange/embedded-postgres", "github.com/sqlc-dev/sqlc", "github.com/chromedp/chromedp", "github.com/Shopify/toxiproxy/v2", "gonum.org/v1/gonum"}
+		"github.com/fergusstrange/embedded-postgres", "github.com/sqlc-dev/sqlc", "github.com/chromedp/chromedp", "github.com/Shopify/toxiproxy/v2",
+		"github.com/tsenart/vegeta/v12", "gonum.org/v1/plot", "gonum.org/v1/gonum"}
 }
 
 type listed struct {

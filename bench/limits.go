@@ -45,13 +45,13 @@ func compareLogins(ctx context.Context, a, b *program, o options) (perSecond [2]
 	names := make([]string, clients)
 	for n := range names {
 		names[n] = randomName()
-		if err := register(ctx, client, a.url, names[n]); err != nil {
+		if err := register(ctx, a.url, names[n]); err != nil {
 			return perSecond, err
 		}
 	}
 	for n, p := range []*program{a, b} {
 		perSecond[n], err = loop(ctx, clients, o.measure, func(ctx context.Context, n int) error {
-			_, err := timeLogin(ctx, client, p.url, names[n], benchPassword, http.StatusOK)
+			_, err := timeLogin(ctx, client, p.url, names[n], password, http.StatusOK)
 			return err
 		})
 		if err != nil {
@@ -65,7 +65,7 @@ func compareLogins(ctx context.Context, a, b *program, o options) (perSecond [2]
 // share, so that the difference of the hashes is added to both sides.
 func ratioAtCost12(perSecond [2]float64, cost int) float64 {
 	began := time.Now()
-	_, _ = bcrypt.GenerateFromPassword([]byte(benchPassword), 12)
+	_, _ = bcrypt.GenerateFromPassword([]byte(password), 12)
 	more := time.Since(began).Seconds() * (1 - float64(uint(1)<<cost)/(1<<12))
 	return (1/perSecond[1] + more) / (1/perSecond[0] + more)
 }

@@ -1,243 +1,113 @@
 package main
 
-import (
-	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"net/http"
-	"net/url"
-	"slices"
-	"strings"
-	"sync"
-	"time"
-
-	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
-
-	"gatehouse/internal/token"
-)
-
+// rows are the questions, in the order in which they are asked.
 func rows() []row {
 	return []row{
-		{name: "verify", goal: 0.75, measure: verifyWarm},
-		{name: "verify-cold", goal: 0.5, measure: verifyCold},
-		{name: "refresh", goal: 0.6, measure: refresh},
-		{name: "ban", measure: ban, once: true},
-		{name: "login-limits", measure: loginLimits},
-		{name: "timing", goal: 1, measure: timing, once: true},
-		{name: "users-pages", measure: userPages, once: true},
+		{
+			name: "verify", about: "GET /verify with a known token ÷ a Gin handler that answers 204",
+			figures:    []figure{{name: "requests/s", goal: 0.75}, {name: "processor time of one"}, {name: "p99 at a fixed rate"}},
+			measureAll: verifyWarm,
+		},
+		{
+			name: "verify-cold", about: "GET /verify with a token never seen before, requests/s ÷ the same handler",
+			goal: 0.5, measure: verifyCold,
+		},
+		{
+			name: "me", about: "GET /users/me, requests/s ÷ its query, alone and without HTTP, by a pool like the service's",
+			figures:    []figure{{name: "÷ the query", goal: 0.7}, {name: "÷ a Gin handler with the query"}},
+			measureAll: me,
+		},
+		{
+			name: "logins", about: "logins/s at cost 12 ÷ processors ÷ the time of one bcrypt alone; then with 10 times more offered ÷ before",
+			figures: []figure{
+				{name: "closed loop", goal: 0.95},
+				{name: "10× overload", goal: 0.95},
+				{name: "p99 of a 503", goal: 50, most: true, unit: "ms"},
+			},
+			measureAll: logins,
+		},
+		{
+			name: "flood", about: "while 64 clients flood POST /token ÷ without",
+			figures: []figure{
+				{name: "/verify requests/s", goal: 0.65},
+				{name: "/users/me requests/s", goal: 0.65},
+				{name: "/verify p99", goal: 3, most: true},
+				{name: "/users/me p99", goal: 3, most: true},
+			},
+			measureAll: flood,
+		},
+		{
+			name: "refresh", about: "refreshes/s ÷ a bare transaction of the same two statements",
+			goal: 0.6, measure: refresh,
+		},
+		{
+			name: "growth", about: "p50 with 10,000,000 users and 20,000,000 sessions ÷ with 1,000 and 2,000",
+			figures: []figure{
+				{name: opLogin, goal: 1.2, most: true},
+				{name: opRefresh, goal: 1.2, most: true},
+				{name: opMe, goal: 1.2, most: true},
+				{name: opVerify, goal: 1.2, most: true},
+			},
+			measureAll: growth,
+		},
+		{
+			name: "ban", about: "from the answer to a ban until the last of three replicas refuses the token; ÷ a round trip of NOTIFY",
+			figures:    []figure{{name: "p99", goal: 100, most: true, unit: "ms"}, {name: "p50 ÷ NOTIFY"}},
+			measureAll: ban, once: true,
+		},
+		{
+			name: "start", about: "from the start of the process until /readyz says yes, with 100,000 live revocations; ÷ with none",
+			figures:    []figure{{name: "until ready", goal: 0.3, most: true, unit: "s"}, {name: "÷ without revocations"}},
+			measureAll: startUp,
+		},
+		{
+			name: "memory", about: "resident memory of a replica",
+			figures: []figure{
+				{name: "idle", goal: 30, most: true, unit: "MB"},
+				{name: "100,000 cached tokens", unit: "MB"},
+			},
+			measureAll: memory,
+		},
+		{
+			name: "image", about: "the container image",
+			figures:    []figure{{name: "size", goal: 30, most: true, unit: "MB"}},
+			measureAll: image, once: true,
+		},
+		{
+			name: "replicas", about: "GET /users/me by HAProxy, three replicas on the processors of one ÷ one; no loss is 1, less the noise",
+			goal: 0.95, measure: replicas,
+		},
+		{
+			name: "connections", about: "GET /verify with 10,000 idle clients that keep their connections ÷ without",
+			figures:    []figure{{name: "requests/s", goal: 0.9}, {name: "memory of a connection", unit: "kB"}},
+			measureAll: idleConnections,
+		},
+		{
+			name: "login-limits", about: "logins/s with limits on ÷ with all of them off, at the cost of -cost",
+			measure: loginLimits,
+		},
+		{
+			name: "timing", about: "whether accounts can be told apart by the time of a refusal; 1: no goal is missed",
+			goal: 1, measure: timing, once: true,
+		},
+		{
+			name: "users-pages", about: "pages of GET /users among 1,000,000 accounts; the slowest p99 ÷ that of the first page",
+			measure: userPages, once: true,
+		},
+		{
+			name: "pgo", about: "processor time of a request with cmd/gatehouse/default.pgo ÷ without",
+			figures:    []figure{{name: "/verify"}, {name: "/users/me"}},
+			measureAll: pgo, peer: hasProfile,
+		},
+		{
+			name: "fastapi", about: "Gatehouse ÷ the service of FastAPI's tutorial, which has no database, with a worker for each processor",
+			figures:    []figure{{name: "GET /users/me"}, {name: "/verify ÷ its /users/me"}, {name: "logins"}},
+			measureAll: fastAPI, peer: func(o options) bool { return o.peers },
+		},
+		{
+			name: "gotrue", about: "Gatehouse ÷ GoTrue (supabase/auth) on the same PostgreSQL",
+			figures:    []figure{{name: "the user of a token"}, {name: "logins"}},
+			measureAll: goTrue, peer: func(o options) bool { return o.peers && o.gotrue != "" },
+		},
 	}
-}
-
-// verifyWarm is GET /verify with a token that the replica has seen, against a handler that answers 204.
-func verifyWarm(ctx context.Context, s *stage, o options) (float64, string, error) {
-	sessions, err := s.sessions(ctx, 1)
-	if err != nil {
-		return 0, "", err
-	}
-	return againstBare(ctx, s, o, []string{sessions[0].access})
-}
-
-// verifyCold is GET /verify with more tokens than the cache holds, so that it never has the one that comes.
-func verifyCold(ctx context.Context, s *stage, o options) (float64, string, error) {
-	tokens := make([]string, 150_000)
-	for n := range tokens {
-		var err error
-		subject := token.Subject{UserID: uuid.New(), SessionID: uuid.New(), Username: "alice", Version: 1}
-		if tokens[n], err = s.issuer.Issue(time.Now(), subject, time.Hour); err != nil {
-			return 0, "", err
-		}
-	}
-	return againstBare(ctx, s, o, tokens)
-}
-
-func againstBare(ctx context.Context, s *stage, o options, tokens []string) (float64, string, error) {
-	bare, err := s.bare(ctx)
-	if err != nil {
-		return 0, "", err
-	}
-	replica, err := s.replica(ctx, "replica 1")
-	if err != nil {
-		return 0, "", err
-	}
-	nothing, err := wrk(ctx, s, bare.url+"/verify", tokens, o.measure)
-	if err != nil {
-		return 0, "", err
-	}
-	verified, err := wrk(ctx, s, replica.url+"/verify", tokens, o.measure)
-	return verified.rps / nothing.rps, fmt.Sprintf("/verify %s; bare %s", verified, nothing), err
-}
-
-// refresh is POST /token with refresh tokens, against a transaction of the same two statements.
-func refresh(ctx context.Context, s *stage, o options) (float64, string, error) {
-	const clients = 8
-	replica, err := s.replica(ctx, "replica 1")
-	if err != nil {
-		return 0, "", err
-	}
-	sessions, err := s.sessions(ctx, clients)
-	if err != nil {
-		return 0, "", err
-	}
-	client := newClient()
-	defer client.CloseIdleConnections()
-	refreshed, err := loop(ctx, clients, o.measure, func(ctx context.Context, n int) (err error) {
-		sessions[n].refresh, err = exchange(ctx, client, replica.url, sessions[n].refresh)
-		return err
-	})
-	if err != nil {
-		return 0, "", err
-	}
-	bare, err := loop(ctx, clients, o.measure, func(ctx context.Context, n int) error { return s.bareRefresh(ctx, sessions[n].id) })
-	return refreshed / bare, fmt.Sprintf("%.0f refreshes/s; bare transactions %.0f/s", refreshed, bare), err
-}
-
-func exchange(ctx context.Context, client *http.Client, base, refreshToken string) (string, error) {
-	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refreshToken}}.Encode()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/token", strings.NewReader(form))
-	if err != nil {
-		return "", err
-	}
-	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	response, err := client.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	var body struct {
-		RefreshToken string `json:"refresh_token"`
-		Error        string `json:"error"`
-	}
-	if err := json.NewDecoder(response.Body).Decode(&body); err != nil || body.RefreshToken == "" {
-		return "", errors.Join(err, fmt.Errorf("refresh: %d %s", response.StatusCode, body.Error))
-	}
-	return body.RefreshToken, nil
-}
-
-// bareRefresh reads what decides about a session, and moves it on.
-func (s *stage) bareRefresh(ctx context.Context, id uuid.UUID) error {
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		var counter int64
-		var salt []byte
-		err := tx.QueryRow(ctx, `SELECT s.counter, s.salt FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1`, id).Scan(&counter, &salt)
-		if err != nil {
-			return err
-		}
-		_, err = tx.Exec(ctx, `UPDATE sessions SET counter = counter + 1, rotated_at = now(), last_used_at = now() WHERE id = $1 AND counter = $2`, id, counter)
-		return err
-	})
-}
-
-// ban is the time from the answer to a logout until the last of three replicas refuses the token, against that which
-// PostgreSQL takes to tell of a notification.
-func ban(ctx context.Context, s *stage, o options) (float64, string, error) {
-	var replicas []*program
-	for _, name := range []string{"replica 1", "replica 2", "replica 3"} {
-		p, err := s.replica(ctx, name)
-		if err != nil {
-			return 0, "", err
-		}
-		replicas = append(replicas, p)
-	}
-	notified, err := s.notifications(ctx, o.trials)
-	if err != nil {
-		return 0, "", err
-	}
-	sessions, err := s.sessions(ctx, o.trials)
-	if err != nil {
-		return 0, "", err
-	}
-	client := newClient()
-	defer client.CloseIdleConnections()
-	var took []time.Duration
-	for _, one := range sessions {
-		d, err := banned(ctx, client, replicas, one.access)
-		if err != nil {
-			return 0, "", err
-		}
-		took = append(took, d)
-	}
-	return percentile(took, 50).Seconds() / percentile(notified, 50).Seconds(), fmt.Sprintf(
-		"logout's answer → refused by all three replicas: p50 %s, p99 %s, of %d; a notification: p50 %s, p99 %s",
-		percentile(took, 50), percentile(took, 99), o.trials, percentile(notified, 50), percentile(notified, 99)), nil
-}
-
-// banned ends a session at the first replica, and returns how long after the answer any of them still took its token.
-func banned(ctx context.Context, client *http.Client, replicas []*program, access string) (time.Duration, error) {
-	last, errs := make([]time.Time, len(replicas)), make([]error, len(replicas))
-	var asking, accepted sync.WaitGroup
-	for n, replica := range replicas {
-		accepted.Add(1)
-		asking.Go(func() {
-			first := sync.OnceFunc(accepted.Done)
-			defer first()
-			for errs[n] == nil {
-				status, err := send(ctx, client, http.MethodGet, replica.url+"/verify", access)
-				if status == http.StatusUnauthorized {
-					return
-				}
-				last[n], errs[n] = time.Now(), err
-				first()
-			}
-		})
-	}
-	accepted.Wait()
-	_, err := send(ctx, client, http.MethodPost, replicas[0].url+"/logout", access)
-	answered := time.Now()
-	asking.Wait()
-	var longest time.Duration
-	for _, at := range last {
-		longest = max(longest, at.Sub(answered))
-	}
-	return longest, errors.Join(append(errs, err)...)
-}
-
-func send(ctx context.Context, client *http.Client, method, url, access string) (int, error) {
-	request, err := http.NewRequestWithContext(ctx, method, url, nil)
-	if err != nil {
-		return 0, err
-	}
-	request.Header.Set("Authorization", "Bearer "+access)
-	response, err := client.Do(request)
-	if err != nil {
-		return 0, err
-	}
-	defer response.Body.Close()
-	_, err = io.Copy(io.Discard, response.Body)
-	return response.StatusCode, err
-}
-
-// notifications times NOTIFY from one connection to another.
-func (s *stage) notifications(ctx context.Context, n int) ([]time.Duration, error) {
-	listener, err := pgx.Connect(ctx, s.database.URL())
-	if err != nil {
-		return nil, err
-	}
-	defer listener.Close(ctx)
-	if _, err := listener.Exec(ctx, "LISTEN bench"); err != nil {
-		return nil, err
-	}
-	took := make([]time.Duration, n)
-	for i := range took {
-		began := time.Now()
-		if _, err := s.pool.Exec(ctx, "NOTIFY bench"); err != nil {
-			return nil, err
-		}
-		if _, err := listener.WaitForNotification(ctx); err != nil {
-			return nil, err
-		}
-		took[i] = time.Since(began)
-	}
-	return took, nil
-}
-
-func percentile(all []time.Duration, p int) time.Duration {
-	sorted := slices.Sorted(slices.Values(all))
-	return sorted[min(len(sorted)-1, len(sorted)*p/100)].Round(10 * time.Microsecond)
-}
-
-func newClient() *http.Client {
-	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 }

@@ -324,6 +324,7 @@ func TestHasherRefusesCostsThatBcryptHasNot(t *testing.T) {
 func BenchmarkVerify(b *testing.B) {
 	h := newHasher(b, 10)
 	stored := mustHash(b, h, "tr0ub4dor&3")
+	b.ReportAllocs()
 	for b.Loop() {
 		mustVerify(b, h, stored, "tr0ub4dor&3")
 	}

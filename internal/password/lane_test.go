@@ -286,3 +286,31 @@ func TestBurstWithinCapacityIsNotRefused(t *testing.T) {
 	}
 	callers.Wait()
 }
+
+// BenchmarkLane is what the lane costs beyond the work: to hand a job over and wait for it, and to refuse one.
+func BenchmarkLane(b *testing.B) {
+	b.Run("done", func(b *testing.B) {
+		l := NewLane(LaneOptions{Threads: 1, Queue: 16})
+		defer l.Close()
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := l.Do(b.Context(), func() {}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("refused", func(b *testing.B) {
+		l := NewLane(LaneOptions{Threads: 1})
+		defer l.Close()
+		busy, end := make(chan struct{}), make(chan struct{})
+		defer close(end)
+		go func() { _ = l.Do(context.Background(), func() { close(busy); <-end }) }()
+		<-busy
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := l.Do(b.Context(), func() {}); !errors.Is(err, ErrOverloaded) {
+				b.Fatal(err)
+			}
+		}
+	})
+}

@@ -168,3 +168,17 @@ func TestPerDayHoldsInEvery24Hours(t *testing.T) {
 		t.Error("0 is not off")
 	}
 }
+
+func BenchmarkDecide(b *testing.B) {
+	l, now := Limit{Burst: 10, Interval: time.Minute}, time.Now()
+	for name, state := range map[string]time.Time{"allowed": now, "refused": now.Add(times(l.Burst, l.Interval))} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if l.Decide(state, now, 1).Allowed != (name == "allowed") {
+					b.Fatal("another decision")
+				}
+			}
+		})
+	}
+}
