@@ -87,6 +87,10 @@ func rows() []row {
 			measure: loginLimits,
 		},
 		{
+			name: "login-audit", about: "logins/s ÷ with an audit log that takes nothing down, at the cost of -cost",
+			measure: loginAudit,
+		},
+		{
 			name: "timing", about: "whether accounts can be told apart by the time of a refusal; 1: no goal is missed",
 			goal: 1, measure: timing, once: true,
 		},
