@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,6 +96,41 @@ func TestANameThatIsRegisteredWhileAnImportRunsIsSkipped(t *testing.T) {
 	must(t, err)
 	if stored != 1 || len(skipped) != 1 || skipped[0] != "1 1" {
 		t.Errorf("%d stored, skipped: %q", stored, skipped)
+	}
+}
+
+// What was said of a line by the roles at the beginning may be wrong at its end: then there must be nobody with a role that
+// is none, or with more rights than a token can carry.
+func TestARoleThatIsChangedWhileAnImportRunsStoresNobody(t *testing.T) {
+	t.Parallel()
+	d := open(t, Options{URL: dbtest.New(t)})
+	large := make([]auth.Permission, 100)
+	for n := range large {
+		large[n] = auth.Permission(fmt.Sprintf("files:%s%d", strings.Repeat("a", 20), n))
+	}
+	for _, test := range []struct {
+		change func() error
+		want   error
+	}{
+		{func() error { return d.DeleteRole(t.Context(), anEvent(), "clerk", auth.Condition{}) }, auth.ErrRoleNotFound},
+		{func() error { _, err := d.SetRole(t.Context(), anEvent(), "clerk", large, auth.Condition{}); return err }, auth.ErrTooManyRights},
+	} {
+		_, err := d.SetRole(t.Context(), anEvent(), "clerk", nil, auth.Condition{})
+		must(t, err)
+		i := importOf()
+		i.Users = func(yield func(auth.ImportedUser, error) bool) {
+			alice := imported(1, "alice")
+			alice.Roles = []string{"clerk"}
+			if yield(alice, nil) && yield(imported(2, "bob"), nil) {
+				must(t, test.change())
+			}
+		}
+		if stored, err := d.ImportUsers(t.Context(), anEvent(), i); !errors.Is(err, test.want) || stored != 0 {
+			t.Errorf("%d stored, %v, want %v", stored, err, test.want)
+		}
+	}
+	if names := d.names(t); names != nil {
+		t.Errorf("stored: %q", names)
 	}
 }
 

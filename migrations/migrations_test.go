@@ -278,7 +278,10 @@ func TestConstraintsRefuseBadRows(t *testing.T) {
 		VALUES ('00000000-0000-0000-0000-000000000001', 'Taken', 'taken', ` + keyed + `);
 		INSERT INTO roles (name) VALUES ('clerk');
 		INSERT INTO role_permissions (role_name, permission) VALUES ('clerk', 'files:read');
-		INSERT INTO user_roles (user_id, role_name) SELECT id, unnest('{admin,clerk}'::text[]) FROM users`
+		INSERT INTO user_roles (user_id, role_name) SELECT id, unnest('{admin,clerk}'::text[]) FROM users;
+		INSERT INTO retired_usernames (key_digest) VALUES (sha256('gone'));
+		INSERT INTO roles (name) VALUES ('big'), ('small');
+		INSERT INTO role_permissions (role_name, permission) SELECT 'big', 'files:a' || n || repeat('a', 20) FROM generate_series(100, 199) n`
 	if _, err := conn.Exec(t.Context(), setup); err != nil {
 		t.Fatal(err)
 	}
@@ -329,6 +332,10 @@ func TestConstraintsRefuseBadRows(t *testing.T) {
 		{"all users deleted", "DELETE FROM users", "last_admin"},
 		{"rights too long for a token", "INSERT INTO role_permissions (role_name, permission) " +
 			"SELECT 'clerk', 'files:a' || n || repeat('a', 20) FROM generate_series(100, 199) n", "user_rights_size"},
+		{"rights too long for a token, granted among others", "INSERT INTO user_roles (user_id, role_name) " +
+			"SELECT id, unnest('{small,big}'::text[]) FROM users WHERE username = 'Taken'", "user_rights_size"},
+		{"name of a deleted account, among others", user("'new'", "'new'", keyed) + ", (gen_random_uuid(), 'gone', 'gone', " + keyed + ")",
+			"users_username_key_unique"},
 		{"short check value", "INSERT INTO password_keys (id, check_value) VALUES ('a', 'short')",
 			"password_keys_check_value_length"},
 		{"name for the key of a limit", "INSERT INTO rate_limits (key, tat) VALUES ('alice', 0)", "rate_limits_key_length"},

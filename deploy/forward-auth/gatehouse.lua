@@ -5,7 +5,7 @@ core.register_action("gatehouse", { "http-req" }, function(txn)
     local sent = txn.http:req_get_headers()
     -- Of the time-outs, that of the listen section in haproxy.cfg comes first.
     local answer = core.httpclient():get{
-        url = "http://127.0.0.1:8403/verify",
+        url = "http://127.0.0.1:8403/verify" .. (txn:get_var("txn.needs") or ""),
         headers = {
             ["authorization"] = sent["authorization"], -- all: Gatehouse refuses two
             ["x-forwarded-method"] = { txn.f:method() },
@@ -15,8 +15,8 @@ core.register_action("gatehouse", { "http-req" }, function(txn)
         },
     }
 
-    if answer.status == 401 then
-        local reply = txn:reply{ status = 401, body = answer.body }
+    if answer.status == 401 or answer.status == 403 then
+        local reply = txn:reply{ status = answer.status, body = answer.body }
         for _, name in ipairs{ "www-authenticate", "content-type", "cache-control" } do
             for _, value in pairs(answer.headers[name] or {}) do
                 reply:add_header(name, value)

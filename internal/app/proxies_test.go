@@ -22,9 +22,11 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/google/uuid"
 
 	"gatehouse/internal/asynctest"
 	"gatehouse/internal/dbtest"
+	"gatehouse/internal/token"
 )
 
 const forwardAuthFolder = "../../deploy/forward-auth"
@@ -46,6 +48,7 @@ func TestProxiesLetThroughWhomGatehouseKnowsAndSayWhoItIs(t *testing.T) {
 			g.passesRequestsOnUnharmed()
 			g.passesErrorsOfTheAppOn()
 			g.refusesWithGatehousesChallenge()
+			g.asksForARoleOnPathsThatNeedIt()
 			g.passesNoForgedIdentityOn()
 			g.letsNoConnectionHeaderHideTheIdentity()
 			g.keepsConnectionsToGatehouse()
@@ -79,12 +82,16 @@ type guarded struct {
 	asked  *recorder // what the proxy asked Gatehouse
 	client *http.Client
 	token  string
+	admin  string // a token with the role that some paths need
 }
 
 func guard(t *testing.T, proxy proxyProgram) *guarded {
 	t.Helper()
 	databaseURL := dbtest.New(t)
 	g := &guarded{replica: boot(t, databaseURL), client: newClient(t), token: insertUser(t, databaseURL)}
+	var user uuid.UUID
+	must(t, connect(t, databaseURL).QueryRow(t.Context(), "SELECT id FROM users").Scan(&user))
+	g.admin = issue(t, secretKey, token.Subject{UserID: user, SessionID: user, Username: "alice", Version: 1, Roles: "admin,clerk"}, time.Now())
 	gatehouse, err := url.Parse(g.public)
 	must(t, err)
 	transport := &http.Transport{}
@@ -224,9 +231,12 @@ func (r *recorder) take() []recorded {
 // ask sends a request through the proxy, with header names as they are written, and a token unless header has one.
 func (g *guarded) ask(ctx context.Context, method, uri string, body io.Reader, header http.Header) answer {
 	g.Helper()
-	request, err := http.NewRequestWithContext(ctx, method, g.url+uri, body)
+	request, err := http.NewRequestWithContext(ctx, method, g.url+strings.ReplaceAll(uri, "%zz", ""), body)
 	must(g, err)
 	request.Header = http.Header{"Authorization": {"Bearer " + g.token}}
+	if strings.Contains(uri, "%zz") { // which package url does not take
+		request.URL.Opaque = uri
+	}
 	maps.Copy(request.Header, header)
 	a, err := send(g.client, request)
 	must(g, err)
@@ -344,6 +354,44 @@ func (g *guarded) refusesWithGatehousesChallenge() {
 		a := g.ask(g.Context(), "GET", "/", nil, http.Header{"Authorization": authorization})
 		if a.status != http.StatusUnauthorized && a.status != http.StatusBadRequest {
 			g.Errorf("two tokens: %d", a.status)
+		}
+	}
+	g.wantNothingGotThrough()
+}
+
+// The proxy and the app may differ on what a path is: each writing of it must be shut, and open to who has the role.
+func (g *guarded) asksForARoleOnPathsThatNeedIt() {
+	g.Helper()
+	g.asked.take()
+	for _, uri := range []string{
+		"/admin", "/admin/", "/admin/users?a=b", "/ADMIN", "/%61dmin", "/%41DMIN", "//admin", "/admin;a=b", "/admin%2fusers", "/cart/admin",
+		"/./admin", "/cart/../admin", "/cart/%2e%2e/admin", "/cart/..%2fadmin", "/healthz/../admin", "/healthz%2f..%2fadmin",
+		"/admin/../cart", "/admin/..%2fcart", "/%61dmin/..%2fcart", "/%61dmin/%2e%2e", "/admin/.", "/admin/..?a=b",
+	} {
+		a := g.ask(g.Context(), "GET", uri, nil, nil)
+		if a.status != http.StatusForbidden && a.status != http.StatusBadRequest {
+			g.Errorf("%s without the role: %d", uri, a.status)
+		}
+		if asked := g.asked.take(); len(asked) > 0 && asked[0].uri != "/verify?role=admin" {
+			g.Errorf("%s: Gatehouse was asked %s", uri, asked[0].uri)
+		}
+		g.wantNothingGotThrough()
+		if strings.Contains(uri, "..") || strings.Contains(uri, "/.") || strings.Contains(uri, "%2e") {
+			continue // some proxies take these for no good
+		}
+		g.want(http.StatusForbidden, a)
+		g.want(http.StatusOK, g.ask(g.Context(), "GET", uri, nil, http.Header{"Authorization": {"Bearer " + g.admin}}))
+		got := g.wantOne(g.app)
+		if groups := identity(got.header)["Remote-Groups"]; got.uri != uri || !slices.Equal(groups, []string{"admin,clerk"}) {
+			g.Errorf("%s with the role: the app got %s from one of %q", uri, got.uri, groups)
+		}
+		g.want(http.StatusUnauthorized, g.ask(g.Context(), "GET", uri, nil, http.Header{"Authorization": nil}))
+		g.asked.take()
+	}
+	g.ask(g.Context(), "GET", "/%61dmin/%zz", nil, nil) // which nobody here can read, but some apps do
+	for _, asked := range g.asked.take() {
+		if asked.uri != "/verify?role=admin" {
+			g.Errorf("of what cannot be read, Gatehouse was asked %s", asked.uri)
 		}
 	}
 	g.wantNothingGotThrough()
@@ -478,14 +526,18 @@ func (g *guarded) answersToAll() (all []answer) {
 	return all
 }
 
-// No more is known of these two here: that they can be read, and name every header, once to remove it and once to copy it.
-func TestConfigurationsThatNoTestRunsNameTheHeaders(t *testing.T) {
+// No more is known of these two here: that they can be read, name every header, once to remove it and once to copy it, and
+// ask for a role somewhere.
+func TestConfigurationsThatNoTestRunsNameTheHeadersAndARole(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"traefik.yml", "envoy.yaml"} {
+	for name, role := range map[string]string{"traefik.yml": "http://gatehouse:8000/verify?role=admin", "envoy.yaml": "(.*,)?admin(,.*)?"} {
 		text, err := os.ReadFile(filepath.Join(forwardAuthFolder, name))
 		must(t, err)
 		var parsed map[string]any
 		must(t, yaml.UnmarshalWithOptions(text, &parsed, yaml.Strict()))
+		if countNames(parsed, role) != 1 {
+			t.Errorf("%s does not have %s once", name, role)
+		}
 		for _, header := range identityHeaders {
 			if names := countNames(parsed, header); names < 2 {
 				t.Errorf("%s names %s %d times", name, header, names)
