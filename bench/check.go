@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"time"
 )
 
@@ -140,7 +139,7 @@ func refresh(ctx context.Context, s *stage, o options) (float64, string, error) 
 
 func ratio(a, b time.Duration) float64 {
 	if b == 0 {
-		return math.Inf(1)
+		return notMeasured
 	}
 	return a.Seconds() / b.Seconds()
 }

@@ -152,7 +152,7 @@ func vacuum(ctx context.Context, pool *pgxpool.Pool) error {
 // the disk: the time of that, the same with few users as with many, would hide the rest of a refresh.
 func tune(ctx context.Context, serverURL string) error {
 	return alter(ctx, serverURL, fmt.Sprintf("shared_buffers = '%dMB'", memoryMB()/4), "fsync = off", "full_page_writes = off",
-		"max_wal_size = '16GB'", "maintenance_work_mem = '512MB'", "autovacuum = off")
+		"max_wal_size = '4GB'", "maintenance_work_mem = '512MB'", "autovacuum = off")
 }
 
 // settle lets the server's own work end before others' is measured.

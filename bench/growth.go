@@ -128,7 +128,7 @@ func (s *stage) live(ctx context.Context, t *town, op string, d time.Duration) (
 		return all, err
 	}
 	var failed error
-	shots, err := openLoop(ctx, 300, d, func(n int) vegeta.Target {
+	shots, err := openLoop(ctx, 300, d/2, func(n int) vegeta.Target {
 		who, which, turn := t.pick(begin + n)
 		if op == opRefresh {
 			form := refreshForm(s.refresh.Make(filledSession(who, which), int64(turn), make([]byte, 16)))

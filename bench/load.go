@@ -209,7 +209,11 @@ func latencies(shots []shot, err error) ([]time.Duration, error) {
 	return all, nil
 }
 
+// percentile is 0 of nothing.
 func percentile(all []time.Duration, p int) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
 	sorted := slices.Sorted(slices.Values(all))
 	return sorted[min(len(sorted)-1, len(sorted)*p/100)].Round(time.Microsecond)
 }

@@ -169,7 +169,7 @@ func flood(ctx context.Context, s *stage, o options) ([]float64, string, error) 
 		if err != nil {
 			return nil, "", err
 		}
-		before, during, err := s.tide(ctx, path, replica, tokens(sessions), calm(quiet), o.measure)
+		before, during, err := s.tide(ctx, path, replica, tokens(sessions), calm(quiet), 2*o.measure/3)
 		if err != nil {
 			return nil, "", err
 		}
@@ -194,7 +194,7 @@ func (s *stage) tide(ctx context.Context, path string, replica *program, tokens 
 	var from, to time.Duration
 	_, err = flooded(ctx, s, replica.url, func() error {
 		from = time.Since(began)
-		time.Sleep(d - time.Second/2)
+		time.Sleep(d * 2 / 3) // it takes a while to come
 		to = time.Since(began)
 		return nil
 	})
