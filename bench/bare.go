@@ -21,21 +21,28 @@ import (
 const (
 	sessionByID = `
 SELECT s.salt, s.counter, s.rotated_at, s.idle_expires_at, s.expires_at, s.ended_at, s.scope, now()::timestamptz AS now,
-       u.id AS user_id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,
-       r.roles::text[] AS roles, r.permissions::text[] AS permissions
+       u.id AS user_id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM sessions s
 JOIN users u ON u.id = s.user_id
 JOIN user_rights r ON r.user_id = s.user_id
 WHERE s.id = $1`
 	rotateSession = `
-UPDATE sessions
-SET counter         = counter + 1,
-    rotated_at      = now(),
-    last_used_at    = now(),
-    idle_expires_at = least(now() + make_interval(secs => $3), expires_at)
-WHERE id = $1
-  AND counter = $2
-  AND ended_at IS NULL`
+WITH rotated AS (
+    UPDATE sessions
+    SET counter         = counter + 1,
+        rotated_at      = now(),
+        last_used_at    = now(),
+        idle_expires_at = least(now() + make_interval(secs => $3), expires_at)
+    WHERE id = $1
+      AND counter = $2
+      AND ended_at IS NULL
+    RETURNING user_id
+)
+SELECT record_event($4::jsonb, rotated.user_id)
+FROM rotated`
+	refreshed = `{"action":"refresh","outcome":"success","actor":"anonymous","actor_id":null,"target":"","request_id":"0123456789ABCDEFGHIJKLMNOP",
+		"client_address":"127.0.0.1","user_agent":"bench"}`
 )
 
 // bareServer is what the service is compared with: the same router, pool and statements, and nothing else.
@@ -134,7 +141,7 @@ func (b *bareServer) refresh(ctx context.Context, id uuid.UUID) error {
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, rotateSession, id, found.Counter, (24 * time.Hour).Seconds())
+		_, err = tx.Exec(ctx, rotateSession, id, found.Counter, (24 * time.Hour).Seconds(), refreshed)
 		return err
 	})
 }
@@ -152,6 +159,8 @@ type sessionRow struct {
 	DisabledAt                      *time.Time
 	TokenVersion                    int64
 	CreatedAt, UpdatedAt            time.Time
+	MustChange                      bool
+	PasswordExpires                 *time.Time
 	Roles, Permissions              []string
 }
 
@@ -161,6 +170,6 @@ type querier interface {
 
 func readSession(ctx context.Context, q querier, id uuid.UUID) (r sessionRow, err error) {
 	err = q.QueryRow(ctx, sessionByID, id).Scan(&r.Salt, &r.Counter, &r.RotatedAt, &r.IdleExpires, &r.Expires, &r.EndedAt, &r.Scope, &r.Now,
-		&r.User, &r.Username, &r.UsernameKey, &r.DisabledAt, &r.TokenVersion, &r.CreatedAt, &r.UpdatedAt, &r.Roles, &r.Permissions)
+		&r.User, &r.Username, &r.UsernameKey, &r.DisabledAt, &r.TokenVersion, &r.CreatedAt, &r.UpdatedAt, &r.MustChange, &r.PasswordExpires, &r.Roles, &r.Permissions)
 	return r, err
 }

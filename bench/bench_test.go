@@ -37,7 +37,7 @@ func TestTheBareStatementsAreThoseOfTheService(t *testing.T) {
 		params []string
 	}{
 		"SessionByID":   {sessionByID, []string{"@id", "$1"}},
-		"RotateSession": {rotateSession, []string{"@idle_seconds", "$3", "@id", "$1", "@counter", "$2"}},
+		"RotateSession": {rotateSession, []string{"@idle_seconds", "$3", "@id", "$1", "@counter", "$2", "@event", "$4"}},
 	} {
 		_, rest, found := strings.Cut(string(text), "-- name: "+name+" ")
 		_, query, _ := strings.Cut(rest, "\n")
@@ -51,7 +51,7 @@ func TestTheBareStatementsAreThoseOfTheService(t *testing.T) {
 // What growth asks for must be there, and the database be one that the service could have filled.
 func TestFilledUsersAndSessionsKeepToTheSchema(t *testing.T) {
 	t.Parallel()
-	pool, err := pgxpool.New(t.Context(), dbtest.New(t))
+	pool, err := pgxpool.New(t.Context(), dbtest.Owner(t, dbtest.New(t)))
 	must(t, err)
 	t.Cleanup(pool.Close)
 	_, err = pool.Exec(t.Context(), `INSERT INTO users (id, username, username_key, password_hash)

@@ -132,6 +132,9 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		},
 		"EnableUser by another": func(ctx context.Context) error {
 			_, err := d.By(u).EnableUser(ctx, anEvent(), u.Username.Key, nil)
+			if errors.Is(err, auth.ErrInvalidToken) { // another of the methods has changed the user
+				return nil
+			}
 			return err
 		},
 		"RequirePasswordChange": func(ctx context.Context) error {

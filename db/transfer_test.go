@@ -113,7 +113,10 @@ func TestARoleThatIsChangedWhileAnImportRunsStoresNobody(t *testing.T) {
 		want   error
 	}{
 		{func() error { return d.DeleteRole(t.Context(), anEvent(), "clerk", auth.Condition{}) }, auth.ErrRoleNotFound},
-		{func() error { _, err := d.SetRole(t.Context(), anEvent(), "clerk", large, auth.Condition{}); return err }, auth.ErrTooManyRights},
+		{func() error {
+			_, err := d.SetRole(t.Context(), anEvent(), "clerk", large, auth.Condition{})
+			return err
+		}, auth.ErrTooManyRights},
 	} {
 		_, err := d.SetRole(t.Context(), anEvent(), "clerk", nil, auth.Condition{})
 		must(t, err)
