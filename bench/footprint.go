@@ -75,7 +75,7 @@ func memory(ctx context.Context, s *stage, o options) ([]float64, string, error)
 	}
 	defer s.stop(name)
 	time.Sleep(time.Second)
-	idle := replica.resident()
+	idle, file := replica.resident("VmRSS"), replica.resident("RssFile")
 	cold, err := s.coldTokens()
 	if err != nil {
 		return nil, "", err
@@ -101,8 +101,9 @@ func memory(ctx context.Context, s *stage, o options) ([]float64, string, error)
 	if err != errEnough {
 		return nil, "", fmt.Errorf("%d tokens: %w", len(known), err)
 	}
-	busy := replica.resident()
-	return []float64{idle, busy}, fmt.Sprintf("idle %.1f MB; after %d requests with as many tokens %.1f MB", idle, len(known), busy), nil
+	busy := replica.resident("VmRSS")
+	return []float64{idle, busy}, fmt.Sprintf(
+		"idle %.1f MB, of which %.1f MB are pages of the program's file; after %d requests with as many tokens %.1f MB", idle, file, len(known), busy), nil
 }
 
 // image is what the Dockerfile makes. Where there is no engine, or it cannot get what the image is made of, there is no

@@ -175,9 +175,9 @@ func (s *stage) cutLogs() error {
 	return errors.Join(errs...)
 }
 
-// resident is the memory of a program, in MB.
-func (p *program) resident() float64 {
-	kib, _ := strconv.Atoi(strings.TrimSuffix(fromFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid), "VmRSS"), " kB"))
+// resident is the memory of a program, in MB: VmRSS, or a part of that, as RssFile, which the program's file has behind it.
+func (p *program) resident(part string) float64 {
+	kib, _ := strconv.Atoi(strings.TrimSuffix(fromFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid), part), " kB"))
 	return float64(kib) * 1024 / 1e6
 }
 

@@ -104,30 +104,37 @@ func idleConnections(ctx context.Context, s *stage, o options) ([]float64, strin
 	if err != nil {
 		return nil, "", err
 	}
-	replica, err := s.replica(ctx, "replica 1")
+	// One that has done nothing yet: in the memory of another, connections would find room that was something else's.
+	const name = "replica for connections"
+	replica, err := s.replica(ctx, name)
 	if err != nil {
 		return nil, "", err
 	}
-	without, err := wrk(ctx, s, replica.url+"/verify", tokens(sessions), o.measure)
-	if err != nil {
-		return nil, "", err
-	}
-	before := replica.resident()
+	defer s.stop(name)
+	before := replica.resident("VmRSS")
 	idle, err := connect(ctx, replica.url, sessions[0].access, clients)
-	defer func() {
-		for _, conn := range idle {
-			conn.Close()
-		}
-	}()
+	defer hangUp(idle)
 	if err != nil {
 		return nil, "", err
 	}
-	each := (replica.resident() - before) * 1000 / float64(clients)
+	each := (replica.resident("VmRSS") - before) * 1000 / float64(clients)
 	with, err := wrk(ctx, s, replica.url+"/verify", tokens(sessions), o.measure)
 	if err != nil {
 		return nil, "", err
 	}
+	hangUp(idle)
+	without, err := wrk(ctx, s, replica.url+"/verify", tokens(sessions), o.measure)
+	if err != nil {
+		return nil, "", err
+	}
 	return []float64{with.rps / without.rps, each}, fmt.Sprintf("%d idle clients: %s; without: %s; %.1f kB each", clients, with, without, each), nil
+}
+
+// hangUp may be called again.
+func hangUp(all []net.Conn) {
+	for _, conn := range all {
+		conn.Close()
+	}
 }
 
 // connect makes connections that have each had an answer, and that stay.
