@@ -61,7 +61,7 @@ func wrk(ctx context.Context, s *stage, url string, tokens []string, d time.Dura
 func (s *stage) timeBehind(url string) time.Duration {
 	for _, p := range s.started {
 		if strings.HasPrefix(url, p.url+"/") {
-			return processorTime(p.cmd.Process.Pid)
+			return treeTime(p.cmd.Process.Pid) // a peer may have workers
 		}
 	}
 	return 0

@@ -32,6 +32,12 @@ func (m machine) String() string {
 		m.Processors, m.Model, float64(m.MemoryMB)/1000, m.System, m.Go, m.PostgreSQL, m.Version, m.Pinned, m.LoadBefore)
 }
 
+// WasBusy tells whether others used more than half of the machine before the run.
+func (m machine) WasBusy() bool {
+	load, err := strconv.ParseFloat(m.LoadBefore, 64)
+	return err == nil && load > float64(m.Processors)/2
+}
+
 func (s *stage) machine(ctx context.Context) (machine, error) {
 	m := machine{
 		Processors: runtime.NumCPU(), Model: fromFile("/proc/cpuinfo", "model name"), MemoryMB: memoryMB(), Go: runtime.Version(),

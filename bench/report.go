@@ -149,6 +149,9 @@ func (r *report) markdown() string {
 	fmt.Fprintf(&out, "Measured on %s in %s, version %s, on %d × %s with %.0f GB, %s, %s, PostgreSQL %s; %s. %d rounds of %s for each side. "+
 		"Load average before the run: %s, after it: %s.\n\n", r.Began.Format("2 January 2006"), r.Took, m.Version, m.Processors, m.Model,
 		float64(m.MemoryMB)/1000, m.System, m.Go, m.PostgreSQL, m.Pinned, r.Rounds, r.Measure, m.LoadBefore, m.LoadAfter)
+	if m.WasBusy() {
+		out.WriteString("**The machine was busy with other things before the run, and during it: these figures show what is measured, and little more.**\n\n")
+	}
 	out.WriteString("| figure | goal | median | min | max | |\n|---|---|---|---|---|---|\n")
 	for _, l := range r.lines() {
 		verdict := ""
