@@ -153,6 +153,8 @@ func TestNobodyGivesTakesOrOverrulesRightsThatHeHasNot(t *testing.T) {
 	by, err := f.UserByID(t.Context(), clerk.ID)
 	must(t, err)
 	must(t, f.GrantRole(t.Context(), &by, clerk.ID, "files"))
+	by, err = f.UserByID(t.Context(), clerk.ID) // who has more now
+	must(t, err)
 	for when, err := range map[string]error{
 		"grant admin": f.GrantRole(t.Context(), &by, clerk.ID, auth.AdminRole),
 		"grant money": f.GrantRole(t.Context(), &by, clerk.ID, "money"),
