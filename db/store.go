@@ -55,19 +55,6 @@ func (d *DB) CredentialsByKey(ctx context.Context, key string) (auth.Credentials
 	}, translate("credentials by key", err)
 }
 
-// ListUsers implements auth.Store.
-func (d *DB) ListUsers(ctx context.Context, after string, limit int) ([]auth.User, error) {
-	rows, err := d.queries.ListUsers(ctx, sqlcgen.ListUsersParams{After: after, MaxRows: int32(limit)})
-	if err != nil {
-		return nil, translate("list users", err)
-	}
-	users := make([]auth.User, len(rows))
-	for n, row := range rows {
-		users[n] = user(sqlcgen.UserByIDRow(row))
-	}
-	return users, nil
-}
-
 // DisableUser implements auth.Store.
 func (d *DB) DisableUser(ctx context.Context, e auth.Event, key string, unlessChanged *time.Time) (auth.User, error) {
 	var row sqlcgen.DisableUserRow

@@ -21,7 +21,7 @@ import (
 
 type userCommand struct {
 	Add        userAdd        `cmd:"" help:"Make an account."`
-	List       userList       `cmd:"" help:"List all accounts."`
+	List       userList       `cmd:"" help:"List accounts."`
 	Show       userShow       `cmd:"" help:"Show an account."`
 	Disable    userDisable    `cmd:"" help:"Bar an account from logging in, and revoke its tokens."`
 	Enable     userEnable     `cmd:"" help:"Let an account log in again."`
@@ -179,19 +179,31 @@ func (c oneUser) run(ctx context.Context, t terminal, do func(*auth.Service, con
 
 type userList struct {
 	adminSettings `embed:""`
-	JSON          bool `help:"Print JSON, one line for each account."`
+	Prefix        string `help:"Only names that begin so, in any letter case or width." placeholder:"NAME"`
+	State         string `help:"Only accounts that are enabled, or disabled." enum:"any,enabled,disabled" default:"any"`
+	Role          string `help:"Only accounts that have this role." placeholder:"ROLE"`
+	JSON          bool   `help:"Print JSON, one line for each account."`
+}
+
+func (c *userList) filter() auth.UserFilter {
+	f := auth.UserFilter{Prefix: c.Prefix, Role: c.Role}
+	if c.State != "any" {
+		disabled := c.State == "disabled"
+		f.Disabled = &disabled
+	}
+	return f
 }
 
 // pageSize is how many users one query reads.
 const pageSize = 500
 
-// Run lists all accounts, as many at a time as fit into memory however many there are.
+// Run lists accounts, as many at a time as fit into memory however many there are.
 func (c *userList) Run(ctx context.Context, t terminal) error {
 	return c.with(ctx, func(admin *app.Admin) error {
 		// Fixed columns: aligning by content would mean to hold every row.
 		const format = "%-36s  %-8s  %-20s  %s\n"
 		for after := ""; ; {
-			users, err := admin.List(ctx, after, pageSize)
+			users, err := admin.FindUsers(ctx, c.filter(), after, pageSize)
 			if err != nil {
 				return err
 			}

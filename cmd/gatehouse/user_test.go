@@ -254,6 +254,27 @@ func TestListShowsEveryUserOfEveryPage(t *testing.T) {
 	}
 }
 
+func TestListShowsThoseWhoAreAskedFor(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	a.insert("alice", "albert", "bob")
+	a.run("", "user", "disable", "albert").succeeded(t)
+	a.run("", "user", "role", "add", "bob", "admin").succeeded(t)
+	for flags, want := range map[string]string{
+		"--prefix=AL": "albert alice", "--state=disabled": "albert", "--state=enabled --prefix=al": "alice", "--role=admin": "bob",
+		"--role=nothing": "", "--state=any": "albert alice bob",
+	} {
+		var names []string
+		for line := range strings.Lines(a.run("", append([]string{"user", "list", "--json"}, strings.Fields(flags)...)...).succeeded(t)) {
+			names = append(names, fromJSON[userLine](t, line).Username)
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("%s: %s, want %s", flags, got, want)
+		}
+	}
+	a.run("", "user", "list", "--state=x").failed(t, exitUsage, "--state")
+}
+
 func TestListOfNoUsers(t *testing.T) {
 	t.Parallel()
 	a := newAccounts(t)

@@ -34,15 +34,6 @@ FROM users u
 JOIN user_rights r ON r.user_id = u.id
 WHERE u.username_key = @username_key;
 
--- name: ListUsers :many
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
-FROM users u
-JOIN user_rights r ON r.user_id = u.id
-WHERE u.username_key > @after
-ORDER BY u.username_key
-LIMIT @max_rows;
-
 -- DisableUser changes nothing of a user who is disabled already: the first time stays, and so does the version.
 -- name: DisableUser :one
 WITH before AS (

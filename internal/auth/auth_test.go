@@ -239,7 +239,7 @@ func TestListGoesThroughAllUsersPageByPage(t *testing.T) {
 	}
 	var got []string
 	for after := ""; ; {
-		page, err := f.List(t.Context(), after, 2)
+		page, err := f.FindUsers(t.Context(), auth.UserFilter{}, after, 2)
 		must(t, err)
 		for _, u := range page {
 			got = append(got, u.Username.Given)

@@ -202,12 +202,6 @@ func (s *Service) User(ctx context.Context, username string) (User, error) {
 	return s.store.UserByKey(ctx, name.Key)
 }
 
-// List returns at most limit users in the order of their usernames' keys, from the first key after the given
-// one ("" for the first of all).
-func (s *Service) List(ctx context.Context, after string, limit int) ([]User, error) {
-	return s.store.ListUsers(ctx, after, limit)
-}
-
 // Disable bars a user from logging in and revokes the user's tokens. ErrUserNotFound, ErrLastAdmin.
 func (s *Service) Disable(ctx context.Context, username string) (User, error) {
 	return s.byName(ctx, ActionDisableUser, username, func(e Event) (User, error) { return s.store.DisableUser(ctx, e, e.UserKey, nil) })

@@ -30,9 +30,8 @@ type Store interface {
 	UserByKey(ctx context.Context, key string) (User, error)
 	// CredentialsByKey is UserByKey with the password hash, for a login. ErrUserNotFound.
 	CredentialsByKey(ctx context.Context, key string) (Credentials, error)
-	// ListUsers returns at most limit users in the order of their keys, from the first key after the given one.
-	ListUsers(ctx context.Context, after string, limit int) ([]User, error)
-	// FindUsers is ListUsers of those whom the filter names, with a Prefix of the key; the order is that of the bytes.
+	// FindUsers returns at most limit users whom the filter names, with a Prefix of the key, in the order of their keys' bytes,
+	// from the first key after the given one.
 	FindUsers(ctx context.Context, filter UserFilter, after string, limit int) ([]User, error)
 	// DeleteUser removes all that is stored of a user, and keeps the name from others. ErrUserNotFound, ErrLastAdmin.
 	DeleteUser(ctx context.Context, e Event, id uuid.UUID) error

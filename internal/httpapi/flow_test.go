@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"gatehouse/internal/auth"
 	"gatehouse/internal/httpapi/apitest"
 )
 
@@ -154,7 +155,7 @@ func TestClosedRegistrationMakesNoAccount(t *testing.T) {
 
 func (f *fixture) wantUsers(want int) {
 	f.Helper()
-	users, err := f.store.ListUsers(f.Context(), "", 1000)
+	users, err := f.store.FindUsers(f.Context(), auth.UserFilter{}, "", 1000)
 	must(f, err)
 	if len(users) != want {
 		f.Errorf("%d users are stored, want %d: %v", len(users), want, users)

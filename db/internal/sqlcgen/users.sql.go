@@ -241,67 +241,6 @@ func (q *Queries) InsertUser(ctx context.Context, arg InsertUserParams) (InsertU
 	return i, err
 }
 
-const listUsers = `-- name: ListUsers :many
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
-FROM users u
-JOIN user_rights r ON r.user_id = u.id
-WHERE u.username_key > $1
-ORDER BY u.username_key
-LIMIT $2
-`
-
-type ListUsersParams struct {
-	After   string
-	MaxRows int32
-}
-
-type ListUsersRow struct {
-	ID                 uuid.UUID
-	Username           string
-	UsernameKey        string
-	DisabledAt         *time.Time
-	TokenVersion       int64
-	CreatedAt          time.Time
-	UpdatedAt          time.Time
-	MustChangePassword bool
-	PasswordExpiresAt  *time.Time
-	Roles              []string
-	Permissions        []string
-}
-
-func (q *Queries) ListUsers(ctx context.Context, arg ListUsersParams) ([]ListUsersRow, error) {
-	rows, err := q.db.Query(ctx, listUsers, arg.After, arg.MaxRows)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []ListUsersRow
-	for rows.Next() {
-		var i ListUsersRow
-		if err := rows.Scan(
-			&i.ID,
-			&i.Username,
-			&i.UsernameKey,
-			&i.DisabledAt,
-			&i.TokenVersion,
-			&i.CreatedAt,
-			&i.UpdatedAt,
-			&i.MustChangePassword,
-			&i.PasswordExpiresAt,
-			&i.Roles,
-			&i.Permissions,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const rehashPassword = `-- name: RehashPassword :exec
 UPDATE users
 SET password_hash = $1,
