@@ -121,6 +121,7 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 		return err
 	}
 	ready.set(true)
+	debug.FreeOSMemory() // what the start has left would stay until the first collection, which an idle replica never comes to
 	o.Log.Info("ready", "version", o.Version, "public", public.addr.String(), "ops", ops.addr.String())
 	if o.Started != nil {
 		o.Started(public.addr, ops.addr)
