@@ -81,19 +81,12 @@ func pagesTable(pages []*page, users, samples int) (float64, string, error) {
 
 // separateDatabase is one with the schema, and nothing of other rows.
 func (s *stage) separateDatabase(ctx context.Context, name string) (*pgxpool.Pool, string, error) {
-	if _, err := s.pool.Exec(ctx, "CREATE DATABASE "+name); err != nil {
-		return nil, "", err
-	}
-	u, err := url.Parse(s.database.URL())
+	address, err := newDatabase(ctx, s.database.URL(), name)
 	if err != nil {
 		return nil, "", err
 	}
-	u.Path = "/" + name
-	if err := migrate(ctx, u.String()); err != nil {
-		return nil, "", err
-	}
-	pool, err := pgxpool.New(ctx, u.String())
-	return pool, u.String(), err
+	pool, err := pgxpool.New(ctx, address)
+	return pool, address, err
 }
 
 // manyUsers makes accounts whose names are in the order of their numbers. Twenty are disabled and ten have the role "last",

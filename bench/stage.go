@@ -74,7 +74,7 @@ func newStage(ctx context.Context, t *terminal) (_ *stage, err error) {
 	if s.database, s.postmaster, err = s.server(ctx, "postgres"); err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, s.database.URL()); err != nil {
+	if err := migrations.Apply(ctx, s.database.URL(), ""); err != nil {
 		return nil, err
 	}
 	if s.pool, err = pgxpool.New(ctx, s.database.URL()); err != nil {
@@ -142,16 +142,7 @@ func newDatabase(ctx context.Context, serverURL, name string) (string, error) {
 		return "", err
 	}
 	address := strings.Replace(serverURL, "/postgres?", "/"+name+"?", 1)
-	return address, migrate(ctx, address)
-}
-
-func migrate(ctx context.Context, databaseURL string) error {
-	m, err := migrations.Open(ctx, databaseURL)
-	if err != nil {
-		return err
-	}
-	_, err = m.Up(ctx)
-	return errors.Join(err, m.Close())
+	return address, migrations.Apply(ctx, address, "")
 }
 
 // end stops all that was started and removes it.

@@ -8,7 +8,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -246,7 +245,7 @@ func (s *stage) timeLimited(ctx context.Context, client *http.Client, base strin
 
 // timeLogin is in milliseconds, until the answer has come whole.
 func timeLogin(ctx context.Context, client *http.Client, base, username, pw string, want int) (float64, error) {
-	form := url.Values{"grant_type": {"password"}, "username": {username}, "password": {pw}}.Encode()
+	form := loginForm(username, pw)
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/token", strings.NewReader(form))
 	if err != nil {
 		return 0, err

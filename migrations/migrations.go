@@ -112,6 +112,18 @@ func Open(ctx context.Context, databaseURL string) (*Migrator, error) {
 	return &Migrator{provider, db}, nil
 }
 
+// Apply brings a database up to date, and gives a role the rights on it, if one is named.
+func Apply(ctx context.Context, databaseURL, serviceRole string) error {
+	m, err := Open(ctx, databaseURL)
+	if err != nil {
+		return err
+	}
+	if _, err = m.Up(ctx); err == nil && serviceRole != "" {
+		err = m.Grant(ctx, serviceRole)
+	}
+	return errors.Join(err, m.Close())
+}
+
 // openDB makes a pool of the kind that goose works with.
 func openDB(databaseURL string) (*sql.DB, error) {
 	config, err := pgx.ParseConfig(databaseURL)

@@ -94,7 +94,7 @@ func serve(ctx context.Context, flags []string, out io.Writer, gatehouse string)
 		if err != nil {
 			return err
 		}
-		if err := migrate(ctx, url, ""); err != nil {
+		if err := migrations.Apply(ctx, url, ""); err != nil {
 			return err
 		}
 	}
@@ -132,19 +132,7 @@ func prepare(ctx context.Context, ownerURL string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return url, migrate(ctx, ownerURL, serviceRole)
-}
-
-// migrate brings a schema up to date, and gives a role, if there is one, the rights on it.
-func migrate(ctx context.Context, databaseURL, role string) error {
-	migrator, err := migrations.Open(ctx, databaseURL)
-	if err != nil {
-		return err
-	}
-	if _, err = migrator.Up(ctx); err == nil && role != "" {
-		err = migrator.Grant(ctx, role)
-	}
-	return errors.Join(err, migrator.Close())
+	return url, migrations.Apply(ctx, ownerURL, serviceRole)
 }
 
 // welcome tells how to try the service out.

@@ -100,14 +100,13 @@ func TestWithoutItsEventNoCommandIsDoneAndWithItThereIsOne(t *testing.T) {
 				a.run("short", append(strings.Fields(name), try.args...)...) // puts the key on record, which is no action
 			}
 			before := a.tables()
-			a.asOwner(`CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'broken'; END $$;
-				CREATE TRIGGER broken BEFORE INSERT ON audit_events FOR EACH ROW EXECUTE FUNCTION broken()`)
+			a.asOwner(dbtest.BreakAudit)
 			args := append(strings.Fields(name), try.args...)
 			if e := a.run(try.stdin, args...); e.code != exitFailed {
 				t.Errorf("without an event: %+v", e)
 			}
 			a.wantTables(before)
-			a.asOwner("DROP FUNCTION broken CASCADE")
+			a.asOwner(dbtest.MendAudit)
 			last := int64(0)
 			for _, e := range a.events() {
 				last = e.ID

@@ -151,16 +151,12 @@ func (e Event) named(username string) Event {
 
 // oneLine is text that a database takes and that stays on the line of a log where it is printed.
 func oneLine(text string, most int) string {
-	text = strings.Map(func(r rune) rune {
+	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return utf8.RuneError
 		}
 		return r
-	}, strings.ToValidUTF8(text, string(utf8.RuneError)))
-	if utf8.RuneCountInString(text) > most {
-		text = string([]rune(text)[:most])
-	}
-	return text
+	}, cut(text, most))
 }
 
 // recordTimeout bounds what a caller waits for after everything else is done: his turn at the database, among others.

@@ -29,17 +29,24 @@ type Grant struct {
 // Whether there is such a user, and whether the account is disabled, is kept from whoever does not know the
 // password: every refusal costs the same hashing, and whether the account is disabled, or the password has expired or must
 // be changed, is looked at last.
-func (s *Service) Login(ctx context.Context, username, pw string, client Client, scope ...string) (grant Grant, err error) {
+func (s *Service) Login(ctx context.Context, username, pw string, client Client, scope ...string) (Grant, error) {
 	if err := s.hasher.CheckRoom(); err != nil { // a flood that is turned away must not reach the database
 		return Grant{}, err
 	}
-	e := newEvent(ctx, ActionLogin, uuid.Nil, "").named(username)
+	return s.limited(ctx, ActionLogin, username, client, func(e Event) (Grant, error) {
+		return s.logIn(ctx, e, username, pw, client, scope)
+	})
+}
+
+// limited does what somebody proves himself for by a password: not too often, and told of if it is refused. ErrLimited.
+func (s *Service) limited(ctx context.Context, action Action, username string, client Client, do func(Event) (Grant, error)) (grant Grant, err error) {
+	e := newEvent(ctx, action, uuid.Nil, "").named(username)
 	defer s.told(ctx, &e, &err)
 	reserved, err := s.limiter.reserveLogin(ctx, username, client)
 	if err != nil {
 		return Grant{}, err
 	}
-	grant, err = s.logIn(ctx, e, username, pw, client, scope)
+	grant, err = do(e)
 	s.limiter.settle(ctx, reserved, err)
 	return grant, err
 }
@@ -65,12 +72,7 @@ func (s *Service) logIn(ctx context.Context, e Event, username, pw string, clien
 		}
 	}
 	// Hashing takes long enough for an administrator to act: the session starts only if the user is as it was.
-	grant, err := s.startSession(ctx, e, found.User, client, requested)
-	if err != nil {
-		return Grant{}, err
-	}
-	grant.Device = s.limiter.deviceFor(found.Username.Key, client.Device)
-	return grant, nil
+	return s.startSession(ctx, e, found.User, client, requested)
 }
 
 // prove finds the user whose password it is. ErrBadCredentials.

@@ -88,7 +88,7 @@ func (s *Service) RequirePasswordChangeOf(ctx context.Context, by User, id uuid.
 // ReplacePassword is a login that gives the user another password, and ends all other sessions. Of many with one password at
 // once, one succeeds. InputError, which is of what was sent alone and tells nothing of the account; ErrBadCredentials,
 // ErrLimited.
-func (s *Service) ReplacePassword(ctx context.Context, username, current, next string, client Client) (grant Grant, err error) {
+func (s *Service) ReplacePassword(ctx context.Context, username, current, next string, client Client) (Grant, error) {
 	if err := s.hasher.CheckRoom(); err != nil {
 		return Grant{}, err
 	}
@@ -100,15 +100,9 @@ func (s *Service) ReplacePassword(ctx context.Context, username, current, next s
 	if err != nil {
 		return Grant{}, InputError{{"new_password", err.Error()}}
 	}
-	e := newEvent(ctx, ActionChangePassword, uuid.Nil, "").named(username)
-	defer s.told(ctx, &e, &err)
-	reserved, err := s.limiter.reserveLogin(ctx, username, client)
-	if err != nil {
-		return Grant{}, err
-	}
-	grant, err = s.replacePassword(ctx, e, username, current, prepared, client)
-	s.limiter.settle(ctx, reserved, err)
-	return grant, err
+	return s.limited(ctx, ActionChangePassword, username, client, func(e Event) (Grant, error) {
+		return s.replacePassword(ctx, e, username, current, prepared, client)
+	})
 }
 
 var errSamePassword = errors.New("must not be the current one")
@@ -130,10 +124,5 @@ func (s *Service) replacePassword(ctx context.Context, e Event, username, curren
 	if err != nil {
 		return Grant{}, err
 	}
-	grant, err := s.startSession(ctx, newEvent(ctx, ActionLogin, uuid.Nil, ""), user, client, "")
-	if err != nil {
-		return Grant{}, err
-	}
-	grant.Device = s.limiter.deviceFor(user.Username.Key, client.Device)
-	return grant, nil
+	return s.startSession(ctx, newEvent(ctx, ActionLogin, uuid.Nil, ""), user, client, "")
 }

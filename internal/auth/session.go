@@ -33,11 +33,17 @@ type Client struct {
 const maxUserAgent = 256
 
 func (c Client) bounded() Client {
-	c.UserAgent = strings.ToValidUTF8(c.UserAgent, "\ufffd")
-	if utf8.RuneCountInString(c.UserAgent) > maxUserAgent {
-		c.UserAgent = string([]rune(c.UserAgent)[:maxUserAgent])
-	}
+	c.UserAgent = cut(c.UserAgent, maxUserAgent)
 	return c
+}
+
+// cut is text that a database takes, of so many characters at most.
+func cut(text string, most int) string {
+	text = strings.ToValidUTF8(text, "\ufffd")
+	if utf8.RuneCountInString(text) > most {
+		text = string([]rune(text)[:most])
+	}
+	return text
 }
 
 // Session is a login as its user sees it.
@@ -98,7 +104,12 @@ func (s *Service) startSession(ctx context.Context, e Event, user User, client C
 	if err != nil {
 		return Grant{}, err
 	}
-	return s.grant(user, id, 0, salt, s.limits.Absolute, scope)
+	grant, err := s.grant(user, id, 0, salt, s.limits.Absolute, scope)
+	if err != nil {
+		return Grant{}, err
+	}
+	grant.Device = s.limiter.deviceFor(user.Username.Key, client.Device)
+	return grant, nil
 }
 
 // superseded tells why a user is not as it was.

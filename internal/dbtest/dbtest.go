@@ -99,6 +99,13 @@ func Owner(t testing.TB, databaseURL string) string {
 	return database.String()
 }
 
+// What makes every row of the audit log one that cannot be written, and what mends that. It is for the database's Owner.
+const (
+	BreakAudit = `CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'broken'; END $$;
+		CREATE TRIGGER broken BEFORE INSERT ON audit_events FOR EACH ROW EXECUTE FUNCTION broken()`
+	MendAudit = "DROP FUNCTION broken CASCADE"
+)
+
 // Empty is New without the schema, for its owner.
 func Empty(t testing.TB) string {
 	t.Helper()
@@ -228,12 +235,5 @@ func migrate(ctx context.Context, databaseURL, serviceRole string) error {
 	if _, err := pgdev.AddRole(ctx, databaseURL, serviceRole); err != nil {
 		return err
 	}
-	migrator, err := migrations.Open(ctx, databaseURL)
-	if err != nil {
-		return err
-	}
-	if _, err = migrator.Up(ctx); err == nil {
-		err = migrator.Grant(ctx, serviceRole)
-	}
-	return errors.Join(err, migrator.Close())
+	return migrations.Apply(ctx, databaseURL, serviceRole)
 }

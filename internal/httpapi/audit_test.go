@@ -54,18 +54,6 @@ func (a *audited) exec(statement string, arguments ...any) {
 	must(a, err)
 }
 
-// breakLog makes every row of the log one that cannot be written.
-func (a *audited) breakLog() {
-	a.Helper()
-	a.exec(`CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'broken'; END $$;
-		CREATE TRIGGER broken BEFORE INSERT ON audit_events FOR EACH ROW EXECUTE FUNCTION broken()`)
-}
-
-func (a *audited) mendLog() {
-	a.Helper()
-	a.exec("DROP FUNCTION broken CASCADE")
-}
-
 // tables is all that there is of accounts, sessions and roles.
 func (a *audited) tables() (all string) {
 	a.Helper()
@@ -177,14 +165,14 @@ func TestWithoutItsEventNoActionOfTheAPIIsDoneAndWithItThereIsOne(t *testing.T) 
 				try.prepare(a)
 			}
 			before := a.tables()
-			a.breakLog()
+			a.exec(dbtest.BreakAudit)
 			if answer := try.send(a); answer.status != http.StatusInternalServerError {
 				t.Errorf("without an event: %d %s", answer.status, answer.body)
 			}
 			if after := a.tables(); after != before {
 				t.Errorf("without an event there is\n%s\nand was\n%s", after, before)
 			}
-			a.mendLog()
+			a.exec(dbtest.MendAudit)
 			ids := map[string]string{"": "", "root": a.idOf("root").String(), "alice": a.idOf("alice").String()}
 			answer := try.send(a)
 			a.want("with an event", answer, try.status)
