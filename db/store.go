@@ -44,7 +44,7 @@ func (d *DB) UserByKey(ctx context.Context, key string) (auth.User, error) {
 // CredentialsByKey implements auth.Store.
 func (d *DB) CredentialsByKey(ctx context.Context, key string) (auth.Credentials, error) {
 	row, err := d.queries.CredentialsByKey(ctx, key)
-	return auth.Credentials{
+	found := auth.Credentials{
 		User: user(sqlcgen.UserByIDRow{
 			ID: row.ID, Username: row.Username, UsernameKey: row.UsernameKey, DisabledAt: row.DisabledAt,
 			TokenVersion: row.TokenVersion, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
@@ -52,7 +52,11 @@ func (d *DB) CredentialsByKey(ctx context.Context, key string) (auth.Credentials
 			Roles: row.Roles, Permissions: row.Permissions,
 		}),
 		PasswordHash: row.PasswordHash, PasswordExpired: row.PasswordExpired,
-	}, translate("credentials by key", err)
+	}
+	if err == nil && !row.Found {
+		return auth.Credentials{}, auth.ErrUserNotFound
+	}
+	return found, translate("credentials by key", err)
 }
 
 // DisableUser implements auth.Store.

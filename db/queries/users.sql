@@ -25,14 +25,31 @@ FROM users u
 JOIN user_rights r ON r.user_id = u.id
 WHERE u.username_key = @username_key;
 
--- CredentialsByKey is the one query that reads a password hash.
+-- CredentialsByKey is the one query that reads a password hash. For a name that nobody has it gives a stand-in, whose
+-- rights are looked for all the same, and who takes as long to send and to read: how long a refusal takes must not tell
+-- which names there are.
 -- name: CredentialsByKey :one
-SELECT coalesce(u.password_expires_at <= now(), false)::boolean AS password_expired,
-       u.id, u.username, u.username_key, u.password_hash, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
-FROM users u
-JOIN user_rights r ON r.user_id = u.id
-WHERE u.username_key = @username_key;
+SELECT (u.id IS NOT NULL)::boolean AS found, coalesce(u.password_expires_at <= now(), false)::boolean AS password_expired,
+       coalesce(u.id, '00000000-0000-0000-0000-000000000000')::uuid AS id, coalesce(u.username, k.key)::text AS username,
+       k.key AS username_key, coalesce(u.password_hash, repeat('.', 77))::text AS password_hash, u.disabled_at,
+       coalesce(u.token_version, 1)::bigint AS token_version, coalesce(u.created_at, now())::timestamptz AS created_at,
+       coalesce(u.updated_at, now())::timestamptz AS updated_at, coalesce(u.must_change_password, false)::boolean AS must_change_password,
+       u.password_expires_at,
+       ARRAY(
+           SELECT ur.role_name
+           FROM user_roles ur
+           WHERE ur.user_id = coalesce(u.id, '00000000-0000-0000-0000-000000000000')
+           ORDER BY ur.role_name COLLATE "C"
+       )::text[] AS roles,
+       ARRAY(
+           SELECT DISTINCT rp.permission COLLATE "C"
+           FROM user_roles ur
+           JOIN role_permissions rp ON rp.role_name = ur.role_name
+           WHERE ur.user_id = coalesce(u.id, '00000000-0000-0000-0000-000000000000')
+           ORDER BY 1
+       )::text[] AS permissions
+FROM (SELECT @username_key::text AS key) k
+LEFT JOIN users u ON u.username_key = k.key;
 
 -- DisableUser changes nothing of a user who is disabled already: the first time stays, and so does the version.
 -- name: DisableUser :one

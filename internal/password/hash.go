@@ -86,16 +86,16 @@ func (h *Hasher) Work() uint64 {
 }
 
 func (h *Hasher) verify(stored, prepared string) (Verdict, error) {
-	if stored == "" {
-		h.compare(h.dummy(), []byte("dummy"))
-		return Verdict{}, nil
+	nobody := stored == ""
+	if nobody { // down the same way, to the last string that is put together
+		stored = "$hmac-sha256$k=" + h.ring.current().id + "$" + h.dummy().bcrypt()
 	}
 	f, input, err := h.usable(stored, prepared)
 	if err != nil {
 		h.compare(h.dummy(), []byte("dummy"))
 		return Verdict{}, fmt.Errorf("%w: %w", ErrUnusableHash, err)
 	}
-	match := h.compare(f, input)
+	match := h.compare(f, input) && !nobody
 	if f.cost < h.cost {
 		h.burn(1<<h.cost - 1<<f.cost)
 	}
