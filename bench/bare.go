@@ -73,6 +73,7 @@ func serveBare(ctx context.Context, addr string) error {
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()
 	engine.GET("/verify", func(c *gin.Context) { c.Status(http.StatusNoContent) })
+	engine.GET("/headers", identify)
 	engine.GET("/users/me", b.me)
 	engine.POST("/loop", b.loop)
 	server := &http.Server{ // the time-outs of the service, since each costs a timer
@@ -81,6 +82,19 @@ func serveBare(ctx context.Context, addr string) error {
 	}
 	context.AfterFunc(ctx, func() { server.Close() })
 	return server.ListenAndServe()
+}
+
+// identify answers with as many headers as /verify, and as long ones, which say nothing.
+func identify(c *gin.Context) {
+	h := c.Writer.Header()
+	h["Remote-User"] = []string{"user"}
+	h["Remote-User-Id"] = []string{uuid.Nil.String()}
+	h["Remote-Groups"] = []string{""}
+	h["X-Token-Expires"] = []string{"1700000000"}
+	h["X-Request-Id"] = []string{"0123456789ABCDEFGHIJKLMNOP"}
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+	h["Cache-Control"] = []string{"no-store"}
+	c.Status(http.StatusNoContent)
 }
 
 // me answers with the row of the session whose id is in place of a token.

@@ -20,6 +20,10 @@ func verifyWarm(ctx context.Context, s *stage, o options) ([]float64, string, er
 		return nil, "", err
 	}
 	bare, replica, rate := s.started["bare"], s.started["replica 1"], calm(nothing)
+	headers, err := wrk(ctx, s, bare.url+"/headers", tokens(sessions), o.measure)
+	if err != nil {
+		return nil, "", err
+	}
 	waited, err := latencies(openLoop(ctx, rate, o.measure, get(bare.url+"/verify", tokens(sessions))))
 	if err != nil {
 		return nil, "", err
@@ -30,8 +34,8 @@ func verifyWarm(ctx context.Context, s *stage, o options) ([]float64, string, er
 	}
 	s.sample("a handler that does nothing", waited)
 	s.sample("/verify", took)
-	return []float64{verified.rps / nothing.rps, ratio(verified.each, nothing.each), ratio(percentile(took, 99), percentile(waited, 99))}, fmt.Sprintf(
-		"/verify %s; bare %s; at %.0f/s: p99 %s, bare %s", verified, nothing, rate, percentile(took, 99), percentile(waited, 99)), nil
+	return []float64{verified.rps / nothing.rps, ratio(verified.each, nothing.each), ratio(percentile(took, 99), percentile(waited, 99)), verified.rps / headers.rps}, fmt.Sprintf(
+		"/verify %s; bare %s; with the headers %s; at %.0f/s: p99 %s, bare %s", verified, nothing, headers, rate, percentile(took, 99), percentile(waited, 99)), nil
 }
 
 func verifyCold(ctx context.Context, s *stage, o options) (float64, string, error) {
