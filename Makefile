@@ -53,7 +53,7 @@ fuzz: ## Run every fuzz target for FUZZTIME (20s).
 	done
 
 .PHONY: bench
-bench: ## Measure how fast the service is, in 15 minutes (needs wrk and haproxy); see docs/performance.md.
+bench: ## Measure how fast the service is, in under 15 minutes (needs wrk and haproxy); see docs/performance.md.
 	@go run ./bench
 
 .PHONY: pgo

@@ -2,11 +2,12 @@
 // it, so that it holds on a noisy machine too. It builds the service, runs it on a PostgreSQL of its own, sends requests
 // to 127.0.0.1 only, and takes everything away again. It needs wrk, taskset and, for one row, haproxy.
 //
-//	go run ./bench                       everything, in about 15 minutes
+//	go run ./bench                       how fast it is, in under 15 minutes
+//	go run ./bench -only '*'             and what the rules cost, and what time gives away
 //	go run ./bench -only me,flood        these rows; also -only 'verify*'
 //	go run ./bench -short                everything small, to see that it works
 //	go run ./bench -peers                other services too
-//	go run ./bench -docs                 everything, and its table into docs/performance.md
+//	go run ./bench -docs -only '*'       all of it, and its table into docs/performance.md
 //	go run ./bench -from report.json     the report of an earlier run once more
 //	go run ./bench -only me -profile p   where the time goes: go tool pprof -top p/replica-1.pprof
 package main
@@ -144,7 +145,7 @@ func run(ctx context.Context, o options, t *terminal) error {
 func choose(all []row, o options) ([]row, error) {
 	var chosen []row
 	for _, r := range all {
-		if o.only.match(r.name) && (r.peer == nil || r.peer(o)) {
+		if o.only.match(r.name) && (r.ask == nil || r.ask(o)) {
 			chosen = append(chosen, r)
 		}
 	}

@@ -19,7 +19,7 @@ type row struct {
 	figures    []figure
 	measureAll measureAll
 
-	peer func(options) bool // of a row that is only for those who ask for it
+	ask func(options) bool // of a row that is only for those who ask for it
 }
 
 // figure is one number of a row.

@@ -88,33 +88,40 @@ func rows() []row {
 		{
 			name: "login-limits", about: "logins/s with limits on ÷ with all of them off, at the cost of -cost",
 			measure: loginLimits,
+			ask:     byName,
 		},
 		{
 			name: "login-audit", about: "logins/s ÷ with an audit log that takes nothing down, at the cost of -cost",
 			measure: loginAudit,
+			ask:     byName,
 		},
 		{
 			name: "timing", about: "whether accounts can be told apart by the time of a refusal; 1: no goal is missed",
 			goal: 1, measure: timing, once: true,
+			ask: byName,
 		},
 		{
 			name: "users-pages", about: "pages of GET /users among 1,000,000 accounts; the slowest p99 ÷ that of the first page",
 			measure: userPages, once: true,
+			ask: byName,
 		},
 		{
 			name: "pgo", about: "processor time of a request with cmd/gatehouse/default.pgo ÷ without",
 			figures:    []figure{{name: "/verify"}, {name: "/users/me"}},
-			measureAll: pgo, peer: hasProfile,
+			measureAll: pgo, ask: hasProfile,
 		},
 		{
 			name: "fastapi", about: "Gatehouse ÷ the service of FastAPI's tutorial, which has no database, with a worker for each processor",
 			figures:    []figure{{name: "GET /users/me"}, {name: "/verify ÷ its /users/me"}, {name: "logins"}},
-			measureAll: fastAPI, peer: func(o options) bool { return o.peers },
+			measureAll: fastAPI, ask: func(o options) bool { return o.peers },
 		},
 		{
 			name: "gotrue", about: "Gatehouse ÷ GoTrue (supabase/auth) on the same PostgreSQL",
 			figures:    []figure{{name: "the user of a token"}, {name: "logins"}},
-			measureAll: goTrue, peer: func(o options) bool { return o.peers && o.gotrue != "" },
+			measureAll: goTrue, ask: func(o options) bool { return o.peers && o.gotrue != "" },
 		},
 	}
 }
+
+// byName is for rows that are about the rules more than about speed: they take as long as all others together.
+func byName(o options) bool { return o.short || len(o.only) > 0 }
