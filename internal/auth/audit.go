@@ -42,6 +42,11 @@ const (
 	ActionRevokeRole      Action = "role.revoke"
 	ActionRetirePepper    Action = "pepper.retire"
 	ActionPruneAudit      Action = "audit.prune"
+	ActionAddKey          Action = "key.add"
+	ActionActivateKey     Action = "key.activate"
+	ActionRetireKey       Action = "key.retire"
+	ActionRevokeKey       Action = "key.revoke"
+	ActionRewrapKeys      Action = "key.rewrap"
 	ActionAuthorize       Action = "authorize"
 	mostTargetCharacters         = 128
 	mostRequestCharacters        = 128
