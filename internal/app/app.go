@@ -88,7 +88,7 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 	}
 	api, err := httpapi.New(httpapi.Options{
 		Service: service, Cursors: cursors, Clock: o.Clock, Log: o.Log, Metrics: metrics, TrustedProxies: s.TrustedProxies,
-		ForwardedHeader: s.ForwardedHeader, RegistrationOpen: s.Registration == "open", RequestTimeout: s.RequestTimeout,
+		ForwardedHeader: s.ForwardedHeader, Issuer: s.Issuer, RegistrationOpen: s.Registration == "open", RequestTimeout: s.RequestTimeout,
 	})
 	if err != nil {
 		return err
@@ -226,7 +226,7 @@ func newService(s config.Serve, o Options, store *db.DB, passwordKeys *password.
 	if err != nil {
 		return nil, err
 	}
-	hasher, err := password.NewHasher(lane, ring, s.BcryptCost)
+	hasher, err := password.NewHasher(lane, passwordKeys, s.BcryptCost)
 	if err != nil {
 		return nil, err
 	}

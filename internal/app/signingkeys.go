@@ -17,7 +17,7 @@ const (
 	// rules allow for.
 	keysPoll = 5 * time.Second
 
-	keysTimeout = 3 * time.Second
+	keysTimeout = 10 * time.Second // the first key of RS256 takes a while to make
 )
 
 // signingKeys keeps the ring of a replica up to date.
