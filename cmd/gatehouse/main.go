@@ -113,7 +113,7 @@ func explain(err error) error {
 	}
 	for _, known := range []error{auth.ErrUserNotFound, auth.ErrUsernameTaken, auth.ErrPasswordKeyNotFound,
 		auth.ErrRoleNotFound, auth.ErrRoleBuiltIn, auth.ErrLastAdmin, auth.ErrTooManyRights,
-		auth.ErrKeyNotFound, auth.ErrKeyPending, auth.ErrKeySigns} {
+		auth.ErrKeyNotFound, auth.ErrKeyPending, auth.ErrKeySigns, auth.ErrKeyIsSecret} {
 		if errors.Is(err, known) {
 			return known
 		}

@@ -154,6 +154,7 @@ var outcomes = []outcome{
 	{ErrKeyNotFound, "key_not_found"},
 	{ErrKeyPending, "key_pending"},
 	{ErrKeySigns, "key_signs"},
+	{ErrKeyIsSecret, "key_is_secret"},
 	{ErrTooEarly, "too_early"},
 	{ErrBadLines, "bad_lines"},
 	{ErrLimited, "limited"},

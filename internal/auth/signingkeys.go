@@ -99,6 +99,8 @@ var (
 	ErrKeyPending = errors.New("another key is to be the next one")
 	// ErrKeySigns: the active key cannot go before another one has taken over.
 	ErrKeySigns = errors.New("the key is the active one")
+	// ErrKeyIsSecret: the key of HS256 is SECRET_KEY, of which another one is put before it.
+	ErrKeyIsSecret = errors.New("the key of HS256 is SECRET_KEY: put another one in front of it")
 	// ErrTooEarly comes as a *TooEarlyError.
 	ErrTooEarly = errors.New("too early")
 )
@@ -138,8 +140,12 @@ func adding(now time.Time, keys []SigningKey, made SigningKey) (KeyChange, error
 	if _, pending := find(keys, KeyNext); pending {
 		return KeyChange{}, ErrKeyPending
 	}
-	if _, signs := find(keys, KeyActive); !signs {
+	active, signs := find(keys, KeyActive)
+	switch {
+	case !signs:
 		made = made.activated(now)
+	case made.Algorithm == token.HS256 && active.Algorithm == token.HS256:
+		return KeyChange{}, ErrKeyIsSecret
 	}
 	return KeyChange{[]SigningKey{made}, ActionAddKey, made.ID}, nil
 }

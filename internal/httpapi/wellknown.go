@@ -26,7 +26,7 @@ func newWellKnown(service *auth.Service, issuer string) (*wellKnown, error) {
 		return nil, err
 	}
 	maxAge := fmt.Sprintf("public, max-age=%d", int(auth.JWKSMaxAge.Seconds()))
-	cached := func(c *gin.Context, mediaType string, body []byte) error {
+	cached := func(c *gin.Context, body []byte) error {
 		sum := sha256.Sum256(body)
 		tag := `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
 		c.Header("ETag", tag)
@@ -36,7 +36,7 @@ func newWellKnown(service *auth.Service, issuer string) (*wellKnown, error) {
 			c.Status(http.StatusNotModified)
 			return nil
 		}
-		c.Data(http.StatusOK, mediaType, body)
+		c.Data(http.StatusOK, "application/json; charset=utf-8", body)
 		return nil
 	}
 	return &wellKnown{
@@ -45,10 +45,10 @@ func newWellKnown(service *auth.Service, issuer string) (*wellKnown, error) {
 			if err != nil {
 				return err
 			}
-			return cached(c, "application/jwk-set+json; charset=utf-8", set) // RFC 7517 §8.5.2
+			return cached(c, set)
 		},
 		metadata: func(c *gin.Context) error {
-			return cached(c, "application/json; charset=utf-8", document)
+			return cached(c, document)
 		},
 	}, nil
 }
