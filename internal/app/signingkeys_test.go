@@ -60,6 +60,14 @@ func (k keyring) pass(d time.Duration) {
 	must(k, err)
 }
 
+// orReplica holds that a step is done, if not by the operator then by a replica that found it due.
+func orReplica(t *testing.T, err error) {
+	t.Helper()
+	if err != nil && !errors.Is(err, auth.ErrKeyNotFound) {
+		t.Fatal(err)
+	}
+}
+
 // published are the keys that a replica tells others.
 func (r *replica) published() map[string]token.Key {
 	r.Helper()
@@ -212,7 +220,7 @@ func TestKeysRotateUnderLoadAndNobodyIsRefused(t *testing.T) {
 			t.Error("it signs before it is active")
 		}
 		k.pass(331 * time.Second)
-		must(t, k.of(algorithm).ActivateSigningKey(t.Context()))
+		orReplica(t, k.of(algorithm).ActivateSigningKey(t.Context()))
 		asynctest.Await(t, "all to sign with it", func() bool {
 			w.turn(t)
 			return !slices.ContainsFunc(w.signedBy(t), func(kid string) bool { return kid != next })
@@ -238,7 +246,7 @@ func TestKeysRotateUnderLoadAndNobodyIsRefused(t *testing.T) {
 			t.Errorf("a key whose tokens live may be retired: %v", err)
 		}
 		k.pass(before.TokenLifetime + time.Minute)
-		must(t, k.admin.RetireSigningKey(t.Context(), before.ID))
+		orReplica(t, k.admin.RetireSigningKey(t.Context(), before.ID))
 		for _, r := range replicas {
 			asynctest.Await(t, "the key to be forgotten", func() bool { _, ok := r.published()[before.ID]; return !ok })
 		}
