@@ -21,7 +21,9 @@ const modelLifetime = 30 * time.Minute
 
 // everybodyKnows is when the last cache has a key: a replica may go for 30 s without hearing of it, and whoever asks that
 // replica then keeps the answer for five minutes.
-func everybodyKnows(published time.Time) time.Time { return published.Add(30*time.Second + 5*time.Minute) }
+func everybodyKnows(published time.Time) time.Time {
+	return published.Add(30*time.Second + 5*time.Minute)
+}
 
 // lastTokenDies is after the last replica has heard that a key signs no more, and its last token has expired everywhere.
 func lastTokenDies(deposed time.Time) time.Time {
@@ -40,7 +42,9 @@ func (m keyModel) count(state KeyState) (n int) {
 // houses are all sets of keys that the schema allows, with up to two that retire, each just before and just when its step is safe.
 func houses() []keyModel {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	ago := func(from func(time.Time) time.Time, less time.Duration) time.Time { return now.Add(-from(now).Sub(now)).Add(less) }
+	ago := func(from func(time.Time) time.Time, less time.Duration) time.Time {
+		return now.Add(-from(now).Sub(now)).Add(less)
+	}
 	variants := func(state KeyState) []SigningKey {
 		var all []SigningKey
 		for _, less := range []time.Duration{0, time.Nanosecond} { // safe, and not yet

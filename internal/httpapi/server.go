@@ -25,7 +25,7 @@ type Options struct {
 	Metrics          prometheus.Registerer
 	TrustedProxies   []netip.Prefix // whose forwarded headers are believed
 	ForwardedHeader  string         // the one of them that names the client: ForwardedFor or Forwarded
-	Issuer           string // URL of the service as its clients know it
+	Issuer           string         // URL of the service as its clients know it
 	RegistrationOpen bool
 	RequestTimeout   time.Duration
 }

@@ -51,4 +51,3 @@ func (s *Sealer) Open(name string, sealed []byte) (plain []byte, outdated bool, 
 	}
 	return nil, false, ErrUnsealed
 }
-
