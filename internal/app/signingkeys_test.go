@@ -316,7 +316,7 @@ func TestAReplicaWithAnotherSecretDoesNotStartAndOverwritesNothing(t *testing.T)
 // SECRET_KEY is replaced in three steps: a new one in front, the keys encrypted anew, the old one away.
 func TestTheSecretIsReplacedUnderLoadAndNobodyIsRefused(t *testing.T) {
 	t.Parallel()
-	const newSecret = "the next secret key, which has 32 bytes or more"
+	const newSecret = "the next secret key has 32 bytes or more"
 	databaseURL := dbtest.New(t)
 	both := []string{"--algorithm=ES256", "--secret-key=" + newSecret + "," + secretKey}
 	boot(t, databaseURL, "--algorithm=ES256").stop()
