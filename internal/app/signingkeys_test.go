@@ -303,7 +303,7 @@ func TestAReplicaWithAnotherSecretDoesNotStartAndOverwritesNothing(t *testing.T)
 	boot(t, databaseURL, "--algorithm=ES256").stop()
 	k := openKeyring(t, databaseURL)
 	before := k.in(auth.KeyActive)
-	other := launch(t, databaseURL, "--algorithm=ES256", "--secret-key="+strings.Repeat("another secret ", 3))
+	other := launch(t, databaseURL, "--algorithm=ES256", "--secret-key="+strings.Repeat("another-secret-", 3))
 	<-other.ended
 	if other.err == nil || !strings.Contains(other.err.Error(), "SECRET_KEY does not open the signing key "+before[0].ID) || strings.Contains(other.err.Error(), "\n") {
 		t.Errorf("%v", other.err)
