@@ -171,20 +171,24 @@ func (r *rotation) step(ctx context.Context) (wait *auth.TooEarlyError, err erro
 	}
 	r.done = true
 	for _, k := range keys {
-		switch k.State {
-		case auth.KeyNext:
+		early, waits := k.Early(time.Now()) // an attempt for each look would fill the audit log
+		switch {
+		case waits:
+			r.done = false
+			return early, nil
+		case k.State == auth.KeyNext:
 			r.done = false
 			err = r.service.ActivateSigningKey(ctx)
 			r.tellDone(err, k.ID+" signs")
-		case auth.KeyRetiring:
+		case k.State == auth.KeyRetiring:
 			r.done = false
 			err = r.service.RetireSigningKey(ctx, k.ID)
 			r.tellDone(err, k.ID+" is retired")
 		default:
 			continue
 		}
-		if wait, ok := errors.AsType[*auth.TooEarlyError](err); ok {
-			return wait, nil
+		if early, ok := errors.AsType[*auth.TooEarlyError](err); ok { // by the clock of the database
+			return early, nil
 		}
 		if errors.Is(err, auth.ErrKeyNotFound) { // a replica was first
 			err = nil

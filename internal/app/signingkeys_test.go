@@ -374,3 +374,34 @@ func TestNoHostHeaderGetsIntoADocumentThatOthersRead(t *testing.T) {
 		}
 	}
 }
+
+// A key that nobody looks after is replaced all the same, step by step, and the audit log says that a replica did it. Each
+// replica looks at its start.
+func TestReplicasReplaceAnOldKeyByThemselves(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	look := func() { boot(t, databaseURL, "--algorithm=ES256", "--key-rotation-days=1") }
+	look()
+	k := openKeyring(t, databaseURL)
+	first := k.in(auth.KeyActive)[0].ID
+	for _, step := range []struct {
+		passes time.Duration
+		state  auth.KeyState
+	}{{24 * time.Hour, auth.KeyNext}, {331 * time.Second, auth.KeyRetiring}, {time.Hour, auth.KeyRetired}} {
+		k.pass(step.passes)
+		look()
+		asynctest.Await(t, "a key to be "+string(step.state), func() bool { return len(k.in(step.state)) == 1 })
+	}
+	if retired := k.in(auth.KeyRetired)[0].ID; retired != first {
+		t.Errorf("%s is retired and not %s", retired, first)
+	}
+	events, err := k.admin.Events(t.Context(), auth.EventFilter{}, auth.EventPosition{}, 100)
+	must(t, err)
+	var told []string
+	for _, e := range slices.Backward(events) {
+		told = append(told, string(e.Action)+" by "+e.Actor)
+	}
+	if want := []string{"key.add by service", "key.add by service", "key.activate by service", "key.retire by service"}; !slices.Equal(told, want) {
+		t.Errorf("%q", told)
+	}
+}

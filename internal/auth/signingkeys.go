@@ -119,11 +119,20 @@ func (e *TooEarlyError) Error() string {
 // Unwrap makes it an ErrTooEarly.
 func (e *TooEarlyError) Unwrap() error { return ErrTooEarly }
 
-func tooEarly(now, at time.Time, why string) error {
-	if !now.Before(at) {
-		return nil
+// Early tells whether it is too early for a key's next step.
+func (k SigningKey) Early(now time.Time) (early *TooEarlyError, ok bool) {
+	var at time.Time
+	var why string
+	switch k.State {
+	case KeyNext:
+		at, why = k.MaySign(), "others may not know the key"
+	case KeyRetiring:
+		at, why = k.MayRetire(), "tokens that it has signed live"
 	}
-	return &TooEarlyError{at, why, at.Sub(now)}
+	if !now.Before(at) {
+		return nil, false
+	}
+	return &TooEarlyError{at, why, at.Sub(now)}, true
 }
 
 // find returns the key in a state; there may be one in KeyNext and in KeyActive.
@@ -156,8 +165,8 @@ func activating(now time.Time, keys []SigningKey) (KeyChange, error) {
 	if !ok {
 		return KeyChange{}, ErrKeyNotFound
 	}
-	if err := tooEarly(now, next.MaySign(), "others may not know the key"); err != nil {
-		return KeyChange{}, err
+	if early, ok := next.Early(now); ok {
+		return KeyChange{}, early
 	}
 	return KeyChange{succession(now, keys, next), ActionActivateKey, next.ID}, nil
 }
@@ -182,8 +191,8 @@ func retiring(now time.Time, keys []SigningKey, id string) (KeyChange, error) {
 	case KeyActive:
 		return KeyChange{}, ErrKeySigns
 	case KeyRetiring:
-		if err := tooEarly(now, key.MayRetire(), "tokens that it has signed live"); err != nil {
-			return KeyChange{}, err
+		if early, ok := key.Early(now); ok {
+			return KeyChange{}, early
 		}
 	}
 	return KeyChange{[]SigningKey{key.ended(now, KeyRetired)}, ActionRetireKey, id}, nil
@@ -356,7 +365,7 @@ func (s *Service) unseal(k SigningKey) (private []byte, outdated bool, err error
 
 // TendSigningKeys does one step that is due, and tells whether there was one. Of replicas that do so at once, one does it.
 func (s *Service) TendSigningKeys(ctx context.Context) (changed bool, err error) {
-	e := newEvent(ctx, "", uuid.Nil, "")
+	e := newEvent(WithOrigin(ctx, Origin{Actor: ActorService}), "", uuid.Nil, "")
 	err = s.store.ChangeSigningKeys(ctx, e, func(now time.Time, keys []SigningKey) (KeyChange, error) {
 		change, err := due(now, keys, *s.keys, func() (SigningKey, error) { return s.makeKey(now, s.keys.Algorithm) })
 		changed = len(change.Keys) > 0

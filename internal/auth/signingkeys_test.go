@@ -255,3 +255,25 @@ func TestAKeyIsReplacedWhenItIsOldAndASecretIsNot(t *testing.T) {
 		}
 	}
 }
+
+// A replica that is cut off would sign by a key that the others have retired, or publish a set without the one that signs now.
+func TestAReplicaThatHasNotReadTheKeysForLongDoesNotSign(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		what string
+		keys *KeyPolicy
+		read *time.Time
+		ok   bool
+	}{
+		{"never", &KeyPolicy{}, nil, false},
+		{"too long ago", &KeyPolicy{}, new(time.Now().Add(-ringStaleness - time.Second)), false},
+		{"just now", &KeyPolicy{}, new(time.Now()), true},
+		{"a ring for good", nil, nil, true},
+	} {
+		s := &Service{keys: test.keys}
+		s.ringRead.Store(test.read)
+		if err := s.checkRing(); (err == nil) != test.ok || err != nil && !errors.Is(err, ErrUnavailable) {
+			t.Errorf("%s: %v", test.what, err)
+		}
+	}
+}
