@@ -100,7 +100,7 @@ var (
 	// ErrKeySigns: the active key cannot go before another one has taken over.
 	ErrKeySigns = errors.New("the key is the active one")
 	// ErrKeyIsSecret: the key of HS256 is SECRET_KEY, of which another one is put before it.
-	ErrKeyIsSecret = errors.New("the key of HS256 is SECRET_KEY: put another one in front of it")
+	ErrKeyIsSecret = errors.New("the key of HS256 is SECRET_KEY: replace that")
 	// ErrTooEarly comes as a *TooEarlyError.
 	ErrTooEarly = errors.New("too early")
 )
@@ -153,7 +153,7 @@ func adding(now time.Time, keys []SigningKey, made SigningKey) (KeyChange, error
 	switch {
 	case !signs:
 		made = made.activated(now)
-	case made.Algorithm == token.HS256 && active.Algorithm == token.HS256:
+	case isSecret(made) && isSecret(active):
 		return KeyChange{}, ErrKeyIsSecret
 	}
 	return KeyChange{[]SigningKey{made}, ActionAddKey, made.ID}, nil
@@ -199,26 +199,31 @@ func retiring(now time.Time, keys []SigningKey, id string) (KeyChange, error) {
 }
 
 // revoking is the decision to refuse a key's tokens at once. If it is the active one, the next takes its place, known to
-// everybody or not, or one that is made for that.
+// everybody or not, or one that is made for that. ErrKeyIsSecret if another key is the same secret: nothing would be refused.
 func revoking(now time.Time, keys []SigningKey, id string, make func() (SigningKey, error)) (KeyChange, error) {
 	n := slices.IndexFunc(keys, func(k SigningKey) bool { return k.ID == id })
 	if n < 0 {
 		return KeyChange{}, ErrKeyNotFound
 	}
 	change := KeyChange{[]SigningKey{keys[n].ended(now, KeyRevoked)}, ActionRevokeKey, id}
-	if keys[n].State != KeyActive {
-		return change, nil
-	}
-	next, ok := find(keys, KeyNext)
-	if !ok {
-		var err error
-		if next, err = make(); err != nil {
-			return KeyChange{}, err
+	left := slices.Delete(slices.Clone(keys), n, n+1)
+	if keys[n].State == KeyActive {
+		next, ok := find(keys, KeyNext)
+		if !ok {
+			var err error
+			if next, err = make(); err != nil {
+				return KeyChange{}, err
+			}
 		}
+		change.Keys, left = append(change.Keys, next.activated(now)), append(left, next)
 	}
-	change.Keys = append(change.Keys, next.activated(now))
+	if isSecret(keys[n]) && slices.ContainsFunc(left, isSecret) {
+		return KeyChange{}, ErrKeyIsSecret
+	}
 	return change, nil
 }
+
+func isSecret(k SigningKey) bool { return k.Algorithm == token.HS256 }
 
 // KeyPolicy is how a replica signs.
 type KeyPolicy struct {
@@ -254,7 +259,7 @@ func due(now time.Time, keys []SigningKey, p KeyPolicy, make func() (SigningKey,
 // rotates tells whether the active key should have a successor: early enough that it is known when the time has come. That
 // of HS256 would be the same SECRET_KEY once more.
 func (p KeyPolicy) rotates(now time.Time, active SigningKey) bool {
-	return p.RotateAfter > 0 && (p.Algorithm != token.HS256 || active.Algorithm != token.HS256) && !now.Before(active.ActivatedAt.Add(p.RotateAfter-ringStaleness-JWKSMaxAge))
+	return p.RotateAfter > 0 && (p.Algorithm != token.HS256 || !isSecret(active)) && !now.Before(active.ActivatedAt.Add(p.RotateAfter-ringStaleness-JWKSMaxAge))
 }
 
 // SigningKeys returns all keys, the oldest first.
@@ -287,6 +292,9 @@ func (s *Service) makeKey(now time.Time, algorithm token.Algorithm) (SigningKey,
 		return made, nil
 	}
 	key, err := token.GenerateKey(algorithm)
+	for err == nil && strings.HasPrefix(key.ID(), "-") { // a command line would take it for an option
+		key, err = token.GenerateKey(algorithm)
+	}
 	if err != nil {
 		return SigningKey{}, err
 	}

@@ -232,6 +232,34 @@ func TestWhatIsDueIsSafeAndComesToAnEnd(t *testing.T) {
 	}
 }
 
+// The secret's tokens are as good under the next key of HS256: to call it revoked would be a lie.
+func TestASecretIsNotRevokedWhileItIsStillThere(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	key := func(id string, a token.Algorithm, state KeyState) SigningKey {
+		return SigningKey{ID: id, Algorithm: a, State: state, CreatedAt: now, ActivatedAt: &now, RetiringAt: &now}
+	}
+	for _, test := range []struct {
+		what string
+		keys []SigningKey
+		made token.Algorithm
+		want error
+	}{
+		{"a new one would be the same", []SigningKey{key("s", token.HS256, KeyActive)}, token.HS256, ErrKeyIsSecret},
+		{"a new one is another", []SigningKey{key("s", token.HS256, KeyActive)}, token.ES256, nil},
+		{"the next one is the same", []SigningKey{key("s", token.HS256, KeyRetiring), key("a", token.ES256, KeyActive), key("n", token.HS256, KeyNext)}, token.ES256, ErrKeyIsSecret},
+		{"it retires", []SigningKey{key("s", token.HS256, KeyRetiring), key("a", token.ES256, KeyActive)}, token.HS256, nil},
+	} {
+		_, err := revoking(now, test.keys, "s", func() (SigningKey, error) { return key("made", test.made, KeyNext), nil })
+		if !errors.Is(err, test.want) {
+			t.Errorf("%s: %v", test.what, err)
+		}
+		if _, err := adding(now, test.keys[:1], key("made", token.HS256, KeyNext)); test.keys[0].State == KeyActive && !errors.Is(err, ErrKeyIsSecret) {
+			t.Errorf("%s: the secret once more: %v", test.what, err)
+		}
+	}
+}
+
 func TestAKeyIsReplacedWhenItIsOldAndASecretIsNot(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)

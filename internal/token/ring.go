@@ -23,7 +23,7 @@ type Ring struct {
 	jwks     []byte
 }
 
-// NewRing makes a ring in which the first key signs. An error means that it cannot, or that two are the same.
+// NewRing makes a ring in which the first key signs. An error means that it cannot.
 func NewRing(signing Key, others ...Key) (*Ring, error) {
 	if !signing.CanSign() {
 		return nil, errors.New("token: no signing key")
@@ -45,12 +45,12 @@ func SecretRing(secrets [][]byte) (*Ring, error) {
 	return NewRing(key)
 }
 
-// NewVerifyingRing makes a ring that signs nothing.
+// NewVerifyingRing makes a ring that signs nothing. A key that is there twice, as the secret may be, counts once.
 func NewVerifyingRing(keys ...Key) (*Ring, error) {
 	r := &Ring{byHeader: map[string]Key{}, byID: map[string]Key{}}
 	for _, k := range keys {
-		if _, twice := r.byHeader[k.header]; twice || k.algorithm == "" {
-			return nil, errors.New("token: a key is twice in the ring, or none")
+		if k.algorithm == "" {
+			return nil, errors.New("token: a ring of no key")
 		}
 		r.byHeader[k.header] = k
 		if k.algorithm == HS256 {
