@@ -81,7 +81,11 @@ func newStage(ctx context.Context, t *terminal) (_ *stage, err error) {
 		return nil, err
 	}
 	keys := [][]byte{[]byte(secretKey)}
-	if s.issuer, err = token.NewIssuer(token.Settings{Keys: keys, Issuer: issuerURL, Audience: "gatehouse", Lifetime: time.Hour}); err != nil {
+	ring, err := token.SecretRing(keys)
+	if err != nil {
+		return nil, err
+	}
+	if s.issuer, err = token.NewIssuer(token.Settings{Ring: ring, Issuer: issuerURL, Audience: "gatehouse", Lifetime: time.Hour}); err != nil {
 		return nil, err
 	}
 	s.refresh, err = token.NewRefreshKeys(keys)

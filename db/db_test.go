@@ -65,9 +65,16 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 			_, err := d.InsertUser(ctx, anEvent(), uuid.Must(uuid.NewV7()), auth.Username{Given: "New", Key: "new"}, plain)
 			return err
 		},
-		"UserByID":         func(ctx context.Context) error { _, err := d.UserByID(ctx, u.ID); return err },
-		"UserByKey":        func(ctx context.Context) error { _, err := d.UserByKey(ctx, u.Username.Key); return err },
-		"CredentialsByKey": func(ctx context.Context) error { _, err := d.CredentialsByKey(ctx, u.Username.Key); return err },
+		"SigningKeys": func(ctx context.Context) error { _, err := d.SigningKeys(ctx, true); return err },
+		"ChangeSigningKeys": func(ctx context.Context) error {
+			return d.ChangeSigningKeys(ctx, anEvent(), func(time.Time, []auth.SigningKey) (auth.KeyChange, error) {
+				return auth.KeyChange{Keys: []auth.SigningKey{aKey("k", auth.KeyNext)}, Action: auth.ActionAddKey, Target: "k"}, nil
+			})
+		},
+		"RaiseTokenLifetime": func(ctx context.Context) error { return d.RaiseTokenLifetime(ctx, time.Hour) },
+		"UserByID":           func(ctx context.Context) error { _, err := d.UserByID(ctx, u.ID); return err },
+		"UserByKey":          func(ctx context.Context) error { _, err := d.UserByKey(ctx, u.Username.Key); return err },
+		"CredentialsByKey":   func(ctx context.Context) error { _, err := d.CredentialsByKey(ctx, u.Username.Key); return err },
 		"ImportUsers": func(ctx context.Context) error {
 			_, err := d.ImportUsers(ctx, anEvent(), importOf("imported"))
 			return err
@@ -333,7 +340,7 @@ func TestNoQueryReadsAGrowingTableWhole(t *testing.T) {
 // The nameless ask for the version of the schema. FindEvents is looked at by TestEventsAreFoundByWhatIsRareInThem.
 var mayReadWhole = map[string]bool{
 	"": true, "InsertPasswordKey": true, "ListPasswordKeys": true, "DeletePasswordKey": true, "CountPasswordKeyUsers": true,
-	"ListRoles": true, "FindEvents": true, "ListEndedAuditPartitions": true,
+	"ListSigningKeys": true, "RaiseTokenLifetime": true, "ListRoles": true, "FindEvents": true, "ListEndedAuditPartitions": true,
 }
 
 // plans are what the server may choose between once it has prepared a statement: a plan for these arguments, and one for

@@ -24,6 +24,9 @@ const (
 	// unlocksChannel is where DeleteRateLimits tells whom it has unlocked.
 	unlocksChannel = "gatehouse_unlocks"
 
+	// keysChannel is where a trigger tells of signing keys that change.
+	keysChannel = "gatehouse_signing_keys"
+
 	// recentWindow is how far back a notification makes the follower look: what was committed later than that after
 	// its row was inserted is left to the next poll.
 	recentWindow = 2 * time.Second
@@ -40,7 +43,7 @@ const (
 	pruneEvery     = time.Minute
 )
 
-// FollowOptions are those of Follow. All are needed but Unlocked.
+// FollowOptions are those of Follow. All are needed but Unlocked and KeysChanged.
 type FollowOptions struct {
 	Clock func() time.Time // of the times in the set
 	Log   *slog.Logger
@@ -53,6 +56,8 @@ type FollowOptions struct {
 	Read func(full bool)
 	// Unlocked, if not nil, is called when rates were reset. What happens between two connections is not told.
 	Unlocked func([]ratelimit.Key)
+	// KeysChanged, if not nil, is called when signing keys have changed, on the same terms. It must not wait.
+	KeysChanged func()
 }
 
 // Follow keeps the set up to date until ctx ends. It reads all revocations that matter; then those of a window each
@@ -153,8 +158,14 @@ func (f *follower) connect(ctx context.Context) (*pgx.Conn, error) {
 	config.ConnectTimeout = connectTimeout
 	config.RuntimeParams["application_name"] = followerName
 	config.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) {
-		if n.Channel == unlocksChannel {
+		switch n.Channel {
+		case unlocksChannel:
 			f.unlocked(n.Payload)
+			return
+		case keysChannel:
+			if f.KeysChanged != nil {
+				f.KeysChanged()
+			}
 			return
 		}
 		f.heard = true
@@ -182,7 +193,7 @@ func (f *follower) unlocked(payload string) {
 func (f *follower) listen(ctx context.Context, conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	_, err := conn.Exec(ctx, "LISTEN gatehouse_revocations; LISTEN "+unlocksChannel)
+	_, err := conn.Exec(ctx, "LISTEN gatehouse_revocations; LISTEN "+unlocksChannel+"; LISTEN "+keysChannel)
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && !conn.IsClosed() {
 		f.warnOfSilence(serverError(pg).Error())
 		return nil

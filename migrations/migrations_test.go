@@ -289,6 +289,10 @@ func TestConstraintsRefuseBadRows(t *testing.T) {
 		return "INSERT INTO users (id, username, username_key, password_hash) VALUES (gen_random_uuid(), " +
 			username + ", " + key + ", " + hash + ")"
 	}
+	key := func(kid, algorithm, state, public, private, activated, retiring, ended string) string {
+		return "INSERT INTO signing_keys (kid, algorithm, state, public_jwk, sealed_private, lifetime_seconds, created_at, activated_at, retiring_at, ended_at) VALUES (" +
+			strings.Join([]string{kid, algorithm, state, public, private, "60", "now()", activated, retiring, ended}, ", ") + ")"
+	}
 	for _, test := range []struct{ name, statement, constraint string }{
 		{"longest username", user("repeat('ü', 64)", "repeat('ü', 64)", keyed), ""},
 		{"imported hash", user("'imported'", "'imported'", "'$2b$12$' || repeat('h', 53)"), ""},
@@ -336,6 +340,20 @@ func TestConstraintsRefuseBadRows(t *testing.T) {
 			"SELECT id, unnest('{small,big}'::text[]) FROM users WHERE username = 'Taken'", "user_rights_size"},
 		{"name of a deleted account, among others", user("'new'", "'new'", keyed) + ", (gen_random_uuid(), 'gone', 'gone', " + keyed + ")",
 			"users_username_key_unique"},
+		{"signing key with a private half that is not encrypted away", key("'k1'", "'HS256'", "'active'", "NULL", "'x'", "now()", "NULL", "NULL"), "signing_keys_private"},
+		{"next key that could not sign", key("'k2'", "'ES256'", "'next'", "'{}'", "NULL", "NULL", "NULL", "NULL"), "signing_keys_private"},
+		{"retired key that could sign", key("'k3'", "'ES256'", "'retired'", "'{}'", "'x'", "now()", "now()", "now()"), "signing_keys_private"},
+		{"public half of a secret", key("'k4'", "'HS256'", "'active'", "'{}'", "NULL", "now()", "NULL", "NULL"), "signing_keys_public"},
+		{"unknown algorithm", key("'k5'", "'none'", "'active'", "'{}'", "'x'", "now()", "NULL", "NULL"), "signing_keys_algorithm_known"},
+		{"unknown state", key("'k6'", "'ES256'", "'waiting'", "'{}'", "NULL", "now()", "NULL", "NULL"), "signing_keys_state_known"},
+		{"active key that never became it", key("'k7'", "'ES256'", "'active'", "'{}'", "'x'", "NULL", "NULL", "NULL"), "signing_keys_activated"},
+		{"retiring key of no time", key("'k8'", "'ES256'", "'retiring'", "'{}'", "NULL", "now()", "NULL", "NULL"), "signing_keys_retiring"},
+		{"retired key that has not ended", key("'k9'", "'ES256'", "'retired'", "'{}'", "NULL", "now()", "now()", "NULL"), "signing_keys_ended"},
+		{"key that signed before it was made", key("'k10'", "'ES256'", "'active'", "'{}'", "'x'", "now() - interval '1 s'", "NULL", "NULL"), "signing_keys_order"},
+		{"id of a key that gets into a path", key("'../k'", "'HS256'", "'active'", "NULL", "NULL", "now()", "NULL", "NULL"), "signing_keys_kid_form"},
+		{"first secret", key("'secret-1'", "'HS256'", "'active'", "NULL", "NULL", "now()", "NULL", "NULL"), ""},
+		{"two active keys", key("'k11'", "'ES256'", "'active'", "'{}'", "'x'", "now()", "NULL", "NULL"), "signing_keys_active_idx"},
+		{"key that signs again", "UPDATE signing_keys SET state = 'next', activated_at = NULL", "signing_keys_forward"},
 		{"short check value", "INSERT INTO password_keys (id, check_value) VALUES ('a', 'short')",
 			"password_keys_check_value_length"},
 		{"name for the key of a limit", "INSERT INTO rate_limits (key, tat) VALUES ('alice', 0)", "rate_limits_key_length"},
@@ -372,5 +390,28 @@ func TestRolesOfBeforeGetTheNamesOfTheirUsers(t *testing.T) {
 	var key string
 	if err := conn.QueryRow(t.Context(), "SELECT username_key FROM user_roles").Scan(&key); err != nil || key != "root" {
 		t.Errorf("the role is under the name %q, %v", key, err)
+	}
+}
+
+// Tokens of before must not be refused after an upgrade: they were signed with the secret.
+func TestAnInstallationWithUsersGoesOnWithItsSecretAndANewOneIsFree(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.Owner(t, dbtest.New(t))
+	migrator, conn := open(t, databaseURL), connect(t, databaseURL)
+	for want, user := range []string{"", `INSERT INTO users (id, username, username_key, password_hash)
+		VALUES (gen_random_uuid(), 'Root', 'root', '$2b$12$' || repeat('h', 53))`} {
+		if _, err := migrator.DownTo(t.Context(), 10); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Exec(t.Context(), user); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := migrator.Up(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var got int
+		if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM signing_keys WHERE algorithm = 'HS256' AND state = 'active'").Scan(&got); err != nil || got != want {
+			t.Errorf("%d keys, want %d: %v", got, want, err)
+		}
 	}
 }

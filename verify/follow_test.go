@@ -216,7 +216,9 @@ func TestRolesAndPermissionsGuardHandlersOfOtherServices(t *testing.T) {
 	g := boot(t)
 	o := g.options(g.url)
 	v := g.follow(o)
-	issuer, err := token.NewIssuer(token.Settings{Keys: o.Keys, Issuer: o.Issuer, Audience: o.Audience, Lifetime: time.Hour})
+	ring, err := token.SecretRing(o.Keys)
+	must(t, err)
+	issuer, err := token.NewIssuer(token.Settings{Ring: ring, Issuer: o.Issuer, Audience: o.Audience, Lifetime: time.Hour})
 	must(t, err)
 	raw, err := issuer.Issue(time.Now(), token.Subject{
 		UserID: uuid.New(), SessionID: uuid.New(), Username: "alice", Version: 1, Roles: "clerk,driver", Scope: "files:read prices:*",

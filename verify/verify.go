@@ -83,8 +83,12 @@ type Verifier struct {
 // once MaxStaleness is over. It is an error if the revocations cannot be loaded within 30 seconds.
 func New(ctx context.Context, o Options) (*Verifier, error) {
 	o = withDefaults(o)
+	ring, err := token.SecretRing(o.Keys)
+	if err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
 	// The lifetime is for those who issue tokens.
-	issuer, err := token.NewIssuer(token.Settings{Keys: o.Keys, Issuer: o.Issuer, Audience: o.Audience, Lifetime: time.Hour})
+	issuer, err := token.NewIssuer(token.Settings{Ring: ring, Issuer: o.Issuer, Audience: o.Audience, Lifetime: time.Hour})
 	if err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}

@@ -79,7 +79,9 @@ func newReplica(t testing.TB, c *clock, lifetime time.Duration, keys ...string) 
 
 func tokensOf(t testing.TB, keys ...string) (*token.Issuer, *token.ServiceKeys) {
 	t.Helper()
-	issuer, err := token.NewIssuer(token.Settings{Keys: bytesOf(keys), Issuer: issuerURL, Audience: audience, Lifetime: time.Hour})
+	ring, err := token.SecretRing(bytesOf(keys))
+	must(t, err)
+	issuer, err := token.NewIssuer(token.Settings{Ring: ring, Issuer: issuerURL, Audience: audience, Lifetime: time.Hour})
 	must(t, err)
 	services, err := token.NewServiceKeys(bytesOf(keys), issuerURL)
 	must(t, err)

@@ -44,6 +44,7 @@ type commandLine struct {
 	User        userCommand        `cmd:"" help:"Manage accounts."`
 	Role        roleCommand        `cmd:"" help:"Manage roles."`
 	Audit       auditCommand       `cmd:"" help:"Show or prune the audit log."`
+	Key         keyCommand         `cmd:"" help:"Manage the keys that sign access tokens."`
 	Pepper      pepperCommand      `cmd:"" help:"Manage the keys of PASSWORD_PEPPER that stored passwords need."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the service on this machine whether it is ready; for containers."`
 	Version     versionCommand     `cmd:"" help:"Show the version."`
@@ -111,7 +112,8 @@ func explain(err error) error {
 		return errInterrupted
 	}
 	for _, known := range []error{auth.ErrUserNotFound, auth.ErrUsernameTaken, auth.ErrPasswordKeyNotFound,
-		auth.ErrRoleNotFound, auth.ErrRoleBuiltIn, auth.ErrLastAdmin, auth.ErrTooManyRights} {
+		auth.ErrRoleNotFound, auth.ErrRoleBuiltIn, auth.ErrLastAdmin, auth.ErrTooManyRights,
+		auth.ErrKeyNotFound, auth.ErrKeyPending, auth.ErrKeySigns, auth.ErrKeyIsSecret} {
 		if errors.Is(err, known) {
 			return known
 		}

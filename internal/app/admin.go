@@ -8,6 +8,7 @@ import (
 	"gatehouse/internal/auth"
 	"gatehouse/internal/config"
 	"gatehouse/internal/password"
+	"gatehouse/internal/token"
 )
 
 // Admin is the service as the command line uses it: it issues no tokens and hashes one password at a time.
@@ -62,6 +63,21 @@ func (a *Admin) Unlock(ctx context.Context, username string, s config.Secrets) (
 		return auth.User{}, err
 	}
 	return auth.NewService(auth.Parts{Store: a.store, Limiter: limiter, Clock: time.Now}).Unlock(ctx, username)
+}
+
+// Keys is the service that makes and encrypts signing keys, new ones of an algorithm.
+func (a *Admin) Keys(s config.Secrets, algorithm token.Algorithm) (*auth.Service, error) {
+	secrets, err := s.Keys()
+	if err != nil {
+		return nil, err
+	}
+	sealer, err := token.NewSealer(secrets)
+	if err != nil {
+		return nil, err
+	}
+	return auth.NewService(auth.Parts{
+		Store: a.store, Clock: time.Now, Keys: &auth.KeyPolicy{Algorithm: algorithm, Secrets: secrets, Sealer: sealer},
+	}), nil
 }
 
 // Close gives everything back.

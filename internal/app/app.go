@@ -79,13 +79,16 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 		return err
 	}
 	revoked.options.Unlocked = service.ForgetRefusals
+	keys := newSigningKeys(service, o.Log, metrics)
+	defer keys.stop()
+	revoked.options.KeysChanged = keys.changed
 	cursors, err := cursorKeys(s)
 	if err != nil {
 		return err
 	}
 	api, err := httpapi.New(httpapi.Options{
 		Service: service, Cursors: cursors, Clock: o.Clock, Log: o.Log, Metrics: metrics, TrustedProxies: s.TrustedProxies,
-		ForwardedHeader: s.ForwardedHeader, RegistrationOpen: s.Registration == "open", RequestTimeout: s.RequestTimeout,
+		ForwardedHeader: s.ForwardedHeader, Issuer: s.Issuer, RegistrationOpen: s.Registration == "open", RequestTimeout: s.RequestTimeout,
 	})
 	if err != nil {
 		return err
@@ -107,10 +110,16 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 		}
 		return err
 	}
+	if err := keys.start(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
 	if err := revoked.start(ctx); err != nil {
 		return nil // stopped before it was ready
 	}
-	defer startUpkeep(ctx, jobs(store), o.Log, metrics)()
+	defer startUpkeep(ctx, append(jobs(store), keys.upkeep()), o.Log, metrics)()
 	draining := &atomic.Bool{}
 	wrap := direct
 	if s.ProxyProtocol {
@@ -189,13 +198,21 @@ func warnOfPriority(log *slog.Logger, lane password.LaneStats) {
 	}
 }
 
-func newService(s config.Serve, o Options, store *db.DB, ring *password.KeyRing, lane *password.Lane, revoked *revocation.Set) (*auth.Service, error) {
+func newService(s config.Serve, o Options, store *db.DB, passwordKeys *password.KeyRing, lane *password.Lane, revoked *revocation.Set) (*auth.Service, error) {
 	keys, err := s.Keys()
 	if err != nil {
 		return nil, err
 	}
+	ring, err := token.SecretRing(keys) // until the service has read what it is
+	if err != nil {
+		return nil, err
+	}
+	sealer, err := token.NewSealer(keys)
+	if err != nil {
+		return nil, err
+	}
 	tokens, err := token.NewIssuer(token.Settings{
-		Keys: keys, Issuer: s.Issuer, Audience: s.Audience,
+		Ring: ring, Issuer: s.Issuer, Audience: s.Audience,
 		Lifetime: s.AccessTokenLifetime(),
 	})
 	if err != nil {
@@ -209,7 +226,7 @@ func newService(s config.Serve, o Options, store *db.DB, ring *password.KeyRing,
 	if err != nil {
 		return nil, err
 	}
-	hasher, err := password.NewHasher(lane, ring, s.BcryptCost)
+	hasher, err := password.NewHasher(lane, passwordKeys, s.BcryptCost)
 	if err != nil {
 		return nil, err
 	}
@@ -227,6 +244,7 @@ func newService(s config.Serve, o Options, store *db.DB, ring *password.KeyRing,
 			Grace: time.Duration(s.RefreshGraceSeconds) * time.Second, PerUser: s.MaxSessions,
 		},
 		Limiter: limiter, Clock: o.Clock, SecretLifetime: s.InitialSecretLifetime(),
+		Keys: &auth.KeyPolicy{Algorithm: token.Algorithm(s.Algorithm), RotateAfter: s.KeyRotation(), Secrets: keys, Sealer: sealer},
 	}), nil
 }
 

@@ -136,8 +136,10 @@ func issueToken(t testing.TB, key string, user uuid.UUID, at time.Time) string {
 
 func issue(t testing.TB, key string, subject token.Subject, at time.Time) string {
 	t.Helper()
+	ring, err := token.SecretRing([][]byte{[]byte(key)})
+	must(t, err)
 	issuer, err := token.NewIssuer(token.Settings{
-		Keys: [][]byte{[]byte(key)}, Issuer: "http://localhost:8000", Audience: "gatehouse", Lifetime: time.Hour,
+		Ring: ring, Issuer: "http://localhost:8000", Audience: "gatehouse", Lifetime: time.Hour,
 	})
 	must(t, err)
 	issued, err := issuer.Issue(at, subject, time.Hour)

@@ -42,6 +42,11 @@ const (
 	ActionRevokeRole      Action = "role.revoke"
 	ActionRetirePepper    Action = "pepper.retire"
 	ActionPruneAudit      Action = "audit.prune"
+	ActionAddKey          Action = "key.add"
+	ActionActivateKey     Action = "key.activate"
+	ActionRetireKey       Action = "key.retire"
+	ActionRevokeKey       Action = "key.revoke"
+	ActionRewrapKeys      Action = "key.rewrap"
 	ActionAuthorize       Action = "authorize"
 	mostTargetCharacters         = 128
 	mostRequestCharacters        = 128
@@ -53,6 +58,7 @@ const (
 	ActorAnonymous = "anonymous" // or whoever did not prove who he is
 	ActorUser      = "user"
 	ActorOperator  = "operator" // at the command line, with the database's password
+	ActorService   = "service"  // a replica by itself
 )
 
 // Origin is who asks for an operation, and from where. It goes with the context: the audit log alone depends on it, and

@@ -73,8 +73,10 @@ func on(t *testing.T, store *db.DB, cost int, peppers ...string) *fixture {
 
 func issuer(t *testing.T) *token.Issuer {
 	t.Helper()
+	ring, err := token.SecretRing([][]byte{[]byte(strings.Repeat("k", 32))})
+	must(t, err)
 	i, err := token.NewIssuer(token.Settings{
-		Keys: [][]byte{[]byte(strings.Repeat("k", 32))}, Issuer: "https://id.test", Audience: "test", Lifetime: time.Hour,
+		Ring: ring, Issuer: "https://id.test", Audience: "test", Lifetime: time.Hour,
 	})
 	must(t, err)
 	return i

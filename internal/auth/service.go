@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,11 +32,13 @@ type Service struct {
 	limits      SessionLimits
 	limiter     *Limiter
 	clock       func() time.Time
+	keys        *KeyPolicy
+	ringRead    atomic.Pointer[time.Time] // when the ring was read from the database
 
 	secretLifetime time.Duration
 }
 
-// Parts of a Service. All are needed but Limiter and, in a process that issues no tokens, those from Tokens to Limits.
+// Parts of a Service. All are needed but Limiter and Keys and, in a process that issues no tokens, those from Tokens to Limits.
 type Parts struct {
 	Store       Store
 	Hasher      *password.Hasher
@@ -48,6 +51,7 @@ type Parts struct {
 	Limits      SessionLimits
 	Limiter     *Limiter // nil: no limits on logins and registrations
 	Clock       func() time.Time
+	Keys        *KeyPolicy // nil: the ring of Tokens is for good
 	// SecretLifetime is that of initial secrets. At 0 they are of no use.
 	SecretLifetime time.Duration
 }
@@ -57,7 +61,7 @@ func NewService(p Parts) *Service {
 	return &Service{
 		store: p.Store, hasher: p.Hasher, policy: p.Policy, tokens: p.Tokens,
 		verifier: token.NewVerifier(p.Tokens, p.TokenCache), revocations: p.Revocations, services: p.Services,
-		refresh: p.Refresh, limits: p.Limits, limiter: p.Limiter, clock: p.Clock,
+		refresh: p.Refresh, limits: p.Limits, limiter: p.Limiter, clock: p.Clock, keys: p.Keys,
 		secretLifetime: p.SecretLifetime,
 	}
 }

@@ -127,6 +127,9 @@ func (s *Service) superseded(ctx context.Context, before User) error {
 // grant makes the tokens of a session that lives for another while: the n-th refresh token, and an access token that
 // does not outlive the session, and of the requested scope says what the user may now ("" requests all).
 func (s *Service) grant(user User, sessionID uuid.UUID, n int64, salt []byte, remaining time.Duration, requested string) (Grant, error) {
+	if err := s.checkRing(); err != nil {
+		return Grant{}, err
+	}
 	scope := narrowed(user, requested)
 	validity := min(s.tokens.Lifetime(), remaining)
 	access, err := s.tokens.Issue(s.clock(), token.Subject{

@@ -20,6 +20,8 @@ import (
 //   - A method that takes an Event keeps it if it does what it is for, and in the same transaction: of a change and the
 //     event that tells of it there are both or neither. If it changes nothing because all is as wanted, it keeps it too.
 type Store interface {
+	KeyStore
+
 	// InsertUser stores a new, enabled user with a password and roles. ErrUsernameTaken if there is or was one with that key, also if it
 	// came into being an instant ago; ErrRoleNotFound.
 	InsertUser(ctx context.Context, e Event, id uuid.UUID, username Username, pw StoredPassword, roles ...string) (User, error)

@@ -76,7 +76,8 @@ type Serve struct {
 
 	Secrets `embed:""`
 
-	Algorithm                string        `env:"ALGORITHM" default:"HS256" enum:"HS256" help:"How access tokens are signed: HS256."`
+	Algorithm                string        `env:"ALGORITHM" default:"HS256" enum:"HS256,ES256,EdDSA,RS256" help:"How access tokens are signed by the first key and by those that follow: HS256, with SECRET_KEY, or ES256, EdDSA or RS256, with keys of which others fetch the public half. The key in use stays until gatehouse key rotate or KEY_ROTATION_DAYS."`
+	KeyRotationDays          int           `env:"KEY_ROTATION_DAYS" default:"90" help:"Age at which a signing key is replaced, 1 to 3650 days; 0: never by itself. SECRET_KEY is for you to replace: a key of HS256 stays while ALGORITHM is HS256."`
 	AccessTokenExpireMinutes int           `env:"ACCESS_TOKEN_EXPIRE_MINUTES" default:"30" help:"Lifetime of an access token, 1 to 1440 minutes."`
 	RefreshTokenExpireDays   int           `env:"REFRESH_TOKEN_EXPIRE_DAYS" default:"30" help:"Lifetime of a session from its login, 1 to 3650 days."`
 	RefreshTokenIdleDays     int           `env:"REFRESH_TOKEN_IDLE_DAYS" default:"14" help:"Lifetime of a session from its last refresh, 1 to 3650 days."`
@@ -185,6 +186,11 @@ func (s Serve) AccessTokenLifetime() time.Duration {
 	return time.Duration(s.AccessTokenExpireMinutes) * time.Minute
 }
 
+// KeyRotation is that of KeyRotationDays.
+func (s Serve) KeyRotation() time.Duration {
+	return time.Duration(s.KeyRotationDays) * 24 * time.Hour
+}
+
 // Validate checks the bounds.
 func (s Serve) Validate() error {
 	if _, err := s.URL(); err != nil {
@@ -215,6 +221,7 @@ func (s Serve) Validate() error {
 	}{
 		{"AUDIENCE", s.Audience != "", "must not be empty"},
 		{"ACCESS_TOKEN_EXPIRE_MINUTES", 1 <= s.AccessTokenExpireMinutes && s.AccessTokenExpireMinutes <= 1440, "must be from 1 to 1440"},
+		{"KEY_ROTATION_DAYS", 0 <= s.KeyRotationDays && s.KeyRotationDays <= 3650, "must be from 0 to 3650"},
 		{"TOKEN_CACHE_SIZE", 0 <= s.TokenCacheSize && s.TokenCacheSize <= 10_000_000, "must be from 0 to 10000000"},
 		{"REVOCATION_MAX_STALENESS", time.Second <= s.RevocationMaxStaleness && s.RevocationMaxStaleness <= time.Minute, "must be from 1s to 1m"},
 		{"REFRESH_TOKEN_EXPIRE_DAYS", 1 <= s.RefreshTokenExpireDays && s.RefreshTokenExpireDays <= 3650, "must be from 1 to 3650"},

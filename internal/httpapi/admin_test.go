@@ -53,34 +53,36 @@ const (
 // rights has a row for each route of the table, so that no new one is open by oversight.
 func rights() map[string]auth.Permission {
 	return map[string]auth.Permission{
-		"POST /token":                   forAnybody,
-		"POST /token/password":          forAnybody,
-		"POST /users":                   auth.WriteUsers, // where registration is closed
-		"POST /logout":                  forUsers,
-		"GET /users/me":                 forUsers,
-		"PUT /users/me/password":        forUsers,
-		"GET /users/me/sessions":        forUsers,
-		"DELETE /users/me/sessions":     forUsers,
-		"DELETE /users/me/sessions/:id": forUsers,
-		"GET /users":                    auth.ReadUsers,
-		"GET /users/:id":                auth.ReadUsers,
-		"PATCH /users/:id":              auth.WriteUsers,
-		"DELETE /users/:id":             auth.WriteUsers,
-		"POST /users/:id/unlock":        auth.WriteUsers,
-		"PUT /users/:id/roles/:role":    auth.GrantRoles,
-		"DELETE /users/:id/roles/:role": auth.GrantRoles,
-		"GET /users/:id/sessions":       auth.ReadSessions,
-		"DELETE /users/:id/sessions":    auth.EndSessions,
-		"GET /roles":                    auth.ReadRoles,
-		"GET /roles/:name":              auth.ReadRoles,
-		"PUT /roles/:name":              auth.WriteRoles,
-		"DELETE /roles/:name":           auth.WriteRoles,
-		"GET /audit":                    auth.ReadAudit,
-		"GET /revocations":              forAnybody, // who has a service's token
-		"GET /docs":                     forAnybody,
-		"GET /docs/*asset":              forAnybody,
-		"GET /openapi.json":             forAnybody,
-		"GET /openapi.yaml":             forAnybody,
+		"POST /token":                                 forAnybody,
+		"POST /token/password":                        forAnybody,
+		"POST /users":                                 auth.WriteUsers, // where registration is closed
+		"POST /logout":                                forUsers,
+		"GET /users/me":                               forUsers,
+		"PUT /users/me/password":                      forUsers,
+		"GET /users/me/sessions":                      forUsers,
+		"DELETE /users/me/sessions":                   forUsers,
+		"DELETE /users/me/sessions/:id":               forUsers,
+		"GET /users":                                  auth.ReadUsers,
+		"GET /users/:id":                              auth.ReadUsers,
+		"PATCH /users/:id":                            auth.WriteUsers,
+		"DELETE /users/:id":                           auth.WriteUsers,
+		"POST /users/:id/unlock":                      auth.WriteUsers,
+		"PUT /users/:id/roles/:role":                  auth.GrantRoles,
+		"DELETE /users/:id/roles/:role":               auth.GrantRoles,
+		"GET /users/:id/sessions":                     auth.ReadSessions,
+		"DELETE /users/:id/sessions":                  auth.EndSessions,
+		"GET /roles":                                  auth.ReadRoles,
+		"GET /roles/:name":                            auth.ReadRoles,
+		"PUT /roles/:name":                            auth.WriteRoles,
+		"DELETE /roles/:name":                         auth.WriteRoles,
+		"GET /audit":                                  auth.ReadAudit,
+		"GET /revocations":                            forAnybody, // who has a service's token
+		"GET /.well-known/jwks.json":                  forAnybody,
+		"GET /.well-known/oauth-authorization-server": forAnybody,
+		"GET /docs":                                   forAnybody,
+		"GET /docs/*asset":                            forAnybody,
+		"GET /openapi.json":                           forAnybody,
+		"GET /openapi.yaml":                           forAnybody,
 	}
 }
 
@@ -91,7 +93,7 @@ func TestEachRouteIsOpenToItsPermissionAndToNoOther(t *testing.T) {
 	docs, err := newDocs()
 	must(t, err)
 	table := rights()
-	routes := (&server{}).routes(docs)
+	routes := (&server{}).routes(docs, &wellKnown{})
 	all := map[auth.Permission]bool{"": true, "other:*": true, "gatehouse:users": false, "gatehouse:*": true}
 	for _, r := range routes {
 		needed, ok := table[r.method+" "+r.path]

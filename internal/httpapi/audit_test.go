@@ -152,7 +152,7 @@ func TestWithoutItsEventNoActionOfTheAPIIsDoneAndWithItThereIsOne(t *testing.T) 
 	docs, err := newDocs()
 	must(t, err)
 	tried := attempts()
-	for _, r := range (&server{}).routes(docs) {
+	for _, r := range (&server{}).routes(docs, &wellKnown{}) {
 		if _, ok := tried[r.method+" "+r.path]; !ok && r.method != http.MethodGet {
 			t.Errorf("%s %s has no row here", r.method, r.path)
 		}

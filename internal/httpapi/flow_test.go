@@ -16,7 +16,7 @@ func TestRoutesAreExactlyThePathsOfTheContract(t *testing.T) {
 	must(t, err)
 	var served, promised []string
 	s := &server{}
-	for _, r := range append(s.routes(docs), s.verifyRoutes()...) {
+	for _, r := range append(s.routes(docs, &wellKnown{}), s.verifyRoutes()...) {
 		if r.path != "/docs/*asset" { // files of the page, which are no interface
 			served = append(served, r.method+" "+strings.NewReplacer(":id", "{id}", ":role", "{role}", ":name", "{name}", "*path", "{path}").Replace(r.path))
 		}

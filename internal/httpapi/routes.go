@@ -25,7 +25,7 @@ type route struct {
 	handle       handler
 }
 
-func (s *server) routes(docs *docs) []route {
+func (s *server) routes(docs *docs, wellKnown *wellKnown) []route {
 	return []route{
 		{http.MethodPost, "/token", anybody, asTokenError, s.postToken},
 		{http.MethodPost, "/token/password", anybody, nil, s.postTokenPassword},
@@ -51,6 +51,8 @@ func (s *server) routes(docs *docs) []route {
 		{http.MethodDelete, "/roles/:name", may(auth.WriteRoles), nil, s.deleteRole},
 		{http.MethodGet, "/audit", may(auth.ReadAudit), nil, s.getAudit},
 		{http.MethodGet, "/revocations", anybody, nil, s.getRevocations}, // the rule looks at the token
+		{http.MethodGet, "/.well-known/jwks.json", anybody, nil, wellKnown.jwks},
+		{http.MethodGet, "/.well-known/oauth-authorization-server", anybody, nil, wellKnown.metadata},
 		{http.MethodGet, "/docs", anybody, nil, docs.page},
 		{http.MethodGet, "/docs/*asset", anybody, nil, docs.asset},
 		{http.MethodGet, "/openapi.json", anybody, nil, docs.json},

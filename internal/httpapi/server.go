@@ -25,6 +25,7 @@ type Options struct {
 	Metrics          prometheus.Registerer
 	TrustedProxies   []netip.Prefix // whose forwarded headers are believed
 	ForwardedHeader  string         // the one of them that names the client: ForwardedFor or Forwarded
+	Issuer           string         // URL of the service as its clients know it
 	RegistrationOpen bool
 	RequestTimeout   time.Duration
 }
@@ -57,9 +58,13 @@ func New(o Options) (http.Handler, error) {
 		forwardedHeader: o.ForwardedHeader, registrationOpen: o.RegistrationOpen, requestTimeout: o.RequestTimeout,
 		brake: newBrake(heldBack, mostHeldBack),
 	}
+	wellKnown, err := newWellKnown(o.Service, o.Issuer)
+	if err != nil {
+		return nil, err
+	}
 	engine := newEngine()
 	engine.Use(s.observe)
-	s.handle(engine.Group("", s.deadline), s.routes(docs))
+	s.handle(engine.Group("", s.deadline), s.routes(docs, wellKnown))
 	s.handle(&engine.RouterGroup, s.verifyRoutes()) // from memory: a deadline would cost as much again
 	engine.NoRoute(route{guard: anybody, handle: func(*gin.Context) error { return errNotFound }}.serve(s))
 	engine.NoMethod(route{guard: anybody, handle: verifyOr(s.service.CheckAccess, func(*gin.Context) error { return errMethodNotAllowed })}.serve(s))

@@ -79,8 +79,10 @@ func start(t *testing.T, s settings) *fixture {
 	t.Cleanup(f.lane.Close)
 	f.hasher, err = password.NewHasher(f.lane, ring, cost)
 	must(t, err)
+	signing, err := token.SecretRing([][]byte{[]byte(signingKey)})
+	must(t, err)
 	f.issuer, err = token.NewIssuer(token.Settings{
-		Keys: [][]byte{[]byte(signingKey)}, Issuer: "https://id.test", Audience: "test", Lifetime: 30 * time.Minute,
+		Ring: signing, Issuer: "https://id.test", Audience: "test", Lifetime: 30 * time.Minute,
 	})
 	must(t, err)
 	f.store = store

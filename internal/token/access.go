@@ -1,12 +1,13 @@
 // Package token owns the form of Gatehouse's tokens. Access tokens are JSON Web Tokens (RFC 7519) by the profile of
-// RFC 9068, signed with HMAC-SHA-256, and so are the tokens of services; refresh tokens are a session's id and a number
-// under a MAC. It is pure: it holds keys, is told the time, and reaches neither network nor database.
+// RFC 9068, signed by a key of a Ring; the tokens of services are JSON Web Tokens too; refresh tokens are a session's id and a
+// number under a MAC. It is pure: it holds keys, is told the time, and reaches neither network nor database.
 package token
 
 import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -58,8 +59,7 @@ type Subject struct {
 
 // Settings of an Issuer.
 type Settings struct {
-	// Keys are the HMAC keys: the first signs, all of them verify.
-	Keys     [][]byte
+	Ring     *Ring         // until SetRing
 	Issuer   string        // iss
 	Audience string        // aud
 	Lifetime time.Duration // whole seconds
@@ -68,14 +68,14 @@ type Settings struct {
 // Issuer signs and verifies access tokens. It is safe for use by many goroutines.
 type Issuer struct {
 	settings Settings
-	keys     jwt.VerificationKeySet
+	ring     atomic.Pointer[Ring]
+	losses   atomic.Uint64 // rings that lacked a key of the one before
 }
 
 // NewIssuer refuses settings under which tokens would be forgeable or dead at birth.
 func NewIssuer(s Settings) (*Issuer, error) {
-	keys, err := keySet(s.Keys)
-	if err != nil {
-		return nil, err
+	if s.Ring == nil {
+		return nil, errors.New("token: no ring of keys")
 	}
 	if s.Issuer == "" || s.Audience == "" {
 		return nil, errors.New("token: issuer and audience must be set")
@@ -83,21 +83,20 @@ func NewIssuer(s Settings) (*Issuer, error) {
 	if s.Lifetime < time.Second {
 		return nil, fmt.Errorf("token: lifetime %v is under a second", s.Lifetime)
 	}
-	return &Issuer{settings: s, keys: keys}, nil
+	i := &Issuer{settings: s}
+	i.ring.Store(s.Ring)
+	return i, nil
 }
 
-func keySet(keys [][]byte) (jwt.VerificationKeySet, error) {
-	var set jwt.VerificationKeySet
-	if len(keys) == 0 {
-		return set, errors.New("token: no signing key")
+// Ring is the one that tokens are signed and verified by.
+func (i *Issuer) Ring() *Ring { return i.ring.Load() }
+
+// SetRing has tokens signed and verified by another ring. Tokens of keys that are not in it are refused, also by a Verifier
+// that remembers them. It is for one goroutine at a time.
+func (i *Issuer) SetRing(r *Ring) {
+	if before := i.ring.Swap(r); r.lacks(before) {
+		i.losses.Add(1)
 	}
-	for n, key := range keys {
-		if len(key) < MinKeyLength {
-			return set, fmt.Errorf("token: key %d has %d bytes, fewer than %d", n+1, len(key), MinKeyLength)
-		}
-		set.Keys = append(set.Keys, key)
-	}
-	return set, nil
 }
 
 // Lifetime is how long a token lives from its issue.
@@ -124,7 +123,11 @@ func (i *Issuer) Issue(now time.Time, s Subject, validity time.Duration) (string
 	if s.Roles != "" {
 		roles = strings.Split(s.Roles, ",")
 	}
-	return sign(i.settings.Keys[0], mediaType, claims{
+	ring := i.Ring()
+	if !ring.signing.CanSign() {
+		return "", errors.New("token: the ring only verifies")
+	}
+	return sign(ring.signing, mediaType, claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer:    i.settings.Issuer,
 			Subject:   s.UserID.String(),
@@ -142,10 +145,10 @@ func (i *Issuer) Issue(now time.Time, s Subject, validity time.Duration) (string
 	})
 }
 
-func sign(key []byte, mediaType string, c jwt.Claims) (string, error) {
-	t := jwt.NewWithClaims(jwt.SigningMethodHS256, c)
-	t.Header["typ"] = mediaType
-	signed, err := t.SignedString(key)
+func sign(key Key, mediaType string, c jwt.Claims) (string, error) {
+	t := jwt.NewWithClaims(key.algorithm.method(), c)
+	t.Header = key.headerOf(mediaType)
+	signed, err := t.SignedString(key.signing())
 	if err != nil {
 		return "", fmt.Errorf("token: sign: %w", err)
 	}
@@ -166,15 +169,16 @@ func (i *Issuer) Verify(now time.Time, raw string) (Access, error) {
 // verifyAny is Verify for tokens in any writing that JSON and base64url allow.
 func (i *Issuer) verifyAny(now time.Time, raw string) (Access, error) {
 	var c claims
-	err := parse(now, raw, &c, keysFor(i.keys, mediaType), jwt.WithIssuer(i.settings.Issuer), jwt.WithAudience(i.settings.Audience))
+	err := parse(now, raw, &c, i.Ring(), mediaType, jwt.WithIssuer(i.settings.Issuer), jwt.WithAudience(i.settings.Audience))
 	if err != nil {
 		return Access{}, err
 	}
 	return c.access()
 }
 
-// parse verifies what all tokens have in common: the form, the signature by one of the keys, and that it has not expired.
-func parse(now time.Time, raw string, into jwt.Claims, keys jwt.Keyfunc, more ...jwt.ParserOption) error {
+// parse verifies what all tokens have in common: the form, the type, the signature by one of the keys, and that it has not
+// expired.
+func parse(now time.Time, raw string, into jwt.Claims, ring *Ring, mediaType string, more ...jwt.ParserOption) error {
 	if len(raw) > MaxLength {
 		return refuse(errors.New("longer than any token"))
 	}
@@ -182,20 +186,20 @@ func parse(now time.Time, raw string, into jwt.Claims, keys jwt.Keyfunc, more ..
 		return refuse(errors.New("not in base64url"))
 	}
 	parser := jwt.NewParser(append(more,
-		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
+		jwt.WithValidMethods(ring.methods),
 		jwt.WithStrictDecoding(),
 		jwt.WithExpirationRequired(),
 		jwt.WithLeeway(Leeway),
 		jwt.WithTimeFunc(func() time.Time { return now }),
 	)...)
-	if _, err := parser.ParseWithClaims(raw, into, keys); err != nil {
+	if _, err := parser.ParseWithClaims(raw, into, keyfunc(ring, mediaType)); err != nil {
 		return refuse(err)
 	}
 	return nil
 }
 
-// keysFor refuses by the header what no key may vouch for.
-func keysFor(keys jwt.VerificationKeySet, mediaType string) jwt.Keyfunc {
+// keyfunc refuses by the header what no key may vouch for.
+func keyfunc(ring *Ring, mediaType string) jwt.Keyfunc {
 	return func(t *jwt.Token) (any, error) {
 		typ, _ := t.Header["typ"].(string)
 		if typ = strings.ToLower(typ); typ != mediaType && typ != "application/"+mediaType {
@@ -205,7 +209,7 @@ func keysFor(keys jwt.VerificationKeySet, mediaType string) jwt.Keyfunc {
 		if _, ok := t.Header["crit"]; ok {
 			return nil, errors.New("crit is present")
 		}
-		return keys, nil
+		return ring.keyFor(t)
 	}
 }
 

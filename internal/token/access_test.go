@@ -21,11 +21,20 @@ var (
 
 func issuer(t testing.TB, keys ...[]byte) *Issuer {
 	t.Helper()
-	i, err := NewIssuer(Settings{Keys: keys, Issuer: "https://id.test", Audience: "app", Lifetime: 30 * time.Minute})
+	i, err := NewIssuer(Settings{Ring: secretRing(t, keys...), Issuer: "https://id.test", Audience: "app", Lifetime: 30 * time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return i
+}
+
+func secretRing(t testing.TB, secrets ...[]byte) *Ring {
+	t.Helper()
+	r, err := SecretRing(secrets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 func issue(t testing.TB, i *Issuer) string {
@@ -130,10 +139,9 @@ func TestEveryListedKeyVerifiesAndTheFirstSigns(t *testing.T) {
 
 func TestSettingsUnderWhichTokensAreForgeableOrDeadAreRefused(t *testing.T) {
 	t.Parallel()
-	good := Settings{Keys: [][]byte{keyA}, Issuer: "https://id.test", Audience: "app", Lifetime: time.Minute}
+	good := Settings{Ring: secretRing(t, keyA), Issuer: "https://id.test", Audience: "app", Lifetime: time.Minute}
 	for name, spoil := range map[string]func(*Settings){
-		"no key":        func(s *Settings) { s.Keys = nil },
-		"short key":     func(s *Settings) { s.Keys = [][]byte{keyA, keyB[:31]} },
+		"no key":        func(s *Settings) { s.Ring = nil },
 		"no issuer":     func(s *Settings) { s.Issuer = "" },
 		"no audience":   func(s *Settings) { s.Audience = "" },
 		"no lifetime":   func(s *Settings) { s.Lifetime = 0 },

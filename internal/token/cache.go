@@ -11,8 +11,7 @@ const verifierShards = 64
 // Verifier is an Issuer's Verify that remembers the tokens which have passed it, so that a token which comes with each
 // request of a user is parsed and verified once. It is safe for use by many goroutines.
 //
-// What it remembers is that a token was signed here: as good for as long as the keys stay, which is as long as the
-// Issuer does. That it has not expired is looked at each time. Whether it was revoked is no more its business than the
+// What it remembers is that a token was signed here: as good for as long as the key stays in the ring of the Issuer. That it has not expired is looked at each time. Whether it was revoked is no more its business than the
 // Issuer's, and is to be asked each time after it.
 type Verifier struct {
 	issuer *Issuer
@@ -25,6 +24,7 @@ type Verifier struct {
 // not been asked for since is forgotten.
 type verifierShard struct {
 	mu         sync.RWMutex
+	losses     uint64 // of the Issuer, when what is here was verified
 	young, old map[digest]*Access
 }
 
@@ -44,14 +44,15 @@ func (v *Verifier) Verify(now time.Time, raw string) (Access, error) {
 	var buffer [MaxLength]byte // else the conversion would allocate
 	key := sha256.Sum256(buffer[:copy(buffer[:], raw)])
 	shard := &v.shards[key[0]%verifierShards]
-	if known := shard.get(key, v.perGeneration); known != nil && now.Before(known.Expires.Add(Leeway)) {
+	losses := v.issuer.losses.Load() // before the ring is looked at: so what it loses meanwhile is forgotten
+	if known := shard.get(key, losses, v.perGeneration); known != nil && now.Before(known.Expires.Add(Leeway)) {
 		return *known, nil
 	}
 	access, err := v.issuer.Verify(now, raw)
 	if err != nil {
 		return Access{}, err
 	}
-	shard.put(key, &access, v.perGeneration)
+	shard.put(key, &access, losses, v.perGeneration)
 	return access, nil
 }
 
@@ -67,8 +68,12 @@ func (v *Verifier) Len() int {
 	return total
 }
 
-func (s *verifierShard) get(key digest, perGeneration int) *Access {
+func (s *verifierShard) get(key digest, losses uint64, perGeneration int) *Access {
 	s.mu.RLock()
+	if s.losses != losses {
+		s.mu.RUnlock()
+		return nil
+	}
 	known := s.young[key]
 	isOld := false
 	if known == nil {
@@ -76,14 +81,20 @@ func (s *verifierShard) get(key digest, perGeneration int) *Access {
 	}
 	s.mu.RUnlock()
 	if known != nil && isOld {
-		s.put(key, known, perGeneration)
+		s.put(key, known, losses, perGeneration)
 	}
 	return known
 }
 
-func (s *verifierShard) put(key digest, access *Access, perGeneration int) {
+func (s *verifierShard) put(key digest, access *Access, losses uint64, perGeneration int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	switch {
+	case losses < s.losses:
+		return
+	case losses > s.losses:
+		s.losses, s.young, s.old = losses, nil, nil
+	}
 	if _, again := s.young[key]; !again && len(s.young) >= perGeneration {
 		s.old, s.young = s.young, nil
 	}

@@ -18,26 +18,25 @@ const (
 )
 
 // ServiceKeys makes and verifies the tokens with which other services call Gatehouse: iss is the service's name, aud is
-// Gatehouse's own issuer, and exp is at most five minutes after iat. They are signed with the keys of access tokens.
+// Gatehouse's own issuer, and exp is at most five minutes after iat. They are signed with the secrets of HS256.
 // That gives nobody new power: whoever holds such a key can make any user's access token as well.
 //
 // It is safe for use by many goroutines.
 type ServiceKeys struct {
-	signing  []byte
-	keys     jwt.VerificationKeySet
+	ring     *Ring
 	audience string
 }
 
-// NewServiceKeys takes the keys of Settings, and the issuer as audience.
+// NewServiceKeys takes the secrets of SecretKey, and the issuer as audience.
 func NewServiceKeys(keys [][]byte, audience string) (*ServiceKeys, error) {
-	set, err := keySet(keys)
+	ring, err := SecretRing(keys)
 	if err != nil {
 		return nil, err
 	}
 	if audience == "" {
 		return nil, errors.New("token: issuer must be set")
 	}
-	return &ServiceKeys{signing: keys[0], keys: set, audience: audience}, nil
+	return &ServiceKeys{ring, audience}, nil
 }
 
 // Issue makes a token for one request of a service.
@@ -45,7 +44,7 @@ func (k *ServiceKeys) Issue(now time.Time, service string) (string, error) {
 	if !isServiceName(service) {
 		return "", fmt.Errorf("token: a service's name has 1 to %d printable ASCII characters and no space", maxServiceName)
 	}
-	return sign(k.signing, serviceMediaType, jwt.RegisteredClaims{
+	return sign(k.ring.signing, serviceMediaType, jwt.RegisteredClaims{
 		Issuer: service, Audience: jwt.ClaimStrings{k.audience},
 		IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(serviceLifetime)),
 	})
@@ -54,7 +53,7 @@ func (k *ServiceKeys) Issue(now time.Time, service string) (string, error) {
 // Verify returns the name of the service that made a token. Its error wraps ErrInvalid.
 func (k *ServiceKeys) Verify(now time.Time, raw string) (service string, err error) {
 	var c jwt.RegisteredClaims
-	err = parse(now, raw, &c, keysFor(k.keys, serviceMediaType), jwt.WithAudience(k.audience), jwt.WithIssuedAt())
+	err = parse(now, raw, &c, k.ring, serviceMediaType, jwt.WithAudience(k.audience), jwt.WithIssuedAt())
 	switch {
 	case err != nil:
 		return "", err

@@ -45,7 +45,7 @@ func TestAServicesTokenIsGoodForAMinute(t *testing.T) {
 // Both are signed with one key: only typ tells them apart, whatever else an operator makes equal.
 func TestNeitherKindOfTokenPassesForTheOther(t *testing.T) {
 	t.Parallel()
-	i, err := NewIssuer(Settings{Keys: [][]byte{keyA}, Issuer: "same", Audience: "same", Lifetime: time.Minute})
+	i, err := NewIssuer(Settings{Ring: secretRing(t, keyA), Issuer: "same", Audience: "same", Lifetime: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

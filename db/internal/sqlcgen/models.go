@@ -3,3 +3,20 @@
 //   sqlc v1.31.1
 
 package sqlcgen
+
+import (
+	"time"
+)
+
+type SigningKey struct {
+	Kid             string
+	Algorithm       string
+	State           string
+	PublicJwk       *string
+	SealedPrivate   []byte
+	LifetimeSeconds int64
+	CreatedAt       time.Time
+	ActivatedAt     *time.Time
+	RetiringAt      *time.Time
+	EndedAt         *time.Time
+}

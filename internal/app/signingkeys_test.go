@@ -1,0 +1,407 @@
+package app_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"gatehouse/internal/app"
+	"gatehouse/internal/asynctest"
+	"gatehouse/internal/auth"
+	"gatehouse/internal/config"
+	"gatehouse/internal/dbtest"
+	"gatehouse/internal/token"
+)
+
+// keyring is the operator's view of the signing keys.
+type keyring struct {
+	*testing.T
+	admin *app.Admin
+	owner *pgx.Conn
+}
+
+func openKeyring(t *testing.T, databaseURL string) keyring {
+	t.Helper()
+	return keyring{t, openAdmin(t, databaseURL), connect(t, dbtest.Owner(t, databaseURL))}
+}
+
+// of is the service that makes keys of an algorithm.
+func (k keyring) of(algorithm token.Algorithm) *auth.Service {
+	k.Helper()
+	service, err := k.admin.Keys(config.Secrets{SecretKey: secretKey}, algorithm)
+	must(k, err)
+	return service
+}
+
+func (k keyring) in(state auth.KeyState) (keys []auth.SigningKey) {
+	k.Helper()
+	all, err := k.admin.SigningKeys(k.Context())
+	must(k, err)
+	return slices.DeleteFunc(all, func(key auth.SigningKey) bool { return key.State != state })
+}
+
+// pass lets time pass for the keys.
+func (k keyring) pass(d time.Duration) {
+	k.Helper()
+	_, err := k.owner.Exec(k.Context(), fmt.Sprintf(`ALTER TABLE signing_keys DISABLE TRIGGER signing_keys_forward;
+		UPDATE signing_keys SET created_at = created_at - d, activated_at = activated_at - d, retiring_at = retiring_at - d
+		FROM (SELECT make_interval(secs => %g) AS d) passed WHERE ended_at IS NULL;
+		ALTER TABLE signing_keys ENABLE TRIGGER signing_keys_forward`, d.Seconds()))
+	must(k, err)
+}
+
+// orReplica holds that a step is done, if not by the operator then by a replica that found it due.
+func orReplica(t *testing.T, err error) {
+	t.Helper()
+	if err != nil && !errors.Is(err, auth.ErrKeyNotFound) {
+		t.Fatal(err)
+	}
+}
+
+// published are the keys that a replica tells others.
+func (r *replica) published() map[string]token.Key {
+	r.Helper()
+	a := r.do(r.request("GET", "/.well-known/jwks.json", ""))
+	r.want(http.StatusOK, a)
+	var set struct{ Keys []json.RawMessage }
+	must(r, json.Unmarshal([]byte(a.body), &set))
+	keys := map[string]token.Key{}
+	for _, jwk := range set.Keys {
+		key, err := token.ParsePublicKey(jwk)
+		must(r, err)
+		keys[key.ID()] = key
+	}
+	return keys
+}
+
+// headerOf is that of a token.
+func headerOf(t testing.TB, raw string) (header struct{ Alg, Kid string }) {
+	t.Helper()
+	encoded, _, _ := strings.Cut(raw, ".")
+	decoded, err := base64.RawURLEncoding.DecodeString(encoded)
+	must(t, err)
+	must(t, json.Unmarshal(decoded, &header))
+	return header
+}
+
+// traffic is people who refresh at one replica after another, and show what they get to all of them.
+type traffic struct {
+	requests, refused atomic.Int64
+	stop              chan struct{}
+	people            sync.WaitGroup
+	mu                sync.Mutex
+	latest            []string // access token of each
+	rounds            []int    // that each has made
+}
+
+func startTraffic(t *testing.T, replicas []*replica, people []login) *traffic {
+	w := &traffic{stop: make(chan struct{}), latest: make([]string, len(people)), rounds: make([]int, len(people))}
+	for n, l := range people {
+		w.people.Go(func() {
+			for round := 0; ; round++ {
+				select {
+				case <-w.stop:
+					return
+				default:
+				}
+				a := w.send(t, replicas[(n+round)%len(replicas)].refreshRequest(l.refresh), replicas[0])
+				var granted struct {
+					Access  string `json:"access_token"`
+					Refresh string `json:"refresh_token"`
+				}
+				if json.Unmarshal([]byte(a.body), &granted) != nil || granted.Access == "" {
+					continue
+				}
+				before := l.access
+				l.access, l.refresh = granted.Access, granted.Refresh
+				for _, r := range replicas {
+					w.send(t, r.verifyRequest("GET", "/verify", l.access), r)
+					w.send(t, r.verifyRequest("GET", "/verify", before), r)
+				}
+				w.mu.Lock()
+				w.latest[n], w.rounds[n] = l.access, round
+				w.mu.Unlock()
+			}
+		})
+	}
+	t.Cleanup(w.end)
+	return w
+}
+
+func (w *traffic) end() {
+	select {
+	case <-w.stop:
+	default:
+		close(w.stop)
+	}
+	w.people.Wait()
+}
+
+func (w *traffic) send(t *testing.T, request *http.Request, by *replica) answer {
+	w.requests.Add(1)
+	a, err := send(by.client, request)
+	if err != nil || a.status/100 != 2 {
+		w.refused.Add(1)
+		t.Errorf("%s %s: %d, %v: %s", request.Method, request.URL, a.status, err, a.body)
+	}
+	return a
+}
+
+// turn returns when everybody has got new tokens twice, so that nobody has one from before.
+func (w *traffic) turn(t *testing.T) {
+	t.Helper()
+	w.mu.Lock()
+	before := slices.Clone(w.rounds)
+	w.mu.Unlock()
+	asynctest.Await(t, "everybody to have new tokens", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for n := range before {
+			if w.rounds[n] < before[n]+3 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func (w *traffic) signedBy(t *testing.T) (kids []string) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, raw := range w.latest {
+		kids = append(kids, headerOf(t, raw).Kid)
+	}
+	return kids
+}
+
+// From the secret of the tutorial to keys, and from key to key, under load: nobody is refused, and whoever has fetched the
+// keys before one signs knows it.
+func TestKeysRotateUnderLoadAndNobodyIsRefused(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	replicas := []*replica{boot(t, databaseURL), boot(t, databaseURL), boot(t, databaseURL)}
+	k, conn := openKeyring(t, databaseURL), connect(t, databaseURL)
+	if first := k.in(auth.KeyActive); len(first) != 1 || first[0].Algorithm != token.HS256 {
+		t.Fatalf("it begins with %+v", first)
+	}
+	var people []login
+	for _, name := range []string{"alice", "bob"} {
+		one, other := logins(t, conn, name)
+		people = append(people, one, other)
+	}
+	w := startTraffic(t, replicas, people)
+	w.turn(t)
+	for _, algorithm := range []token.Algorithm{token.ES256, token.EdDSA, token.ES256} {
+		must(t, k.of(algorithm).AddSigningKey(t.Context(), algorithm))
+		next := k.in(auth.KeyNext)[0].ID
+		fetched := make([]map[string]token.Key, len(replicas))
+		for n, r := range replicas {
+			asynctest.Await(t, "the key to be published", func() bool {
+				fetched[n] = r.published()
+				_, ok := fetched[n][next]
+				return ok
+			})
+		}
+		if err := k.of(algorithm).ActivateSigningKey(t.Context()); !errors.Is(err, auth.ErrTooEarly) {
+			t.Errorf("a key that others may not know may sign: %v", err)
+		}
+		if slices.Contains(w.signedBy(t), next) {
+			t.Error("it signs before it is active")
+		}
+		k.pass(331 * time.Second)
+		orReplica(t, k.of(algorithm).ActivateSigningKey(t.Context()))
+		asynctest.Await(t, "all to sign with it", func() bool {
+			w.turn(t)
+			return !slices.ContainsFunc(w.signedBy(t), func(kid string) bool { return kid != next })
+		})
+		ring, err := token.NewVerifyingRing(fetched[0][next])
+		must(t, err)
+		verifier, err := token.NewIssuer(token.Settings{Ring: ring, Issuer: "http://localhost:8000", Audience: "gatehouse", Lifetime: time.Hour})
+		must(t, err)
+		w.mu.Lock()
+		latest := slices.Clone(w.latest)
+		w.mu.Unlock()
+		for _, raw := range latest {
+			if _, err := verifier.Verify(time.Now(), raw); err != nil {
+				t.Errorf("the keys fetched before do not verify what is signed now: %v", err)
+			}
+		}
+		w.turn(t) // nobody has a token of the one before any more
+		before := k.in(auth.KeyRetiring)[0]
+		if before.TokenLifetime < 30*time.Minute {
+			t.Errorf("the replicas have not said how long their tokens live: %+v", before)
+		}
+		if err := k.admin.RetireSigningKey(t.Context(), before.ID); !errors.Is(err, auth.ErrTooEarly) {
+			t.Errorf("a key whose tokens live may be retired: %v", err)
+		}
+		k.pass(before.TokenLifetime + time.Minute)
+		orReplica(t, k.admin.RetireSigningKey(t.Context(), before.ID))
+		for _, r := range replicas {
+			asynctest.Await(t, "the key to be forgotten", func() bool { _, ok := r.published()[before.ID]; return !ok })
+		}
+		w.turn(t)
+	}
+	w.end()
+	t.Logf("%d requests, %d refused", w.requests.Load(), w.refused.Load())
+	if w.refused.Load() > 0 || w.requests.Load() < 100 {
+		t.Errorf("%d of %d were refused", w.refused.Load(), w.requests.Load())
+	}
+}
+
+// What a replica remembers of verified tokens must not outlive the key.
+func TestTokensOfARevokedKeyAreRefusedByEveryReplicaThatHasCachedThem(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	replicas := []*replica{boot(t, databaseURL, "--algorithm=ES256"), boot(t, databaseURL, "--algorithm=ES256")}
+	k, conn := openKeyring(t, databaseURL), connect(t, databaseURL)
+	alice, _ := logins(t, conn, "alice")
+	if got := replicas[0].verified(alice); got != http.StatusUnauthorized {
+		t.Errorf("a token by the secret where there is a key: %d", got)
+	}
+	refresh := func(r *replica) {
+		a := r.do(r.refreshRequest(alice.refresh))
+		r.want(http.StatusOK, a)
+		var granted struct {
+			Access  string `json:"access_token"`
+			Refresh string `json:"refresh_token"`
+		}
+		must(t, json.Unmarshal([]byte(a.body), &granted))
+		alice.access, alice.refresh = granted.Access, granted.Refresh
+	}
+	refresh(replicas[0])
+	leaked := headerOf(t, alice.access)
+	if leaked.Alg != "ES256" || leaked.Kid != k.in(auth.KeyActive)[0].ID {
+		t.Errorf("signed by %+v", leaked)
+	}
+	for _, r := range replicas {
+		r.wantCached(alice)
+	}
+	must(t, k.of(token.ES256).RevokeSigningKey(t.Context(), leaked.Kid))
+	for _, r := range replicas {
+		asynctest.Await(t, "the key to be refused", func() bool { return r.verified(alice) == http.StatusUnauthorized })
+	}
+	refresh(replicas[1]) // the session goes on, by the new key
+	for _, r := range replicas {
+		asynctest.Await(t, "the new key to be known", func() bool { return r.verified(alice) == http.StatusNoContent })
+	}
+}
+
+func TestAReplicaWithAnotherSecretDoesNotStartAndOverwritesNothing(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	boot(t, databaseURL, "--algorithm=ES256").stop()
+	k := openKeyring(t, databaseURL)
+	before := k.in(auth.KeyActive)
+	other := launch(t, databaseURL, "--algorithm=ES256", "--secret-key="+strings.Repeat("another-secret-", 3))
+	<-other.ended
+	if other.err == nil || !strings.Contains(other.err.Error(), "SECRET_KEY does not open the signing key "+before[0].ID) || strings.Contains(other.err.Error(), "\n") {
+		t.Errorf("%v", other.err)
+	}
+	if after := k.in(auth.KeyActive); len(after) != 1 || after[0].ID != before[0].ID || !slices.Equal(after[0].Sealed, before[0].Sealed) {
+		t.Errorf("%+v", after)
+	}
+}
+
+// SECRET_KEY is replaced in three steps: a new one in front, the keys encrypted anew, the old one away.
+func TestTheSecretIsReplacedUnderLoadAndNobodyIsRefused(t *testing.T) {
+	t.Parallel()
+	const newSecret = "the next secret key has 32 bytes or more"
+	databaseURL := dbtest.New(t)
+	both := []string{"--algorithm=ES256", "--secret-key=" + newSecret + "," + secretKey}
+	boot(t, databaseURL, "--algorithm=ES256").stop()
+	replicas := []*replica{boot(t, databaseURL, both...), boot(t, databaseURL, both...)}
+	k, conn := openKeyring(t, databaseURL), connect(t, databaseURL)
+	one, other := logins(t, conn, "alice")
+	for _, l := range []*login{&one, &other} { // from the secret's token to one of the key
+		a := replicas[0].do(replicas[0].refreshRequest(l.refresh))
+		var granted struct {
+			Access  string `json:"access_token"`
+			Refresh string `json:"refresh_token"`
+		}
+		must(t, json.Unmarshal([]byte(a.body), &granted))
+		l.access, l.refresh = granted.Access, granted.Refresh
+	}
+	w := startTraffic(t, replicas, []login{one, other})
+	w.turn(t)
+	keys, err := k.admin.Keys(config.Secrets{SecretKey: newSecret + "," + secretKey}, token.ES256)
+	must(t, err)
+	if n, err := keys.RewrapSigningKeys(t.Context()); n != 1 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	w.turn(t)
+	w.end()
+	boot(t, databaseURL, "--algorithm=ES256", "--secret-key="+newSecret).stop()
+}
+
+// A document that caches keep must not say what one client wanted it to.
+func TestNoHostHeaderGetsIntoADocumentThatOthersRead(t *testing.T) {
+	t.Parallel()
+	r := boot(t, dbtest.New(t), "--algorithm=ES256", "--issuer=https://id.example.com/base")
+	for _, path := range []string{"/.well-known/oauth-authorization-server", "/.well-known/jwks.json"} {
+		plain := r.do(r.request("GET", path, ""))
+		r.want(http.StatusOK, plain)
+		spoofed := r.request("GET", path, "", "X-Forwarded-Host", "evil.example", "X-Forwarded-Proto", "http", "Forwarded", "host=evil.example")
+		spoofed.Host = "evil.example"
+		if a := r.do(spoofed); a.body != plain.body || a.header.Get("ETag") != plain.header.Get("ETag") {
+			t.Errorf("%s: %s", path, a.body)
+		}
+		if got := plain.header.Get("Cache-Control"); got != "public, max-age=300" {
+			t.Errorf("%s: Cache-Control: %s", path, got)
+		}
+		if a := r.do(r.request("GET", path, "", "If-None-Match", plain.header.Get("ETag"))); a.status != http.StatusNotModified || a.body != "" {
+			t.Errorf("%s: %+v", path, a)
+		}
+	}
+	var metadata map[string]any
+	must(t, json.Unmarshal([]byte(r.do(r.request("GET", "/.well-known/oauth-authorization-server", "")).body), &metadata))
+	for name, want := range map[string]string{
+		"issuer": "https://id.example.com/base", "token_endpoint": "https://id.example.com/base/token",
+		"jwks_uri": "https://id.example.com/base/.well-known/jwks.json",
+	} {
+		if metadata[name] != want {
+			t.Errorf("%s: %v", name, metadata[name])
+		}
+	}
+}
+
+// A key that nobody looks after is replaced all the same, step by step, and the audit log says that a replica did it. Each
+// replica looks at its start.
+func TestReplicasReplaceAnOldKeyByThemselves(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	look := func() { boot(t, databaseURL, "--algorithm=ES256", "--key-rotation-days=1") }
+	look()
+	k := openKeyring(t, databaseURL)
+	first := k.in(auth.KeyActive)[0].ID
+	for _, step := range []struct {
+		passes time.Duration
+		state  auth.KeyState
+	}{{24 * time.Hour, auth.KeyNext}, {331 * time.Second, auth.KeyRetiring}, {time.Hour, auth.KeyRetired}} {
+		k.pass(step.passes)
+		look()
+		asynctest.Await(t, "a key to be "+string(step.state), func() bool { return len(k.in(step.state)) == 1 })
+	}
+	if retired := k.in(auth.KeyRetired)[0].ID; retired != first {
+		t.Errorf("%s is retired and not %s", retired, first)
+	}
+	events, err := k.admin.Events(t.Context(), auth.EventFilter{}, auth.EventPosition{}, 100)
+	must(t, err)
+	var told []string
+	for _, e := range slices.Backward(events) {
+		told = append(told, string(e.Action)+" by "+e.Actor)
+	}
+	if want := []string{"key.add by service", "key.add by service", "key.activate by service", "key.retire by service"}; !slices.Equal(told, want) {
+		t.Errorf("%q", told)
+	}
+}

@@ -1,0 +1,75 @@
+package httpapi
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/gin-gonic/gin"
+
+	"gatehouse/internal/auth"
+)
+
+// wellKnown is what other services find out about this one by themselves. None of it depends on the request: whoever sends
+// a Host of his own must not have it written into a document that caches keep for others.
+type wellKnown struct {
+	jwks     handler
+	metadata handler
+}
+
+func newWellKnown(service *auth.Service, issuer string) (*wellKnown, error) {
+	document, err := metadata(issuer)
+	if err != nil {
+		return nil, err
+	}
+	maxAge := fmt.Sprintf("public, max-age=%d", int(auth.JWKSMaxAge.Seconds()))
+	cached := func(c *gin.Context, body []byte) error {
+		sum := sha256.Sum256(body)
+		tag := `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
+		c.Header("ETag", tag)
+		c.Header("Cache-Control", maxAge)
+		noteOf(c).routine = true // from each cache, for ever
+		if matches(c.Request.Header["If-None-Match"], tag) {
+			c.Status(http.StatusNotModified)
+			return nil
+		}
+		c.Data(http.StatusOK, "application/json; charset=utf-8", body)
+		return nil
+	}
+	return &wellKnown{
+		jwks: func(c *gin.Context) error {
+			set, err := service.JWKS()
+			if err != nil {
+				return err
+			}
+			return cached(c, set)
+		},
+		metadata: func(c *gin.Context) error {
+			return cached(c, document)
+		},
+	}, nil
+}
+
+// metadata is RFC 8414 §2 of what this service does. There is no authorization endpoint, and so no response type.
+func metadata(issuer string) ([]byte, error) {
+	base, err := url.Parse(issuer)
+	if err != nil {
+		return nil, fmt.Errorf("issuer: %w", err)
+	}
+	at := func(path string) string { return base.JoinPath(path).String() }
+	return json.Marshal(struct {
+		Issuer                            string   `json:"issuer"`
+		TokenEndpoint                     string   `json:"token_endpoint"`
+		JWKSURI                           string   `json:"jwks_uri"`
+		ServiceDocumentation              string   `json:"service_documentation"`
+		ResponseTypesSupported            []string `json:"response_types_supported"`
+		GrantTypesSupported               []string `json:"grant_types_supported"`
+		TokenEndpointAuthMethodsSupported []string `json:"token_endpoint_auth_methods_supported"`
+	}{
+		issuer, at("token"), at(".well-known/jwks.json"), at("docs"),
+		[]string{}, []string{"password", "refresh_token"}, []string{"none"},
+	})
+}
