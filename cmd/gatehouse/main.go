@@ -43,6 +43,7 @@ type commandLine struct {
 	Migrate     migrateCommand     `cmd:"" help:"Bring the database schema up to date, or back."`
 	User        userCommand        `cmd:"" help:"Manage accounts."`
 	Role        roleCommand        `cmd:"" help:"Manage roles."`
+	Client      clientCommand      `cmd:"" help:"Manage OAuth clients."`
 	Audit       auditCommand       `cmd:"" help:"Show or prune the audit log."`
 	Pepper      pepperCommand      `cmd:"" help:"Manage the keys of PASSWORD_PEPPER that stored passwords need."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the service on this machine whether it is ready; for containers."`
@@ -111,7 +112,8 @@ func explain(err error) error {
 		return errInterrupted
 	}
 	for _, known := range []error{auth.ErrUserNotFound, auth.ErrUsernameTaken, auth.ErrPasswordKeyNotFound,
-		auth.ErrRoleNotFound, auth.ErrRoleBuiltIn, auth.ErrLastAdmin, auth.ErrTooManyRights} {
+		auth.ErrRoleNotFound, auth.ErrRoleBuiltIn, auth.ErrLastAdmin, auth.ErrTooManyRights,
+		auth.ErrClientNotFound, auth.ErrClientIDTaken, auth.ErrClientPublic} {
 		if errors.Is(err, known) {
 			return known
 		}

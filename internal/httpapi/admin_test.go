@@ -54,6 +54,8 @@ const (
 func rights() map[string]auth.Permission {
 	return map[string]auth.Permission{
 		"POST /token":                   forAnybody,
+		"POST /introspect":              forAnybody, // who has a client's secret
+		"POST /revoke":                  forAnybody, // who has a token
 		"POST /token/password":          forAnybody,
 		"POST /users":                   auth.WriteUsers, // where registration is closed
 		"POST /logout":                  forUsers,
