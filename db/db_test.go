@@ -270,8 +270,14 @@ func TestNoSessionThatStartsMeanwhileOutlivesWhatEndsAll(t *testing.T) {
 	databaseURL := dbtest.New(t)
 	d := open(t, Options{URL: databaseURL})
 	login, watch := connectTo(t, databaseURL), connectTo(t, databaseURL)
-	for _, name := range []string{"SetPassword", "RequirePasswordChange", "ReplacePassword", "ChangePassword", "DisableUser"} {
+	_, err := d.InsertClient(t.Context(), anEvent(), auth.StoredClient{OAuthClient: auth.OAuthClient{ID: "client1", Title: "Client"}})
+	must(t, err)
+	for _, name := range []string{"SetPassword", "RequirePasswordChange", "ReplacePassword", "ChangePassword", "DisableUser", "DisableClient"} {
 		u := d.mustInsert(t, name)
+		var client auth.Client
+		if name == "DisableClient" {
+			client.OAuth.ID = "client1"
+		}
 		all, kept := calls(d, u), uuid.UUID{}
 		all["ChangePassword"] = func(ctx context.Context) error {
 			_, err := d.ChangePassword(ctx, anEvent(), u, kept, plainHash, time.Hour)
@@ -279,7 +285,8 @@ func TestNoSessionThatStartsMeanwhileOutlivesWhatEndsAll(t *testing.T) {
 		}
 		start := func(on *DB) uuid.UUID {
 			session := auth.NewSession{
-				ID: uuid.Must(uuid.NewV7()), User: u, Salt: make([]byte, 16), Limits: auth.SessionLimits{Idle: time.Hour, Absolute: time.Hour, PerUser: 9},
+				ID: uuid.Must(uuid.NewV7()), User: u, Client: client, Salt: make([]byte, 16),
+				Limits: auth.SessionLimits{Idle: time.Hour, Absolute: time.Hour, PerUser: 9},
 			}
 			must(t, on.StartSession(t.Context(), anEvent(), session))
 			return session.ID

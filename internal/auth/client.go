@@ -223,10 +223,14 @@ func (s *Service) RetireClientSecret(ctx context.Context, id string) error {
 func (s *Service) changeClient(ctx context.Context, action Action, id string, do func(Event) error) (err error) {
 	e := newEvent(ctx, action, uuid.Nil, id)
 	defer s.told(ctx, &e, &err)
-	if !clientIDs.MatchString(id) {
-		return ErrClientNotFound
+	err = ErrClientNotFound
+	if clientIDs.MatchString(id) {
+		err = do(e)
 	}
-	return do(e)
+	if errors.Is(err, ErrClientNotFound) {
+		e.Target = "" // perhaps somebody has put a secret there
+	}
+	return err
 }
 
 // confidential tells a client that is public from one that does not exist.
