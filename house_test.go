@@ -46,7 +46,7 @@ func arrows() map[string][]string {
 func testOnly() []string {
 	return []string{"testing", "github.com/getkin/kin-openapi", "github.com/testcontainers/testcontainers-go", "go.uber.org/goleak",
 		"github.com/fergusstrange/embedded-postgres", "github.com/sqlc-dev/sqlc", "github.com/chromedp/chromedp", "github.com/Shopify/toxiproxy/v2",
-		"github.com/tsenart/vegeta/v12", "gonum.org/v1/plot", "gonum.org/v1/gonum", "github.com/c2sp/wycheproof"}
+		"github.com/tsenart/vegeta/v12", "gonum.org/v1/plot", "gonum.org/v1/gonum", "github.com/c2sp/wycheproof", "golang.org/x/oauth2"}
 }
 
 type listed struct {

@@ -149,6 +149,18 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		},
 		"ReplacePassword": func(ctx context.Context) error { _, err := d.ReplacePassword(ctx, anEvent(), u, plainHash); return err },
 		"RehashPassword":  func(ctx context.Context) error { return d.RehashPassword(ctx, u.ID, plainHash, plainHash) },
+		"InsertClient": func(ctx context.Context) error {
+			_, err := d.InsertClient(ctx, anEvent(), auth.StoredClient{OAuthClient: auth.OAuthClient{ID: "new", Title: "New"}})
+			return err
+		},
+		"ClientByID":    func(ctx context.Context) error { _, err := d.ClientByID(ctx, "client1"); return err },
+		"ListClients":   func(ctx context.Context) error { _, err := d.ListClients(ctx); return err },
+		"DisableClient": func(ctx context.Context) error { return d.DisableClient(ctx, anEvent(), "client1") },
+		"EnableClient":  func(ctx context.Context) error { return d.EnableClient(ctx, anEvent(), "client1") },
+		"RotateClientSecret": func(ctx context.Context) error {
+			return d.RotateClientSecret(ctx, anEvent(), "client1", auth.SecretDigest{1})
+		},
+		"RetireClientSecret": func(ctx context.Context) error { return d.RetireClientSecret(ctx, anEvent(), "client1") },
 		"RecordPasswordKey": func(ctx context.Context) error {
 			return d.RecordPasswordKey(ctx, password.KeyRecord{ID: "a", Check: make([]byte, 32)})
 		},
@@ -214,6 +226,8 @@ func TestWithADatabaseEveryMethodWorks(t *testing.T) {
 		INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent)
 		VALUES ($1, $1, decode(repeat('00', 16), 'hex'), now() + interval '1 h', now() + interval '1 h', '', '')`, u.ID)
 	must(t, err)
+	_, err = d.pool.Exec(t.Context(), "INSERT INTO clients (client_id, name, secret_digest, grant_types) VALUES ('client1', 'Client', sha256('x'), '{}')")
+	must(t, err)
 	d.seedRoles(t)
 	all := calls(d, u)
 	for _, first := range []string{"ChangePassword", "RecordPasswordKey"} { // before the user changes; the one that is retired
@@ -263,8 +277,14 @@ func TestNoSessionThatStartsMeanwhileOutlivesWhatEndsAll(t *testing.T) {
 	databaseURL := dbtest.New(t)
 	d := open(t, Options{URL: databaseURL})
 	login, watch := connectTo(t, databaseURL), connectTo(t, databaseURL)
-	for _, name := range []string{"SetPassword", "RequirePasswordChange", "ReplacePassword", "ChangePassword", "DisableUser"} {
+	_, err := d.InsertClient(t.Context(), anEvent(), auth.StoredClient{OAuthClient: auth.OAuthClient{ID: "client1", Title: "Client"}})
+	must(t, err)
+	for _, name := range []string{"SetPassword", "RequirePasswordChange", "ReplacePassword", "ChangePassword", "DisableUser", "DisableClient"} {
 		u := d.mustInsert(t, name)
+		var client auth.Client
+		if name == "DisableClient" {
+			client.OAuth.ID = "client1"
+		}
 		all, kept := calls(d, u), uuid.UUID{}
 		all["ChangePassword"] = func(ctx context.Context) error {
 			_, err := d.ChangePassword(ctx, anEvent(), u, kept, plainHash, time.Hour)
@@ -272,7 +292,8 @@ func TestNoSessionThatStartsMeanwhileOutlivesWhatEndsAll(t *testing.T) {
 		}
 		start := func(on *DB) uuid.UUID {
 			session := auth.NewSession{
-				ID: uuid.Must(uuid.NewV7()), User: u, Salt: make([]byte, 16), Limits: auth.SessionLimits{Idle: time.Hour, Absolute: time.Hour, PerUser: 9},
+				ID: uuid.Must(uuid.NewV7()), User: u, Client: client, Salt: make([]byte, 16),
+				Limits: auth.SessionLimits{Idle: time.Hour, Absolute: time.Hour, PerUser: 9},
 			}
 			must(t, on.StartSession(t.Context(), anEvent(), session))
 			return session.ID
@@ -340,7 +361,7 @@ func TestNoQueryReadsAGrowingTableWhole(t *testing.T) {
 // The nameless ask for the version of the schema. FindEvents is looked at by TestEventsAreFoundByWhatIsRareInThem.
 var mayReadWhole = map[string]bool{
 	"": true, "InsertPasswordKey": true, "ListPasswordKeys": true, "DeletePasswordKey": true, "CountPasswordKeyUsers": true,
-	"ListSigningKeys": true, "RaiseTokenLifetime": true, "ListRoles": true, "FindEvents": true, "ListEndedAuditPartitions": true,
+	"ListSigningKeys": true, "RaiseTokenLifetime": true, "ListRoles": true, "ListClients": true, "FindEvents": true, "ListEndedAuditPartitions": true,
 }
 
 // plans are what the server may choose between once it has prepared a statement: a plan for these arguments, and one for
@@ -401,6 +422,9 @@ func (d *DB) fill(t *testing.T, users int) {
 			SELECT gen_random_uuid(), u.id, decode(repeat('00', 16), 'hex'), at, at, CASE WHEN n = 1 THEN at - interval '30 days' END,
 			       CASE WHEN n = 1 THEN 'logout' END, '', ''
 			FROM users u, generate_series(1, 5) n, LATERAL (SELECT now() + random() * interval '30 days' AS at) s WHERE $1::int > 0`,
+		`INSERT INTO clients (client_id, name, secret_digest, grant_types)
+			SELECT 'client' || n, 'Client', sha256('x'), '{password}' FROM generate_series(1, $1::int) n`,
+		`UPDATE sessions SET client_id = 'client' || (1 + get_byte(uuid_send(id), 0) % $1::int) WHERE get_byte(uuid_send(id), 1) < 64`,
 		`INSERT INTO revocations (session_id, at)
 			SELECT gen_random_uuid(), now() - random() * interval '1 day' FROM generate_series(1, 5 * $1::int) n`,
 		`INSERT INTO rate_limits SELECT sha256(n::text::bytea), n FROM generate_series(1, 10 * $1::int) n`,

@@ -41,6 +41,8 @@ func serverError(pg *pgconn.PgError) error {
 	switch pg.ConstraintName {
 	case "users_username_key_unique":
 		return auth.ErrUsernameTaken
+	case "clients_pkey":
+		return auth.ErrClientIDTaken
 	case "users_password_key_fkey":
 		return auth.ErrPasswordKeyInUse
 	case "user_roles_role_name_fkey":

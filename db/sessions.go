@@ -19,7 +19,7 @@ func (d *DB) StartSession(ctx context.Context, e auth.Event, s auth.NewSession) 
 		ID: s.ID, UserID: s.User.ID, TokenVersion: s.User.TokenVersion, Salt: s.Salt,
 		IdleSeconds: min(s.Limits.Idle, s.Limits.Absolute).Seconds(), AbsoluteSeconds: s.Limits.Absolute.Seconds(),
 		ClientAddress: s.Client.Address, UserAgent: s.Client.UserAgent, MaxOthers: int32(s.Limits.PerUser - 1),
-		Scope: orNull(s.Scope), Event: eventJSON(e),
+		Scope: orNull(s.Scope), ClientID: orNull(s.Client.OAuth.ID), Event: eventJSON(e),
 	})
 	if err == nil && started == 0 {
 		return fmt.Errorf("db: start session: %w", auth.ErrUserNotFound)
@@ -36,6 +36,7 @@ func (d *DB) SessionByID(ctx context.Context, id uuid.UUID) (auth.SessionState, 
 	return auth.SessionState{
 		Salt: row.Salt, Counter: row.Counter, RotatedAt: row.RotatedAt, IdleExpiresAt: row.IdleExpiresAt,
 		ExpiresAt: row.ExpiresAt, EndedAt: row.EndedAt, Now: row.Now, Scope: orZero(row.Scope),
+		Client: auth.OAuthClient{ID: orZero(row.ClientID), GrantTypes: row.ClientGrantTypes, Scope: orZero(row.ClientScope)},
 		User: user(sqlcgen.UserByIDRow{
 			ID: row.UserID, Username: row.Username, UsernameKey: row.UsernameKey, DisabledAt: row.DisabledAt,
 			TokenVersion: row.TokenVersion, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,

@@ -293,6 +293,10 @@ func TestConstraintsRefuseBadRows(t *testing.T) {
 		return "INSERT INTO signing_keys (kid, algorithm, state, public_jwk, sealed_private, lifetime_seconds, created_at, activated_at, retiring_at, ended_at) VALUES (" +
 			strings.Join([]string{kid, algorithm, state, public, private, "60", "now()", activated, retiring, ended}, ", ") + ")"
 	}
+	client := func(id, secret, older, grants, scope string) string {
+		return "INSERT INTO clients (client_id, name, secret_digest, old_secret_digest, grant_types, scope) VALUES (" +
+			strings.Join([]string{id, "'Name'", secret, older, grants, scope}, ", ") + ")"
+	}
 	for _, test := range []struct{ name, statement, constraint string }{
 		{"longest username", user("repeat('ü', 64)", "repeat('ü', 64)", keyed), ""},
 		{"imported hash", user("'imported'", "'imported'", "'$2b$12$' || repeat('h', 53)"), ""},
@@ -354,6 +358,20 @@ func TestConstraintsRefuseBadRows(t *testing.T) {
 		{"first secret", key("'secret-1'", "'HS256'", "'active'", "NULL", "NULL", "now()", "NULL", "NULL"), ""},
 		{"two active keys", key("'k11'", "'ES256'", "'active'", "'{}'", "'x'", "now()", "NULL", "NULL"), "signing_keys_active_idx"},
 		{"key that signs again", "UPDATE signing_keys SET state = 'next', activated_at = NULL", "signing_keys_forward"},
+		{"client", client("'shop'", "sha256('x')", "NULL", "'{password,refresh_token}'", "'files:read'"), ""},
+		{"client that only asks", client("'desk'", "sha256('x')", "sha256('y')", "'{}'", "NULL"), ""},
+		{"client id with a space", client("'a b'", "NULL", "NULL", "'{}'", "NULL"), "clients_client_id_form"},
+		{"client id with a colon", client("'a:b'", "NULL", "NULL", "'{}'", "NULL"), "clients_client_id_form"},
+		{"long client id", client("repeat('a', 65)", "NULL", "NULL", "'{}'", "NULL"), "clients_client_id_form"},
+		{"client id of the first-party client", client("'Gatehouse'", "NULL", "NULL", "'{}'", "NULL"), "clients_client_id_not_built_in"},
+		{"client id that a user could have", client("gen_random_uuid()::text", "NULL", "NULL", "'{}'", "NULL"), "clients_client_id_no_user"},
+		{"secret of a client in the clear", client("'c'", "'secret'", "NULL", "'{}'", "NULL"), "clients_secret_digest_length"},
+		{"older secret of a client in the clear", client("'c'", "sha256('x')", "'secret'", "'{}'", "NULL"), "clients_old_secret_digest_length"},
+		{"older secret of a public client", client("'c'", "NULL", "sha256('x')", "'{}'", "NULL"), "clients_old_secret_has_new"},
+		{"grant that there is not", client("'c'", "NULL", "NULL", "'{implicit}'", "NULL"), "clients_grant_types_known"},
+		{"scope of nothing", client("'c'", "NULL", "NULL", "'{}'", "''"), "clients_scope_length"},
+		{"session of no client", "INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, client_id) " +
+			"SELECT gen_random_uuid(), id, decode(repeat('00', 16), 'hex'), now(), now(), '', '', 'nobody' FROM users", "sessions_client_id_fkey"},
 		{"short check value", "INSERT INTO password_keys (id, check_value) VALUES ('a', 'short')",
 			"password_keys_check_value_length"},
 		{"name for the key of a limit", "INSERT INTO rate_limits (key, tat) VALUES ('alice', 0)", "rate_limits_key_length"},

@@ -22,7 +22,7 @@ import (
 var reading = map[string]bool{
 	"serve": true, "healthcheck": true, "version": true, "migrate up": true, "migrate down-to": true, "migrate status": true,
 	"user list": true, "user show": true, "user sessions": true, "role list": true, "role show": true, "pepper list": true,
-	"audit show": true, "key list": true,
+	"audit show": true, "key list": true, "client list": true,
 }
 
 // attempt is a command that changes something, in a house where alice has the role clerk.
@@ -36,26 +36,30 @@ type attempt struct {
 
 func attempts(t *testing.T) map[string]attempt {
 	return map[string]attempt{
-		"user add":         {[]string{"bob", "--role=clerk", "--password-stdin"}, goodPassword, auth.ActionCreateUser, "bob", "clerk"},
-		"user disable":     {[]string{"alice"}, "", auth.ActionDisableUser, "alice", ""},
-		"user enable":      {[]string{"carol"}, "", auth.ActionEnableUser, "carol", ""},
-		"user delete":      {[]string{"alice"}, "", auth.ActionDeleteUser, "", ""},
-		"user password":    {[]string{"alice", "--password-stdin"}, goodPassword, auth.ActionSetPassword, "alice", ""},
-		"user must-change": {[]string{"alice"}, "", auth.ActionRequireChange, "alice", ""},
-		"user unlock":      {[]string{"alice", "--secret-key=" + testKey}, "", auth.ActionUnlockUser, "alice", ""},
-		"user logout":      {[]string{"alice"}, "", auth.ActionEndSessions, "alice", ""},
-		"user role add":    {[]string{"alice", "reader"}, "", auth.ActionGrantRole, "alice", "reader"},
-		"user role remove": {[]string{"alice", "clerk"}, "", auth.ActionRevokeRole, "alice", "clerk"},
-		"user import":      {[]string{writeFile(t, "accounts.jsonl", jsonLine("dora", someHash)+jsonLine("emil", someHash))}, "", auth.ActionImportUsers, "", "2 users"},
-		"user export":      {[]string{filepath.Join(t.TempDir(), "accounts.jsonl")}, "", auth.ActionExportUsers, "", ""},
-		"role set":         {[]string{"clerk", "files:write"}, "", auth.ActionSetRole, "", "clerk"},
-		"role delete":      {[]string{"clerk"}, "", auth.ActionDeleteRole, "", "clerk"},
-		"key rotate":       {[]string{"--algorithm=ES256", "--secret-key=" + testKey}, "", auth.ActionAddKey, "", "*"},
-		"key retire":       {[]string{"spare"}, "", auth.ActionRetireKey, "", "spare"},
-		"key revoke":       {[]string{"spare", "--force", "--secret-key=" + testKey}, "", auth.ActionRevokeKey, "", "spare"},
-		"key rewrap":       {[]string{"--secret-key=" + testKey + "," + oldKey}, "", auth.ActionRewrapKeys, "", "1 keys"},
-		"pepper retire":    {[]string{"feed"}, "", auth.ActionRetirePepper, "", "feed"},
-		"audit prune":      {[]string{"--older-than=365d"}, "", auth.ActionPruneAudit, "", "8760h0m0s"},
+		"user add":             {[]string{"bob", "--role=clerk", "--password-stdin"}, goodPassword, auth.ActionCreateUser, "bob", "clerk"},
+		"user disable":         {[]string{"alice"}, "", auth.ActionDisableUser, "alice", ""},
+		"user enable":          {[]string{"carol"}, "", auth.ActionEnableUser, "carol", ""},
+		"user delete":          {[]string{"alice"}, "", auth.ActionDeleteUser, "", ""},
+		"user password":        {[]string{"alice", "--password-stdin"}, goodPassword, auth.ActionSetPassword, "alice", ""},
+		"user must-change":     {[]string{"alice"}, "", auth.ActionRequireChange, "alice", ""},
+		"user unlock":          {[]string{"alice", "--secret-key=" + testKey}, "", auth.ActionUnlockUser, "alice", ""},
+		"user logout":          {[]string{"alice"}, "", auth.ActionEndSessions, "alice", ""},
+		"user role add":        {[]string{"alice", "reader"}, "", auth.ActionGrantRole, "alice", "reader"},
+		"user role remove":     {[]string{"alice", "clerk"}, "", auth.ActionRevokeRole, "alice", "clerk"},
+		"user import":          {[]string{writeFile(t, "accounts.jsonl", jsonLine("dora", someHash)+jsonLine("emil", someHash))}, "", auth.ActionImportUsers, "", "2 users"},
+		"user export":          {[]string{filepath.Join(t.TempDir(), "accounts.jsonl")}, "", auth.ActionExportUsers, "", ""},
+		"role set":             {[]string{"clerk", "files:write"}, "", auth.ActionSetRole, "", "clerk"},
+		"role delete":          {[]string{"clerk"}, "", auth.ActionDeleteRole, "", "clerk"},
+		"key rotate":           {[]string{"--algorithm=ES256", "--secret-key=" + testKey}, "", auth.ActionAddKey, "", "*"},
+		"key retire":           {[]string{"spare"}, "", auth.ActionRetireKey, "", "spare"},
+		"key revoke":           {[]string{"spare", "--force", "--secret-key=" + testKey}, "", auth.ActionRevokeKey, "", "spare"},
+		"key rewrap":           {[]string{"--secret-key=" + testKey + "," + oldKey}, "", auth.ActionRewrapKeys, "", "1 keys"},
+		"pepper retire":        {[]string{"feed"}, "", auth.ActionRetirePepper, "", "feed"},
+		"audit prune":          {[]string{"--older-than=365d"}, "", auth.ActionPruneAudit, "", "8760h0m0s"},
+		"client add":           {[]string{"shop", "--name=Shop"}, "", auth.ActionAddClient, "", "shop"},
+		"client disable":       {[]string{"desk"}, "", auth.ActionDisableClient, "", "desk"},
+		"client enable":        {[]string{"desk"}, "", auth.ActionEnableClient, "", "desk"},
+		"client rotate-secret": {[]string{"desk"}, "", auth.ActionRotateSecret, "", "desk"},
 	}
 }
 
@@ -96,6 +100,7 @@ func TestWithoutItsEventNoCommandIsDoneAndWithItThereIsOne(t *testing.T) {
 			a := newAccounts(t)
 			a.insert("alice", "carol")
 			a.asOwner(`INSERT INTO roles (name) VALUES ('clerk'), ('reader');
+				INSERT INTO clients (client_id, name, secret_digest, grant_types) VALUES ('desk', 'Desk', sha256('x'), '{}');
 				INSERT INTO user_roles (user_id, role_name) SELECT id, 'clerk' FROM users WHERE username = 'alice';
 				UPDATE users SET disabled_at = now() WHERE username = 'carol'`)
 			switch name {

@@ -43,6 +43,7 @@ type commandLine struct {
 	Migrate     migrateCommand     `cmd:"" help:"Bring the database schema up to date, or back."`
 	User        userCommand        `cmd:"" help:"Manage accounts."`
 	Role        roleCommand        `cmd:"" help:"Manage roles."`
+	Client      clientCommand      `cmd:"" help:"Manage OAuth clients."`
 	Audit       auditCommand       `cmd:"" help:"Show or prune the audit log."`
 	Key         keyCommand         `cmd:"" help:"Manage the keys that sign access tokens."`
 	Pepper      pepperCommand      `cmd:"" help:"Manage the keys of PASSWORD_PEPPER that stored passwords need."`
@@ -113,7 +114,8 @@ func explain(err error) error {
 	}
 	for _, known := range []error{auth.ErrUserNotFound, auth.ErrUsernameTaken, auth.ErrPasswordKeyNotFound,
 		auth.ErrRoleNotFound, auth.ErrRoleBuiltIn, auth.ErrLastAdmin, auth.ErrTooManyRights,
-		auth.ErrKeyNotFound, auth.ErrKeyPending, auth.ErrKeySigns, auth.ErrKeyIsSecret} {
+		auth.ErrKeyNotFound, auth.ErrKeyPending, auth.ErrKeySigns, auth.ErrKeyIsSecret,
+		auth.ErrClientNotFound, auth.ErrClientIDTaken, auth.ErrClientPublic} {
 		if errors.Is(err, known) {
 			return known
 		}

@@ -1,12 +1,20 @@
 -- StartSession finds no user where it has changed since its password was read. The lock makes the logins of one user
--- take turns; those of others go on. Of more sessions than a user may have, those that were used longest ago end.
+-- take turns; those of others go on. Of more sessions than a user may have, those that were used longest ago end. Nor does
+-- it find one for a client that was disabled meanwhile, and who disables a client waits for it.
 -- name: StartSession :execrows
-WITH u AS (
+WITH c AS (
+    SELECT client_id
+    FROM clients
+    WHERE clients.client_id = sqlc.narg('client_id')::text
+      AND clients.disabled_at IS NULL
+    FOR SHARE
+), u AS (
     SELECT id
     FROM users
     WHERE users.id = @user_id
       AND users.token_version = @token_version
       AND users.disabled_at IS NULL
+      AND (sqlc.narg('client_id')::text IS NULL OR EXISTS (SELECT FROM c))
     FOR NO KEY UPDATE
 ), evicted AS (
     UPDATE sessions
@@ -20,9 +28,9 @@ WITH u AS (
         OFFSET @max_others::int
     )
 ), started AS (
-    INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope)
+    INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope, client_id)
     SELECT @id, u.id, @salt, now() + make_interval(secs => @idle_seconds), now() + make_interval(secs => @absolute_seconds),
-           @client_address, @user_agent, sqlc.narg('scope')
+           @client_address, @user_agent, sqlc.narg('scope'), sqlc.narg('client_id')::text
     FROM u
     RETURNING sessions.user_id
 )
@@ -32,10 +40,12 @@ FROM started;
 -- name: SessionByID :one
 SELECT s.salt, s.counter, s.rotated_at, s.idle_expires_at, s.expires_at, s.ended_at, s.scope, now()::timestamptz AS now,
        u.id AS user_id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions,
+       s.client_id, c.grant_types AS client_grant_types, c.scope AS client_scope
 FROM sessions s
 JOIN users u ON u.id = s.user_id
 JOIN user_rights r ON r.user_id = s.user_id
+LEFT JOIN clients c ON c.client_id = s.client_id
 WHERE s.id = @id;
 
 -- RotateSession is a compare-and-set: of many uses of one refresh token at once, one moves the counter.

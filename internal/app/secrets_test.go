@@ -17,6 +17,7 @@ import (
 
 	"gatehouse/internal/app"
 	"gatehouse/internal/asynctest"
+	"gatehouse/internal/auth"
 	"gatehouse/internal/config"
 	"gatehouse/internal/dbtest"
 	"gatehouse/internal/token"
@@ -56,6 +57,7 @@ func TestSecretsStayInside(t *testing.T) {
 	token := r.useEveryPath(leaks)
 	useCommandLine(leaks, databaseURL)
 	r.useInitialSecrets(leaks, databaseURL)
+	r.useClients(leaks, databaseURL)
 	leaks.search("metrics", r.onOps("/metrics").body)
 	leaks.searchRows("a row of the database", dump(t, server.URL()))
 
@@ -272,6 +274,46 @@ func (r *replica) useInitialSecrets(leaks *leakSearch, databaseURL string) {
 	r.want(http.StatusOK, changed)
 	leaks.addTokens(r, changed)
 	leaks.searchAnswer(http.StatusUnauthorized, r.do(replace("carol", in.InitialSecret, canaryOtherPassword)))
+}
+
+// useClients sends secrets of a client, those that are right and those that are not, in each place where one belongs or may
+// be put by mistake.
+func (r *replica) useClients(leaks *leakSearch, databaseURL string) {
+	r.Helper()
+	admin, err := openCanaryAdmin(leaks.T, databaseURL, canaryPepper)
+	must(leaks, err)
+	defer admin.Close()
+	both := []string{auth.GrantPassword, auth.GrantRefreshToken}
+	_, first, err := admin.AddClient(r.Context(), auth.OAuthClient{ID: "shop", Title: "Shop", Confidential: true, GrantTypes: both})
+	must(leaks, err)
+	second, err := admin.RotateClientSecret(r.Context(), "shop")
+	must(leaks, err)
+	leaks.add("client's secret", first)
+	leaks.add("client's secret", second)
+	_, err = admin.RotateClientSecret(r.Context(), first)
+	leaks.searchError(err)
+	post := func(path string, form url.Values, header ...string) *http.Request {
+		return r.request("POST", path, form.Encode(), append(header, "Content-Type", "application/x-www-form-urlencoded")...)
+	}
+	basic := func(id, secret string) string {
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte(id+":"+secret))
+	}
+	login := url.Values{"username": {"alice"}, "password": {canaryPassword}}
+	granted := r.do(post("/token", login, "Authorization", basic("shop", first)))
+	r.want(http.StatusOK, granted)
+	leaks.addTokens(r, granted)
+	raw := tokenIn(r, granted)
+	for _, path := range []string{"/introspect", "/revoke"} {
+		leaks.searchAnswer(http.StatusOK, r.do(post(path, url.Values{"token": {raw}, "client_id": {"shop"}, "client_secret": {second}})))
+		leaks.searchAnswer(http.StatusUnauthorized, r.do(post(path, url.Values{"token": {raw}, "client_id": {"shop"}, "client_secret": {second + canaryOtherPassword}})))
+		leaks.searchAnswer(http.StatusUnauthorized, r.do(post(path, url.Values{"token": {raw}}, "Authorization", basic(second, second))))
+		leaks.searchAnswer(http.StatusUnauthorized, r.do(post(path, url.Values{"token": {raw}}, "Authorization", "Basic "+second)))
+		leaks.searchAnswer(http.StatusUnauthorized, r.do(post(path, url.Values{"token": {raw}}, "Authorization", basic("shop", second+"%zz"))))
+		leaks.searchAnswer(http.StatusBadRequest, r.do(post(path, url.Values{"token": {raw}, "client_id": {second}}, "Authorization", basic("shop", second))))
+		leaks.searchAnswer(http.StatusOK, r.do(post(path, url.Values{"token": {second}}, "Authorization", basic("shop", second))))
+	}
+	must(leaks, admin.RetireClientSecret(r.Context(), "shop"))
+	leaks.searchAnswer(http.StatusUnauthorized, r.do(post("/token", login, "Authorization", basic("shop", first))))
 }
 
 // overload logs in from more clients than may wait at once.

@@ -367,7 +367,8 @@ func TestNoHostHeaderGetsIntoADocumentThatOthersRead(t *testing.T) {
 	must(t, json.Unmarshal([]byte(r.do(r.request("GET", "/.well-known/oauth-authorization-server", "")).body), &metadata))
 	for name, want := range map[string]string{
 		"issuer": "https://id.example.com/base", "token_endpoint": "https://id.example.com/base/token",
-		"jwks_uri": "https://id.example.com/base/.well-known/jwks.json",
+		"jwks_uri": "https://id.example.com/base/.well-known/jwks.json", "revocation_endpoint": "https://id.example.com/base/revoke",
+		"introspection_endpoint": "https://id.example.com/base/introspect",
 	} {
 		if metadata[name] != want {
 			t.Errorf("%s: %v", name, metadata[name])

@@ -216,7 +216,7 @@ func (c *cuttable) loseAnswer(session uuid.UUID, raw string) {
 func (c *cuttable) refreshing(by *fixture, raw string) <-chan error {
 	outcome := make(chan error, 1)
 	go func() {
-		_, err := by.Refresh(c.Context(), raw)
+		_, err := by.Refresh(c.Context(), raw, client)
 		outcome <- err
 	}()
 	return outcome
@@ -234,7 +234,7 @@ func TestAClientThatTriesAgainOutlivesAnyCuts(t *testing.T) {
 	interrupted := 0
 	stubborn := func(raw string) (auth.Grant, error) {
 		for {
-			grant, err := c.Refresh(t.Context(), raw)
+			grant, err := c.Refresh(t.Context(), raw, client)
 			if !errors.Is(err, auth.ErrUnavailable) {
 				return grant, err
 			}

@@ -39,6 +39,17 @@ var (
 
 	// ErrSessionOver: it was ended, or nobody has used it for too long.
 	ErrSessionOver = fmt.Errorf("%w: the session is over", ErrInvalidGrant)
+	// ErrOtherClient: the token was issued to another client than the one that sends it.
+	ErrOtherClient = fmt.Errorf("%w: another client's", ErrInvalidGrant)
+
+	// ErrInvalidClient is all that a caller learns of refused credentials of a client (RFC 6749 §5.2).
+	ErrInvalidClient = errors.New("invalid client")
+	// ErrUnauthorizedClient: the client may not use this grant.
+	ErrUnauthorizedClient = errors.New("the client may not use this grant")
+	ErrClientNotFound     = errors.New("no such client")
+	ErrClientIDTaken      = errors.New("client id is taken")
+	// ErrClientPublic: a public client has no secrets.
+	ErrClientPublic = errors.New("the client is public, and has no secret")
 
 	// ErrInvalidScope: a token was asked for with more than may be had (RFC 6749 §5.2), after a right password.
 	ErrInvalidScope = errors.New("invalid scope")
@@ -137,7 +148,13 @@ var outcomes = []outcome{
 	{ErrInvalidToken, "invalid_token"},
 	{ErrTokenReused, "token_reused"},
 	{ErrSessionOver, "session_over"},
+	{ErrOtherClient, "other_client"},
 	{ErrInvalidGrant, "invalid_grant"},
+	{ErrInvalidClient, "invalid_client"},
+	{ErrUnauthorizedClient, "unauthorized_client"},
+	{ErrClientNotFound, "client_not_found"},
+	{ErrClientIDTaken, "client_id_taken"},
+	{ErrClientPublic, "client_public"},
 	{ErrInvalidScope, "invalid_scope"},
 	{ErrBeyondRights, "beyond_rights"},
 	{ErrForbidden, "forbidden"},

@@ -18,8 +18,8 @@ type Grant struct {
 	AccessToken  string
 	ExpiresIn    time.Duration // of the access token
 	Scope        string        // permissions of the access token, with spaces between
-	RefreshToken string
-	Device       string // by which the device is known at its next login; only of a login, and empty without limits
+	RefreshToken string        // empty if the client may not use one
+	Device       string        // by which the device is known at its next login; only of a login, and empty without limits
 }
 
 // Login checks a password and starts a session, with all of the user's permissions or, if a scope is given, with those.
@@ -62,7 +62,7 @@ func (s *Service) logIn(ctx context.Context, e Event, username, pw string, clien
 	}
 	requested := strings.Join(scope, " ")
 	if requested != "" {
-		if requested, err = checkScope(scopeOf(found.Permissions), requested); err != nil {
+		if requested, err = checkScope(client.OAuth.narrowed(scopeOf(found.Permissions)), requested); err != nil {
 			return Grant{}, err
 		}
 	}

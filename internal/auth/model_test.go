@@ -189,7 +189,7 @@ func (h *history) refreshOne() string {
 		return "nothing"
 	}
 	n := max(0, s.counter-[]int{0, 0, 0, 1, 1, 2, 5}[h.random.IntN(7)])
-	grant, err := h.Refresh(h.Context(), s.refresh[n])
+	grant, err := h.Refresh(h.Context(), s.refresh[n], client)
 	switch over := h.over(s); {
 	case !over && n == s.counter:
 		h.compare("refresh", err, true)

@@ -32,7 +32,7 @@ func TestNoSessionOfAUserWhoMustChangeThePasswordIsRefreshed(t *testing.T) {
 	must(t, err)
 	_, err = c.conn.Exec(t.Context(), "UPDATE users SET must_change_password = true")
 	must(t, err)
-	if _, err := c.Refresh(t.Context(), grant.RefreshToken); !errors.Is(err, auth.ErrInvalidGrant) {
+	if _, err := c.Refresh(t.Context(), grant.RefreshToken, client); !errors.Is(err, auth.ErrInvalidGrant) {
 		t.Errorf("refresh: %v", err)
 	}
 }

@@ -207,9 +207,9 @@ func TestAScopeMayBeNarrowedButNeverWidened(t *testing.T) {
 	}
 	grant, err := f.Login(t.Context(), "alice", goodPassword, client, "files:read", "gatehouse:users.read")
 	must(t, err)
-	_, err = f.Refresh(t.Context(), grant.RefreshToken, "files:write")
+	_, err = f.Refresh(t.Context(), grant.RefreshToken, client, "files:write")
 	f.want("a refresh with more than the login asked for", err, auth.ErrInvalidScope)
-	narrow, err := f.Refresh(t.Context(), grant.RefreshToken, "files:read")
+	narrow, err := f.Refresh(t.Context(), grant.RefreshToken, client, "files:read")
 	must(t, err)
 	again := f.mustRefresh(narrow.RefreshToken)
 	if narrow.Scope != "files:read" || again.Scope != "files:read gatehouse:users.read" {

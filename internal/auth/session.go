@@ -22,11 +22,13 @@ type SessionLimits struct {
 	PerUser  int           // most live sessions of a user: a further login ends the one that was used longest ago
 }
 
-// Client is where a request came from: as the user is shown it, and by the device token that it brought, if any.
+// Client is where a request came from: as the user is shown it, by the device token that it brought, if any, and the OAuth
+// client that has sent it.
 type Client struct {
 	Address   string
 	UserAgent string
 	Device    string
+	OAuth     OAuthClient
 }
 
 // maxUserAgent is in characters.
@@ -67,6 +69,7 @@ type SessionState struct {
 	Now           time.Time
 	Scope         string // what the login asked for; "" for all
 	User          User
+	Client        OAuthClient // whom its tokens are issued to; of it, ID, GrantTypes and Scope
 }
 
 // NewSession is a session to be stored.
@@ -104,7 +107,7 @@ func (s *Service) startSession(ctx context.Context, e Event, user User, client C
 	if err != nil {
 		return Grant{}, err
 	}
-	grant, err := s.grant(user, id, 0, salt, s.limits.Absolute, scope)
+	grant, err := s.grant(user, client.OAuth, id, 0, salt, s.limits.Absolute, scope)
 	if err != nil {
 		return Grant{}, err
 	}
@@ -124,22 +127,31 @@ func (s *Service) superseded(ctx context.Context, before User) error {
 	return ErrSuperseded
 }
 
-// grant makes the tokens of a session that lives for another while: the n-th refresh token, and an access token that
-// does not outlive the session, and of the requested scope says what the user may now ("" requests all).
-func (s *Service) grant(user User, sessionID uuid.UUID, n int64, salt []byte, remaining time.Duration, requested string) (Grant, error) {
+// grant makes the tokens of a session that lives for another while: the n-th refresh token, if the client may use one, and
+// an access token that does not outlive the session, and of the requested scope says what the user may now ("" requests
+// all) and the client too. ErrInvalidScope if that would not fit into a token.
+func (s *Service) grant(
+	user User, client OAuthClient, sessionID uuid.UUID, n int64, salt []byte, remaining time.Duration, requested string,
+) (Grant, error) {
 	if err := s.checkRing(); err != nil {
 		return Grant{}, err
 	}
-	scope := narrowed(user, requested)
-	validity := min(s.tokens.Lifetime(), remaining)
-	access, err := s.tokens.Issue(s.clock(), token.Subject{
+	grant := Grant{User: user, ExpiresIn: min(s.tokens.Lifetime(), remaining), Scope: client.narrowed(narrowed(user, requested))}
+	if len(grant.Scope) > maxRights {
+		return Grant{}, ErrInvalidScope
+	}
+	var err error
+	grant.AccessToken, err = s.tokens.Issue(s.clock(), token.Subject{
 		UserID: user.ID, SessionID: sessionID, Username: user.Username.Given, Version: user.TokenVersion,
-		Roles: strings.Join(user.Roles, ","), Scope: scope,
-	}, validity)
+		Roles: client.roles(user), Scope: grant.Scope, ClientID: client.PublicID(),
+	}, grant.ExpiresIn)
 	if err != nil {
 		return Grant{}, err
 	}
-	return Grant{User: user, AccessToken: access, ExpiresIn: validity, Scope: scope, RefreshToken: s.refresh.Make(sessionID, n, salt)}, nil
+	if client.MayUse(GrantRefreshToken) {
+		grant.RefreshToken = s.refresh.Make(sessionID, n, salt)
+	}
+	return grant, nil
 }
 
 // Refresh exchanges a refresh token for its successor and an access token. ErrInvalidGrant.
@@ -149,8 +161,9 @@ func (s *Service) grant(user User, sessionID uuid.UUID, n int64, salt []byte, re
 // somebody who should not have it, so the session ends (RFC 9700 §4.14.2).
 //
 // The access token's scope is what the user may now of what the login asked for, or of that the scope that is given, if
-// one is (RFC 6749 §6). ErrInvalidScope if that is more, and then the refresh token is not used.
-func (s *Service) Refresh(ctx context.Context, raw string, scope ...string) (grant Grant, err error) {
+// one is (RFC 6749 §6). ErrInvalidScope if that is more, and then the refresh token is not used. Nor is it if it was issued
+// to another client than the one that sends it: ErrOtherClient.
+func (s *Service) Refresh(ctx context.Context, raw string, client Client, scope ...string) (grant Grant, err error) {
 	presented, err := token.ParseRefresh(raw)
 	if err != nil {
 		return Grant{}, fmt.Errorf("%w: %w", ErrInvalidGrant, err)
@@ -163,9 +176,12 @@ func (s *Service) Refresh(ctx context.Context, raw string, scope ...string) (gra
 			return Grant{}, err
 		}
 		e = newEvent(ctx, ActionRefresh, uuid.Nil, presented.SessionID.String()).by(state.User.ID)
+		if state.Client.ID != client.OAuth.ID {
+			return Grant{}, ErrOtherClient
+		}
 		decision, requested := decideRefresh(state, presented.N, s.limits.Grace), state.Scope
 		if asked := strings.Join(scope, " "); asked != "" && (decision == refreshRotate || decision == refreshRepeat) {
-			if requested, err = checkScope(narrowed(state.User, state.Scope), asked); err != nil {
+			if requested, err = checkScope(state.Client.narrowed(narrowed(state.User, state.Scope)), asked); err != nil {
 				return Grant{}, err
 			}
 		}
@@ -180,7 +196,7 @@ func (s *Service) Refresh(ctx context.Context, raw string, scope ...string) (gra
 			}
 			fallthrough
 		case refreshRepeat:
-			return s.grant(state.User, presented.SessionID, presented.N+1, state.Salt, state.ExpiresAt.Sub(state.Now), requested)
+			return s.grant(state.User, state.Client, presented.SessionID, presented.N+1, state.Salt, state.ExpiresAt.Sub(state.Now), requested)
 		case refreshReused:
 			e.Outcome = Outcome(ErrTokenReused)
 			ended, err := s.store.EndSession(ctx, e, state.User.ID, presented.SessionID, endedByReuse)
@@ -327,7 +343,7 @@ func (s *Service) ChangePassword(ctx context.Context, access token.Access, curre
 	if err != nil {
 		return Grant{}, err
 	}
-	return s.grant(state.User, access.SessionID, state.Counter, state.Salt, state.ExpiresAt.Sub(state.Now), state.Scope)
+	return s.grant(state.User, state.Client, access.SessionID, state.Counter, state.Salt, state.ExpiresAt.Sub(state.Now), state.Scope)
 }
 
 // checkOwnPassword is limited too: whoever has stolen a session must not find the password by it. InputError, ErrLimited.

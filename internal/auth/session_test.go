@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"errors"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -64,14 +65,14 @@ func (f *fixture) access(g auth.Grant) token.Access {
 
 func (f *fixture) mustRefresh(raw string) auth.Grant {
 	f.Helper()
-	grant, err := f.Refresh(f.Context(), raw)
+	grant, err := f.Refresh(f.Context(), raw, client)
 	must(f, err)
 	return grant
 }
 
 func (f *fixture) wantRefused(when, raw string, want error) {
 	f.Helper()
-	if _, err := f.Refresh(f.Context(), raw); !errors.Is(err, want) {
+	if _, err := f.Refresh(f.Context(), raw, client); !errors.Is(err, want) {
 		f.Errorf("%s: %v, want %v", when, err, want)
 	}
 }
@@ -125,7 +126,7 @@ func (c *clocked) atOnce(raw string) (successors map[string]int, refusals []erro
 	successors = map[string]int{}
 	for n := range 100 {
 		wg.Go(func() {
-			grant, err := replicas[n%len(replicas)].Refresh(c.Context(), raw)
+			grant, err := replicas[n%len(replicas)].Refresh(c.Context(), raw, client)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -385,7 +386,7 @@ func TestAUserSeesAndEndsOnlyHerOwnSessions(t *testing.T) {
 	must(t, err)
 	rest, err := f.Sessions(t.Context(), alice.ID, page[1].ID, 2)
 	must(t, err)
-	if len(rest) != 1 || page[0].ID != f.access(third).SessionID || rest[0].ID != f.access(first).SessionID || page[0].Client != client {
+	if len(rest) != 1 || page[0].ID != f.access(third).SessionID || rest[0].ID != f.access(first).SessionID || !reflect.DeepEqual(page[0].Client, client) {
 		t.Errorf("%+v, then %+v", page, rest)
 	}
 	if err := f.EndSession(t.Context(), bob.ID, f.access(first).SessionID); !errors.Is(err, auth.ErrSessionNotFound) {

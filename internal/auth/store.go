@@ -86,7 +86,7 @@ type Store interface {
 	RehashPassword(ctx context.Context, id uuid.UUID, oldHash, newHash string) error
 
 	// StartSession stores a session and ends those that its user then has too many of. ErrUserNotFound if the user is
-	// disabled or has another token version than in the session's User.
+	// disabled or has another token version than in the session's User, or if the client is disabled.
 	StartSession(ctx context.Context, e Event, session NewSession) error
 	// SessionByID reads what is committed now, never a cache. ErrSessionNotFound.
 	SessionByID(ctx context.Context, id uuid.UUID) (SessionState, error)
@@ -102,6 +102,22 @@ type Store interface {
 	// ChangePassword is SetPassword for a user who has not changed meanwhile, and who keeps one session that is not over: it
 	// moves on as by RotateSession. ErrUserNotFound, ErrSessionNotFound.
 	ChangePassword(ctx context.Context, e Event, user User, sessionID uuid.UUID, passwordHash string, idle time.Duration) (SessionState, error)
+
+	// InsertClient stores a new, enabled client, and tells when. ErrClientIDTaken.
+	InsertClient(ctx context.Context, e Event, client StoredClient) (time.Time, error)
+	// ClientByID reads what is committed now, never a cache. ErrClientNotFound.
+	ClientByID(ctx context.Context, id string) (StoredClient, error)
+	// ListClients returns all clients by id.
+	ListClients(ctx context.Context) ([]OAuthClient, error)
+	// DisableClient disables a client and ends its sessions. ErrClientNotFound.
+	DisableClient(ctx context.Context, e Event, id string) error
+	// EnableClient undoes DisableClient; sessions stay ended. ErrClientNotFound.
+	EnableClient(ctx context.Context, e Event, id string) error
+	// RotateClientSecret gives a confidential client another secret, beside the one that it has, and ends an older one.
+	// ErrClientNotFound.
+	RotateClientSecret(ctx context.Context, e Event, id string, digest SecretDigest) error
+	// RetireClientSecret ends the older one of a confidential client's secrets, if there are two. ErrClientNotFound.
+	RetireClientSecret(ctx context.Context, e Event, id string) error
 
 	// RecordPasswordKey puts a key on record, unless its id is there already (whatever its check value).
 	RecordPasswordKey(ctx context.Context, key password.KeyRecord) error

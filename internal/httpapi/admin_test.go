@@ -83,6 +83,8 @@ func rights() map[string]auth.Permission {
 		"GET /docs/*asset":                            forAnybody,
 		"GET /openapi.json":                           forAnybody,
 		"GET /openapi.yaml":                           forAnybody,
+		"POST /introspect":                            forAnybody, // who has a client's secret
+		"POST /revoke":                                forAnybody, // who has a token
 	}
 }
 

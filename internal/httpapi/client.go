@@ -159,7 +159,11 @@ func clientOf(c *gin.Context) auth.Client {
 	if cookie, err := c.Request.Cookie(deviceCookie); device == "" && err == nil {
 		device = cookie.Value
 	}
-	return auth.Client{Address: addressOf(c), UserAgent: c.Request.UserAgent(), Device: device}
+	client := auth.Client{Address: addressOf(c), UserAgent: c.Request.UserAgent(), Device: device}
+	if known, ok := c.Get(oauthClientKey); ok {
+		client.OAuth = known.(auth.OAuthClient)
+	}
+	return client
 }
 
 // addressOf is the client's, as it is logged.

@@ -56,9 +56,13 @@ const (
 var answers = []answer{
 	{auth.ErrBadCredentials, 401, "bad_credentials", "invalid_grant", "Incorrect username or password", `Bearer`},
 	{auth.ErrMustChangePassword, 400, "password_change_required", "password_change_required", "Password change required", ""},
+	{auth.ErrOtherClient, 400, "other_client", "invalid_grant", "The token was issued to another client", ""},
 	{auth.ErrInvalidGrant, 400, "invalid_grant", "invalid_grant", "The refresh token is not valid", ""},
 	{errNoToken, 401, "no_token", "", "Invalid authentication credentials", `Bearer realm="gatehouse"`},
 	{auth.ErrInvalidToken, 401, "invalid_token", "", "Invalid authentication credentials", `Bearer realm="gatehouse", error="invalid_token"`},
+	// A 401 must name a way to prove oneself (RFC 9110 §15.5.2), also to a client that has tried the form.
+	{auth.ErrInvalidClient, 401, "invalid_client", "invalid_client", "Client authentication failed", `Basic realm="gatehouse"`},
+	{auth.ErrUnauthorizedClient, 400, "unauthorized_client", "unauthorized_client", "The client may not use this grant", ""},
 	{auth.ErrInvalidScope, 400, "invalid_scope", "invalid_scope", "The scope is malformed or more than may be had", ""},
 	{auth.ErrBeyondRights, 403, "beyond_rights", "", "Nobody may give, take or overrule rights beyond their own", `Bearer realm="gatehouse", error="insufficient_scope"`},
 	{auth.ErrForbidden, 403, "forbidden", "", "The token does not allow this", `Bearer realm="gatehouse", error="insufficient_scope"`},

@@ -64,7 +64,7 @@ func TestTokenRequestsAreTakenAsFormsOfRFC6749(t *testing.T) {
 		"grant type named":        "grant_type=password&username=alice&password=correct+horse+battery+staple",
 		"empty parameter ignored": "grant_type=&scope=&username=alice&password=correct+horse+battery+staple",
 		"unknown parameter":       "username=alice&password=correct+horse+battery+staple&x=1",
-		"what Swagger UI adds":    "grant_type=password&username=alice&password=correct%20horse%20battery%20staple&client_id=a&client_secret=b&scope=",
+		"what Swagger UI adds":    "grant_type=password&username=alice&password=correct%20horse%20battery%20staple&client_id=&client_secret=&scope=",
 		"name in another case":    "username=ALICE&password=correct+horse+battery+staple",
 		"name in full-width":      "username=%EF%BD%81%EF%BD%8C%EF%BD%89%EF%BD%83%EF%BD%85&password=correct+horse+battery+staple",
 	} {

@@ -21,6 +21,7 @@ type note struct {
 	requestID string
 	userID    string
 	service   string // that showed a token of its own
+	clientID  string // of an OAuth client that has named itself
 	outcome   string
 	err       error // only of a fault: other errors may quote what the caller sent
 	stack     string
@@ -157,6 +158,9 @@ func (s *server) record(c *gin.Context, n *note, took time.Duration) {
 	}
 	if n.service != "" {
 		attrs = append(attrs, slog.String("service", n.service))
+	}
+	if n.clientID != "" {
+		attrs = append(attrs, slog.String("client_id", n.clientID))
 	}
 	if n.err != nil {
 		attrs = append(attrs, slog.String("error", n.err.Error()))

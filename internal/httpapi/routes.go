@@ -27,7 +27,9 @@ type route struct {
 
 func (s *server) routes(docs *docs, wellKnown *wellKnown) []route {
 	return []route{
-		{http.MethodPost, "/token", anybody, asTokenError, s.postToken},
+		{http.MethodPost, "/token", client, asTokenError, s.postToken},
+		{http.MethodPost, "/introspect", confidentialClient, asTokenError, s.postIntrospect},
+		{http.MethodPost, "/revoke", client, asTokenError, s.postRevoke},
 		{http.MethodPost, "/token/password", anybody, nil, s.postTokenPassword},
 		{http.MethodPost, "/users", registration, nil, s.postUser},
 		{http.MethodPost, "/logout", anybody, nil, s.postLogout},

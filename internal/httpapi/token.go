@@ -12,32 +12,30 @@ import (
 type tokenResponse struct {
 	AccessToken  string `json:"access_token"`
 	TokenType    string `json:"token_type"`
-	ExpiresIn    int64  `json:"expires_in"` // seconds
-	RefreshToken string `json:"refresh_token"`
+	ExpiresIn    int64  `json:"expires_in"`             // seconds
+	RefreshToken string `json:"refresh_token,omitzero"` // not for a client that may not use one
 	// Scope is there also when it is empty: what was granted differs from whatever was not asked for (§3.3).
 	Scope string `json:"scope"`
 }
 
 // postToken is the token endpoint: for the password grant (RFC 6749 §4.3) and for refreshing (§6).
 func (s *server) postToken(c *gin.Context) error {
-	c.Header("Pragma", "no-cache") // RFC 6749 §5.1, beside Cache-Control: no-store
-	form, err := readForm(c)
-	if err != nil {
-		return err
-	}
+	form := formOf(c)
 	grantType := form["grant_type"]
 	if grantType == "" && form["username"] != "" {
 		grantType = "password" // clients of FastAPI's form leave it out
 	}
-	switch grantType {
-	case "":
+	switch {
+	case grantType == "":
 		return errInvalidRequest
-	case "password":
+	case grantType != auth.GrantPassword && grantType != auth.GrantRefreshToken:
+		return errUnsupportedGrant
+	case !oauthClientOf(c).MayUse(grantType):
+		return auth.ErrUnauthorizedClient
+	case grantType == auth.GrantPassword:
 		return s.passwordGrant(c, form["username"], form["password"], form["scope"])
-	case "refresh_token":
-		return s.refreshGrant(c, form["refresh_token"], form["scope"])
 	}
-	return errUnsupportedGrant
+	return s.refreshGrant(c, form["refresh_token"], form["scope"])
 }
 
 func (s *server) passwordGrant(c *gin.Context, username, pw, scope string) error {
@@ -74,7 +72,7 @@ func (s *server) refreshGrant(c *gin.Context, refreshToken, scope string) error 
 	if refreshToken == "" {
 		return errInvalidRequest
 	}
-	grant, err := s.service.Refresh(c.Request.Context(), refreshToken, scope)
+	grant, err := s.service.Refresh(c.Request.Context(), refreshToken, clientOf(c), scope)
 	s.metrics.refreshes.WithLabelValues(auth.Outcome(err)).Inc()
 	return writeGrant(c, grant, err)
 }

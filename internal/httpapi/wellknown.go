@@ -60,16 +60,27 @@ func metadata(issuer string) ([]byte, error) {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
 	at := func(path string) string { return base.JoinPath(path).String() }
-	return json.Marshal(struct {
-		Issuer                            string   `json:"issuer"`
-		TokenEndpoint                     string   `json:"token_endpoint"`
-		JWKSURI                           string   `json:"jwks_uri"`
-		ServiceDocumentation              string   `json:"service_documentation"`
-		ResponseTypesSupported            []string `json:"response_types_supported"`
-		GrantTypesSupported               []string `json:"grant_types_supported"`
-		TokenEndpointAuthMethodsSupported []string `json:"token_endpoint_auth_methods_supported"`
-	}{
-		issuer, at("token"), at(".well-known/jwks.json"), at("docs"),
-		[]string{}, []string{"password", "refresh_token"}, []string{"none"},
+	byAnybody, bySecret := []string{"none", "client_secret_basic", "client_secret_post"}, []string{"client_secret_basic", "client_secret_post"}
+	return json.Marshal(serverMetadata{
+		Issuer: issuer, TokenEndpoint: at("token"), JWKSURI: at(".well-known/jwks.json"), ServiceDocumentation: at("docs"),
+		ResponseTypesSupported: []string{}, GrantTypesSupported: []string{auth.GrantPassword, auth.GrantRefreshToken},
+		TokenEndpointAuthMethodsSupported: byAnybody,
+		RevocationEndpoint:                at("revoke"), RevocationEndpointAuthMethodsSupported: byAnybody,
+		IntrospectionEndpoint: at("introspect"), IntrospectionEndpointAuthMethodsSupported: bySecret,
 	})
+}
+
+// serverMetadata has the names of RFC 8414 §2.
+type serverMetadata struct {
+	Issuer                                    string   `json:"issuer"`
+	TokenEndpoint                             string   `json:"token_endpoint"`
+	TokenEndpointAuthMethodsSupported         []string `json:"token_endpoint_auth_methods_supported"`
+	RevocationEndpoint                        string   `json:"revocation_endpoint"`
+	RevocationEndpointAuthMethodsSupported    []string `json:"revocation_endpoint_auth_methods_supported"`
+	IntrospectionEndpoint                     string   `json:"introspection_endpoint"`
+	IntrospectionEndpointAuthMethodsSupported []string `json:"introspection_endpoint_auth_methods_supported"`
+	JWKSURI                                   string   `json:"jwks_uri"`
+	ServiceDocumentation                      string   `json:"service_documentation"`
+	ResponseTypesSupported                    []string `json:"response_types_supported"`
+	GrantTypesSupported                       []string `json:"grant_types_supported"`
 }

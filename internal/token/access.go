@@ -4,6 +4,7 @@
 package token
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -30,8 +31,8 @@ const (
 	// for one (RFC 9068 §2.1).
 	mediaType = "at+jwt"
 
-	// clientID stands for the first-party client, which asks for tokens without naming itself.
-	clientID = "gatehouse"
+	// FirstParty is the client_id of those that ask for tokens without naming themselves.
+	FirstParty = "gatehouse"
 )
 
 // ErrInvalid is what Verify answers for every token that it refuses; the error around it has the reason,
@@ -55,6 +56,7 @@ type Subject struct {
 	// Roles are names with commas between, and Scope is permissions with spaces between: text, and not slices, so that a
 	// remembered token is small, and nothing of it can be changed.
 	Roles, Scope string
+	ClientID     string // to whom it was issued; Issue takes an empty one for FirstParty
 }
 
 // Settings of an Issuer.
@@ -102,6 +104,9 @@ func (i *Issuer) SetRing(r *Ring) {
 // Lifetime is how long a token lives from its issue.
 func (i *Issuer) Lifetime() time.Duration { return i.settings.Lifetime }
 
+// Names are the iss and the aud of the tokens.
+func (i *Issuer) Names() (issuer, audience string) { return i.settings.Issuer, i.settings.Audience }
+
 // claims is the payload (RFC 9068 §2.2 and, by the names of RFC 9068 §2.2.3, what Gatehouse adds to it).
 type claims struct {
 	jwt.RegisteredClaims
@@ -136,7 +141,7 @@ func (i *Issuer) Issue(now time.Time, s Subject, validity time.Duration) (string
 			IssuedAt:  jwt.NewNumericDate(now),
 			ID:        id.String(),
 		},
-		ClientID:  clientID,
+		ClientID:  cmp.Or(s.ClientID, FirstParty),
 		SessionID: s.SessionID.String(),
 		Username:  s.Username,
 		Version:   s.Version,
@@ -232,7 +237,7 @@ func (c claims) access() (Access, error) {
 		ID: id,
 		Subject: Subject{
 			UserID: user, SessionID: session, Username: c.Username, Version: c.Version,
-			Roles: strings.Join(c.Roles, ","), Scope: c.Scope,
+			Roles: strings.Join(c.Roles, ","), Scope: c.Scope, ClientID: c.ClientID,
 		},
 		IssuedAt: c.IssuedAt.Time, Expires: c.ExpiresAt.Time,
 	}, nil

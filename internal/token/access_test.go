@@ -39,7 +39,7 @@ func secretRing(t testing.TB, secrets ...[]byte) *Ring {
 
 func issue(t testing.TB, i *Issuer) string {
 	t.Helper()
-	raw, err := i.Issue(issued, Subject{UserID: alice, SessionID: session, Username: "Alice", Version: 7}, time.Hour)
+	raw, err := i.Issue(issued, Subject{UserID: alice, SessionID: session, Username: "Alice", Version: 7, ClientID: "shop"}, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestATokenHasTheClaimsOfRFC9068(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"aud":["app"],"client_id":"gatehouse","exp":1767324845,"iat":1767323045,"iss":"https://id.test",` +
+	const want = `{"aud":["app"],"client_id":"shop","exp":1767324845,"iat":1767323045,"iss":"https://id.test",` +
 		`"sid":"01890000-0000-7000-8000-000000000002","sub":"01890000-0000-7000-8000-000000000001","username":"Alice","ver":7}`
 	if string(got) != want {
 		t.Errorf("claims %s\nwant   %s", got, want)
@@ -84,7 +84,7 @@ func TestVerifyGivesBackWhatWasIssued(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Access{ID: got.ID, Subject: Subject{UserID: alice, SessionID: session, Username: "Alice", Version: 7}, IssuedAt: issued.Local(), Expires: issued.Add(30 * time.Minute).Local()}
+	want := Access{ID: got.ID, Subject: Subject{UserID: alice, SessionID: session, Username: "Alice", Version: 7, ClientID: "shop"}, IssuedAt: issued.Local(), Expires: issued.Add(30 * time.Minute).Local()}
 	if got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}

@@ -58,7 +58,7 @@ func (i *Issuer) verifyOwn(now time.Time, raw string) (access Access, ok bool) {
 		ID: c.ID,
 		Subject: Subject{
 			UserID: c.Subject, SessionID: c.SessionID, Username: c.Username, Version: c.Version,
-			Roles: strings.Join(c.Roles, ","), Scope: c.Scope,
+			Roles: strings.Join(c.Roles, ","), Scope: c.Scope, ClientID: c.ClientID,
 		},
 		IssuedAt: time.Unix(c.IssuedAt, 0), Expires: time.Unix(c.Expires, 0),
 	}, true

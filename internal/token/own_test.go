@@ -52,7 +52,7 @@ func TestEveryTokenThatIsIssuedIsKnownByItsWriting(t *testing.T) {
 	t.Parallel()
 	i := issuer(t, keyA, keyB)
 	for name, s := range map[string]Subject{
-		"plain": {Username: "Alice", Version: 7}, "roles": {Username: "alice", Version: 1, Roles: "admin,clerk", Scope: "files:read files:write"},
+		"plain": {Username: "Alice", Version: 7, ClientID: "shop"}, "roles": {Username: "alice", Version: 1, Roles: "admin,clerk", Scope: "files:read files:write"},
 		"letters": {Username: `"<&>\ü𝄞` + "\u2028", Version: 1 << 60},
 	} {
 		for keyName, signing := range map[string]*Issuer{"the first key": i, "another key": issuer(t, keyB)} {

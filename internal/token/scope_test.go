@@ -40,7 +40,7 @@ func TestAScopeHasWhatItNamesAndWhatAResourcesStarCovers(t *testing.T) {
 func TestRolesAndScopeComeBackFromATokenAndMalformedRolesDoNot(t *testing.T) {
 	t.Parallel()
 	i := issuer(t, bytes.Repeat([]byte{'k'}, MinKeyLength))
-	subject := Subject{UserID: uuid.New(), SessionID: uuid.New(), Username: "alice", Version: 1, Roles: "clerk,driver", Scope: "files:* prices:write"}
+	subject := Subject{UserID: uuid.New(), SessionID: uuid.New(), Username: "alice", Version: 1, Roles: "clerk,driver", Scope: "files:* prices:write", ClientID: "shop"}
 	raw, err := i.Issue(issued, subject, time.Minute)
 	if err != nil {
 		t.Fatal(err)

@@ -272,10 +272,12 @@ func (q *Queries) RotateSession(ctx context.Context, arg RotateSessionParams) (i
 const sessionByID = `-- name: SessionByID :one
 SELECT s.salt, s.counter, s.rotated_at, s.idle_expires_at, s.expires_at, s.ended_at, s.scope, now()::timestamptz AS now,
        u.id AS user_id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions,
+       s.client_id, c.grant_types AS client_grant_types, c.scope AS client_scope
 FROM sessions s
 JOIN users u ON u.id = s.user_id
 JOIN user_rights r ON r.user_id = s.user_id
+LEFT JOIN clients c ON c.client_id = s.client_id
 WHERE s.id = $1
 `
 
@@ -299,6 +301,9 @@ type SessionByIDRow struct {
 	PasswordExpiresAt  *time.Time
 	Roles              []string
 	Permissions        []string
+	ClientID           *string
+	ClientGrantTypes   []string
+	ClientScope        *string
 }
 
 func (q *Queries) SessionByID(ctx context.Context, id uuid.UUID) (SessionByIDRow, error) {
@@ -324,17 +329,27 @@ func (q *Queries) SessionByID(ctx context.Context, id uuid.UUID) (SessionByIDRow
 		&i.PasswordExpiresAt,
 		&i.Roles,
 		&i.Permissions,
+		&i.ClientID,
+		&i.ClientGrantTypes,
+		&i.ClientScope,
 	)
 	return i, err
 }
 
 const startSession = `-- name: StartSession :execrows
-WITH u AS (
+WITH c AS (
+    SELECT client_id
+    FROM clients
+    WHERE clients.client_id = $2::text
+      AND clients.disabled_at IS NULL
+    FOR SHARE
+), u AS (
     SELECT id
     FROM users
-    WHERE users.id = $2
-      AND users.token_version = $3
+    WHERE users.id = $3
+      AND users.token_version = $4
       AND users.disabled_at IS NULL
+      AND ($2::text IS NULL OR EXISTS (SELECT FROM c))
     FOR NO KEY UPDATE
 ), evicted AS (
     UPDATE sessions
@@ -345,12 +360,12 @@ WITH u AS (
         JOIN u ON u.id = s.user_id
         WHERE s.ended_at IS NULL
         ORDER BY s.last_used_at DESC, s.id DESC
-        OFFSET $4::int
+        OFFSET $5::int
     )
 ), started AS (
-    INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope)
-    SELECT $5, u.id, $6, now() + make_interval(secs => $7), now() + make_interval(secs => $8),
-           $9, $10, $11
+    INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope, client_id)
+    SELECT $6, u.id, $7, now() + make_interval(secs => $8), now() + make_interval(secs => $9),
+           $10, $11, $12, $2::text
     FROM u
     RETURNING sessions.user_id
 )
@@ -360,6 +375,7 @@ FROM started
 
 type StartSessionParams struct {
 	Event           string
+	ClientID        *string
 	UserID          uuid.UUID
 	TokenVersion    int64
 	MaxOthers       int32
@@ -373,10 +389,12 @@ type StartSessionParams struct {
 }
 
 // StartSession finds no user where it has changed since its password was read. The lock makes the logins of one user
-// take turns; those of others go on. Of more sessions than a user may have, those that were used longest ago end.
+// take turns; those of others go on. Of more sessions than a user may have, those that were used longest ago end. Nor does
+// it find one for a client that was disabled meanwhile, and who disables a client waits for it.
 func (q *Queries) StartSession(ctx context.Context, arg StartSessionParams) (int64, error) {
 	result, err := q.db.Exec(ctx, startSession,
 		arg.Event,
+		arg.ClientID,
 		arg.UserID,
 		arg.TokenVersion,
 		arg.MaxOthers,

@@ -1,0 +1,156 @@
+package app_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"gatehouse/internal/app"
+	"gatehouse/internal/auth"
+	"gatehouse/internal/config"
+	"gatehouse/internal/dbtest"
+)
+
+// registered are clients of a running service, with both grants, where alice has an account.
+type registered struct {
+	*replica
+	secret string // of the client shop; the client app is public
+}
+
+const alicesPassword = "a good password of alice's"
+
+func bootWithClients(t *testing.T) registered {
+	t.Helper()
+	databaseURL := dbtest.New(t)
+	r := registered{replica: boot(t, databaseURL)}
+	admin, err := app.OpenAdmin(t.Context(), config.Database{DatabaseURL: databaseURL, DatabaseStatementTimeout: time.Minute},
+		config.Passwords{BcryptCost: 10, PasswordMinLength: 8, InitialSecretHours: 72})
+	must(t, err)
+	defer admin.Close()
+	both := []string{auth.GrantPassword, auth.GrantRefreshToken}
+	_, r.secret, err = admin.AddClient(t.Context(), auth.OAuthClient{ID: "shop", Title: "Shop", Confidential: true, GrantTypes: both})
+	must(t, err)
+	_, _, err = admin.AddClient(t.Context(), auth.OAuthClient{ID: "app", Title: "App", GrantTypes: both})
+	must(t, err)
+	_, err = admin.Register(t.Context(), "alice", alicesPassword)
+	must(t, err)
+	return r
+}
+
+// A library that does not get its tokens is one that nobody can use with this service, whatever the RFCs say.
+func TestTheOAuth2LibraryOfGoLogsInAndRefreshes(t *testing.T) {
+	t.Parallel()
+	r := bootWithClients(t)
+	for name, test := range map[string]struct {
+		id, secret string
+		style      oauth2.AuthStyle
+	}{
+		"Basic":               {"shop", r.secret, oauth2.AuthStyleInHeader},
+		"form":                {"shop", r.secret, oauth2.AuthStyleInParams},
+		"what it finds out":   {"shop", r.secret, oauth2.AuthStyleAutoDetect},
+		"public, Basic":       {"app", "", oauth2.AuthStyleInHeader},
+		"public, form":        {"app", "", oauth2.AuthStyleInParams},
+		"first-party":         {"gatehouse", "", oauth2.AuthStyleInParams},
+		"first-party, unsaid": {"", "", oauth2.AuthStyleInParams},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := context.WithValue(t.Context(), oauth2.HTTPClient, r.client)
+			library := oauth2.Config{ClientID: test.id, ClientSecret: test.secret, Endpoint: oauth2.Endpoint{TokenURL: r.public + "/token", AuthStyle: test.style}}
+			first, err := library.PasswordCredentialsToken(ctx, "alice", alicesPassword)
+			must(t, err)
+			second, err := library.TokenSource(ctx, &oauth2.Token{RefreshToken: first.RefreshToken}).Token()
+			must(t, err)
+			if second.RefreshToken == first.RefreshToken || second.Type() != "Bearer" || time.Until(second.Expiry) < time.Minute {
+				t.Errorf("refreshed: %v, %s, %v", second.RefreshToken != first.RefreshToken, second.Type(), second.Expiry)
+			}
+			me, err := library.Client(ctx, second).Get(r.public + "/users/me")
+			must(t, err)
+			defer me.Body.Close()
+			if me.StatusCode != http.StatusOK {
+				t.Errorf("%d", me.StatusCode)
+			}
+		})
+	}
+	ctx := context.WithValue(t.Context(), oauth2.HTTPClient, r.client)
+	library := oauth2.Config{ClientID: "shop", ClientSecret: "guess", Endpoint: oauth2.Endpoint{TokenURL: r.public + "/token", AuthStyle: oauth2.AuthStyleInHeader}}
+	_, err := library.PasswordCredentialsToken(ctx, "alice", alicesPassword)
+	if refused, ok := err.(*oauth2.RetrieveError); !ok || refused.ErrorCode != "invalid_client" || refused.ErrorDescription == "" {
+		t.Errorf("a wrong secret: %v", err)
+	}
+}
+
+// debianPython has the packages that Debian brings.
+const debianPython = "/usr/bin/python3"
+
+// scripted is what a program in testdata prints.
+type scripted struct {
+	Status      int            `json:"status"`
+	Refreshed   bool           `json:"refreshed"`
+	AccessToken string         `json:"access_token"`
+	Live        map[string]any `json:"live"`
+	Revoked     int            `json:"revoked"`
+	Then        map[string]any `json:"then"`
+}
+
+func (r registered) script(t *testing.T, module, file string, args ...string) (printed scripted) {
+	t.Helper()
+	if err := exec.CommandContext(t.Context(), debianPython, "-c", "import "+module).Run(); err != nil {
+		t.Skipf("%s has no %s (on Debian: apt-get install python3-requests-oauthlib python3-authlib): %v", debianPython, module, err)
+	}
+	command := exec.CommandContext(t.Context(), debianPython, append([]string{filepath.Join("testdata", file), r.public}, args...)...)
+	command.Env = append(os.Environ(), "TEST_PASSWORD="+alicesPassword, "NO_PROXY=127.0.0.1")
+	out, err := command.Output()
+	if failed, ok := err.(*exec.ExitError); ok {
+		t.Fatalf("%v: %s", err, failed.Stderr)
+	}
+	must(t, err)
+	must(t, json.Unmarshal(out, &printed))
+	if printed.Status != http.StatusOK || !printed.Refreshed || printed.AccessToken == "" {
+		t.Errorf("%s", out)
+	}
+	return printed
+}
+
+func TestRequestsOAuthlibLogsInAndRefreshes(t *testing.T) {
+	t.Parallel()
+	r := bootWithClients(t)
+	for name, args := range map[string][]string{
+		"Basic": {"shop", r.secret, "basic"}, "form": {"shop", r.secret, "form"}, "public": {"app", "", "form"}, "public, Basic": {"app", "", "basic"},
+		"first-party": {"gatehouse", "", "form"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			printed := r.script(t, "requests_oauthlib", "requests_oauthlib_client.py", args...)
+			asked := r.do(r.request("POST", "/introspect", url.Values{"token": {printed.AccessToken}, "client_id": {"shop"}, "client_secret": {r.secret}}.Encode(),
+				"Content-Type", "application/x-www-form-urlencoded"))
+			var said map[string]any
+			must(t, json.Unmarshal([]byte(asked.body), &said))
+			if said["active"] != true || said["client_id"] != args[0] {
+				t.Errorf("%s", asked.body)
+			}
+		})
+	}
+}
+
+func TestAuthlibLogsInRefreshesAsksAndRevokes(t *testing.T) {
+	t.Parallel()
+	r := bootWithClients(t)
+	for _, way := range []string{"client_secret_basic", "client_secret_post"} {
+		t.Run(way, func(t *testing.T) {
+			printed := r.script(t, "authlib", "authlib_client.py", "shop", r.secret, way)
+			if printed.Live["active"] != true || printed.Live["client_id"] != "shop" || printed.Live["username"] != "alice" || printed.Revoked != http.StatusOK {
+				t.Errorf("%+v", printed)
+			}
+			if len(printed.Then) != 1 || printed.Then["active"] != false {
+				t.Errorf("after the revocation: %v", printed.Then)
+			}
+		})
+	}
+}

@@ -1,0 +1,580 @@
+package httpapi
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+
+	"gatehouse/internal/auth"
+)
+
+// program is an OAuth client of the tests.
+type program struct{ id, secret string }
+
+func (f *fixture) program(id string, c auth.OAuthClient) program {
+	f.Helper()
+	c.ID, c.Title = id, "A client of the tests"
+	_, secret, err := f.service.AddClient(f.Context(), c)
+	must(f, err)
+	return program{id, secret}
+}
+
+// confidential is a client with both grants.
+func (f *fixture) confidential(id string) program {
+	f.Helper()
+	return f.program(id, auth.OAuthClient{Confidential: true, GrantTypes: []string{auth.GrantPassword, auth.GrantRefreshToken}})
+}
+
+// basic is an Authorization header (RFC 6749 §2.3.1).
+func (p program) basic() string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(p.id)+":"+url.QueryEscape(p.secret)))
+}
+
+// post sends a form of the client: by Basic if it has a secret.
+func (f *fixture) post(p program, path string, parameters ...string) answered {
+	f.Helper()
+	form := formFrom(parameters...)
+	header := []string{"Content-Type", formType}
+	switch {
+	case p.secret != "":
+		header = append(header, "Authorization", p.basic())
+	case p.id != "":
+		form.Set("client_id", p.id)
+	}
+	return f.do(f.request("POST", path, form.Encode(), header...))
+}
+
+func formFrom(parameters ...string) url.Values {
+	form := url.Values{}
+	for n := 0; n < len(parameters); n += 2 {
+		form.Add(parameters[n], parameters[n+1])
+	}
+	return form
+}
+
+func (f *fixture) loginBy(p program, username string, more ...string) answered {
+	f.Helper()
+	return f.post(p, "/token", append([]string{"grant_type", "password", "username", username, "password", goodPassword}, more...)...)
+}
+
+func (f *fixture) refreshBy(p program, raw string) answered {
+	f.Helper()
+	return f.post(p, "/token", "grant_type", "refresh_token", "refresh_token", raw)
+}
+
+func claimsOf(t testing.TB, raw string) map[string]any {
+	t.Helper()
+	decoded, err := base64.RawURLEncoding.DecodeString(strings.Split(raw, ".")[1])
+	must(t, err)
+	var claims map[string]any
+	must(t, json.Unmarshal(decoded, &claims))
+	return claims
+}
+
+const basicChallenge = `Basic realm="gatehouse"`
+
+// Whoever is let in as a client without its secret has its users' tokens.
+func TestOnlyItsOwnSecretProvesAClient(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	f.loggedIn("alice")
+	shop, desk := f.confidential("shop"), f.confidential("desk")
+	app := f.program("app", auth.OAuthClient{GrantTypes: []string{auth.GrantPassword}})
+	banned := f.confidential("banned")
+	must(t, f.service.DisableClient(t.Context(), "banned"))
+	encode := func(text string) string { return "Basic " + base64.StdEncoding.EncodeToString([]byte(text)) }
+	const login = "grant_type=password&username=alice&password=correct+horse+battery+staple"
+	inForm := func(id, secret string) string {
+		return login + "&" + url.Values{"client_id": {id}, "client_secret": {secret}}.Encode()
+	}
+	for name, test := range map[string]struct {
+		form          string
+		authorization []string
+		status        int
+		says          string
+	}{
+		"Basic":                     {login, []string{shop.basic()}, 200, ""},
+		"Basic, another case":       {login, []string{"bASIC " + strings.TrimPrefix(shop.basic(), "Basic ")}, 200, ""},
+		"Basic, all of it encoded":  {login, []string{encode("%73%68op:" + strings.ReplaceAll(shop.secret, "_", "%5F"))}, 200, ""},
+		"form":                      {inForm("shop", shop.secret), nil, 200, ""},
+		"public":                    {inForm("app", ""), nil, 200, ""},
+		"public, Basic":             {login, []string{encode("app:")}, 200, ""},
+		"first-party":               {inForm("gatehouse", ""), nil, 200, ""},
+		"nobody":                    {login, nil, 200, ""},
+		"a form left empty":         {inForm("", ""), []string{encode(":")}, 200, ""},
+		"a bearer token goes along": {login, []string{"Bearer something"}, 200, ""},
+
+		"both":                        {inForm("shop", shop.secret), []string{shop.basic()}, 400, "invalid_request"},
+		"Basic and an id":             {login + "&client_id=shop", []string{shop.basic()}, 400, "invalid_request"},
+		"Basic of one, form of other": {inForm("desk", desk.secret), []string{shop.basic()}, 400, "invalid_request"},
+		"secret without id":           {inForm("", shop.secret), nil, 400, "invalid_request"},
+		"id twice":                    {login + "&client_id=shop&client_id=desk", nil, 400, "invalid_request"},
+
+		"no secret":                   {inForm("shop", ""), nil, 401, "invalid_client"},
+		"no secret, Basic":            {login, []string{encode("shop:")}, 401, "invalid_client"},
+		"another's secret":            {inForm("shop", desk.secret), nil, 401, "invalid_client"},
+		"another's secret, Basic":     {login, []string{program{"shop", desk.secret}.basic()}, 401, "invalid_client"},
+		"secret cut":                  {inForm("shop", shop.secret[:len(shop.secret)-1]), nil, 401, "invalid_client"},
+		"secret with more":            {inForm("shop", shop.secret+"a"), nil, 401, "invalid_client"},
+		"id in another case":          {inForm("Shop", shop.secret), nil, 401, "invalid_client"},
+		"unknown":                     {inForm("nobody", shop.secret), nil, 401, "invalid_client"},
+		"unknown without secret":      {inForm("nobody", ""), nil, 401, "invalid_client"},
+		"disabled":                    {inForm("banned", banned.secret), nil, 401, "invalid_client"},
+		"public with a secret":        {inForm(app.id, shop.secret), nil, 401, "invalid_client"},
+		"first-party with a secret":   {inForm("gatehouse", shop.secret), nil, 401, "invalid_client"},
+		"id that is no text":          {inForm("a\x00b", "x"), nil, 401, "invalid_client"},
+		"endless id":                  {inForm(strings.Repeat("a", 10000), "x"), nil, 401, "invalid_client"},
+		"digest for a secret":         {inForm("shop", strings.Repeat("\x00", 32)), nil, 401, "invalid_client"},
+		"Basic without a colon":       {login, []string{encode("shop")}, 401, "invalid_client"},
+		"Basic that is no base64":     {login, []string{"Basic shop:secret"}, 401, "invalid_client"},
+		"Basic without credentials":   {login, []string{"Basic"}, 401, "invalid_client"},
+		"Basic, malformed escape":     {login, []string{encode("shop:%zz")}, 401, "invalid_client"},
+		"Basic, secret without id":    {login, []string{encode(":" + shop.secret)}, 401, "invalid_client"},
+		"two headers":                 {login, []string{shop.basic(), desk.basic()}, 401, "invalid_client"},
+		"a bearer token before Basic": {login, []string{"Bearer something", shop.basic()}, 401, "invalid_client"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			header := []string{"Content-Type", formType}
+			for _, line := range test.authorization {
+				header = append(header, "Authorization", line)
+			}
+			a := f.do(f.request("POST", "/token", test.form, header...))
+			said, _ := a.json(t, "error").(string)
+			if a.status != test.status || said != test.says {
+				t.Errorf("%d %s", a.status, a.body)
+			}
+			if got := a.header.Get("WWW-Authenticate"); (got == basicChallenge) != (test.status == 401) {
+				t.Errorf("WWW-Authenticate: %q", got)
+			}
+			if a.header.Get("Cache-Control") != "no-store" || a.header.Get("Pragma") != "no-cache" {
+				t.Errorf("%v", a.header)
+			}
+		})
+	}
+}
+
+// What tells an unknown client from a wrong secret lets anybody find out which clients there are.
+func TestRefusedClientsAreAlikeToTheByte(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	shop := f.confidential("shop")
+	banned := f.confidential("banned")
+	must(t, f.service.DisableClient(t.Context(), "banned"))
+	const want = `{"error":"invalid_client","error_description":"Client authentication failed","detail":"Client authentication failed"}` + "\n"
+	for _, path := range []string{"/token", "/introspect", "/revoke"} {
+		for name, p := range map[string]program{
+			"unknown": {"nobody", shop.secret}, "wrong secret": {"shop", "guess"}, "disabled": banned, "disabled and wrong": {"banned", "guess"},
+		} {
+			a := f.post(p, path, "token", "x", "username", "alice", "password", "guess")
+			if a.status != http.StatusUnauthorized || a.body != want || a.header.Get("WWW-Authenticate") != basicChallenge {
+				t.Errorf("%s, %s: %d %s", path, name, a.status, a.body)
+			}
+		}
+	}
+}
+
+func TestATokenSaysWhichClientItIsForAndARefreshTokenIsOfUseToNoOther(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	f.loggedIn("alice")
+	shop, desk := f.confidential("shop"), f.confidential("desk")
+	app := f.program("app", auth.OAuthClient{GrantTypes: []string{auth.GrantPassword, auth.GrantRefreshToken}})
+	all := []program{shop, desk, app, {}}
+	for _, owner := range all {
+		first := f.tokensOf(f.loginBy(owner, "alice"))
+		want := owner.id
+		if want == "" {
+			want = "gatehouse"
+		}
+		if got := claimsOf(t, first.access)["client_id"]; got != want {
+			t.Errorf("%q: client_id is %v", owner.id, got)
+		}
+		for _, other := range all {
+			if other == owner {
+				continue
+			}
+			a := f.refreshBy(other, first.refresh)
+			if a.status != http.StatusBadRequest || a.json(t, "error") != "invalid_grant" {
+				t.Errorf("%q's token used by %q: %d %s", owner.id, other.id, a.status, a.body)
+			}
+		}
+		// Nothing has changed: the token was neither used up nor its session ended.
+		second := f.tokensOf(f.refreshBy(owner, first.refresh))
+		if got := claimsOf(t, second.access)["client_id"]; got != want {
+			t.Errorf("%q, refreshed: client_id is %v", owner.id, got)
+		}
+		third := f.tokensOf(f.refreshBy(owner, second.refresh))
+		for _, other := range all { // not even one that is used up ends the session of another client
+			if other != owner {
+				f.want("used up, of another", f.refreshBy(other, first.refresh), 400)
+			}
+		}
+		f.want("live", f.as(third, "GET", "/users/me", ""), 200)
+	}
+}
+
+func TestAClientGetsTokensByItsOwnGrantsOnly(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	f.loggedIn("alice")
+	asks := f.program("asks", auth.OAuthClient{Confidential: true})
+	once := f.program("once", auth.OAuthClient{GrantTypes: []string{auth.GrantPassword}})
+	for name, a := range map[string]answered{
+		"no grant": f.loginBy(asks, "alice"), "no refresh": f.refreshBy(once, "ghr_x"), "no refresh either": f.refreshBy(asks, "ghr_x"),
+	} {
+		if a.status != http.StatusBadRequest || a.json(t, "error") != "unauthorized_client" {
+			t.Errorf("%s: %d %s", name, a.status, a.body)
+		}
+	}
+	login := f.loginBy(once, "alice")
+	f.want("login", login, 200)
+	if _, there := login.json(t).(map[string]any)["refresh_token"]; there {
+		t.Errorf("a refresh token that is of no use: %s", login.body)
+	}
+	f.want("unknown grant", f.post(asks, "/token", "grant_type", "implicit"), 400)
+}
+
+// A client's bound is of no use if roles, or a refresh, or a change of the password get around it.
+func TestATokenPermitsNoMoreThanItsClientMay(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	f.root()
+	f.with("alice", "files:*", "books:read", "gatehouse:users.read")
+	both := []string{auth.GrantPassword, auth.GrantRefreshToken}
+	for bound, test := range map[string]struct{ scope, asked, granted string }{
+		"files:read":             {"files:read", "files:read", "files:read"},
+		"files:read files:write": {"files:read files:write", "files:write", "files:write"},
+		"files:* books:*":        {"books:read files:*", "files:read", "files:read"},
+		"books:write":            {"", "", ""},
+		"other:*":                {"", "", ""},
+		"":                       {"books:read files:* gatehouse:users.read", "books:read", "books:read"},
+	} {
+		p := f.program("c"+strings.NewReplacer(":", "-", "*", "all", " ", "_").Replace(bound), auth.OAuthClient{Confidential: true, GrantTypes: both, Scope: bound})
+		login := f.loginBy(p, "alice")
+		if got := login.json(t, "scope"); got != test.scope {
+			t.Errorf("%q: scope is %q", bound, got)
+		}
+		held := f.tokensOf(login)
+		claims := claimsOf(t, held.access)
+		if _, has := claims["roles"]; has != (bound == "") {
+			t.Errorf("%q: roles are %v", bound, claims["roles"])
+		}
+		if got := f.as(held, "GET", "/users", "").status; got != map[bool]int{true: 200, false: 403}[bound == ""] {
+			t.Errorf("%q: the admin API says %d", bound, got)
+		}
+		if got := f.refreshBy(p, held.refresh).json(t, "scope"); got != test.scope {
+			t.Errorf("%q, refreshed: scope is %q", bound, got)
+		}
+		if test.asked != "" {
+			if got := f.loginBy(p, "alice", "scope", test.asked).json(t, "scope"); got != test.granted {
+				t.Errorf("%q, asked for %q: scope is %q", bound, test.asked, got)
+			}
+		}
+		if bound != "" {
+			a := f.loginBy(p, "alice", "scope", "gatehouse:users.read")
+			if a.status != 400 || a.json(t, "error") != "invalid_scope" {
+				t.Errorf("%q, asked for more: %d %s", bound, a.status, a.body)
+			}
+		}
+	}
+	p := f.program("narrow", auth.OAuthClient{Confidential: true, GrantTypes: both, Scope: "files:read"})
+	changed := f.as(f.tokensOf(f.loginBy(p, "alice")), "PUT", "/users/me/password", `{"current_password":"`+goodPassword+`","new_password":"another good password"}`)
+	f.want("change", changed, 200)
+	if got := changed.json(t, "scope"); got != "files:read" {
+		t.Errorf("after a change of the password the scope is %q", got)
+	}
+	raw, _ := changed.json(t, "access_token").(string)
+	if claims := claimsOf(t, raw); claims["client_id"] != "narrow" || claims["roles"] != nil {
+		t.Errorf("after a change of the password: %v", claims)
+	}
+}
+
+func (f *fixture) introspect(p program, raw string, more ...string) answered {
+	f.Helper()
+	return f.post(p, "/introspect", append([]string{"token", raw}, more...)...)
+}
+
+const inactiveBody = `{"active":false}` + "\n"
+
+func TestIntrospectionTellsOfALiveTokenWhatItSays(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	desk := f.program("desk", auth.OAuthClient{Confidential: true})
+	shop := f.confidential("shop")
+	f.with("alice", "files:read")
+	held := f.tokensOf(f.loginBy(shop, "alice"))
+	claims := claimsOf(t, held.access)
+	for _, hint := range []string{"", "access_token", "refresh_token", "nonsense"} {
+		a := f.introspect(desk, held.access, "token_type_hint", hint)
+		f.want("access token", a, 200)
+		if a.header.Get("Cache-Control") != "no-store" {
+			t.Errorf("Cache-Control: %s", a.header.Get("Cache-Control"))
+		}
+		got := a.json(t).(map[string]any)
+		want := map[string]any{
+			"active": true, "scope": "files:read", "client_id": "shop", "username": "alice", "token_type": "bearer", "exp": claims["exp"],
+			"iat": claims["iat"], "sub": f.idOf("alice").String(), "aud": "test", "iss": "https://id.test", "jti": claims["jti"],
+		}
+		if !equalJSON(t, []map[string]any{got}, []map[string]any{want}) {
+			t.Errorf("hint %q: %s, want %v", hint, a.body, want)
+		}
+	}
+	before := f.sessionRow(held.access)
+	own := f.introspect(shop, held.refresh).json(t).(map[string]any)
+	if own["active"] != true || own["client_id"] != "shop" || own["username"] != "alice" || own["sub"] != f.idOf("alice").String() ||
+		own["scope"] != "files:read" || own["token_type"] != nil || own["aud"] != nil || own["jti"] != nil {
+		t.Errorf("refresh token: %v", own)
+	}
+	if exp, _ := own["exp"].(float64); time.Until(time.Unix(int64(exp), 0)) < 13*24*time.Hour {
+		t.Errorf("refresh token: %v", own)
+	}
+	if a := f.introspect(desk, held.refresh); a.body != inactiveBody {
+		t.Errorf("another's refresh token: %s", a.body)
+	}
+	if after := f.sessionRow(held.access); after != before {
+		t.Errorf("to ask has changed the session from %s to %s", before, after)
+	}
+	f.want("refresh after all", f.refreshBy(shop, held.refresh), 200)
+}
+
+// sessionRow is all that is stored of a token's session.
+func (f *fixture) sessionRow(access string) (row string) {
+	f.Helper()
+	id, _ := claimsOf(f, access)["sid"].(string)
+	state, err := f.store.SessionByID(f.Context(), uuid.MustParse(id))
+	must(f, err)
+	state.Now = time.Time{}
+	return fmt.Sprintf("%+v", state)
+}
+
+func TestATokenThatIsGoodForNothingIsExactlyInactive(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	shop := f.confidential("shop")
+	f.root()
+	f.with("alice", "files:read")
+	login := func() tokens { return f.tokensOf(f.loginBy(shop, "alice")) }
+	live := login()
+	inactive := func(name, raw string) {
+		t.Helper()
+		if a := f.introspect(shop, raw); a.status != 200 || a.body != inactiveBody {
+			t.Errorf("%s: %d %s", name, a.status, a.body)
+		}
+	}
+	active := func(name, raw string) {
+		t.Helper()
+		if a := f.introspect(shop, raw); a.json(t, "active") != true {
+			t.Errorf("%s: %d %s", name, a.status, a.body)
+		}
+	}
+	both := func(name string, held tokens) {
+		t.Helper()
+		inactive(name+", access token", held.access)
+		inactive(name+", refresh token", held.refresh)
+	}
+	inactive("no token", "trash")
+	inactive("malformed refresh token", "ghr_trash")
+	inactive("forged", signWith(t, live.access, jwt.SigningMethodHS256, "another signing key, with 32 bytes or more"))
+	inactive("expired", resign(t, live.access, nil, map[string]any{"exp": time.Now().Add(-6 * time.Second).Unix()}))
+	inactive("for others", resign(t, live.access, nil, map[string]any{"aud": "other"}))
+	inactive("of another user", resign(t, live.access, nil, map[string]any{"sub": f.idOf("root").String()}))
+	inactive("refresh token of another key", live.refresh[:len(live.refresh)-4]+"AAAA")
+	active("live", live.access)
+	next := f.tokensOf(f.refreshBy(shop, live.refresh))
+	inactive("used up, within the grace", live.refresh)
+	active("its successor", next.refresh)
+	active("the older access token", live.access)
+
+	ended := login()
+	f.want("logout", f.as(ended, "POST", "/logout", ""), 204)
+	both("logged out", ended)
+	before := login()
+	must(t, f.service.GrantRole(t.Context(), nil, f.idOf("alice"), "admin"))
+	inactive("of before a role", before.access)
+	active("the session goes on", before.refresh)
+	must(t, f.service.RevokeRole(t.Context(), nil, f.idOf("alice"), "admin"))
+	_, err := f.service.Disable(t.Context(), "alice")
+	must(t, err)
+	both("of a disabled user", next)
+	_, err = f.service.Enable(t.Context(), "alice")
+	must(t, err)
+	banned := f.confidential("banned")
+	held := f.tokensOf(f.loginBy(banned, "alice"))
+	active("of a client", held.access)
+	must(t, f.service.DisableClient(t.Context(), "banned"))
+	inactive("of a disabled client", held.access)
+	f.want("at the service itself", f.as(held, "GET", "/users/me", ""), 401)
+	deleted := login()
+	must(t, f.service.DeleteUser(t.Context(), nil, f.idOf("alice")))
+	both("of a deleted user", deleted)
+}
+
+func TestOnlyConfidentialClientsMayAsk(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	live := f.loggedIn("alice")
+	public := f.program("app", auth.OAuthClient{})
+	desk := f.program("desk", auth.OAuthClient{Confidential: true})
+	for name, a := range map[string]answered{
+		"nobody": f.introspect(program{}, live), "a public client": f.introspect(public, live), "the first-party client": f.introspect(program{id: "gatehouse"}, live),
+		"a user": f.do(f.request("POST", "/introspect", "token="+live, "Content-Type", formType, "Authorization", "Bearer "+live)),
+	} {
+		if a.status != http.StatusUnauthorized || a.json(t, "error") != "invalid_client" || a.header.Get("WWW-Authenticate") != basicChallenge {
+			t.Errorf("%s: %d %s", name, a.status, a.body)
+		}
+	}
+	f.want("by the form", f.do(f.request("POST", "/introspect", url.Values{"token": {live}, "client_id": {"desk"}, "client_secret": {desk.secret}}.Encode(), "Content-Type", formType)), 200)
+	f.want("without a token", f.introspect(desk, ""), 400)
+	f.want("with two", f.post(desk, "/introspect", "token", live, "token", live), 400)
+	f.want("in the URL", f.do(f.request("POST", "/introspect?token="+live, "", "Content-Type", formType, "Authorization", desk.basic())), 400)
+	f.want("as JSON", f.do(f.request("POST", "/introspect", "{}", "Content-Type", jsonType, "Authorization", desk.basic())), 415)
+}
+
+func TestRevokingEitherTokenEndsTheSession(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	f.loggedIn("alice")
+	shop := f.confidential("shop")
+	for _, p := range []program{shop, {}} {
+		for name, pick := range map[string]func(tokens) string{
+			"access token": func(h tokens) string { return h.access }, "refresh token": func(h tokens) string { return h.refresh },
+		} {
+			held, other := f.tokensOf(f.loginBy(p, "alice")), f.tokensOf(f.loginBy(p, "alice"))
+			f.want(name, f.post(p, "/revoke", "token", pick(held), "token_type_hint", "nonsense"), 200)
+			f.want(name+": access", f.as(held, "GET", "/users/me", ""), 401)
+			f.want(name+": refresh", f.refreshBy(p, held.refresh), 400)
+			f.want(name+", again", f.post(p, "/revoke", "token", pick(held)), 200)
+			f.want(name+": another session", f.as(other, "GET", "/users/me", ""), 200)
+		}
+		f.want("unknown", f.post(p, "/revoke", "token", "trash"), 200)
+		f.want("forged", f.post(p, "/revoke", "token", "ghr_"+strings.Repeat("A", 75)), 200)
+		f.want("of somewhere else", f.post(p, "/revoke", "token", "eyJhbGciOiJub25lIn0.e30."), 200)
+		f.want("none", f.post(p, "/revoke"), 400)
+	}
+}
+
+func TestATokenOfAnotherClientIsNotRevoked(t *testing.T) {
+	t.Parallel()
+	a := startAudited(t, settings{})
+	shop, desk := a.confidential("shop"), a.confidential("desk")
+	for _, owner := range []program{shop, {}} {
+		held := a.tokensOf(a.loginBy(owner, "alice"))
+		before := a.tables()
+		for _, raw := range []string{held.access, held.refresh} {
+			refused := a.post(desk, "/revoke", "token", raw)
+			if refused.status != http.StatusBadRequest || refused.json(t, "error") != "invalid_grant" {
+				t.Errorf("%d %s", refused.status, refused.body)
+			}
+			if told := a.told(refused); len(told) != 1 || told[0] != "token.revoke other_client" {
+				t.Errorf("the log has %q", told)
+			}
+		}
+		if a.tables() != before {
+			t.Error("something has changed")
+		}
+		revoked := a.post(owner, "/revoke", "token", held.refresh)
+		a.want("by its own client", revoked, 200)
+		if told := a.told(revoked); len(told) != 1 || told[0] != "token.revoke success" {
+			t.Errorf("the log has %q", told)
+		}
+		e := a.events(url.Values{"request_id": {revoked.header.Get("X-Request-Id")}})[0]
+		if want := fmt.Sprint(claimsOf(t, held.access)["sid"], " ", claimsOf(t, held.access)["client_id"]); e["target"] != want {
+			t.Errorf("the log has %v, want %s", e["target"], want)
+		}
+	}
+}
+
+// A client that is disabled while its login is being checked must not have a session afterwards.
+func TestNoSessionStartsForADisabledClient(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	f.loggedIn("alice")
+	f.confidential("shop")
+	must(t, f.service.DisableClient(t.Context(), "shop"))
+	caller := auth.Client{OAuth: auth.OAuthClient{ID: "shop", GrantTypes: []string{auth.GrantPassword}}}
+	if _, err := f.service.Login(t.Context(), "alice", goodPassword, caller); !errors.Is(err, auth.ErrBadCredentials) {
+		t.Errorf("%v", err)
+	}
+	must(t, f.service.EnableClient(t.Context(), "shop"))
+	_, err := f.service.Login(t.Context(), "alice", goodPassword, caller)
+	must(t, err)
+}
+
+func TestBothSecretsAreGoodDuringARotationAndNoThird(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	first := f.confidential("shop")
+	proves := func(secret string) bool {
+		return f.post(program{"shop", secret}, "/introspect", "token", "x").status == http.StatusOK
+	}
+	rotate := func() string {
+		secret, err := f.service.RotateClientSecret(t.Context(), "shop")
+		must(t, err)
+		return secret
+	}
+	want := func(step string, secrets []string, good ...bool) {
+		t.Helper()
+		for n, secret := range secrets {
+			if proves(secret) != good[n] {
+				t.Errorf("%s: secret %d proves the client: %v", step, n+1, !good[n])
+			}
+		}
+	}
+	second := rotate()
+	want("rotated", []string{first.secret, second}, true, true)
+	third := rotate()
+	want("rotated again", []string{first.secret, second, third}, false, true, true)
+	must(t, f.service.RetireClientSecret(t.Context(), "shop"))
+	want("retired", []string{first.secret, second, third}, false, false, true)
+	must(t, f.service.RetireClientSecret(t.Context(), "shop"))
+	want("retired again", []string{third}, true)
+	f.program("app", auth.OAuthClient{})
+	if _, err := f.service.RotateClientSecret(t.Context(), "app"); !errors.Is(err, auth.ErrClientPublic) {
+		t.Errorf("a public client: %v", err)
+	}
+	if _, err := f.service.RotateClientSecret(t.Context(), "nobody"); !errors.Is(err, auth.ErrClientNotFound) {
+		t.Errorf("no client: %v", err)
+	}
+}
+
+// Where the database cannot be asked, nobody must be told that a token is inactive, nor that it is revoked.
+func TestWithoutADatabaseNothingIsSaidOfAToken(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	live := f.tokensOf(f.loginNew("alice"))
+	desk := f.confidential("desk")
+	f.store.Close()
+	f.want("introspection", f.introspect(desk, live.access), 503)
+	f.want("revocation", f.post(program{}, "/revoke", "token", live.access), 503)
+	f.want("revocation by refresh token", f.post(program{}, "/revoke", "token", live.refresh), 503)
+}
+
+func FuzzBasicCredentials(f *testing.F) {
+	for _, line := range []string{"Basic c2hvcDpzZWNyZXQ=", "basic  Og==", "Basic c2hvcA==", "Bearer x", "Basic JTczOiU3Mw==", "Basic \n", ""} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		id, secret, err := parseBasic([]string{line})
+		if err != nil {
+			if !errors.Is(err, auth.ErrInvalidClient) || id != "" || secret != "" {
+				t.Fatalf("%q %q %v", id, secret, err)
+			}
+			return
+		}
+		if id == "" && secret != "" {
+			t.Fatalf("a secret of nobody: %q", secret)
+		}
+		if again, same, err := parseBasic([]string{program{id, secret}.basic()}); err != nil || again != id || same != secret {
+			t.Fatalf("%q %q written and read again: %q %q %v", id, secret, again, same, err)
+		}
+	})
+}
