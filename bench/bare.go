@@ -22,10 +22,12 @@ const (
 	sessionByID = `
 SELECT s.salt, s.counter, s.rotated_at, s.idle_expires_at, s.expires_at, s.ended_at, s.scope, now()::timestamptz AS now,
        u.id AS user_id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions,
+       s.client_id, c.grant_types AS client_grant_types, c.scope AS client_scope
 FROM sessions s
 JOIN users u ON u.id = s.user_id
 JOIN user_rights r ON r.user_id = s.user_id
+LEFT JOIN clients c ON c.client_id = s.client_id
 WHERE s.id = $1`
 	rotateSession = `
 WITH rotated AS (
@@ -176,6 +178,9 @@ type sessionRow struct {
 	MustChange                      bool
 	PasswordExpires                 *time.Time
 	Roles, Permissions              []string
+	ClientID                        *string
+	ClientGrants                    []string
+	ClientScope                     *string
 }
 
 type querier interface {
@@ -184,6 +189,7 @@ type querier interface {
 
 func readSession(ctx context.Context, q querier, id uuid.UUID) (r sessionRow, err error) {
 	err = q.QueryRow(ctx, sessionByID, id).Scan(&r.Salt, &r.Counter, &r.RotatedAt, &r.IdleExpires, &r.Expires, &r.EndedAt, &r.Scope, &r.Now,
-		&r.User, &r.Username, &r.UsernameKey, &r.DisabledAt, &r.TokenVersion, &r.CreatedAt, &r.UpdatedAt, &r.MustChange, &r.PasswordExpires, &r.Roles, &r.Permissions)
+		&r.User, &r.Username, &r.UsernameKey, &r.DisabledAt, &r.TokenVersion, &r.CreatedAt, &r.UpdatedAt, &r.MustChange, &r.PasswordExpires, &r.Roles, &r.Permissions,
+		&r.ClientID, &r.ClientGrants, &r.ClientScope)
 	return r, err
 }

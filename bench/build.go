@@ -74,7 +74,7 @@ func (s *stage) edited(ctx context.Context, name string, edits ...edit) (string,
 func (s *stage) service(ctx context.Context, name, binary, databaseURL string, env ...string) (*program, error) {
 	public, ops := freeAddr(), freeAddr()
 	return s.start(ctx, name, public, "http://"+ops+"/readyz", append(env,
-		"DATABASE_URL="+databaseURL, "SECRET_KEY="+secretKey, "LISTEN_ADDR="+public, "OPS_ADDR="+ops, "SHUTDOWN_DELAY=0s",
+		"DATABASE_URL="+databaseURL, "SECRET_KEY="+secretKey, "ALGORITHM=HS256", "LISTEN_ADDR="+public, "OPS_ADDR="+ops, "SHUTDOWN_DELAY=0s",
 	), binary, "serve")
 }
 

@@ -40,7 +40,7 @@ func (s *stage) replica(ctx context.Context, name string, env ...string) (*progr
 func (s *stage) replicaOf(ctx context.Context, command []string, name string, env ...string) (*program, error) {
 	public, ops := freeAddr(), freeAddr()
 	p, err := s.start(ctx, name, public, "http://"+ops+"/readyz", append([]string{
-		"DATABASE_URL=" + s.database.URL(), "SECRET_KEY=" + secretKey, "LISTEN_ADDR=" + public, "OPS_ADDR=" + ops, "SHUTDOWN_DELAY=0s",
+		"DATABASE_URL=" + s.database.URL(), "SECRET_KEY=" + secretKey, "ALGORITHM=HS256", "LISTEN_ADDR=" + public, "OPS_ADDR=" + ops, "SHUTDOWN_DELAY=0s",
 		// On a busy machine a figure gets worse, and no error comes of it.
 		"REQUEST_TIMEOUT=60s", "DATABASE_STATEMENT_TIMEOUT=60s",
 	}, env...), command...)

@@ -56,7 +56,7 @@ func boot(t *testing.T) *gatehouse {
 	g := &gatehouse{T: t, databaseURL: dbtest.New(t), client: &http.Client{Transport: &http.Transport{}}}
 	t.Cleanup(g.client.CloseIdleConnections)
 	settings, err := config.Load([]string{
-		"--database-url=" + g.databaseURL, "--secret-key=" + secretKey, "--bcrypt-cost=10", "--listen-addr=127.0.0.1:0",
+		"--database-url=" + g.databaseURL, "--secret-key=" + secretKey, "--bcrypt-cost=10", "--listen-addr=127.0.0.1:0", "--algorithm=HS256",
 		"--ops-addr=127.0.0.1:0", "--request-timeout=10m", "--database-statement-timeout=10m", "--shutdown-delay=0s",
 	})
 	must(t, err)

@@ -91,7 +91,7 @@ func (c *keyList) Run(ctx context.Context, t terminal) error {
 type keySettings struct {
 	adminSettings  `embed:""`
 	config.Secrets `embed:""`
-	Algorithm      token.Algorithm `env:"ALGORITHM" default:"HS256" enum:"HS256,ES256,EdDSA,RS256" help:"Of the new key: HS256, ES256, EdDSA or RS256."`
+	Algorithm      token.Algorithm `env:"ALGORITHM" default:"ES256" enum:"HS256,ES256,EdDSA,RS256" help:"Of the new key: HS256, ES256, EdDSA or RS256."`
 }
 
 func (s keySettings) withKeys(ctx context.Context, do func(*auth.Service) error) error {

@@ -57,7 +57,7 @@ func launchWith(t *testing.T, options app.Options, databaseURL string, flags ...
 	opsAddr := dbtest.FreeAddr(t) // tests look at this port before the replica tells where it listens
 	settings, err := config.Load(append([]string{
 		"--database-url=" + databaseURL, "--secret-key=" + secretKey, "--bcrypt-cost=10",
-		"--listen-addr=127.0.0.1:0", "--ops-addr=" + opsAddr,
+		"--listen-addr=127.0.0.1:0", "--ops-addr=" + opsAddr, "--algorithm=HS256", // so that tests can make tokens
 		// Where time-outs are no matter, however long a password waits on a busy machine to be hashed at low priority.
 		"--request-timeout=10m", "--database-statement-timeout=10m", "--shutdown-delay=0s", "--shutdown-grace=10m",
 	}, flags...))

@@ -50,7 +50,7 @@ func startBinary(t *testing.T, r *replica, databaseURL string) *exec.Cmd {
 		t.Fatalf("go build: %v\n%s", err, output)
 	}
 	process := exec.Command(binary, "serve")
-	process.Env = append(os.Environ(), "DATABASE_URL="+databaseURL, "SECRET_KEY="+secretKey,
+	process.Env = append(os.Environ(), "DATABASE_URL="+databaseURL, "SECRET_KEY="+secretKey, "ALGORITHM=HS256",
 		"LISTEN_ADDR=127.0.0.1:0", "OPS_ADDR="+r.ops[len("http://"):],
 		"REQUEST_TIMEOUT=10m", "DATABASE_STATEMENT_TIMEOUT=10m", "SHUTDOWN_DELAY=0s", "SHUTDOWN_GRACE=10m")
 	process.Stderr = r.log

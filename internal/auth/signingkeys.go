@@ -256,10 +256,10 @@ func due(now time.Time, keys []SigningKey, p KeyPolicy, make func() (SigningKey,
 	return KeyChange{}, nil
 }
 
-// rotates tells whether the active key should have a successor: early enough that it is known when the time has come. That
-// of HS256 would be the same SECRET_KEY once more.
+// rotates tells whether the active key should have a successor: early enough that it is known when the time has come. A
+// secret has none unless somebody says so: there may be services that verify by it.
 func (p KeyPolicy) rotates(now time.Time, active SigningKey) bool {
-	return p.RotateAfter > 0 && (p.Algorithm != token.HS256 || !isSecret(active)) && !now.Before(active.ActivatedAt.Add(p.RotateAfter-ringStaleness-JWKSMaxAge))
+	return p.RotateAfter > 0 && !isSecret(active) && !now.Before(active.ActivatedAt.Add(p.RotateAfter-ringStaleness-JWKSMaxAge))
 }
 
 // SigningKeys returns all keys, the oldest first.

@@ -273,7 +273,7 @@ func TestAKeyIsReplacedWhenItIsOldAndASecretIsNot(t *testing.T) {
 		{"not yet", token.ES256, token.ES256, 24 * time.Hour, 24*time.Hour - 5*time.Minute - 31*time.Second, false},
 		{"so that it is known in time", token.ES256, token.ES256, 24 * time.Hour, 24*time.Hour - 5*time.Minute - 30*time.Second, true},
 		{"never", token.ES256, token.ES256, 0, 9999 * time.Hour, false},
-		{"from a secret to a key", token.ES256, token.HS256, 24 * time.Hour, 24 * time.Hour, true},
+		{"a secret that others may verify by", token.ES256, token.HS256, 24 * time.Hour, 9999 * time.Hour, false},
 		{"a secret", token.HS256, token.HS256, 24 * time.Hour, 9999 * time.Hour, false},
 	} {
 		keys := []SigningKey{{ID: "active", Algorithm: test.active, State: KeyActive, ActivatedAt: new(now.Add(-test.age))}}

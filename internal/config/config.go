@@ -48,7 +48,7 @@ type Limits struct {
 
 // Secrets are the keys of tokens, and of what is derived from them.
 type Secrets struct {
-	SecretKey string `env:"SECRET_KEY" secret:"" placeholder:"KEY,…" help:"Keys of at least 32 bytes for access tokens, separated by commas: the first signs, all verify. Required."`
+	SecretKey string `env:"SECRET_KEY" secret:"" placeholder:"KEY,…" help:"Keys of at least 32 bytes, separated by commas, for refresh tokens, the private signing keys and HS256: the first signs, all verify. Required."`
 }
 
 // Validate checks the bounds.
@@ -76,8 +76,8 @@ type Serve struct {
 
 	Secrets `embed:""`
 
-	Algorithm                string        `env:"ALGORITHM" default:"HS256" enum:"HS256,ES256,EdDSA,RS256" help:"How access tokens are signed by the first key and by those that follow: HS256, with SECRET_KEY, or ES256, EdDSA or RS256, with keys of which others fetch the public half. The key in use stays until gatehouse key rotate or KEY_ROTATION_DAYS."`
-	KeyRotationDays          int           `env:"KEY_ROTATION_DAYS" default:"90" help:"Age at which a signing key is replaced, 1 to 3650 days; 0: never by itself. SECRET_KEY is for you to replace: a key of HS256 stays while ALGORITHM is HS256."`
+	Algorithm                string        `env:"ALGORITHM" default:"ES256" enum:"HS256,ES256,EdDSA,RS256" help:"How new signing keys sign access tokens: ES256, EdDSA or RS256, with keys of which others fetch the public half, or HS256, with SECRET_KEY, as services do that came out of FastAPI's tutorial. The key in use stays until it is rotated."`
+	KeyRotationDays          int           `env:"KEY_ROTATION_DAYS" default:"90" help:"Age at which a signing key is replaced, 1 to 3650 days; 0: never by itself, as that of HS256."`
 	AccessTokenExpireMinutes int           `env:"ACCESS_TOKEN_EXPIRE_MINUTES" default:"30" help:"Lifetime of an access token, 1 to 1440 minutes."`
 	RefreshTokenExpireDays   int           `env:"REFRESH_TOKEN_EXPIRE_DAYS" default:"30" help:"Lifetime of a session from its login, 1 to 3650 days."`
 	RefreshTokenIdleDays     int           `env:"REFRESH_TOKEN_IDLE_DAYS" default:"14" help:"Lifetime of a session from its last refresh, 1 to 3650 days."`
