@@ -86,6 +86,14 @@ func rows() []row {
 			measureAll: idleConnections,
 		},
 		{
+			name: "algorithms", about: "GET /verify by how tokens are signed, with one that is known and with one that is verified each time ÷ the handler that does nothing",
+			figures: []figure{
+				{name: "HS256 known"}, {name: "HS256 new"}, {name: "ES256 known"}, {name: "ES256 new"},
+				{name: "EdDSA known"}, {name: "EdDSA new"}, {name: "RS256 known"}, {name: "RS256 new"},
+			},
+			measureAll: algorithms, ask: byName,
+		},
+		{
 			name: "login-limits", about: "logins/s with limits on ÷ with all of them off, at the cost of -cost",
 			measure: loginLimits,
 			ask:     byName,

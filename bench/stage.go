@@ -43,9 +43,10 @@ type stage struct {
 	drawings
 
 	// What several rounds need, and is slow to make.
-	cold  []string
-	named []string
-	towns []*town
+	cold    []string
+	named   []string
+	towns   []*town
+	signers map[token.Algorithm]signed
 }
 
 func newStage(ctx context.Context, t *terminal) (_ *stage, err error) {
@@ -53,7 +54,7 @@ func newStage(ctx context.Context, t *terminal) (_ *stage, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &stage{terminal: t, dir: dir, loadBefore: loadAverage(), started: map[string]*program{}, drawings: newDrawings()}
+	s := &stage{terminal: t, dir: dir, loadBefore: loadAverage(), started: map[string]*program{}, signers: map[token.Algorithm]signed{}, drawings: newDrawings()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.end())
