@@ -3,18 +3,3 @@
 //   sqlc v1.31.1
 
 package sqlcgen
-
-import (
-	"time"
-)
-
-type Client struct {
-	ClientID        string
-	Name            string
-	SecretDigest    []byte
-	OldSecretDigest []byte
-	GrantTypes      []string
-	Scope           *string
-	CreatedAt       time.Time
-	DisabledAt      *time.Time
-}
