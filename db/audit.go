@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -58,7 +59,7 @@ func (d *DB) FindEvents(ctx context.Context, f auth.EventFilter, before auth.Eve
 	events := make([]auth.RecordedEvent, len(rows))
 	for n, row := range rows {
 		events[n] = auth.RecordedEvent{
-			ID: row.ID, At: row.At, ActorName: orZero(row.ActorName), UserName: orZero(row.UserName),
+			ID: row.ID, At: row.At, ActorName: cmp.Or(orZero(row.ActorName), orZero(row.ActorClientID)), UserName: orZero(row.UserName),
 			Event: auth.Event{
 				Action: auth.Action(row.Action), Outcome: row.Outcome, UserID: orZero(row.UserID), Target: row.Target,
 				Origin: auth.Origin{

@@ -15,7 +15,7 @@ import (
 // InsertClient implements auth.Store.
 func (d *DB) InsertClient(ctx context.Context, e auth.Event, c auth.StoredClient) (time.Time, error) {
 	row, err := d.queries.InsertClient(ctx, sqlcgen.InsertClientParams{
-		ClientID: c.ID, Name: c.Title, SecretDigest: digestOrNull(c.Secret), GrantTypes: append([]string{}, c.GrantTypes...),
+		ClientID: c.ID, Subject: c.Subject(), Name: c.Title, SecretDigest: digestOrNull(c.Secret), GrantTypes: append([]string{}, c.GrantTypes...),
 		Scope: orNull(c.Scope), Event: eventJSON(e),
 	})
 	return row.CreatedAt, translate("insert client", err)
@@ -32,19 +32,38 @@ func (d *DB) ListClients(ctx context.Context) ([]auth.OAuthClient, error) {
 	rows, err := d.queries.ListClients(ctx)
 	clients := make([]auth.OAuthClient, len(rows))
 	for n, row := range rows {
-		clients[n] = client(row).OAuthClient
+		clients[n] = client(sqlcgen.ClientByIDRow(row)).OAuthClient
 	}
 	return clients, translate("list clients", err)
 }
 
 // DisableClient implements auth.Store.
 func (d *DB) DisableClient(ctx context.Context, e auth.Event, id string) error {
-	return d.inTransaction(ctx, "disable client", func(tx pgx.Tx) error {
-		q := d.queries.WithTx(tx)
+	return d.inTurn(ctx, "disable client", func(q *sqlcgen.Queries) error {
 		if _, err := q.LockClient(ctx, id); err != nil {
 			return translateClient("lock client", err)
 		}
 		return translate("disable client", q.DisableClient(ctx, sqlcgen.DisableClientParams{ClientID: id, Event: eventJSON(e)}))
+	})
+}
+
+// GrantClientRole implements auth.Store.
+func (d *DB) GrantClientRole(ctx context.Context, e auth.Event, id, role string) error {
+	return d.inTurn(ctx, "grant client role", func(q *sqlcgen.Queries) error {
+		if _, err := q.LockClient(ctx, id); err != nil {
+			return translateClient("lock client", err)
+		}
+		return translate("grant client role", q.GrantClientRole(ctx, sqlcgen.GrantClientRoleParams{ClientID: id, RoleName: role, Event: eventJSON(e)}))
+	})
+}
+
+// RevokeClientRole implements auth.Store.
+func (d *DB) RevokeClientRole(ctx context.Context, e auth.Event, id, role string) error {
+	return d.inTurn(ctx, "revoke client role", func(q *sqlcgen.Queries) error {
+		if _, err := q.LockClient(ctx, id); err != nil {
+			return translateClient("lock client", err)
+		}
+		return translate("revoke client role", q.RevokeClientRole(ctx, sqlcgen.RevokeClientRoleParams{ClientID: id, RoleName: role, Event: eventJSON(e)}))
 	})
 }
 
@@ -82,9 +101,10 @@ func translateClient(op string, err error) error {
 	return translate(op, err)
 }
 
-func client(row sqlcgen.Client) auth.StoredClient {
+func client(row sqlcgen.ClientByIDRow) auth.StoredClient {
 	stored := auth.StoredClient{OAuthClient: auth.OAuthClient{
 		ID: row.ClientID, Title: row.Name, Confidential: row.SecretDigest != nil, GrantTypes: row.GrantTypes, Scope: orZero(row.Scope),
+		TokenVersion: row.TokenVersion, Roles: row.Roles, Permissions: permissions(row.Permissions),
 		CreatedAt: row.CreatedAt, DisabledAt: row.DisabledAt, OldSecret: row.OldSecretDigest != nil,
 	}}
 	copy(stored.Secret[:], row.SecretDigest)

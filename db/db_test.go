@@ -160,6 +160,8 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		"RotateClientSecret": func(ctx context.Context) error {
 			return d.RotateClientSecret(ctx, anEvent(), "client1", auth.SecretDigest{1})
 		},
+		"GrantClientRole":    func(ctx context.Context) error { return d.GrantClientRole(ctx, anEvent(), "client1", "reader") },
+		"RevokeClientRole":   func(ctx context.Context) error { return d.RevokeClientRole(ctx, anEvent(), "client1", "writer") },
 		"RetireClientSecret": func(ctx context.Context) error { return d.RetireClientSecret(ctx, anEvent(), "client1") },
 		"RecordPasswordKey": func(ctx context.Context) error {
 			return d.RecordPasswordKey(ctx, password.KeyRecord{ID: "a", Check: make([]byte, 32)})
@@ -226,7 +228,7 @@ func TestWithADatabaseEveryMethodWorks(t *testing.T) {
 		INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent)
 		VALUES ($1, $1, decode(repeat('00', 16), 'hex'), now() + interval '1 h', now() + interval '1 h', '', '')`, u.ID)
 	must(t, err)
-	_, err = d.pool.Exec(t.Context(), "INSERT INTO clients (client_id, name, secret_digest, grant_types) VALUES ('client1', 'Client', sha256('x'), '{}')")
+	_, err = d.pool.Exec(t.Context(), "INSERT INTO clients (client_id, subject, name, secret_digest, grant_types) VALUES ('client1', gen_random_uuid(), 'Client', sha256('x'), '{}')")
 	must(t, err)
 	d.seedRoles(t)
 	all := calls(d, u)
@@ -422,8 +424,8 @@ func (d *DB) fill(t *testing.T, users int) {
 			SELECT gen_random_uuid(), u.id, decode(repeat('00', 16), 'hex'), at, at, CASE WHEN n = 1 THEN at - interval '30 days' END,
 			       CASE WHEN n = 1 THEN 'logout' END, '', ''
 			FROM users u, generate_series(1, 5) n, LATERAL (SELECT now() + random() * interval '30 days' AS at) s WHERE $1::int > 0`,
-		`INSERT INTO clients (client_id, name, secret_digest, grant_types)
-			SELECT 'client' || n, 'Client', sha256('x'), '{password}' FROM generate_series(1, $1::int) n`,
+		`INSERT INTO clients (client_id, subject, name, secret_digest, grant_types)
+			SELECT 'client' || n, gen_random_uuid(), 'Client', sha256('x'), '{password}' FROM generate_series(1, $1::int) n`,
 		`UPDATE sessions SET client_id = 'client' || (1 + get_byte(uuid_send(id), 0) % $1::int) WHERE get_byte(uuid_send(id), 1) < 64`,
 		`INSERT INTO revocations (session_id, at)
 			SELECT gen_random_uuid(), now() - random() * interval '1 day' FROM generate_series(1, 5 * $1::int) n`,
@@ -433,7 +435,9 @@ func (d *DB) fill(t *testing.T, users int) {
 		must(t, err)
 	}
 	d.seedRoles(t)
-	_, err := d.pool.Exec(t.Context(), "VACUUM ANALYZE")
+	_, err := d.pool.Exec(t.Context(), "INSERT INTO client_roles (client_id, role_name) SELECT client_id, 'role' || substr(client_id, 7) FROM clients WHERE substr(client_id, 7)::int <= 2000")
+	must(t, err)
+	_, err = d.pool.Exec(t.Context(), "VACUUM ANALYZE")
 	must(t, err)
 }
 

@@ -45,9 +45,9 @@ func serverError(pg *pgconn.PgError) error {
 		return auth.ErrClientIDTaken
 	case "users_password_key_fkey":
 		return auth.ErrPasswordKeyInUse
-	case "user_roles_role_name_fkey":
+	case "user_roles_role_name_fkey", "client_roles_role_name_fkey":
 		return auth.ErrRoleNotFound
-	case "user_rights_size":
+	case "user_rights_size", "client_rights_size":
 		return auth.ErrTooManyRights
 	case "roles_builtin":
 		return auth.ErrRoleBuiltIn

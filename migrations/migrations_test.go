@@ -294,8 +294,8 @@ func TestConstraintsRefuseBadRows(t *testing.T) {
 			strings.Join([]string{kid, algorithm, state, public, private, "60", "now()", activated, retiring, ended}, ", ") + ")"
 	}
 	client := func(id, secret, older, grants, scope string) string {
-		return "INSERT INTO clients (client_id, name, secret_digest, old_secret_digest, grant_types, scope) VALUES (" +
-			strings.Join([]string{id, "'Name'", secret, older, grants, scope}, ", ") + ")"
+		return "INSERT INTO clients (client_id, subject, name, secret_digest, old_secret_digest, grant_types, scope) VALUES (" +
+			strings.Join([]string{id, "gen_random_uuid()", "'Name'", secret, older, grants, scope}, ", ") + ")"
 	}
 	for _, test := range []struct{ name, statement, constraint string }{
 		{"longest username", user("repeat('ü', 64)", "repeat('ü', 64)", keyed), ""},
@@ -369,6 +369,13 @@ func TestConstraintsRefuseBadRows(t *testing.T) {
 		{"older secret of a client in the clear", client("'c'", "sha256('x')", "'secret'", "'{}'", "NULL"), "clients_old_secret_digest_length"},
 		{"older secret of a public client", client("'c'", "NULL", "sha256('x')", "'{}'", "NULL"), "clients_old_secret_has_new"},
 		{"grant that there is not", client("'c'", "NULL", "NULL", "'{implicit}'", "NULL"), "clients_grant_types_known"},
+		{"client credentials of a public client", client("'c'", "NULL", "NULL", "'{client_credentials}'", "NULL"), "clients_credentials_need_secret"},
+		{"client's role that is none", "INSERT INTO client_roles (client_id, role_name) VALUES ('shop', 'nothing')", "client_roles_role_name_fkey"},
+		{"role of no client", "INSERT INTO client_roles (client_id, role_name) VALUES ('nobody', 'clerk')", "client_roles_client_id_fkey"},
+		{"client's rights too long for a token", "INSERT INTO client_roles (client_id, role_name) VALUES ('shop', 'big')", "client_rights_size"},
+		{"client's version 0", "UPDATE clients SET token_version = 0", "clients_token_version_positive"},
+		{"event of a client without id", "INSERT INTO audit_events (action, outcome, actor, target, request_id, client_address, user_agent) " +
+			"VALUES ('login', 'success', 'client', '', '', '', '')", "audit_events_user_has_id"},
 		{"scope of nothing", client("'c'", "NULL", "NULL", "'{}'", "''"), "clients_scope_length"},
 		{"session of no client", "INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, client_id) " +
 			"SELECT gen_random_uuid(), id, decode(repeat('00', 16), 'hex'), now(), now(), '', '', 'nobody' FROM users", "sessions_client_id_fkey"},

@@ -63,7 +63,12 @@ type Claims struct {
 	Scope     string   // permissions, with spaces between (RFC 8693 §4.2)
 	IssuedAt  time.Time
 	Expires   time.Time
+	ClientID  string // to which client the token was issued
 }
+
+// IsClient tells whether the token is a client's own (RFC 6749 §4.4): then it is no user's, Username is empty, SessionID is
+// uuid.Nil, and UserID stands for the client.
+func (c Claims) IsClient() bool { return c.SessionID == uuid.Nil }
 
 // HasRole tells whether the user has a role.
 func (c Claims) HasRole(role string) bool { return slices.Contains(c.Roles, role) }
@@ -135,5 +140,5 @@ func (v *Verifier) Verify(raw string) (Claims, error) {
 	if access.Roles != "" {
 		roles = strings.Split(access.Roles, ",")
 	}
-	return Claims{access.UserID, access.SessionID, access.Username, roles, access.Scope, access.IssuedAt, access.Expires}, nil
+	return Claims{access.UserID, access.SessionID, access.Username, roles, access.Scope, access.IssuedAt, access.Expires, access.ClientID}, nil
 }

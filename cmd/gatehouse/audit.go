@@ -74,6 +74,9 @@ func (l eventLine) text() string {
 	by := l.Actor
 	if l.ActorID != nil {
 		by = who(l.ActorID, l.ActorName)
+		if l.Actor == auth.ActorClient { // which may be named like a user
+			by = "client:" + by
+		}
 	}
 	return fmt.Sprintf("%s  %-15s  %-16s  user=%s  by=%s  client=%s  request=%s  target=%s  agent=%s",
 		l.At.Format("2006-01-02T15:04:05.000Z"), l.Action, l.Outcome, who(l.UserID, l.UserName), by, plain(l.ClientAddress),

@@ -59,6 +59,8 @@ func attempts(t *testing.T) map[string]attempt {
 		"client add":           {[]string{"shop", "--name=Shop"}, "", auth.ActionAddClient, "", "shop"},
 		"client disable":       {[]string{"desk"}, "", auth.ActionDisableClient, "", "desk"},
 		"client enable":        {[]string{"desk"}, "", auth.ActionEnableClient, "", "desk"},
+		"client grant":         {[]string{"desk", "reader"}, "", auth.ActionGrantToClient, "", "desk reader"},
+		"client revoke":        {[]string{"desk", "clerk"}, "", auth.ActionRevokeOfClient, "", "desk clerk"},
 		"client rotate-secret": {[]string{"desk"}, "", auth.ActionRotateSecret, "", "desk"},
 	}
 }
@@ -100,7 +102,8 @@ func TestWithoutItsEventNoCommandIsDoneAndWithItThereIsOne(t *testing.T) {
 			a := newAccounts(t)
 			a.insert("alice", "carol")
 			a.asOwner(`INSERT INTO roles (name) VALUES ('clerk'), ('reader');
-				INSERT INTO clients (client_id, name, secret_digest, grant_types) VALUES ('desk', 'Desk', sha256('x'), '{}');
+				INSERT INTO clients (client_id, subject, name, secret_digest, grant_types) VALUES ('desk', gen_random_uuid(), 'Desk', sha256('x'), '{}');
+				INSERT INTO client_roles (client_id, role_name) VALUES ('desk', 'clerk');
 				INSERT INTO user_roles (user_id, role_name) SELECT id, 'clerk' FROM users WHERE username = 'alice';
 				UPDATE users SET disabled_at = now() WHERE username = 'carol'`)
 			switch name {

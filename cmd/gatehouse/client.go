@@ -15,6 +15,8 @@ type clientCommand struct {
 	List         clientList         `cmd:"" help:"List the clients. The first-party client, gatehouse, is built in and not among them."`
 	Disable      clientDisable      `cmd:"" help:"Bar a client, and end its sessions."`
 	Enable       clientEnable       `cmd:"" help:"Let a client get tokens again."`
+	Grant        clientGrant        `cmd:"" help:"Give a client a role of its own, and revoke the tokens that it has for itself."`
+	Revoke       clientRevoke       `cmd:"" help:"Take a role from a client, and revoke the tokens that it has for itself."`
 	RotateSecret clientRotateSecret `cmd:"" help:"Print another secret of a client, once. The one before stays good until it is retired, or rotated away."`
 }
 
@@ -25,13 +27,14 @@ type clientLine struct {
 	Confidential bool       `json:"confidential"`
 	GrantTypes   []string   `json:"grant_types"`
 	Scope        *string    `json:"scope"` // null: all that its users may
+	Roles        []string   `json:"roles"` // of its own
 	CreatedAt    time.Time  `json:"created_at"`
 	DisabledAt   *time.Time `json:"disabled_at"`
 	Secrets      int        `json:"secrets"` // that are good
 }
 
 func lineOfClient(c auth.OAuthClient) clientLine {
-	l := clientLine{c.ID, c.Title, c.Confidential, append([]string{}, c.GrantTypes...), nil, c.CreatedAt, c.DisabledAt, 0}
+	l := clientLine{c.ID, c.Title, c.Confidential, append([]string{}, c.GrantTypes...), nil, append([]string{}, c.Roles...), c.CreatedAt, c.DisabledAt, 0}
 	if c.Scope != "" {
 		l.Scope = &c.Scope
 	}
@@ -63,7 +66,7 @@ type clientAdd struct {
 	ID            string   `arg:"" name:"client-id" help:"The client_id: 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'."`
 	Name          string   `required:"" help:"What people call it."`
 	Public        bool     `help:"It has no secret: an app on its users' own devices."`
-	Grant         []string `help:"A grant by which it gets tokens: password or refresh_token; may be repeated. One without any only asks about tokens." placeholder:"GRANT"`
+	Grant         []string `help:"A grant by which it gets tokens: password, refresh_token or, for itself, client_credentials; may be repeated. One without any only asks about tokens." placeholder:"GRANT"`
 	Scope         []string `help:"A permission that its tokens may have, if their users have it; may be repeated. Without any: all that their users have." placeholder:"PERMISSION"`
 	JSON          bool     `help:"Print JSON."`
 }
@@ -104,7 +107,7 @@ func (c *clientList) Run(ctx context.Context, t terminal) error {
 		if err != nil {
 			return err
 		}
-		rows := [][]string{{"CLIENT", "TYPE", "SECRETS", "GRANTS", "SCOPE", "DISABLED", "NAME"}}
+		rows := [][]string{{"CLIENT", "TYPE", "SECRETS", "GRANTS", "SCOPE", "ROLES", "DISABLED", "NAME"}}
 		for _, client := range clients {
 			l := lineOfClient(client)
 			if c.JSON {
@@ -113,7 +116,7 @@ func (c *clientList) Run(ctx context.Context, t terminal) error {
 				}
 				continue
 			}
-			rows = append(rows, []string{l.ClientID, l.kind(), fmt.Sprint(l.Secrets), strings.Join(l.GrantTypes, " "), l.most(), timeOr(l.DisabledAt, "no"), l.Name})
+			rows = append(rows, []string{l.ClientID, l.kind(), fmt.Sprint(l.Secrets), strings.Join(l.GrantTypes, " "), l.most(), strings.Join(l.Roles, " "), timeOr(l.DisabledAt, "no"), l.Name})
 		}
 		if c.JSON {
 			return nil
@@ -154,6 +157,32 @@ type clientEnable struct {
 // Run lets a client in again.
 func (c *clientEnable) Run(ctx context.Context, t terminal) error {
 	return c.run(ctx, t, "client enabled", (*auth.Service).EnableClient)
+}
+
+// clientAndRole is a command on the role of a client.
+type clientAndRole struct {
+	oneClient `embed:""`
+	Role      string `arg:"" help:"Name of the role."`
+}
+
+type clientGrant struct {
+	clientAndRole `embed:""`
+}
+
+// Run gives a client a role.
+func (c *clientGrant) Run(ctx context.Context, t terminal) error {
+	return c.run(ctx, t, "role granted to client", func(s *auth.Service, ctx context.Context, id string) error { return s.GrantClientRole(ctx, id, c.Role) })
+}
+
+type clientRevoke struct {
+	clientAndRole `embed:""`
+}
+
+// Run takes a role from a client.
+func (c *clientRevoke) Run(ctx context.Context, t terminal) error {
+	return c.run(ctx, t, "role taken from client", func(s *auth.Service, ctx context.Context, id string) error {
+		return s.RevokeClientRole(ctx, id, c.Role)
+	})
 }
 
 type clientRotateSecret struct {

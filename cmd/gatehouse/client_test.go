@@ -90,6 +90,19 @@ func TestAnOperatorRunsClients(t *testing.T) {
 		t.Errorf("%+v", l)
 	}
 	a.run("", "client", "enable", "shop").succeeded(t)
+	a.run("", "role", "set", "clerk", "files:read").succeeded(t)
+	if got := a.run("", "client", "grant", "shop", "clerk").succeeded(t); got != "role granted to client: shop\n" {
+		t.Error(got)
+	}
+	if l := lines(); strings.Join(l[1].Roles, " ") != "clerk" || l[0].Roles == nil {
+		t.Errorf("%+v", l)
+	}
+	if got := a.run("", "client", "revoke", "shop", "clerk").succeeded(t); got != "role taken from client: shop\n" {
+		t.Error(got)
+	}
+	if l := lines(); len(l[1].Roles) != 0 {
+		t.Errorf("%+v", l)
+	}
 	if l := lines(); l[1].DisabledAt != nil {
 		t.Errorf("%+v", l)
 	}
@@ -107,6 +120,10 @@ func TestAnOperatorRunsClients(t *testing.T) {
 		{"scope: ", []string{"add", "other", "--name=Other", "--scope=everything"}},
 		{"no such client", []string{"disable", "nobody"}},
 		{"no such client", []string{"enable", "nobody"}},
+		{"no such client", []string{"grant", "nobody", "clerk"}},
+		{"no such client", []string{"revoke", "nobody", "clerk"}},
+		{"no such role", []string{"grant", "shop", "nothing"}},
+		{"grant: ", []string{"add", "other", "--name=Other", "--public", "--grant=client_credentials"}},
 		{"no such client", []string{"rotate-secret", "nobody"}},
 		{"no such client", []string{"rotate-secret", "no body", "--retire-old"}},
 		{"is public", []string{"rotate-secret", "app"}},

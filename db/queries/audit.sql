@@ -9,9 +9,10 @@ SELECT record_event(@event::jsonb, coalesce(
 -- FindEvents goes back in time. Which index is of use depends on what is asked for, so it is planned each time anew.
 -- name: FindEvents :many
 SELECT e.id, e.at, e.action, e.outcome, e.actor, e.actor_id, e.user_id, e.target, e.request_id, e.client_address, e.user_agent,
-       a.username AS actor_name, u.username AS user_name
+       a.username AS actor_name, c.client_id AS actor_client_id, u.username AS user_name
 FROM audit_events e
 LEFT JOIN users a ON a.id = e.actor_id
+LEFT JOIN clients c ON c.subject = e.actor_id
 LEFT JOIN users u ON u.id = e.user_id
 WHERE e.at >= @since
   AND e.at <= @before

@@ -1,21 +1,25 @@
 -- name: InsertClient :one
 WITH c AS (
-    INSERT INTO clients (client_id, name, secret_digest, grant_types, scope)
-    VALUES (@client_id, @name, sqlc.narg('secret_digest'), @grant_types, sqlc.narg('scope'))
+    INSERT INTO clients (client_id, subject, name, secret_digest, grant_types, scope)
+    VALUES (@client_id, @subject, @name, sqlc.narg('secret_digest'), @grant_types, sqlc.narg('scope'))
     RETURNING created_at
 )
 SELECT c.created_at, record_event(@event::jsonb, NULL) AS event
 FROM c;
 
 -- name: ClientByID :one
-SELECT client_id, name, secret_digest, old_secret_digest, grant_types, scope, created_at, disabled_at
-FROM clients
-WHERE client_id = @client_id;
+SELECT c.client_id, c.subject, c.name, c.secret_digest, c.old_secret_digest, c.grant_types, c.scope, c.token_version, c.created_at,
+       c.disabled_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+FROM clients c
+JOIN client_rights r ON r.client_id = c.client_id
+WHERE c.client_id = @client_id;
 
 -- name: ListClients :many
-SELECT client_id, name, secret_digest, old_secret_digest, grant_types, scope, created_at, disabled_at
-FROM clients
-ORDER BY client_id COLLATE "C";
+SELECT c.client_id, c.subject, c.name, c.secret_digest, c.old_secret_digest, c.grant_types, c.scope, c.token_version, c.created_at,
+       c.disabled_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+FROM clients c
+JOIN client_rights r ON r.client_id = c.client_id
+ORDER BY c.client_id COLLATE "C";
 
 -- LockClient waits for logins by the client that are under way: DisableClient, a statement of its own behind it, sees the
 -- sessions that they have started.
@@ -28,7 +32,7 @@ FOR NO KEY UPDATE;
 -- name: DisableClient :exec
 WITH c AS (
     UPDATE clients
-    SET disabled_at = now()
+    SET disabled_at = now(), token_version = token_version + 1
     WHERE clients.client_id = @client_id::text
       AND clients.disabled_at IS NULL
 ), ended AS (
@@ -71,3 +75,32 @@ WITH c AS (
 )
 SELECT record_event(@event::jsonb, NULL)
 FROM c;
+
+-- GrantClientRole changes nothing of a client that has the role.
+-- name: GrantClientRole :exec
+WITH granted AS (
+    INSERT INTO client_roles (client_id, role_name)
+    VALUES (@client_id, @role_name)
+    ON CONFLICT ON CONSTRAINT client_roles_pkey DO NOTHING
+    RETURNING client_roles.client_id
+), c AS (
+    UPDATE clients
+    SET token_version = token_version + 1
+    FROM granted
+    WHERE clients.client_id = granted.client_id
+)
+SELECT record_event(@event::jsonb, NULL);
+
+-- name: RevokeClientRole :exec
+WITH taken AS (
+    DELETE FROM client_roles
+    WHERE client_roles.client_id = @client_id
+      AND client_roles.role_name = @role_name
+    RETURNING client_roles.client_id
+), c AS (
+    UPDATE clients
+    SET token_version = token_version + 1
+    FROM taken
+    WHERE clients.client_id = taken.client_id
+)
+SELECT record_event(@event::jsonb, NULL);

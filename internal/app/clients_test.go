@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
 
 	"gatehouse/internal/app"
+	"gatehouse/internal/asynctest"
 	"gatehouse/internal/auth"
 	"gatehouse/internal/config"
 	"gatehouse/internal/dbtest"
@@ -22,7 +24,8 @@ import (
 // registered are clients of a running service, with both grants, where alice has an account.
 type registered struct {
 	*replica
-	secret string // of the client shop; the client app is public
+	databaseURL string
+	secret      string // of the client shop; the client app is public
 }
 
 const alicesPassword = "a good password of alice's"
@@ -30,12 +33,10 @@ const alicesPassword = "a good password of alice's"
 func bootWithClients(t *testing.T) registered {
 	t.Helper()
 	databaseURL := dbtest.New(t)
-	r := registered{replica: boot(t, databaseURL)}
-	admin, err := app.OpenAdmin(t.Context(), config.Database{DatabaseURL: databaseURL, DatabaseStatementTimeout: time.Minute},
-		config.Passwords{BcryptCost: 10, PasswordMinLength: 8, InitialSecretHours: 72})
-	must(t, err)
-	defer admin.Close()
+	r := registered{replica: boot(t, databaseURL), databaseURL: databaseURL}
+	admin := adminOf(t, databaseURL)
 	both := []string{auth.GrantPassword, auth.GrantRefreshToken}
+	var err error
 	_, r.secret, err = admin.AddClient(t.Context(), auth.OAuthClient{ID: "shop", Title: "Shop", Confidential: true, GrantTypes: both})
 	must(t, err)
 	_, _, err = admin.AddClient(t.Context(), auth.OAuthClient{ID: "app", Title: "App", GrantTypes: both})
@@ -43,6 +44,15 @@ func bootWithClients(t *testing.T) registered {
 	_, err = admin.Register(t.Context(), "alice", alicesPassword)
 	must(t, err)
 	return r
+}
+
+func adminOf(t *testing.T, databaseURL string) *app.Admin {
+	t.Helper()
+	admin, err := app.OpenAdmin(t.Context(), config.Database{DatabaseURL: databaseURL, DatabaseStatementTimeout: time.Minute},
+		config.Passwords{BcryptCost: 10, PasswordMinLength: 8, InitialSecretHours: 72})
+	must(t, err)
+	t.Cleanup(admin.Close)
+	return admin
 }
 
 // A library that does not get its tokens is one that nobody can use with this service, whatever the RFCs say.
@@ -84,6 +94,51 @@ func TestTheOAuth2LibraryOfGoLogsInAndRefreshes(t *testing.T) {
 	_, err := library.PasswordCredentialsToken(ctx, "alice", alicesPassword)
 	if refused, ok := err.(*oauth2.RetrieveError); !ok || refused.ErrorCode != "invalid_client" || refused.ErrorDescription == "" {
 		t.Errorf("a wrong secret: %v", err)
+	}
+}
+
+// A client that was disabled, or has other rights, is refused by every replica, which look at no database for it.
+func TestTheOAuth2LibraryOfGoGetsAClientItsOwnTokenUntilItMayNotAnyMore(t *testing.T) {
+	t.Parallel()
+	r := bootWithClients(t)
+	other := boot(t, r.databaseURL)
+	admin := adminOf(t, r.databaseURL)
+	_, secret, err := admin.AddClient(t.Context(), auth.OAuthClient{ID: "job", Title: "Job", Confidential: true, GrantTypes: []string{auth.GrantClientCredentials}})
+	must(t, err)
+	for _, role := range []string{"clerk", "spare"} {
+		_, _, err = admin.SetRole(t.Context(), nil, role, []auth.Permission{"files:read"}, auth.Condition{})
+		must(t, err)
+	}
+	must(t, admin.GrantClientRole(t.Context(), "job", "clerk"))
+	ctx := context.WithValue(t.Context(), oauth2.HTTPClient, r.client)
+	changes := map[oauth2.AuthStyle]func() error{
+		oauth2.AuthStyleInHeader: func() error { return admin.GrantClientRole(ctx, "job", "spare") },
+		oauth2.AuthStyleInParams: func() error { return admin.DisableClient(ctx, "job") },
+	}
+	for _, style := range []oauth2.AuthStyle{oauth2.AuthStyleInHeader, oauth2.AuthStyleInParams} {
+		library := clientcredentials.Config{ClientID: "job", ClientSecret: secret, TokenURL: r.public + "/token", AuthStyle: style}
+		got, err := library.Token(ctx)
+		must(t, err)
+		if got.RefreshToken != "" || got.Extra("scope") != "files:read" {
+			t.Errorf("%v, scope %v", got.RefreshToken != "", got.Extra("scope"))
+		}
+		asks := func(at *replica) int {
+			return at.do(at.request("GET", "/verify?permission=files:read", "", "Authorization", "Bearer "+got.AccessToken)).status
+		}
+		for _, at := range []*replica{r.replica, other} {
+			if status := asks(at); status != http.StatusNoContent {
+				t.Errorf("live: %d", status)
+			}
+		}
+		must(t, changes[style]())
+		for _, at := range []*replica{r.replica, other} {
+			asynctest.Await(t, "a refusal", func() bool { return asks(at) == http.StatusUnauthorized })
+		}
+	}
+	library := clientcredentials.Config{ClientID: "job", ClientSecret: secret, TokenURL: r.public + "/token", AuthStyle: oauth2.AuthStyleInHeader}
+	_, err = library.Token(ctx)
+	if refused, ok := err.(*oauth2.RetrieveError); !ok || refused.ErrorCode != "invalid_client" {
+		t.Errorf("disabled: %v", err)
 	}
 }
 

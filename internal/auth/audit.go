@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+
+	"gatehouse/internal/token"
 )
 
 // Action is what somebody did or wanted to do.
@@ -41,6 +43,9 @@ const (
 	ActionDeleteRole      Action = "role.delete"
 	ActionGrantRole       Action = "role.grant"
 	ActionRevokeRole      Action = "role.revoke"
+	ActionIssueToken      Action = "token.issue" // to a client, for itself
+	ActionGrantToClient   Action = "client.grant"
+	ActionRevokeOfClient  Action = "client.revoke"
 	ActionAddClient       Action = "client.add"
 	ActionDisableClient   Action = "client.disable"
 	ActionEnableClient    Action = "client.enable"
@@ -63,6 +68,7 @@ const (
 const (
 	ActorAnonymous = "anonymous" // or whoever did not prove who he is
 	ActorUser      = "user"
+	ActorClient    = "client"   // an OAuth client, for itself
 	ActorOperator  = "operator" // at the command line, with the database's password
 	ActorService   = "service"  // a replica by itself
 )
@@ -71,7 +77,7 @@ const (
 // tells of every operation.
 type Origin struct {
 	Actor     string    // one of the kinds; "" is ActorAnonymous
-	ActorID   uuid.UUID // of an ActorUser
+	ActorID   uuid.UUID // of an ActorUser, or what stands for an ActorClient
 	RequestID string
 	Address   string
 	UserAgent string
@@ -84,10 +90,13 @@ func WithOrigin(ctx context.Context, o Origin) context.Context {
 	return context.WithValue(ctx, originKey{}, o)
 }
 
-// WithUser says that the user is known now.
-func WithUser(ctx context.Context, id uuid.UUID) context.Context {
+// WithSubject says that the user or the client is known now.
+func WithSubject(ctx context.Context, subject token.Subject) context.Context {
 	o := originOf(ctx)
-	o.Actor, o.ActorID = ActorUser, id
+	o.Actor, o.ActorID = ActorUser, subject.UserID
+	if subject.IsClient() {
+		o.Actor = ActorClient
+	}
 	return WithOrigin(ctx, o)
 }
 
@@ -144,6 +153,12 @@ func newEvent(ctx context.Context, action Action, userID uuid.UUID, target strin
 // by makes an event that of a user who has just proved who he is.
 func (e Event) by(userID uuid.UUID) Event {
 	e.UserID, e.Actor, e.ActorID = userID, ActorUser, userID
+	return e
+}
+
+// byClient makes an event that of a client that has just proved itself.
+func (e Event) byClient(subject uuid.UUID) Event {
+	e.Actor, e.ActorID = ActorClient, subject
 	return e
 }
 

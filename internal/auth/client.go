@@ -20,14 +20,17 @@ import (
 	"gatehouse/internal/token"
 )
 
-// OAuthClient is a program that gets tokens for users, or asks about tokens (RFC 6749 §1.1). The zero one is the first-party
-// client, which is public and may do what its users may.
+// OAuthClient is a program that gets tokens, for users or for itself, or asks about tokens (RFC 6749 §1.1). The zero one is the
+// first-party client, which is public and may do what its users may.
 type OAuthClient struct {
 	ID           string
 	Title        string
-	Confidential bool     // it proves itself by a secret (RFC 6749 §2.1)
-	GrantTypes   []string // by which it may get tokens
-	Scope        string   // the most that its tokens may permit; "" for all that their users may
+	Confidential bool         // it proves itself by a secret (RFC 6749 §2.1)
+	GrantTypes   []string     // by which it may get tokens
+	Scope        string       // the most that its tokens may permit; "" for all that their users may
+	TokenVersion int64        // tokens of its own that carry another one are revoked
+	Roles        []string     // of its own, by name
+	Permissions  []Permission // of all the roles, each once
 	CreatedAt    time.Time
 	DisabledAt   *time.Time // nil while it is enabled
 	OldSecret    bool       // the secret before the current one is good too
@@ -35,18 +38,32 @@ type OAuthClient struct {
 
 // Grants that a client may be allowed (RFC 7591 §2).
 const (
-	GrantPassword     = "password"
-	GrantRefreshToken = "refresh_token"
+	GrantPassword          = "password"
+	GrantRefreshToken      = "refresh_token"
+	GrantClientCredentials = "client_credentials" // of confidential clients (RFC 6749 §4.4)
 )
 
-func grantTypes() []string { return []string{GrantPassword, GrantRefreshToken} }
+func grantTypes() []string {
+	return []string{GrantPassword, GrantRefreshToken, GrantClientCredentials}
+}
 
 // PublicID is the client_id, also of the first-party client.
 func (c OAuthClient) PublicID() string { return cmp.Or(c.ID, token.FirstParty) }
 
 // MayUse tells whether the client may get tokens by a grant.
 func (c OAuthClient) MayUse(grantType string) bool {
-	return c.ID == "" && slices.Contains(grantTypes(), grantType) || slices.Contains(c.GrantTypes, grantType)
+	if c.ID == "" {
+		return grantType == GrantPassword || grantType == GrantRefreshToken
+	}
+	return slices.Contains(c.GrantTypes, grantType)
+}
+
+// Subject stands for the client where a user's id would.
+func (c OAuthClient) Subject() uuid.UUID { return token.ClientSubject(c.ID) }
+
+// holder is the client as whoever holds rights of its own. It has no account.
+func (c OAuthClient) holder() User {
+	return User{ID: c.Subject(), DisabledAt: c.DisabledAt, TokenVersion: c.TokenVersion, Roles: c.Roles, Permissions: c.Permissions}
 }
 
 // narrowed is what of a scope the client may have: resource:* of either stands for what the other has of the resource.
@@ -172,6 +189,9 @@ func checkClient(c OAuthClient) (scope string, err error) {
 			break
 		}
 	}
+	if !c.Confidential && slices.Contains(c.GrantTypes, GrantClientCredentials) {
+		wrong = append(wrong, FieldError{"grant", GrantClientCredentials + " needs a confidential client"})
+	}
 	words := strings.Fields(c.Scope)
 	slices.Sort(words)
 	scope = strings.Join(slices.Compact(words), " ")
@@ -189,7 +209,7 @@ func (s *Service) Clients(ctx context.Context) ([]OAuthClient, error) {
 	return s.store.ListClients(ctx)
 }
 
-// DisableClient bars a client from getting tokens, and ends its sessions. ErrClientNotFound.
+// DisableClient bars a client from getting tokens, revokes its own and ends its sessions. ErrClientNotFound.
 func (s *Service) DisableClient(ctx context.Context, id string) error {
 	return s.changeClient(ctx, ActionDisableClient, id, func(e Event) error { return s.store.DisableClient(ctx, e, id) })
 }
@@ -219,6 +239,27 @@ func (s *Service) RetireClientSecret(ctx context.Context, id string) error {
 	})
 }
 
+// GrantClientRole gives a client a role of its own, and revokes the tokens that it has for itself. To grant it again is no
+// error. ErrClientNotFound, ErrRoleNotFound, ErrTooManyRights.
+func (s *Service) GrantClientRole(ctx context.Context, id, role string) error {
+	return s.changeClientRole(ctx, ActionGrantToClient, id, role, s.store.GrantClientRole)
+}
+
+// RevokeClientRole undoes GrantClientRole. ErrClientNotFound, ErrRoleNotFound.
+func (s *Service) RevokeClientRole(ctx context.Context, id, role string) error {
+	return s.changeClientRole(ctx, ActionRevokeOfClient, id, role, s.store.RevokeClientRole)
+}
+
+func (s *Service) changeClientRole(ctx context.Context, action Action, id, role string, change func(context.Context, Event, string, string) error) error {
+	return s.changeClient(ctx, action, id, func(e Event) error {
+		if _, err := s.Role(ctx, role); err != nil {
+			return err
+		}
+		e.Target += " " + role
+		return change(ctx, e, id, role)
+	})
+}
+
 // changeClient does an action on a client, and tells of it if it is refused.
 func (s *Service) changeClient(ctx context.Context, action Action, id string, do func(Event) error) (err error) {
 	e := newEvent(ctx, action, uuid.Nil, id)
@@ -242,4 +283,48 @@ func (s *Service) confidential(ctx context.Context, id string, err error) error 
 		return ErrClientPublic
 	}
 	return err
+}
+
+// ClientToken gives a client an access token of its own, which says what its roles permit or, if a scope is given, that of it.
+// There is no session, and so no refresh token (RFC 6749 §4.4.3). ErrInvalidScope.
+func (s *Service) ClientToken(ctx context.Context, client OAuthClient, scope string) (grant Grant, err error) {
+	e := newEvent(ctx, ActionIssueToken, uuid.Nil, client.ID).byClient(client.Subject())
+	defer s.told(ctx, &e, &err)
+	holder := client.holder()
+	granted := client.narrowed(scopeOf(holder.Permissions))
+	if scope != "" {
+		if granted, err = checkScope(granted, scope); err != nil {
+			return Grant{}, err
+		}
+	}
+	if len(granted) > maxRights {
+		return Grant{}, ErrInvalidScope
+	}
+	// If its rights have changed since they were read, the version is an older one, and the token is refused everywhere.
+	access, err := s.tokens.Issue(s.clock(), token.Subject{
+		ClientID: client.ID, Version: client.TokenVersion, Roles: client.roles(holder), Scope: granted,
+	}, s.tokens.Lifetime())
+	if err != nil {
+		return Grant{}, err
+	}
+	if err := s.store.RecordEvent(ctx, e); err != nil {
+		return Grant{}, err
+	}
+	return Grant{User: holder, AccessToken: access, ExpiresIn: s.tokens.Lifetime(), Scope: granted}, nil
+}
+
+// liveClient reads the client of a token of its own as it is now. ErrInvalidToken.
+func liveClient(ctx context.Context, store Store, access token.Access) (User, error) {
+	found, err := store.ClientByID(ctx, access.ClientID)
+	switch {
+	case errors.Is(err, ErrClientNotFound):
+		return User{}, fmt.Errorf("%w: %w", ErrInvalidToken, err)
+	case err != nil:
+		return User{}, err
+	case found.DisabledAt != nil:
+		return User{}, fmt.Errorf("%w: disabled client", ErrInvalidToken)
+	case found.TokenVersion != access.Version:
+		return User{}, errRevoked
+	}
+	return found.holder(), nil
 }

@@ -42,6 +42,9 @@ var (
 	// ErrOtherClient: the token was issued to another client than the one that sends it.
 	ErrOtherClient = fmt.Errorf("%w: another client's", ErrInvalidGrant)
 
+	// ErrNoSession: the token is a client's own, and of no session that could be ended (RFC 7009 §2.2.1).
+	ErrNoSession = errors.New("the token has no session")
+
 	// ErrInvalidClient is all that a caller learns of refused credentials of a client (RFC 6749 §5.2).
 	ErrInvalidClient = errors.New("invalid client")
 	// ErrUnauthorizedClient: the client may not use this grant.
@@ -150,6 +153,7 @@ var outcomes = []outcome{
 	{ErrSessionOver, "session_over"},
 	{ErrOtherClient, "other_client"},
 	{ErrInvalidGrant, "invalid_grant"},
+	{ErrNoSession, "no_session"},
 	{ErrInvalidClient, "invalid_client"},
 	{ErrUnauthorizedClient, "unauthorized_client"},
 	{ErrClientNotFound, "client_not_found"},

@@ -15,8 +15,8 @@ import (
 type Introspection struct {
 	Active            bool
 	Scope, ClientID   string
-	Username          string
-	UserID            uuid.UUID
+	Username          string // empty for a client's own token
+	Subject           string
 	Issuer            string
 	IssuedAt, Expires time.Time
 
@@ -49,13 +49,13 @@ func (s *Service) introspectAccess(ctx context.Context, raw string) (Introspecti
 	if err != nil {
 		return Introspection{}, err
 	}
-	user, err := s.Me(ctx, access)
+	user, err := live(ctx, s.store, access)
 	if err != nil {
 		return Introspection{}, err
 	}
 	issuer, audience := s.tokens.Names()
 	return Introspection{
-		Active: true, Scope: access.Scope, ClientID: access.ClientID, Username: user.Username.Given, UserID: user.ID,
+		Active: true, Scope: access.Scope, ClientID: access.ClientID, Username: user.Username.Given, Subject: access.Name(),
 		Issuer: issuer, IssuedAt: access.IssuedAt, Expires: access.Expires, ID: access.ID, Audience: audience,
 	}, nil
 }
@@ -79,12 +79,13 @@ func (s *Service) introspectRefresh(ctx context.Context, client OAuthClient, pre
 	issuer, _ := s.tokens.Names()
 	return Introspection{
 		Active: true, Scope: state.Client.narrowed(narrowed(state.User, state.Scope)), ClientID: state.Client.PublicID(),
-		Username: state.User.Username.Given, UserID: state.User.ID, Issuer: issuer, IssuedAt: state.RotatedAt, Expires: expires,
+		Username: state.User.Username.Given, Subject: state.User.ID.String(), Issuer: issuer, IssuedAt: state.RotatedAt, Expires: expires,
 	}, nil
 }
 
 // Revoke ends the session of an access or refresh token, and with it all its tokens (RFC 7009 §2.1). What is no token, or of
-// a session that is over, is nothing to complain about: what was wanted is so. ErrOtherClient, and then nothing is changed.
+// a session that is over, is nothing to complain about: what was wanted is so. ErrOtherClient, and then nothing is changed; so it
+// is with ErrNoSession, of a client's own token.
 func (s *Service) Revoke(ctx context.Context, client OAuthClient, raw string) (err error) {
 	var e Event // of a token that was made here
 	defer s.told(ctx, &e, &err)
@@ -96,8 +97,12 @@ func (s *Service) Revoke(ctx context.Context, client OAuthClient, raw string) (e
 		return err
 	}
 	e = newEvent(ctx, ActionRevokeToken, uuid.Nil, sessionID.String()+" "+client.PublicID()).by(userID)
-	if issuedTo != client.PublicID() {
+	switch {
+	case issuedTo != client.PublicID():
 		return ErrOtherClient
+	case sessionID == uuid.Nil:
+		e = Event{} // there is no user of whom to tell
+		return ErrNoSession
 	}
 	_, err = s.store.EndSession(ctx, e, userID, sessionID, endedByLogout)
 	return err

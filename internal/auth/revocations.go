@@ -52,7 +52,7 @@ var errRevoked = fmt.Errorf("%w: revoked", ErrInvalidToken)
 func (c *Checker) ask(ctx context.Context, a token.Access) error {
 	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	_, err := liveUser(asking, c.store, a)
+	_, err := live(asking, c.store, a)
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return ctx.Err()

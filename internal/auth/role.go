@@ -117,11 +117,11 @@ func checkScope(held, requested string) (string, error) {
 	return strings.Join(slices.Compact(words), " "), nil
 }
 
-// Authorize reads the user of an access token as by Me, and lets in who has a permission: now, and by the token, which
+// Authorize reads the user of an access token as by Me, or the client, and lets in who has a permission: now, and by the token, which
 // may have been asked for with less. The User that it returns has the permissions that are left.
 // ErrInvalidToken, ErrForbidden.
 func (s *Service) Authorize(ctx context.Context, access token.Access, needed Permission) (User, error) {
-	user, err := s.Me(ctx, access)
+	user, err := live(ctx, s.store, access)
 	if err != nil {
 		return User{}, err
 	}
@@ -134,7 +134,12 @@ func (s *Service) Authorize(ctx context.Context, access token.Access, needed Per
 	user.Permissions = left
 	if !user.May(needed) {
 		err = fmt.Errorf("%w: %s", ErrForbidden, needed)
-		e := newEvent(ctx, ActionAuthorize, uuid.Nil, string(needed)).by(user.ID)
+		e := newEvent(ctx, ActionAuthorize, uuid.Nil, string(needed))
+		if access.IsClient() {
+			e = e.byClient(user.ID)
+		} else {
+			e = e.by(user.ID)
+		}
 		s.told(ctx, &e, &err)
 		return User{}, err
 	}

@@ -175,10 +175,23 @@ func (s *Service) Revocations(raw string) (set *revocation.Set, service string, 
 }
 
 // Me reads the user of an access token as it is now: if the session is over, or if the account was disabled or its
-// tokens were revoked since the token was issued, it is ErrInvalidToken.
+// tokens were revoked since the token was issued, it is ErrInvalidToken. So it is for a client's own, which has no user.
 func (s *Service) Me(ctx context.Context, access token.Access) (User, error) {
+	if access.IsClient() {
+		return User{}, errNoUser
+	}
 	return liveUser(ctx, s.store, access)
 }
+
+// live reads whoever holds an access token, user or client, as by Me.
+func live(ctx context.Context, store Store, access token.Access) (User, error) {
+	if access.IsClient() {
+		return liveClient(ctx, store, access)
+	}
+	return liveUser(ctx, store, access)
+}
+
+var errNoUser = fmt.Errorf("%w: a client's own, and no user's", ErrInvalidToken)
 
 func liveUser(ctx context.Context, store Store, access token.Access) (User, error) {
 	state, err := store.SessionByID(ctx, access.SessionID)

@@ -305,8 +305,11 @@ func (s *Service) LogoutByRefresh(ctx context.Context, raw string) error {
 	return err
 }
 
-// Logout ends the session of an access token, if it is not over already.
+// Logout ends the session of an access token, if it is not over already. ErrInvalidToken of a client's own, which has none.
 func (s *Service) Logout(ctx context.Context, access token.Access) error {
+	if access.IsClient() {
+		return errNoUser
+	}
 	e := newEvent(ctx, ActionLogout, uuid.Nil, access.SessionID.String()).by(access.UserID)
 	_, err := s.store.EndSession(ctx, e, access.UserID, access.SessionID, endedByLogout)
 	return err
@@ -315,6 +318,9 @@ func (s *Service) Logout(ctx context.Context, access token.Access) error {
 // ChangePassword gives the user of an access token another password, ends the user's other sessions and gives this one
 // new tokens. InputError, ErrInvalidToken, ErrLimited.
 func (s *Service) ChangePassword(ctx context.Context, access token.Access, current, next string) (grant Grant, err error) {
+	if access.IsClient() {
+		return Grant{}, errNoUser
+	}
 	e := newEvent(ctx, ActionChangePassword, uuid.Nil, access.SessionID.String()).by(access.UserID)
 	defer s.told(ctx, &e, &err)
 	user, err := s.Me(ctx, access)

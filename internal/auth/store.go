@@ -109,7 +109,7 @@ type Store interface {
 	ClientByID(ctx context.Context, id string) (StoredClient, error)
 	// ListClients returns all clients by id.
 	ListClients(ctx context.Context) ([]OAuthClient, error)
-	// DisableClient disables a client and ends its sessions. ErrClientNotFound.
+	// DisableClient disables a client, raises its token version and ends its sessions. ErrClientNotFound.
 	DisableClient(ctx context.Context, e Event, id string) error
 	// EnableClient undoes DisableClient; sessions stay ended. ErrClientNotFound.
 	EnableClient(ctx context.Context, e Event, id string) error
@@ -118,6 +118,12 @@ type Store interface {
 	RotateClientSecret(ctx context.Context, e Event, id string, digest SecretDigest) error
 	// RetireClientSecret ends the older one of a confidential client's secrets, if there are two. ErrClientNotFound.
 	RetireClientSecret(ctx context.Context, e Event, id string) error
+
+	// GrantClientRole gives a client a role and raises its token version, unless it has it. ErrClientNotFound, ErrRoleNotFound,
+	// ErrTooManyRights.
+	GrantClientRole(ctx context.Context, e Event, id, role string) error
+	// RevokeClientRole takes a role and raises the token version, unless the client has it not. ErrClientNotFound.
+	RevokeClientRole(ctx context.Context, e Event, id, role string) error
 
 	// RecordPasswordKey puts a key on record, unless its id is there already (whatever its check value).
 	RecordPasswordKey(ctx context.Context, key password.KeyRecord) error

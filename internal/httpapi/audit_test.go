@@ -57,7 +57,7 @@ func (a *audited) exec(statement string, arguments ...any) {
 // tables is all that there is of accounts, sessions and roles.
 func (a *audited) tables() (all string) {
 	a.Helper()
-	for _, table := range []string{"users", "sessions", "revocations", "user_roles", "roles", "role_permissions", "retired_usernames", "password_keys"} {
+	for _, table := range []string{"users", "sessions", "revocations", "user_roles", "clients", "client_roles", "roles", "role_permissions", "retired_usernames", "password_keys"} {
 		var rows string
 		must(a, a.owner.QueryRow(a.Context(), "SELECT '"+table+"' || coalesce(string_agg(t::text, E'\n' ORDER BY t::text), '') FROM "+table+" t").Scan(&rows))
 		all += rows + "\n"

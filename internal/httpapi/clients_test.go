@@ -15,6 +15,8 @@ import (
 	"github.com/google/uuid"
 
 	"gatehouse/internal/auth"
+	"gatehouse/internal/dbtest"
+	"gatehouse/internal/token"
 )
 
 // program is an OAuth client of the tests.
@@ -577,4 +579,217 @@ func FuzzBasicCredentials(f *testing.F) {
 			t.Fatalf("%q %q written and read again: %q %q %v", id, secret, again, same, err)
 		}
 	})
+}
+
+// job is a client that gets tokens for itself, with a role of the same name that has these permissions.
+func (f *fixture) job(id string, permissions ...auth.Permission) program {
+	f.Helper()
+	p := f.program(id, auth.OAuthClient{Confidential: true, GrantTypes: []string{auth.GrantClientCredentials}})
+	_, _, err := f.service.SetRole(f.Context(), nil, id, permissions, auth.Condition{})
+	must(f, err)
+	must(f, f.service.GrantClientRole(f.Context(), id, id))
+	return p
+}
+
+func (f *fixture) ownToken(p program, more ...string) answered {
+	f.Helper()
+	return f.post(p, "/token", append([]string{"grant_type", "client_credentials"}, more...)...)
+}
+
+func (f *fixture) verified(access string) answered {
+	f.Helper()
+	return f.do(f.request("GET", "/verify", "", "Authorization", "Bearer "+access))
+}
+
+func TestAClientGetsATokenOfItsOwnForWhatItsRolesPermit(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	job := f.job("job", "files:*", "gatehouse:users.read")
+	given := f.ownToken(job)
+	f.want("token", given, 200)
+	if _, there := given.json(t).(map[string]any)["refresh_token"]; there || given.json(t, "scope") != "files:* gatehouse:users.read" {
+		t.Errorf("%s", given.body)
+	}
+	held := f.tokensOf(given)
+	claims := claimsOf(t, held.access)
+	if claims["sub"] != "job" || claims["client_id"] != "job" || fmt.Sprint(claims["roles"]) != "[job]" || claims["sid"] != nil || claims["username"] != nil {
+		t.Errorf("%v", claims)
+	}
+	if got := f.ownToken(job, "scope", "files:read").json(t, "scope"); got != "files:read" {
+		t.Errorf("asked for less: %v", got)
+	}
+	f.want("asked for more", f.ownToken(job, "scope", "gatehouse:users.write"), 400)
+	f.want("what it may", f.as(held, "GET", "/users", ""), 200)
+	f.want("what it may not", f.as(held, "GET", "/roles", ""), 403)
+	f.want("by less", f.as(f.tokensOf(f.ownToken(job, "scope", "files:read")), "GET", "/users", ""), 403)
+	seen := f.verified(held.access)
+	f.want("at the proxy", seen, 204)
+	if h := seen.header; h.Get("Remote-User") != "" || len(h["Remote-User"]) != 1 || h.Get("Remote-User-Id") != "job" || h.Get("Remote-Groups") != "job" {
+		t.Errorf("%v", h)
+	}
+	got := f.introspect(job, held.access).json(t).(map[string]any)
+	if got["active"] != true || got["sub"] != "job" || got["client_id"] != "job" || got["username"] != nil || got["scope"] != given.json(t, "scope") {
+		t.Errorf("%v", got)
+	}
+}
+
+// A token without a user must not become one of somebody's, nor do what only users do.
+func TestAClientsOwnTokenIsNoUsers(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	f.loggedIn("job") // a user of that name is somebody else
+	job := f.job("job", "files:read")
+	held := f.tokensOf(f.ownToken(job))
+	for _, r := range []struct{ method, path, body string }{
+		{"GET", "/users/me", ""}, {"GET", "/users/me/sessions", ""}, {"DELETE", "/users/me/sessions", ""}, {"POST", "/logout", ""},
+		{"DELETE", "/users/me/sessions/" + uuid.NewString(), ""},
+		{"PUT", "/users/me/password", `{"current_password":"` + goodPassword + `","new_password":"another good password"}`},
+	} {
+		f.want(r.method+" "+r.path, f.as(held, r.method, r.path, r.body), 401)
+	}
+	a := f.post(job, "/revoke", "token", held.access)
+	if a.status != 400 || a.json(t, "error") != "unsupported_token_type" {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	f.want("it goes on", f.verified(held.access), 204)
+	user := f.tokensOf(f.login("job", goodPassword)).access
+	for name, raw := range map[string]string{
+		"user's token without session":    resign(t, user, nil, map[string]any{"sid": nil}),
+		"user's token, client's sub":      resign(t, user, nil, map[string]any{"sub": "gatehouse"}),
+		"sub of another client":           resign(t, held.access, nil, map[string]any{"sub": "other"}),
+		"client's token with a session":   resign(t, held.access, nil, map[string]any{"sid": uuid.NewString()}),
+		"client's token with the session": resign(t, held.access, nil, map[string]any{"sid": uuid.Nil.String()}),
+		"client's token with a username":  resign(t, held.access, nil, map[string]any{"username": "job"}),
+		"no sub and no client_id":         resign(t, held.access, nil, map[string]any{"sub": "", "client_id": ""}),
+		"client that does not exist":      resign(t, held.access, nil, map[string]any{"sub": "other", "client_id": "other"}),
+		"client with a user's id":         resign(t, held.access, nil, map[string]any{"sub": f.idOf("job").String(), "client_id": f.idOf("job").String()}),
+		"the first-party client":          resign(t, held.access, nil, map[string]any{"sub": "gatehouse", "client_id": "gatehouse"}),
+		"older version":                   resign(t, held.access, nil, map[string]any{"ver": 1}),
+		"version of the future":           resign(t, held.access, nil, map[string]any{"ver": 3}),
+	} {
+		f.want(name, f.verified(raw), 401)
+	}
+}
+
+func TestOnlyConfidentialClientsWithTheGrantGetTokensOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	for name, p := range map[string]program{
+		"first-party": {}, "without the grant": f.confidential("shop"), "public": f.program("app", auth.OAuthClient{GrantTypes: []string{auth.GrantPassword}}),
+	} {
+		if a := f.ownToken(p); a.status != 400 || a.json(t, "error") != "unauthorized_client" {
+			t.Errorf("%s: %d %s", name, a.status, a.body)
+		}
+	}
+	job := f.job("job")
+	if a := f.ownToken(program{id: "job"}); a.status != 401 {
+		t.Errorf("without its secret: %d %s", a.status, a.body)
+	}
+	f.want("for users", f.loginBy(job, "alice"), 400)
+	wide := f.program("wide", auth.OAuthClient{Confidential: true, GrantTypes: []string{auth.GrantClientCredentials}, Scope: "files:read"})
+	_, _, err := f.service.SetRole(t.Context(), nil, "keeper", []auth.Permission{"files:*", "gatehouse:*"}, auth.Condition{})
+	must(t, err)
+	must(t, f.service.GrantClientRole(t.Context(), "wide", "keeper"))
+	a := f.ownToken(wide)
+	if raw, _ := a.json(t, "access_token").(string); a.json(t, "scope") != "files:read" || claimsOf(t, raw)["roles"] != nil || f.as(tokens{access: raw}, "GET", "/users", "").status != 403 {
+		t.Errorf("beyond its bound: %s", a.body)
+	}
+	if _, _, err := f.service.AddClient(t.Context(), auth.OAuthClient{ID: "bad", Title: "x", GrantTypes: []string{auth.GrantClientCredentials}}); err == nil {
+		t.Error("a public client has the grant")
+	}
+}
+
+// Each of these takes rights from a client: a token of before must be refused by the database and by what replicas follow.
+func TestWhatChangesAClientRevokesItsOwnTokens(t *testing.T) {
+	t.Parallel()
+	f := startAudited(t, settings{})
+	job := f.job("job", "files:read", "gatehouse:users.read")
+	_, _, err := f.service.SetRole(t.Context(), nil, "spare", nil, auth.Condition{})
+	must(t, err)
+	ctx := t.Context()
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{
+		{"role granted", func() error { return f.service.GrantClientRole(ctx, "job", "spare") }},
+		{"role changed", func() error {
+			_, _, err := f.service.SetRole(ctx, nil, "spare", []auth.Permission{"books:read"}, auth.Condition{})
+			return err
+		}},
+		{"role taken", func() error { return f.service.RevokeClientRole(ctx, "job", "spare") }},
+		{"granted again", func() error { return f.service.GrantClientRole(ctx, "job", "spare") }},
+		{"role deleted", func() error { return f.service.DeleteRole(ctx, nil, "spare", auth.Condition{}) }},
+		{"disabled", func() error { return f.service.DisableClient(ctx, "job") }},
+	} {
+		held := f.tokensOf(f.ownToken(job))
+		f.want(step.name+", before", f.verified(held.access), 204)
+		before := f.heard(job.id)
+		must(t, step.do())
+		f.want(step.name, f.verified(held.access), 401)
+		f.want(step.name+", at the API", f.as(held, "GET", "/users", ""), 401)
+		if f.heard(job.id) != before+1 {
+			t.Errorf("%s: %d revocations, and %d before", step.name, f.heard(job.id), before)
+		}
+		if a := f.introspect(f.confidential("asks"+strings.ReplaceAll(step.name, " ", "-")), held.access); a.body != inactiveBody {
+			t.Errorf("%s: %s", step.name, a.body)
+		}
+	}
+	f.want("a disabled client", f.ownToken(job), 401)
+	must(t, f.service.EnableClient(ctx, "job"))
+	held := f.tokensOf(f.ownToken(job))
+	must(t, f.service.GrantClientRole(ctx, "job", "job")) // which it has
+	must(t, f.service.RevokeClientRole(ctx, "job", "admin"))
+	f.want("nothing has changed", f.verified(held.access), 204)
+	for name, err := range map[string]error{
+		"no such role": f.service.GrantClientRole(ctx, "job", "nothing"), "no such client": f.service.GrantClientRole(ctx, "nobody", "job"),
+	} {
+		if !errors.Is(err, auth.ErrRoleNotFound) && !errors.Is(err, auth.ErrClientNotFound) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// heard counts what every replica hears of a client's own tokens.
+func (a *audited) heard(clientID string) (n int) {
+	a.Helper()
+	must(a, a.owner.QueryRow(a.Context(), "SELECT count(*) FROM revocations WHERE user_id = $1", token.ClientSubject(clientID)).Scan(&n))
+	return n
+}
+
+func TestTheAuditLogTellsWhatAClientDidForItself(t *testing.T) {
+	t.Parallel()
+	a := startAudited(t, settings{})
+	job := a.job("job", "gatehouse:roles.write", "gatehouse:audit.read")
+	given := a.ownToken(job)
+	held := a.tokensOf(given)
+	for name, test := range map[string]struct {
+		answer answered
+		status int
+		told   string
+	}{
+		"issued":  {given, 200, "token.issue success"},
+		"refused": {a.ownToken(job, "scope", "other:read"), 400, "token.issue invalid_scope"},
+		"done":    {a.as(held, "PUT", "/roles/made", `{"permissions":["gatehouse:audit.read"]}`), 201, "role.set success"},
+		"may not": {a.as(held, "GET", "/users", ""), 403, "authorize forbidden"},
+	} {
+		a.want(name, test.answer, test.status)
+		found := a.events(url.Values{"request_id": {test.answer.header.Get("X-Request-Id")}})
+		if len(found) != 1 || fmt.Sprint(found[0]["action"], " ", found[0]["outcome"]) != test.told || found[0]["user"] != nil {
+			t.Fatalf("%s: %v", name, found)
+		}
+		actor := found[0]["actor"].(map[string]any)
+		if who, _ := actor["user"].(map[string]any); actor["kind"] != "client" || who["username"] != "job" || who["id"] != token.ClientSubject("job").String() {
+			t.Errorf("%s: %v", name, actor)
+		}
+	}
+	// Whatever takes a client's rights is not undone by what it had sent off before.
+	must(t, a.service.RevokeClientRole(t.Context(), "job", "job"))
+	a.want("of before", a.as(held, "PUT", "/roles/made", `{"permissions":[]}`), 401)
+	before := a.tables()
+	a.exec(dbtest.BreakAudit)
+	a.want("without an event", a.ownToken(job), 500)
+	a.exec(dbtest.MendAudit)
+	if a.tables() != before {
+		t.Error("something has changed")
+	}
 }

@@ -60,6 +60,7 @@ var answers = []answer{
 	{auth.ErrInvalidGrant, 400, "invalid_grant", "invalid_grant", "The refresh token is not valid", ""},
 	{errNoToken, 401, "no_token", "", "Invalid authentication credentials", `Bearer realm="gatehouse"`},
 	{auth.ErrInvalidToken, 401, "invalid_token", "", "Invalid authentication credentials", `Bearer realm="gatehouse", error="invalid_token"`},
+	{auth.ErrNoSession, 400, "no_session", "unsupported_token_type", "A client's own token cannot be revoked by itself", ""},
 	// A 401 must name a way to prove oneself (RFC 9110 §15.5.2), also to a client that has tried the form.
 	{auth.ErrInvalidClient, 401, "invalid_client", "invalid_client", "Client authentication failed", `Basic realm="gatehouse"`},
 	{auth.ErrUnauthorizedClient, 400, "unauthorized_client", "unauthorized_client", "The client may not use this grant", ""},

@@ -19,11 +19,11 @@ type activeToken struct {
 	Active    bool      `json:"active"`
 	Scope     string    `json:"scope"`
 	ClientID  string    `json:"client_id"`
-	Username  string    `json:"username"`
+	Username  string    `json:"username,omitzero"`
 	TokenType string    `json:"token_type,omitzero"`
 	Expires   int64     `json:"exp"`
 	IssuedAt  int64     `json:"iat"`
-	Subject   uuid.UUID `json:"sub"`
+	Subject   string    `json:"sub"`
 	Audience  string    `json:"aud,omitzero"`
 	Issuer    string    `json:"iss"`
 	ID        uuid.UUID `json:"jti,omitzero"`
@@ -50,7 +50,7 @@ func (s *server) postIntrospect(c *gin.Context) error {
 func activeBody(found auth.Introspection) activeToken {
 	body := activeToken{
 		Active: true, Scope: found.Scope, ClientID: found.ClientID, Username: found.Username, Expires: found.Expires.Unix(),
-		IssuedAt: found.IssuedAt.Unix(), Subject: found.UserID, Audience: found.Audience, Issuer: found.Issuer, ID: found.ID,
+		IssuedAt: found.IssuedAt.Unix(), Subject: found.Subject, Audience: found.Audience, Issuer: found.Issuer, ID: found.ID,
 	}
 	if found.ID != uuid.Nil {
 		body.TokenType = "bearer"

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gatehouse/internal/auth"
+	"gatehouse/internal/token"
 )
 
 // note collects what the log line of a request says beyond the request itself.
@@ -42,6 +43,17 @@ func (n *note) failed(a answer) {
 	if a.status >= http.StatusInternalServerError {
 		n.err = a.err
 	}
+}
+
+// holder notes whose access token came with the request, and returns its sub.
+func (n *note) holder(s token.Subject) (sub string) {
+	sub = s.Name()
+	if s.IsClient() {
+		n.clientID = sub
+	} else {
+		n.userID = sub
+	}
+	return sub
 }
 
 // metrics of the HTTP layer.

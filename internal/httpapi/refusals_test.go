@@ -32,7 +32,7 @@ func TestAbusiveBodiesAreRefusedAndStoreNothing(t *testing.T) {
 		{"repeated username", "/token", formType, "username=alice&username=alice&password=x", 400, "invalid_request"},
 		{"repeated by an empty one", "/token", formType, "username=alice&password=x&password=", 400, "invalid_request"},
 		{"repeated unknown parameter", "/token", formType, "username=alice&password=x&y=1&y=1", 400, "invalid_request"},
-		{"other grant", "/token", formType, "grant_type=client_credentials", 400, "unsupported_grant_type"},
+		{"other grant", "/token", formType, "grant_type=authorization_code", 400, "unsupported_grant_type"},
 		{"other grant with a username", "/token", formType, "grant_type=authorization_code&username=alice&password=x", 400, "unsupported_grant_type"},
 		{"grant type in capitals", "/token", formType, "grant_type=PASSWORD&username=alice&password=x", 400, "unsupported_grant_type"},
 		{"bad escape", "/token", formType, "username=%zz&password=x", 400, "invalid_request"},

@@ -122,8 +122,8 @@ func accessToken(s *server, c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	noteOf(c).userID = access.UserID.String()
-	c.Request = c.Request.WithContext(auth.WithUser(c.Request.Context(), access.UserID))
+	noteOf(c).holder(access.Subject)
+	c.Request = c.Request.WithContext(auth.WithSubject(c.Request.Context(), access.Subject))
 	c.Set(accessKey, access)
 	return nil
 }

@@ -18,7 +18,7 @@ type tokenResponse struct {
 	Scope string `json:"scope"`
 }
 
-// postToken is the token endpoint: for the password grant (RFC 6749 §4.3) and for refreshing (§6).
+// postToken is the token endpoint: for the password grant (RFC 6749 §4.3), a client's own token (§4.4) and refreshing (§6).
 func (s *server) postToken(c *gin.Context) error {
 	form := formOf(c)
 	grantType := form["grant_type"]
@@ -28,12 +28,15 @@ func (s *server) postToken(c *gin.Context) error {
 	switch {
 	case grantType == "":
 		return errInvalidRequest
-	case grantType != auth.GrantPassword && grantType != auth.GrantRefreshToken:
+	case grantType != auth.GrantPassword && grantType != auth.GrantRefreshToken && grantType != auth.GrantClientCredentials:
 		return errUnsupportedGrant
 	case !oauthClientOf(c).MayUse(grantType):
 		return auth.ErrUnauthorizedClient
 	case grantType == auth.GrantPassword:
 		return s.passwordGrant(c, form["username"], form["password"], form["scope"])
+	case grantType == auth.GrantClientCredentials:
+		grant, err := s.service.ClientToken(c.Request.Context(), oauthClientOf(c), form["scope"])
+		return writeGrant(c, grant, err)
 	}
 	return s.refreshGrant(c, form["refresh_token"], form["scope"])
 }
@@ -81,7 +84,9 @@ func writeGrant(c *gin.Context, grant auth.Grant, err error) error {
 	if err != nil {
 		return err
 	}
-	noteOf(c).userID = grant.User.ID.String()
+	if grant.User.Username.Key != "" { // else it is a client, which is noted already
+		noteOf(c).userID = grant.User.ID.String()
+	}
 	writeJSON(c, http.StatusOK, "application/json", tokenResponse{
 		AccessToken: grant.AccessToken, TokenType: "bearer", ExpiresIn: int64(grant.ExpiresIn.Seconds()),
 		RefreshToken: grant.RefreshToken, Scope: grant.Scope,

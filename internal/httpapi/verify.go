@@ -33,10 +33,10 @@ func verify(check checkAccess) handler {
 		if err := allowed(c, access); err != nil {
 			return err
 		}
-		userID := access.UserID.String()
 		n := noteOf(c)
-		n.userID, n.routine = userID, true // the proxy has a line of its own for the request that it asks about
-		writeIdentity(c.Writer.Header(), userID, access)
+		sub := n.holder(access.Subject)
+		n.routine = true // the proxy has a line of its own for the request that it asks about
+		writeIdentity(c.Writer.Header(), sub, access)
 		c.Status(http.StatusNoContent)
 		return nil
 	}
@@ -99,9 +99,9 @@ func verifyOr(check checkAccess, other handler) handler {
 
 // writeIdentity sets every header, also an empty one: a proxy that copies them onto the request in question thereby
 // overwrites those that its sender may have forged. The names are in their canonical form, and the values share one
-// array, which spares this path an allocation for each. Names of roles, with commas between, need no encoding.
-func writeIdentity(h http.Header, userID string, access token.Access) {
-	values := &[...]string{headerValue(access.Username), userID, access.Roles, strconv.FormatInt(access.Expires.Unix(), 10)}
+// array, which spares this path an allocation for each. A client has no username: one that is named like a user is not him. Names of roles, with commas between, need no encoding.
+func writeIdentity(h http.Header, sub string, access token.Access) {
+	values := &[...]string{headerValue(access.Username), sub, access.Roles, strconv.FormatInt(access.Expires.Unix(), 10)}
 	h["Remote-User"] = values[0:1:1]
 	h["Remote-User-Id"] = values[1:2:2]
 	h["Remote-Groups"] = values[2:3:3]

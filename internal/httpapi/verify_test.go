@@ -49,7 +49,7 @@ func gateWithLog(t testing.TB, log slog.Handler, access token.Access, verdict er
 
 func aliceAccess() token.Access {
 	return token.Access{
-		Subject: token.Subject{UserID: uuid.MustParse("01890000-0000-7000-8000-000000000001"), Username: "alice"},
+		Subject: token.Subject{UserID: uuid.MustParse("01890000-0000-7000-8000-000000000001"), SessionID: uuid.New(), Username: "alice"},
 		Expires: time.Unix(1767324845, 0),
 	}
 }

@@ -63,7 +63,7 @@ func metadata(issuer string) ([]byte, error) {
 	byAnybody, bySecret := []string{"none", "client_secret_basic", "client_secret_post"}, []string{"client_secret_basic", "client_secret_post"}
 	return json.Marshal(serverMetadata{
 		Issuer: issuer, TokenEndpoint: at("token"), JWKSURI: at(".well-known/jwks.json"), ServiceDocumentation: at("docs"),
-		ResponseTypesSupported: []string{}, GrantTypesSupported: []string{auth.GrantPassword, auth.GrantRefreshToken},
+		ResponseTypesSupported: []string{}, GrantTypesSupported: []string{auth.GrantPassword, auth.GrantRefreshToken, auth.GrantClientCredentials},
 		TokenEndpointAuthMethodsSupported: byAnybody,
 		RevocationEndpoint:                at("revoke"), RevocationEndpointAuthMethodsSupported: byAnybody,
 		IntrospectionEndpoint: at("introspect"), IntrospectionEndpointAuthMethodsSupported: bySecret,

@@ -47,7 +47,8 @@ type Access struct {
 	Expires  time.Time
 }
 
-// Subject is whom an access token is for.
+// Subject is whom an access token is for: a user, or a client for itself (RFC 6749 §4.4). The token of the latter has neither a
+// session nor a username, its sub is the client_id, and UserID is what stands for it (ClientSubject).
 type Subject struct {
 	UserID    uuid.UUID // sub
 	SessionID uuid.UUID // sid
@@ -57,6 +58,23 @@ type Subject struct {
 	// remembered token is small, and nothing of it can be changed.
 	Roles, Scope string
 	ClientID     string // to whom it was issued; Issue takes an empty one for FirstParty
+}
+
+// IsClient tells whether a client is the subject, and no user.
+func (s Subject) IsClient() bool { return s.SessionID == uuid.Nil }
+
+// Name is the sub.
+func (s Subject) Name() string {
+	if s.IsClient() {
+		return s.ClientID
+	}
+	return s.UserID.String()
+}
+
+// ClientSubject stands for a client where a user's id would: the UUIDv5 of a URN (RFC 9562 §5.5), which is nobody's id, since
+// those are UUIDv7.
+func ClientSubject(clientID string) uuid.UUID {
+	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("urn:gatehouse:client:"+clientID))
 }
 
 // Settings of an Issuer.
@@ -111,8 +129,8 @@ func (i *Issuer) Names() (issuer, audience string) { return i.settings.Issuer, i
 type claims struct {
 	jwt.RegisteredClaims
 	ClientID  string   `json:"client_id"`
-	SessionID string   `json:"sid"`
-	Username  string   `json:"username"`
+	SessionID string   `json:"sid,omitempty"`
+	Username  string   `json:"username,omitempty"`
 	Version   int64    `json:"ver"`
 	Roles     []string `json:"roles,omitempty"` // RFC 9068 §2.2.3.1
 	Scope     string   `json:"scope,omitempty"` // RFC 8693 §4.2
@@ -132,17 +150,21 @@ func (i *Issuer) Issue(now time.Time, s Subject, validity time.Duration) (string
 	if !ring.signing.CanSign() {
 		return "", errors.New("token: the ring only verifies")
 	}
+	sid := ""
+	if !s.IsClient() {
+		sid = s.SessionID.String()
+	}
 	return sign(ring.signing, mediaType, claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer:    i.settings.Issuer,
-			Subject:   s.UserID.String(),
+			Subject:   s.Name(),
 			Audience:  jwt.ClaimStrings{i.settings.Audience},
 			ExpiresAt: jwt.NewNumericDate(now.Add(min(validity, i.settings.Lifetime))),
 			IssuedAt:  jwt.NewNumericDate(now),
 			ID:        id.String(),
 		},
 		ClientID:  cmp.Or(s.ClientID, FirstParty),
-		SessionID: s.SessionID.String(),
+		SessionID: sid,
 		Username:  s.Username,
 		Version:   s.Version,
 		Roles:     roles,
@@ -220,9 +242,8 @@ func keyfunc(ring *Ring, mediaType string) jwt.Keyfunc {
 
 func (c claims) access() (Access, error) {
 	id, errID := uuid.Parse(c.ID)
-	user, errUser := uuid.Parse(c.Subject)
-	session, errSession := uuid.Parse(c.SessionID)
-	if err := errors.Join(errID, errUser, errSession); err != nil {
+	user, session, errSubject := c.subject()
+	if err := errors.Join(errID, errSubject); err != nil {
 		return Access{}, refuse(err)
 	}
 	if c.Version < 1 || c.IssuedAt == nil {
@@ -241,6 +262,20 @@ func (c claims) access() (Access, error) {
 		},
 		IssuedAt: c.IssuedAt.Time, Expires: c.ExpiresAt.Time,
 	}, nil
+}
+
+// subject is a user with a session, or a client without one. No client has a user's id for its own.
+func (c claims) subject() (user, session uuid.UUID, err error) {
+	user, errUser := uuid.Parse(c.Subject)
+	ofClient := c.Subject == c.ClientID && c.Subject != "" && c.Subject != FirstParty
+	if ofClient && errUser != nil && c.SessionID == "" && c.Username == "" {
+		return ClientSubject(c.ClientID), uuid.Nil, nil
+	}
+	session, errSession := uuid.Parse(c.SessionID)
+	if errSession == nil && session == uuid.Nil {
+		errSession = errors.New("sid is nil")
+	}
+	return user, session, errors.Join(errUser, errSession)
 }
 
 // isCompact is true for three dot-separated parts in the base64url alphabet. The decoder alone would skip

@@ -211,3 +211,34 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	}
 }
+
+// A user's token that is taken for a client's, or a client's for another's, has rights that nobody has given.
+func TestAClientsOwnTokenComesBackAsTheClients(t *testing.T) {
+	t.Parallel()
+	i := issuer(t, keyA)
+	raw, err := i.Issue(issued, Subject{ClientID: "job", Version: 3, Roles: "clerk", Scope: "files:read"}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := i.Verify(issued, raw)
+	want := Subject{UserID: ClientSubject("job"), ClientID: "job", Version: 3, Roles: "clerk", Scope: "files:read"}
+	if err != nil || got.Subject != want || !got.IsClient() || got.Name() != "job" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if ClientSubject("job") == ClientSubject("jobs") || ClientSubject("job").Version() != 5 {
+		t.Error("two clients are one, or one may be a user")
+	}
+	for name, s := range map[string]Subject{
+		"no subject": {Version: 1}, "no client": {UserID: alice, Version: 1}, "a user's name": {ClientID: "job", Username: "alice", Version: 1},
+		"the first-party client": {ClientID: FirstParty, Version: 1},
+		"a user's id":            {ClientID: alice.String(), Version: 1}, "no version": {ClientID: "job"},
+	} {
+		raw, err := i.Issue(issued, s, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := i.Verify(issued, raw); err == nil {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}

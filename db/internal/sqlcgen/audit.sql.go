@@ -23,9 +23,10 @@ func (q *Queries) AddAuditPartitions(ctx context.Context) error {
 
 const findEvents = `-- name: FindEvents :many
 SELECT e.id, e.at, e.action, e.outcome, e.actor, e.actor_id, e.user_id, e.target, e.request_id, e.client_address, e.user_agent,
-       a.username AS actor_name, u.username AS user_name
+       a.username AS actor_name, c.client_id AS actor_client_id, u.username AS user_name
 FROM audit_events e
 LEFT JOIN users a ON a.id = e.actor_id
+LEFT JOIN clients c ON c.subject = e.actor_id
 LEFT JOIN users u ON u.id = e.user_id
 WHERE e.at >= $1
   AND e.at <= $2
@@ -64,6 +65,7 @@ type FindEventsRow struct {
 	ClientAddress string
 	UserAgent     string
 	ActorName     *string
+	ActorClientID *string
 	UserName      *string
 }
 
@@ -100,6 +102,7 @@ func (q *Queries) FindEvents(ctx context.Context, arg FindEventsParams) ([]FindE
 			&i.ClientAddress,
 			&i.UserAgent,
 			&i.ActorName,
+			&i.ActorClientID,
 			&i.UserName,
 		); err != nil {
 			return nil, err

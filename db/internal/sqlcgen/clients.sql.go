@@ -8,26 +8,49 @@ package sqlcgen
 import (
 	"context"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 const clientByID = `-- name: ClientByID :one
-SELECT client_id, name, secret_digest, old_secret_digest, grant_types, scope, created_at, disabled_at
-FROM clients
-WHERE client_id = $1
+SELECT c.client_id, c.subject, c.name, c.secret_digest, c.old_secret_digest, c.grant_types, c.scope, c.token_version, c.created_at,
+       c.disabled_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+FROM clients c
+JOIN client_rights r ON r.client_id = c.client_id
+WHERE c.client_id = $1
 `
 
-func (q *Queries) ClientByID(ctx context.Context, clientID string) (Client, error) {
+type ClientByIDRow struct {
+	ClientID        string
+	Subject         uuid.UUID
+	Name            string
+	SecretDigest    []byte
+	OldSecretDigest []byte
+	GrantTypes      []string
+	Scope           *string
+	TokenVersion    int64
+	CreatedAt       time.Time
+	DisabledAt      *time.Time
+	Roles           []string
+	Permissions     []string
+}
+
+func (q *Queries) ClientByID(ctx context.Context, clientID string) (ClientByIDRow, error) {
 	row := q.db.QueryRow(ctx, clientByID, clientID)
-	var i Client
+	var i ClientByIDRow
 	err := row.Scan(
 		&i.ClientID,
+		&i.Subject,
 		&i.Name,
 		&i.SecretDigest,
 		&i.OldSecretDigest,
 		&i.GrantTypes,
 		&i.Scope,
+		&i.TokenVersion,
 		&i.CreatedAt,
 		&i.DisabledAt,
+		&i.Roles,
+		&i.Permissions,
 	)
 	return i, err
 }
@@ -35,7 +58,7 @@ func (q *Queries) ClientByID(ctx context.Context, clientID string) (Client, erro
 const disableClient = `-- name: DisableClient :exec
 WITH c AS (
     UPDATE clients
-    SET disabled_at = now()
+    SET disabled_at = now(), token_version = token_version + 1
     WHERE clients.client_id = $2::text
       AND clients.disabled_at IS NULL
 ), ended AS (
@@ -81,10 +104,37 @@ func (q *Queries) EnableClient(ctx context.Context, arg EnableClientParams) (int
 	return result.RowsAffected(), nil
 }
 
+const grantClientRole = `-- name: GrantClientRole :exec
+WITH granted AS (
+    INSERT INTO client_roles (client_id, role_name)
+    VALUES ($2, $3)
+    ON CONFLICT ON CONSTRAINT client_roles_pkey DO NOTHING
+    RETURNING client_roles.client_id
+), c AS (
+    UPDATE clients
+    SET token_version = token_version + 1
+    FROM granted
+    WHERE clients.client_id = granted.client_id
+)
+SELECT record_event($1::jsonb, NULL)
+`
+
+type GrantClientRoleParams struct {
+	Event    string
+	ClientID string
+	RoleName string
+}
+
+// GrantClientRole changes nothing of a client that has the role.
+func (q *Queries) GrantClientRole(ctx context.Context, arg GrantClientRoleParams) error {
+	_, err := q.db.Exec(ctx, grantClientRole, arg.Event, arg.ClientID, arg.RoleName)
+	return err
+}
+
 const insertClient = `-- name: InsertClient :one
 WITH c AS (
-    INSERT INTO clients (client_id, name, secret_digest, grant_types, scope)
-    VALUES ($2, $3, $4, $5, $6)
+    INSERT INTO clients (client_id, subject, name, secret_digest, grant_types, scope)
+    VALUES ($2, $3, $4, $5, $6, $7)
     RETURNING created_at
 )
 SELECT c.created_at, record_event($1::jsonb, NULL) AS event
@@ -94,6 +144,7 @@ FROM c
 type InsertClientParams struct {
 	Event        string
 	ClientID     string
+	Subject      uuid.UUID
 	Name         string
 	SecretDigest []byte
 	GrantTypes   []string
@@ -109,6 +160,7 @@ func (q *Queries) InsertClient(ctx context.Context, arg InsertClientParams) (Ins
 	row := q.db.QueryRow(ctx, insertClient,
 		arg.Event,
 		arg.ClientID,
+		arg.Subject,
 		arg.Name,
 		arg.SecretDigest,
 		arg.GrantTypes,
@@ -120,29 +172,50 @@ func (q *Queries) InsertClient(ctx context.Context, arg InsertClientParams) (Ins
 }
 
 const listClients = `-- name: ListClients :many
-SELECT client_id, name, secret_digest, old_secret_digest, grant_types, scope, created_at, disabled_at
-FROM clients
-ORDER BY client_id COLLATE "C"
+SELECT c.client_id, c.subject, c.name, c.secret_digest, c.old_secret_digest, c.grant_types, c.scope, c.token_version, c.created_at,
+       c.disabled_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+FROM clients c
+JOIN client_rights r ON r.client_id = c.client_id
+ORDER BY c.client_id COLLATE "C"
 `
 
-func (q *Queries) ListClients(ctx context.Context) ([]Client, error) {
+type ListClientsRow struct {
+	ClientID        string
+	Subject         uuid.UUID
+	Name            string
+	SecretDigest    []byte
+	OldSecretDigest []byte
+	GrantTypes      []string
+	Scope           *string
+	TokenVersion    int64
+	CreatedAt       time.Time
+	DisabledAt      *time.Time
+	Roles           []string
+	Permissions     []string
+}
+
+func (q *Queries) ListClients(ctx context.Context) ([]ListClientsRow, error) {
 	rows, err := q.db.Query(ctx, listClients)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Client
+	var items []ListClientsRow
 	for rows.Next() {
-		var i Client
+		var i ListClientsRow
 		if err := rows.Scan(
 			&i.ClientID,
+			&i.Subject,
 			&i.Name,
 			&i.SecretDigest,
 			&i.OldSecretDigest,
 			&i.GrantTypes,
 			&i.Scope,
+			&i.TokenVersion,
 			&i.CreatedAt,
 			&i.DisabledAt,
+			&i.Roles,
+			&i.Permissions,
 		); err != nil {
 			return nil, err
 		}
@@ -193,6 +266,32 @@ func (q *Queries) RetireClientSecret(ctx context.Context, arg RetireClientSecret
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const revokeClientRole = `-- name: RevokeClientRole :exec
+WITH taken AS (
+    DELETE FROM client_roles
+    WHERE client_roles.client_id = $2
+      AND client_roles.role_name = $3
+    RETURNING client_roles.client_id
+), c AS (
+    UPDATE clients
+    SET token_version = token_version + 1
+    FROM taken
+    WHERE clients.client_id = taken.client_id
+)
+SELECT record_event($1::jsonb, NULL)
+`
+
+type RevokeClientRoleParams struct {
+	Event    string
+	ClientID string
+	RoleName string
+}
+
+func (q *Queries) RevokeClientRole(ctx context.Context, arg RevokeClientRoleParams) error {
+	_, err := q.db.Exec(ctx, revokeClientRole, arg.Event, arg.ClientID, arg.RoleName)
+	return err
 }
 
 const rotateClientSecret = `-- name: RotateClientSecret :execrows

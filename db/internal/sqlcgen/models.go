@@ -8,17 +8,6 @@ import (
 	"time"
 )
 
-type Client struct {
-	ClientID        string
-	Name            string
-	SecretDigest    []byte
-	OldSecretDigest []byte
-	GrantTypes      []string
-	Scope           *string
-	CreatedAt       time.Time
-	DisabledAt      *time.Time
-}
-
 type SigningKey struct {
 	Kid             string
 	Algorithm       string
