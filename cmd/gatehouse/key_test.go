@@ -169,3 +169,35 @@ func TestPrivateKeysAreReadWithTheSecretAloneAndInNoDump(t *testing.T) {
 		}
 	}
 }
+
+// kill -9 leaves nobody the time to tidy up: whatever a rotation knows must be in the database at each moment.
+func TestARotationThatIsKilledGoesOn(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	rotate := append([]string{"key", "rotate", "--algorithm=ES256", "--secret-key=" + testKey}, a.flags...)
+	a.run("", rotate...).succeeded(t) // the first key of all
+	first := a.keys()[auth.KeyActive][0].Key
+	for _, step := range []struct {
+		waits  string
+		passes time.Duration
+	}{{"others may not know the key", 330 * time.Second}, {"tokens that it has signed live", time.Hour}} {
+		var told asynctest.Buffer
+		process := child(t, nil, rotate...)
+		process.Stderr = &told
+		if err := process.Start(); err != nil {
+			t.Fatal(err)
+		}
+		asynctest.Await(t, step.waits, func() bool { return strings.Contains(told.String(), step.waits) })
+		if err := process.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = process.Wait() // of the signal
+		a.pass(step.passes)
+	}
+	if e := ended(t, child(t, nil, rotate...)); e.code != exitOK || !strings.HasSuffix(e.err, first+" is retired\n") {
+		t.Errorf("%+v", e)
+	}
+	if keys := a.keys(); len(keys[auth.KeyActive]) != 1 || len(keys[auth.KeyRetired]) != 1 || len(keys) != 2 {
+		t.Errorf("%+v", keys)
+	}
+}
