@@ -301,7 +301,7 @@ func (s *Service) ClientToken(ctx context.Context, client OAuthClient, scope str
 		return Grant{}, ErrInvalidScope
 	}
 	// If its rights have changed since they were read, the version is an older one, and the token is refused everywhere.
-	access, err := s.tokens.Issue(s.clock(), token.Subject{
+	access, err := s.issue(token.Subject{
 		ClientID: client.ID, Version: client.TokenVersion, Roles: client.roles(holder), Scope: granted,
 	}, s.tokens.Lifetime())
 	if err != nil {

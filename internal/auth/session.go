@@ -133,15 +133,12 @@ func (s *Service) superseded(ctx context.Context, before User) error {
 func (s *Service) grant(
 	user User, client OAuthClient, sessionID uuid.UUID, n int64, salt []byte, remaining time.Duration, requested string,
 ) (Grant, error) {
-	if err := s.checkRing(); err != nil {
-		return Grant{}, err
-	}
 	grant := Grant{User: user, ExpiresIn: min(s.tokens.Lifetime(), remaining), Scope: client.narrowed(narrowed(user, requested))}
 	if len(grant.Scope) > maxRights {
 		return Grant{}, ErrInvalidScope
 	}
 	var err error
-	grant.AccessToken, err = s.tokens.Issue(s.clock(), token.Subject{
+	grant.AccessToken, err = s.issue(token.Subject{
 		UserID: user.ID, SessionID: sessionID, Username: user.Username.Given, Version: user.TokenVersion,
 		Roles: client.roles(user), Scope: grant.Scope, ClientID: client.PublicID(),
 	}, grant.ExpiresIn)

@@ -455,6 +455,14 @@ func (s *Service) JWKS() ([]byte, error) {
 	return s.tokens.Ring().JWKS(), nil
 }
 
+// issue signs an access token, by keys that are those of all replicas.
+func (s *Service) issue(subject token.Subject, validity time.Duration) (string, error) {
+	if err := s.checkRing(); err != nil {
+		return "", err
+	}
+	return s.tokens.Issue(s.clock(), subject, validity)
+}
+
 // checkRing refuses to sign by keys that may not be those of the other replicas any more. The time is that of the process,
 // which nobody sets.
 func (s *Service) checkRing() error {
