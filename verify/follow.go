@@ -23,30 +23,42 @@ const (
 )
 
 // follower keeps a set up to date with those of Gatehouse's replicas. Behind a load balancer each poll may come to
-// another one: it keeps the cursors of all, and what any of them knows.
+// another one: it keeps the cursors of all, and what any of them knows. It asks by the service's own token or, where there
+// are only public keys, follows the signed feed.
 type follower struct {
 	Options
 	set     atomic.Pointer[revocation.Set] // never nil after the first poll
-	client  http.Client
+	client  *http.Client
 	url     *url.URL
-	keys    *token.ServiceKeys
+	keys    *token.ServiceKeys // nil: it follows the feed
 	cursors revocation.Cursors
+	public  *keys     // of the feed
+	issued  time.Time // when the last feed was
 	pruned  time.Time
 }
 
-func newFollower(o Options) (*follower, error) {
+func newFollower(o Options, client *http.Client, base *url.URL) (*follower, error) {
 	keys, err := token.NewServiceKeys(o.Keys, o.Issuer)
 	if err != nil {
 		return nil, err
 	}
-	address, err := url.Parse(o.URL)
-	if err != nil || address.Host == "" {
-		return nil, errors.New("malformed URL") // which may have a password in it
+	return &follower{Options: o, client: client, url: base.JoinPath("revocations"), keys: keys, pruned: o.Clock()}, nil
+}
+
+func newFeedFollower(o Options, client *http.Client, base *url.URL, public *keys) *follower {
+	return &follower{Options: o, client: client, url: base.JoinPath("revocations.jwt"), public: public, pruned: o.Clock()}
+}
+
+// reach is where Gatehouse is, and how it is asked.
+func reach(o Options) (*http.Client, *url.URL, error) {
+	base, err := url.Parse(o.URL)
+	if err != nil || base.Host == "" {
+		return nil, nil, errors.New("malformed URL") // which may have a password in it
 	}
-	f := &follower{Options: o, client: *o.HTTPClient, url: address.JoinPath("revocations"), keys: keys, pruned: o.Clock()}
+	client := *o.HTTPClient
 	// Where a redirect leads nobody knows, and the token would go there.
-	f.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return f, nil
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &client, base, nil
 }
 
 // follow polls until ctx ends.
@@ -66,6 +78,8 @@ func (f *follower) follow(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 			return
+		case f.isHarmless(err):
+			continue
 		case err != nil:
 			patience = min(2*patience, loadTimeout)
 			if !failing {
@@ -97,6 +111,10 @@ func (f *follower) poll(ctx context.Context, patience time.Duration) error {
 	}
 	defer response.Body.Close()
 	switch set := f.set.Load(); {
+	case response.StatusCode == http.StatusOK && f.public != nil:
+		return f.takeFeed(began, response)
+	case f.public != nil:
+		return fmt.Errorf("GET /revocations.jwt: %s", response.Status)
 	case response.StatusCode == http.StatusNotModified && set != nil:
 		set.Confirm(began)
 	case response.StatusCode == http.StatusOK:
@@ -108,6 +126,9 @@ func (f *follower) poll(ctx context.Context, patience time.Duration) error {
 }
 
 func (f *follower) request(ctx context.Context, now time.Time) (*http.Request, error) {
+	if f.public != nil {
+		return http.NewRequestWithContext(ctx, http.MethodGet, f.url.String(), http.NoBody)
+	}
 	raw, err := f.keys.Issue(now, f.Service)
 	if err != nil {
 		return nil, err

@@ -51,14 +51,19 @@ type gatehouse struct {
 	client           *http.Client
 }
 
-func boot(t *testing.T) *gatehouse {
+func boot(t *testing.T, args ...string) *gatehouse {
 	t.Helper()
-	g := &gatehouse{T: t, databaseURL: dbtest.New(t), client: &http.Client{Transport: &http.Transport{}}}
+	return bootOn(t, dbtest.New(t), args...)
+}
+
+func bootOn(t *testing.T, databaseURL string, args ...string) *gatehouse {
+	t.Helper()
+	g := &gatehouse{T: t, databaseURL: databaseURL, client: &http.Client{Transport: &http.Transport{}}}
 	t.Cleanup(g.client.CloseIdleConnections)
-	settings, err := config.Load([]string{
+	settings, err := config.Load(append([]string{
 		"--database-url=" + g.databaseURL, "--secret-key=" + secretKey, "--bcrypt-cost=10", "--listen-addr=127.0.0.1:0", "--algorithm=HS256",
 		"--ops-addr=127.0.0.1:0", "--request-timeout=10m", "--database-statement-timeout=10m", "--shutdown-delay=0s",
-	})
+	}, args...))
 	must(t, err)
 	ctx, terminate := context.WithCancel(context.Background())
 	started, ended := make(chan string, 1), make(chan error, 1)
@@ -145,6 +150,13 @@ func (g *gatehouse) options(url string) verify.Options {
 	}
 }
 
+// publicOptions are those of a service that has no secret.
+func (g *gatehouse) publicOptions(url string) verify.Options {
+	o := g.options(url)
+	o.Keys, o.Service = nil, ""
+	return o
+}
+
 // follow starts a service that asks the replica.
 func (g *gatehouse) follow(o verify.Options) *verify.Verifier {
 	g.Helper()
@@ -174,8 +186,16 @@ func ginEngine(v *verify.Verifier, handle gin.HandlerFunc) *gin.Engine {
 
 func TestEveryWayToEndAccessReachesOtherServices(t *testing.T) {
 	t.Parallel()
-	g := boot(t)
-	v := g.follow(g.options(g.url))
+	bySecret := boot(t)
+	wantEndsToReach(bySecret, bySecret.options(bySecret.url))
+	byKeys := boot(t, "--algorithm=ES256")
+	wantEndsToReach(byKeys, byKeys.publicOptions(byKeys.url))
+}
+
+func wantEndsToReach(g *gatehouse, o verify.Options) {
+	t := g.T
+	t.Helper()
+	v := g.follow(o)
 	shops := map[string]http.Handler{
 		"net/http": v.Middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})),
 		"Gin":      ginEngine(v, func(*gin.Context) {}),
@@ -410,9 +430,15 @@ func TestAReplicaThatHangsIsGivenUpInTime(t *testing.T) {
 	asynctest.Await(t, "a good verdict", func() bool { return ask(shop, token) == http.StatusOK })
 }
 
-func TestTheExampleWorks(t *testing.T) {
+func TestTheExamplesWork(t *testing.T) {
 	t.Parallel()
-	g := boot(t)
+	wantExample(boot(t), "secret")
+	wantExample(boot(t, "--algorithm=EdDSA"), "public keys")
+}
+
+func wantExample(g *gatehouse, name string) {
+	t := g.T
+	t.Helper()
 	g.register("alice")
 	token := g.login("alice")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -423,7 +449,7 @@ func TestTheExampleWorks(t *testing.T) {
 	must(t, err)
 	ctx, end := context.WithCancel(context.Background())
 	shop := exec.CommandContext(ctx, program)
-	shop.Env = append(os.Environ(), "RUN_EXAMPLE=1", "GATEHOUSE_URL="+g.url, "SECRET_KEY="+secretKey, "SHOP_ADDR="+addr)
+	shop.Env = append(os.Environ(), "RUN_EXAMPLE="+name, "GATEHOUSE_URL="+g.url, "SECRET_KEY="+secretKey, "SHOP_ADDR="+addr)
 	output := &asynctest.Buffer{}
 	shop.Stdout, shop.Stderr = output, output
 	must(t, shop.Start())

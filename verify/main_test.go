@@ -8,8 +8,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv("RUN_EXAMPLE") != "" {
+	switch os.Getenv("RUN_EXAMPLE") {
+	case "secret":
 		Example()
+		return
+	case "public keys":
+		Example_publicKeys()
 		return
 	}
 	dbtest.Main(m)

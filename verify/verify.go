@@ -1,11 +1,14 @@
-// Package verify checks Gatehouse's access tokens in other services, so that they need not ask about each request: the
-// signature and the claims by SECRET_KEY, and whether a token was revoked by following GET /revocations. How to use it is
-// in the example.
+// Package verify checks Gatehouse's access tokens in other services, so that they need not ask about each request. There are
+// two ways. Without a secret, where ALGORITHM is ES256, EdDSA or RS256: the signature by the public keys at
+// /.well-known/jwks.json, and whether a token was revoked by the signed feed GET /revocations.jwt. With SECRET_KEY, where it
+// is HS256: the signature by that, and GET /revocations with a token of the service. How to use it is in the examples.
 //
 // A ban is known here after it is known to a replica (at once; after REVOCATION_MAX_STALENESS at the latest, or the
 // replica does not answer) and then polled (Poll). Where polls fail, tokens are let in for no longer than MaxStaleness,
 // and then none is. So a token that was revoked is let in for at most REVOCATION_MAX_STALENESS and MaxStaleness together:
-// 7 seconds by default in the worst case, half a second or so as a rule. The clocks of the two may be 5 seconds apart.
+// 7 seconds by default in the worst case, half a second or so as a rule; by the feed 12 and two, since caches on its way
+// keep it for a second. The clocks of the two may be 5 seconds apart. The feed is dated by Gatehouse's clock: if that is
+// behind, what is known counts as older by so much.
 package verify
 
 import (
@@ -16,6 +19,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -33,25 +37,33 @@ var (
 	// which is for the log and not for the caller.
 	ErrInvalidToken = errors.New("verify: invalid access token")
 
-	// ErrUnavailable: the revocations have not been confirmed for too long to let anybody in.
-	ErrUnavailable = errors.New("verify: revocations are not up to date")
+	// ErrUnavailable: the revocations, or the public keys, have not been confirmed for too long to let anybody in.
+	ErrUnavailable = errors.New("verify: not up to date")
 )
 
-// Options of a Verifier. Those up to Service are needed.
+// Options of a Verifier. Those up to Audience are needed.
 type Options struct {
 	// URL is where Gatehouse is reached. It should be https, or on a network that is trusted: who can answer for
 	// Gatehouse can hide a ban.
 	URL      string
-	Issuer   string   // Gatehouse's ISSUER
-	Audience string   // Gatehouse's AUDIENCE
-	Keys     [][]byte // Gatehouse's SECRET_KEY: the first signs what this service sends, all verify
-	Service  string   // name of this service: 1 to 64 printable ASCII characters, no space
+	Issuer   string // Gatehouse's ISSUER
+	Audience string // Gatehouse's AUDIENCE
+	// Keys are Gatehouse's SECRET_KEY: the first signs what this service sends, all verify. Without them, its public keys are
+	// fetched; tokens by HS256 are refused then.
+	Keys    [][]byte
+	Service string // name of this service, for use with Keys: 1 to 64 printable ASCII characters, no space
 
-	Poll         time.Duration    // between two polls; default 500 ms
-	MaxStaleness time.Duration    // how long tokens are let in after the last good poll; default 5 s
-	HTTPClient   *http.Client     // default http.DefaultClient; redirects are not followed
-	Log          *slog.Logger     // gets a line when polls begin to fail, and when they succeed again; default none
-	Clock        func() time.Time // default time.Now; for tests of what expires
+	Poll         time.Duration // between two polls; default 500 ms, and 1 s of the feed
+	MaxStaleness time.Duration // how long tokens are let in after the last good poll; default 5 s, and 10 s by the feed
+	// KeyStaleness is how long the public keys that were fetched last are good for; default 1 h. They are fetched much more
+	// often: a key that was revoked is accepted here for so long only while Gatehouse is out of reach.
+	KeyStaleness time.Duration
+	// StaleOpen lets tokens in after MaxStaleness. Beware: whoever can cut this service off from Gatehouse then keeps every
+	// ban from it, for as long as a banned user's token lives. Only a log line tells.
+	StaleOpen  bool
+	HTTPClient *http.Client     // default http.DefaultClient; redirects are not followed
+	Log        *slog.Logger     // gets a line when polls begin to fail, and when they succeed again; default none
+	Clock      func() time.Time // default time.Now; for tests of what expires
 }
 
 // Claims are what a valid access token says.
@@ -79,38 +91,75 @@ func (c Claims) HasPermission(permission string) bool { return token.ScopeHas(c.
 // Verifier checks access tokens. It is safe for use by many goroutines.
 type Verifier struct {
 	tokens       *token.Verifier
+	public       *keys // nil: by secrets
 	follower     *follower
 	maxStaleness time.Duration
+	staleOpen    bool
 	clock        func() time.Time
 }
 
-// New loads the revocations and follows them, in a goroutine of its own, until ctx ends. From then on nobody is let in
-// once MaxStaleness is over. It is an error if the revocations cannot be loaded within 30 seconds.
+// New loads the revocations, and the keys if it has none, and follows them, in goroutines of its own, until ctx ends. From
+// then on nobody is let in once MaxStaleness is over. It is an error if they cannot be loaded, each within 30 seconds.
 func New(ctx context.Context, o Options) (*Verifier, error) {
-	o = withDefaults(o)
+	v, err := newVerifier(ctx, withDefaults(o))
+	if err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	return v, nil
+}
+
+func newVerifier(ctx context.Context, o Options) (*Verifier, error) {
+	client, base, err := reach(o)
+	if err != nil {
+		return nil, err
+	}
+	v := &Verifier{maxStaleness: o.MaxStaleness, staleOpen: o.StaleOpen, clock: o.Clock}
+	issuer, err := v.connect(ctx, o, client, base)
+	if err != nil {
+		return nil, err
+	}
+	v.tokens = token.NewVerifier(issuer, tokenCache)
+	following, cancel := context.WithCancel(ctx)
+	if v.public != nil {
+		go v.public.follow(following, o.Poll) // first, since the feed may be signed by a key that is new
+	}
+	if err := v.follower.poll(ctx, loadTimeout); err != nil {
+		cancel()
+		return nil, fmt.Errorf("load revocations: %w", err)
+	}
+	context.AfterFunc(ctx, cancel)
+	go v.follower.follow(following)
+	return v, nil
+}
+
+// connect chooses the way by the keys that there are.
+func (v *Verifier) connect(ctx context.Context, o Options, client *http.Client, base *url.URL) (*token.Issuer, error) {
+	if o.Keys == nil {
+		public, err := newKeys(ctx, o, client, base)
+		if err != nil {
+			return nil, err
+		}
+		v.public, v.follower = public, newFeedFollower(o, client, base, public)
+		return public.tokens, nil
+	}
 	ring, err := token.SecretRing(o.Keys)
 	if err != nil {
-		return nil, fmt.Errorf("verify: %w", err)
+		return nil, err
 	}
-	// The lifetime is for those who issue tokens.
-	issuer, err := token.NewIssuer(token.Settings{Ring: ring, Issuer: o.Issuer, Audience: o.Audience, Lifetime: time.Hour})
-	if err != nil {
-		return nil, fmt.Errorf("verify: %w", err)
+	if v.follower, err = newFollower(o, client, base); err != nil {
+		return nil, err
 	}
-	f, err := newFollower(o)
-	if err != nil {
-		return nil, fmt.Errorf("verify: %w", err)
-	}
-	if err := f.poll(ctx, loadTimeout); err != nil {
-		return nil, fmt.Errorf("verify: load revocations: %w", err)
-	}
-	go f.follow(ctx)
-	return &Verifier{tokens: token.NewVerifier(issuer, tokenCache), follower: f, maxStaleness: o.MaxStaleness, clock: o.Clock}, nil
+	return newIssuer(o, ring)
 }
 
 func withDefaults(o Options) Options {
-	o.Poll = cmp.Or(max(o.Poll, 0), 500*time.Millisecond)
-	o.MaxStaleness = cmp.Or(max(o.MaxStaleness, 0), 5*time.Second)
+	poll, staleness := 500*time.Millisecond, 5*time.Second
+	if o.Keys == nil {
+		poll, staleness = time.Second, 10*time.Second
+	}
+	o.Poll = cmp.Or(max(o.Poll, 0), poll)
+	o.MaxStaleness = cmp.Or(max(o.MaxStaleness, 0), staleness)
+	o.KeyStaleness = cmp.Or(max(o.KeyStaleness, 0), time.Hour)
 	o.HTTPClient = cmp.Or(o.HTTPClient, http.DefaultClient)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	if o.Clock == nil {
@@ -119,19 +168,20 @@ func withDefaults(o Options) Options {
 	return o
 }
 
-// Verify says what a token says, if it is valid and was not revoked. It asks nobody. ErrInvalidToken, ErrUnavailable.
+// Verify says what a token says, if it is valid and was not revoked. It asks nobody, but for the keys if the token names one
+// that is unknown: not more often than each 10 seconds. ErrInvalidToken, ErrUnavailable.
 func (v *Verifier) Verify(raw string) (Claims, error) {
 	now := v.clock()
-	access, err := v.tokens.Verify(now, raw)
+	access, err := v.authenticate(now, raw)
 	if err != nil {
-		return Claims{}, fmt.Errorf("%w: %w", ErrInvalidToken, err)
+		return Claims{}, err
 	}
 	set := v.follower.set.Load()
 	age := set.Age(now) // looked at before the entries, which may come in meanwhile
 	switch isRevoked, tooOld := set.Check(now, access, math.MaxInt64); {
 	case isRevoked:
 		return Claims{}, fmt.Errorf("%w: revoked", ErrInvalidToken)
-	case age > v.maxStaleness:
+	case age > v.maxStaleness && !v.staleOpen:
 		return Claims{}, fmt.Errorf("%w for %v", ErrUnavailable, age)
 	case tooOld:
 		return Claims{}, fmt.Errorf("%w: older than what is known of revocations", ErrInvalidToken)
@@ -141,4 +191,24 @@ func (v *Verifier) Verify(raw string) (Claims, error) {
 		roles = strings.Split(access.Roles, ",")
 	}
 	return Claims{access.UserID, access.SessionID, access.Username, roles, access.Scope, access.IssuedAt, access.Expires, access.ClientID}, nil
+}
+
+// authenticate looks at the token alone.
+func (v *Verifier) authenticate(now time.Time, raw string) (access token.Access, err error) {
+	verify := func() error {
+		access, err = v.tokens.Verify(now, raw)
+		return err
+	}
+	if v.public == nil {
+		err = verify()
+	} else if err = v.public.ask(now, verify); err == nil || errors.Is(err, token.ErrUnknownKey) {
+		// Keys that are too old vouch for nobody, nor against one whom a newer key may have signed for.
+		if stale := v.public.check(now); stale != nil {
+			return token.Access{}, stale
+		}
+	}
+	if err != nil {
+		return token.Access{}, fmt.Errorf("%w: %w", ErrInvalidToken, err)
+	}
+	return access, nil
 }

@@ -441,7 +441,9 @@ func TestALongReportGetsThroughAtLast(t *testing.T) {
 	t.Cleanup(server.Close)
 	o := options(t, c, server.URL)
 	o.Poll, o.MaxStaleness, o.Log = time.Millisecond, 10*time.Millisecond, slog.New(slog.DiscardHandler)
-	slow, err := newFollower(o)
+	client, base, err := reach(o)
+	must(t, err)
+	slow, err := newFollower(o, client, base)
 	must(t, err)
 	slow.set.Store(s.follower.set.Load())
 	s.follower = slow

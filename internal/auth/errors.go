@@ -32,6 +32,9 @@ var (
 	// ErrInvalidToken is for an access token that is forged, malformed, expired or revoked.
 	ErrInvalidToken = errors.New("invalid authentication credentials")
 
+	// ErrNoFeed: revocations cannot be signed for others, since the signing key is a secret.
+	ErrNoFeed = errors.New("no signed revocations by a secret")
+
 	// ErrInvalidGrant is all that a caller learns of a refused refresh token.
 	ErrInvalidGrant = errors.New("invalid refresh token")
 	// ErrTokenReused: a refresh token was used that had a successor in use. The session is over.

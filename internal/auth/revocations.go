@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"gatehouse/internal/revocation"
@@ -45,6 +46,49 @@ func (c *Checker) Revocations() (*revocation.Set, error) {
 		return nil, fmt.Errorf("%w: revocations are %v old", ErrUnavailable, age)
 	}
 	return c.set, nil
+}
+
+// signedFeed is the latest feed of revocations. It is signed anew when a second has passed, when something was revoked, and
+// when the keys have changed: not for each of thousands who ask.
+type signedFeed struct {
+	mu     sync.Mutex
+	second int64 // since 1970
+	cursor string
+	ring   *token.Ring
+	raw    string
+}
+
+// RevocationFeed is what this replica knows of revoked tokens, signed for whoever has the public keys. ErrNoFeed while the
+// signing key is a secret; ErrUnavailable while what is known, or the keys, may be behind.
+func (s *Service) RevocationFeed() (string, error) {
+	now := s.clock() // before the set is looked at: what is revoked later is for the next feed
+	set, err := s.revocations.Revocations()
+	if err != nil {
+		return "", err
+	}
+	if err := s.checkRing(); err != nil {
+		return "", err
+	}
+	return s.feed.at(now, set, s.tokens)
+}
+
+func (f *signedFeed) at(now time.Time, set *revocation.Set, tokens *token.Issuer) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.raw != "" && f.second == now.Unix() && f.cursor == set.Cursor() && f.ring == tokens.Ring() {
+		return f.raw, nil
+	}
+	ring := tokens.Ring() // before it signs: a later one has the feed signed anew
+	report, cursor := set.Since()
+	raw, err := tokens.SignFeed(report.Feed(now))
+	switch {
+	case errors.Is(err, token.ErrNoFeed):
+		return "", ErrNoFeed
+	case err != nil:
+		return "", err
+	}
+	f.second, f.cursor, f.ring, f.raw = now.Unix(), cursor, ring, raw
+	return raw, nil
 }
 
 var errRevoked = fmt.Errorf("%w: revoked", ErrInvalidToken)

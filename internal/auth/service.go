@@ -28,6 +28,7 @@ type Service struct {
 	verifier    *token.Verifier
 	revocations *Checker
 	services    *token.ServiceKeys
+	feed        signedFeed
 	refresh     *token.RefreshKeys
 	limits      SessionLimits
 	limiter     *Limiter

@@ -77,6 +77,7 @@ func rights() map[string]auth.Permission {
 		"DELETE /roles/:name":                         auth.WriteRoles,
 		"GET /audit":                                  auth.ReadAudit,
 		"GET /revocations":                            forAnybody, // who has a service's token
+		"GET /revocations.jwt":                        forAnybody,
 		"GET /.well-known/jwks.json":                  forAnybody,
 		"GET /.well-known/oauth-authorization-server": forAnybody,
 		"GET /docs":                                   forAnybody,

@@ -76,6 +76,7 @@ var answers = []answer{
 	{auth.ErrSessionNotFound, 404, "session_not_found", "", "There is no such session", ""},
 	{auth.ErrUserNotFound, 404, "user_not_found", "", "There is no such user", ""},
 	{auth.ErrUsernameTaken, 409, "username_taken", "", "The username is already taken", ""},
+	{auth.ErrNoFeed, 404, "no_feed", "", "Revocations are signed only where the signing key has a public half", ""},
 	{errRegistrationClosed, 403, "registration_closed", "", "Registration is closed", ""},
 	{errMalformed, 400, "malformed", invalidRequest, "The request body is malformed", ""},
 	{errInvalidRequest, 400, "invalid_request", invalidRequest, "A parameter is missing or given twice", ""},

@@ -43,6 +43,18 @@ func (s *server) getRevocations(c *gin.Context) error {
 	return nil
 }
 
+// getRevocationFeed tells anybody what was revoked, signed, so that it may come from a cache that nobody trusts.
+func (s *server) getRevocationFeed(c *gin.Context) error {
+	feed, err := s.service.RevocationFeed()
+	if err != nil {
+		return err
+	}
+	c.Header("Cache-Control", "public, max-age=1")
+	noteOf(c).routine = true // each second from each cache
+	c.Data(http.StatusOK, "application/jwt", []byte(feed))
+	return nil
+}
+
 func areCursors(texts []string) bool {
 	for _, text := range texts {
 		if len(text) > maxCursorLength {

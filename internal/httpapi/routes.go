@@ -53,6 +53,7 @@ func (s *server) routes(docs *docs, wellKnown *wellKnown) []route {
 		{http.MethodDelete, "/roles/:name", may(auth.WriteRoles), nil, s.deleteRole},
 		{http.MethodGet, "/audit", may(auth.ReadAudit), nil, s.getAudit},
 		{http.MethodGet, "/revocations", anybody, nil, s.getRevocations}, // the rule looks at the token
+		{http.MethodGet, "/revocations.jwt", anybody, nil, s.getRevocationFeed},
 		{http.MethodGet, "/.well-known/jwks.json", anybody, nil, wellKnown.jwks},
 		{http.MethodGet, "/.well-known/oauth-authorization-server", anybody, nil, wellKnown.metadata},
 		{http.MethodGet, "/docs", anybody, nil, docs.page},

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"gatehouse/internal/token"
 )
 
 // maxCursors is how many replicas behind a load balancer a follower keeps apart.
@@ -106,6 +108,34 @@ func (r *Set) Merge(now time.Time, report Report) error {
 	}
 	r.Add(now, entries)
 	return nil
+}
+
+// Feed is a report as it is signed.
+func (r Report) Feed(issuedAt time.Time) token.Feed {
+	f := token.Feed{
+		IssuedAt: issuedAt, Keep: time.Duration(r.KeepSeconds) * time.Second, Lifetime: time.Duration(r.LifetimeSeconds) * time.Second,
+		Users: map[token.FeedID]int64{}, Sessions: []token.FeedID{},
+	}
+	for _, item := range r.Revocations {
+		if item.SessionID != uuid.Nil {
+			f.Sessions = append(f.Sessions, token.FeedID(item.SessionID))
+		} else {
+			f.Users[token.FeedID(item.UserID)] = item.Version
+		}
+	}
+	return f
+}
+
+// OfFeed is the report that was signed.
+func OfFeed(f token.Feed) Report {
+	r := Report{KeepSeconds: seconds(f.Keep), LifetimeSeconds: seconds(f.Lifetime), Revocations: make([]Item, 0, len(f.Users)+len(f.Sessions))}
+	for id, version := range f.Users {
+		r.Revocations = append(r.Revocations, Item{UserID: uuid.UUID(id), Version: version})
+	}
+	for _, id := range f.Sessions {
+		r.Revocations = append(r.Revocations, Item{SessionID: uuid.UUID(id)})
+	}
+	return r
 }
 
 // Cursors are the latest of each set that is followed, the one that answered last at the front.

@@ -206,7 +206,13 @@ func (i *Issuer) verifyAny(now time.Time, raw string) (Access, error) {
 // parse verifies what all tokens have in common: the form, the type, the signature by one of the keys, and that it has not
 // expired.
 func parse(now time.Time, raw string, into jwt.Claims, ring *Ring, mediaType string, more ...jwt.ParserOption) error {
-	if len(raw) > MaxLength {
+	return parseUpTo(MaxLength, now, raw, into, ring, mediaType, more...)
+}
+
+func parseUpTo(
+	maxLength int, now time.Time, raw string, into jwt.Claims, ring *Ring, mediaType string, more ...jwt.ParserOption,
+) error {
+	if len(raw) > maxLength {
 		return refuse(errors.New("longer than any token"))
 	}
 	if !isCompact(raw) {

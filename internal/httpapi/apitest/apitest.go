@@ -75,6 +75,10 @@ func (c *checked) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
+func isOpaque(mediaType string) bool {
+	return strings.HasPrefix(mediaType, "text/html") || mediaType == "application/jwt"
+}
+
 func drain(body io.ReadCloser) ([]byte, error) {
 	if body == nil {
 		return nil, nil
@@ -100,8 +104,8 @@ func (c *checked) check(r *http.Request, sent []byte, response *http.Response, g
 		Options: &openapi3filter.Options{
 			IncludeResponseStatus: true,
 			AuthenticationFunc:    openapi3filter.NoopAuthenticationFunc,
-			// A page is no data, and an answer to HEAD has none.
-			ExcludeResponseBody: r.Method == http.MethodHead || strings.HasPrefix(response.Header.Get("Content-Type"), "text/html"),
+			// A page is no data, a JWS is opened only with a key, and an answer to HEAD has none.
+			ExcludeResponseBody: r.Method == http.MethodHead || isOpaque(response.Header.Get("Content-Type")),
 		},
 	}
 	if response.StatusCode < http.StatusBadRequest {

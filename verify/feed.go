@@ -1,0 +1,60 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"gatehouse/internal/revocation"
+	"gatehouse/internal/token"
+)
+
+// errOlder is for a feed from before the last: somebody plays it again, or a cache or a replica's clock is behind another.
+var errOlder = errors.New("GET /revocations.jwt: older than the last one")
+
+// takeFeed adds what a feed has. It confirms the set as of the feed's own time, which no cache can forge.
+func (f *follower) takeFeed(began time.Time, response *http.Response) error {
+	body, err := io.ReadAll(io.LimitReader(response.Body, token.MaxFeedLength+1))
+	if err != nil {
+		return err
+	}
+	feed, err := f.verifyFeed(string(body))
+	if err != nil {
+		return fmt.Errorf("GET /revocations.jwt: %w", err)
+	}
+	if feed.IssuedAt.Before(f.issued) {
+		return errOlder
+	}
+	report := revocation.OfFeed(feed)
+	set, err := f.setFor(report)
+	if err != nil {
+		return err
+	}
+	if err := set.Merge(f.Clock(), report); err != nil {
+		return err
+	}
+	// Gatehouse's clock may be ahead.
+	if confirmed := feed.IssuedAt; confirmed.Before(began) {
+		began = confirmed
+	}
+	set.Confirm(began)
+	f.set.Store(set)
+	f.issued = feed.IssuedAt
+	return nil
+}
+
+func (f *follower) verifyFeed(raw string) (feed token.Feed, err error) {
+	err = f.public.ask(f.Clock(), func() error {
+		feed, err = f.public.tokens.VerifyFeed(f.Clock(), raw)
+		return err
+	})
+	return feed, err
+}
+
+// isHarmless tells whether a poll that failed says nothing of Gatehouse: of several replicas, one has its clock a little
+// behind. Where that goes on it is an outage like any other.
+func (f *follower) isHarmless(err error) bool {
+	return errors.Is(err, errOlder) && f.set.Load().Age(f.Clock()) <= f.MaxStaleness/2
+}

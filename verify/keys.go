@@ -1,0 +1,221 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gatehouse/internal/token"
+)
+
+const (
+	keysPatience    = 5 * time.Second  // for a fetch
+	keysRetry       = 5 * time.Second  // from a fetch that failed to the next
+	unknownKeyEvery = 10 * time.Second // fetches for the sake of keys that somebody names, and may have made up
+	defaultMaxAge   = 5 * time.Minute  // of keys whose sender says nothing of it
+)
+
+// keys are Gatehouse's public ones, fetched when they have expired (RFC 9111 §4.2) and when a token names one that is not
+// among them. What cannot be used does not replace what can.
+type keys struct {
+	client *http.Client
+	url    *url.URL
+	bound  time.Duration // how long the last that were fetched are good for
+	clock  func() time.Time
+	log    *slog.Logger
+	tokens *token.Issuer // gets the keys
+	// confirmed is when the keys were known to be those of Gatehouse; never nil after the first fetch.
+	confirmed atomic.Pointer[time.Time]
+
+	// For the goroutine that fetches.
+	etag string
+	due  time.Time
+
+	mu     sync.Mutex
+	asked  time.Time     // the last fetch for an unknown key
+	flight chan struct{} // is closed when that ends; nil: there is none
+	wanted chan struct{}
+	ended  chan struct{}
+}
+
+func newKeys(ctx context.Context, o Options, client *http.Client, base *url.URL) (*keys, error) {
+	k := &keys{
+		client: client, url: base.JoinPath(".well-known/jwks.json"), bound: o.KeyStaleness, clock: o.Clock, log: o.Log,
+		wanted: make(chan struct{}, 1), ended: make(chan struct{}),
+	}
+	ring, err := k.load(ctx, loadTimeout)
+	if err != nil {
+		return nil, fmt.Errorf("load keys: %w", err)
+	}
+	k.tokens, err = newIssuer(o, ring)
+	return k, err
+}
+
+// follow fetches until ctx ends.
+func (k *keys) follow(ctx context.Context, every time.Duration) {
+	defer close(k.ended)
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	failing := false
+	for {
+		forUnknown := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.wanted:
+			forUnknown = true
+		case <-ticker.C:
+		}
+		if forUnknown || !k.clock().Before(k.due) {
+			err := k.refresh(ctx)
+			k.report(ctx, failing, err)
+			failing = err != nil
+		}
+		if forUnknown {
+			k.landed()
+		}
+	}
+}
+
+func (k *keys) report(ctx context.Context, failing bool, err error) {
+	switch {
+	case ctx.Err() != nil:
+	case err != nil && !failing:
+		k.log.Warn("verify: keys cannot be fetched", "error", err.Error())
+	case err == nil && failing:
+		k.log.Info("verify: keys are fetched again")
+	}
+}
+
+// refresh fetches what is new.
+func (k *keys) refresh(ctx context.Context) error {
+	ring, err := k.load(ctx, keysPatience)
+	if err != nil {
+		k.due = k.clock().Add(keysRetry)
+		return err
+	}
+	if ring != nil {
+		k.tokens.SetRing(ring)
+	}
+	return nil
+}
+
+// load returns nil for keys that have not changed.
+func (k *keys) load(ctx context.Context, patience time.Duration) (*token.Ring, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	began := k.clock()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, k.url.String(), http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	if k.etag != "" {
+		request.Header.Set("If-None-Match", k.etag)
+	}
+	response, err := k.client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	var ring *token.Ring
+	switch {
+	case response.StatusCode == http.StatusNotModified && k.etag != "":
+	case response.StatusCode == http.StatusOK:
+		if ring, err = readKeys(response.Body); err != nil {
+			return nil, err
+		}
+		k.etag = response.Header.Get("ETag")
+	default:
+		return nil, fmt.Errorf("GET jwks.json: %s", response.Status)
+	}
+	k.due = began.Add(min(freshness(response.Header), k.bound/2))
+	k.confirmed.Store(&began)
+	return ring, nil
+}
+
+func readKeys(body io.Reader) (*token.Ring, error) {
+	set, err := io.ReadAll(io.LimitReader(body, token.MaxJWKSLength+1)) // one more, so that it is refused and not cut
+	if err != nil {
+		return nil, err
+	}
+	return token.ParseJWKS(set)
+}
+
+// freshness is how long an answer may be kept: what a cache on the way has left of max-age (RFC 9111 §4.2.1, §5.1).
+func freshness(h http.Header) time.Duration {
+	maxAge := defaultMaxAge
+	for _, line := range h.Values("Cache-Control") {
+		for directive := range strings.SplitSeq(line, ",") {
+			name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
+			if seconds, err := strconv.ParseInt(value, 10, 32); strings.EqualFold(name, "max-age") && err == nil {
+				maxAge = time.Duration(seconds) * time.Second
+			}
+		}
+	}
+	if age, err := strconv.ParseInt(h.Get("Age"), 10, 32); err == nil && age > 0 {
+		maxAge -= time.Duration(age) * time.Second
+	}
+	return max(maxAge, time.Second)
+}
+
+// want waits for a fetch for the sake of an unknown key. All who want one at a time share it; none is made soon after
+// another, or strangers could have this service flood Gatehouse.
+func (k *keys) want(now time.Time) {
+	k.mu.Lock()
+	flight := k.flight
+	if flight == nil {
+		if since := now.Sub(k.asked); 0 <= since && since < unknownKeyEvery {
+			k.mu.Unlock()
+			return
+		}
+		flight = make(chan struct{})
+		k.asked, k.flight = now, flight
+		k.wanted <- struct{}{} // there is room: one flight, one wish
+	}
+	k.mu.Unlock()
+	select {
+	case <-flight:
+	case <-k.ended:
+	}
+}
+
+func (k *keys) landed() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	close(k.flight)
+	k.flight = nil
+}
+
+// check is ErrUnavailable when the keys are too old to go by.
+func (k *keys) check(now time.Time) error {
+	last := *k.confirmed.Load()
+	// By the wall clock too, as the set does.
+	if age := max(now.Sub(last), now.Round(0).Sub(last.Round(0))); age > k.bound {
+		return fmt.Errorf("%w: keys are %v old", ErrUnavailable, age)
+	}
+	return nil
+}
+
+// ask has somebody verify, and once more if it was for want of a key that there is by now.
+func (k *keys) ask(now time.Time, verify func() error) error {
+	err := verify()
+	if !errors.Is(err, token.ErrUnknownKey) {
+		return err
+	}
+	k.want(now)
+	return verify()
+}
+
+func newIssuer(o Options, ring *token.Ring) (*token.Issuer, error) {
+	// The lifetime is for those who issue tokens.
+	return token.NewIssuer(token.Settings{Ring: ring, Issuer: o.Issuer, Audience: o.Audience, Lifetime: time.Hour})
+}
