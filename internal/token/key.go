@@ -199,6 +199,12 @@ func (k Key) headerOf(mediaType string) map[string]any {
 // ID is the kid: the thumbprint of the public half (RFC 7638), or empty for a secret.
 func (k Key) ID() string { return k.id }
 
+// String names the key, and keeps what is private from whatever prints it.
+func (k Key) String() string { return fmt.Sprintf("%s key %s", k.algorithm, k.id) }
+
+// GoString is String, for %#v.
+func (k Key) GoString() string { return k.String() }
+
 // Algorithm is the only one that the key is used with.
 func (k Key) Algorithm() Algorithm { return k.algorithm }
 

@@ -78,6 +78,12 @@ func jwksOf(keys map[string]Key) []byte {
 // JWKS are the public keys as a JWK Set.
 func (r *Ring) JWKS() []byte { return r.jwks }
 
+// String counts the keys: to print them would show the secret, past the methods of Key.
+func (r Ring) String() string { return fmt.Sprintf("ring of %d keys", len(r.byHeader)) }
+
+// GoString is String, for %#v.
+func (r Ring) GoString() string { return r.String() }
+
 // lacks tells whether another ring has a key that this one has not.
 func (r *Ring) lacks(other *Ring) bool {
 	for header, k := range other.byHeader {
