@@ -19,7 +19,7 @@ CREATE TABLE clients (
     CONSTRAINT clients_client_id_form CHECK (client_id ~ '^[A-Za-z0-9._-]{1,64}$'),
     CONSTRAINT clients_client_id_not_built_in CHECK (lower(client_id) <> 'gatehouse'),
     -- The sub of a token is a user's id, and must never be taken for a client's (RFC 9068 §5).
-    CONSTRAINT clients_client_id_no_user CHECK (client_id !~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$'),
+    CONSTRAINT clients_client_id_no_user CHECK (client_id !~* '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$'),
     CONSTRAINT clients_name_length CHECK (char_length(name) BETWEEN 1 AND 128),
     CONSTRAINT clients_secret_digest_length CHECK (octet_length(secret_digest) = 32),
     CONSTRAINT clients_old_secret_digest_length CHECK (octet_length(old_secret_digest) = 32),
@@ -42,7 +42,7 @@ CREATE TABLE client_roles (
     granted_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT client_roles_pkey PRIMARY KEY (client_id, role_name),
     CONSTRAINT client_roles_client_id_fkey FOREIGN KEY (client_id) REFERENCES clients (client_id),
-    CONSTRAINT client_roles_role_name_fkey FOREIGN KEY (role_name) REFERENCES roles (name)
+    CONSTRAINT client_roles_role_name_fkey FOREIGN KEY (role_name) REFERENCES roles (name) ON DELETE CASCADE
 );
 CREATE INDEX client_roles_role_name_idx ON client_roles (role_name, client_id);
 
@@ -63,8 +63,22 @@ SELECT c.client_id,
        ) AS permissions
 FROM clients c;
 
--- What bars a client's tokens says so to the replicas, as for users.
+-- What changes a client's rights bars its tokens, and says so to the replicas. All of it in the schema: the version of the
+-- service before this one changes roles too, and knows of no clients.
 -- +goose StatementBegin
+CREATE FUNCTION outdate_client() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE clients SET token_version = token_version + 1 WHERE client_id = coalesce(NEW.client_id, OLD.client_id);
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION outdate_clients_of_role() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE clients SET token_version = token_version + 1
+    WHERE client_id IN (SELECT cr.client_id FROM client_roles cr WHERE cr.role_name = NEW.name);
+    RETURN NULL;
+END
+$$;
 CREATE FUNCTION revoke_client() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO revocations (user_id, version) VALUES (NEW.subject, NEW.token_version);
@@ -84,6 +98,10 @@ BEGIN
 END
 $$;
 -- +goose StatementEnd
+CREATE TRIGGER client_roles_outdate AFTER INSERT OR DELETE ON client_roles
+    FOR EACH ROW EXECUTE FUNCTION outdate_client();
+CREATE TRIGGER roles_outdate_clients AFTER UPDATE OF version ON roles
+    FOR EACH ROW EXECUTE FUNCTION outdate_clients_of_role();
 CREATE TRIGGER clients_revoke_older_versions AFTER UPDATE OF token_version ON clients
     FOR EACH ROW WHEN (NEW.token_version > OLD.token_version) EXECUTE FUNCTION revoke_client();
 CREATE TRIGGER client_roles_size AFTER INSERT ON client_roles
@@ -104,9 +122,12 @@ ALTER TABLE audit_events ADD CONSTRAINT audit_events_actor_known CHECK (actor IN
 ALTER TABLE audit_events DROP CONSTRAINT audit_events_user_has_id;
 ALTER TABLE audit_events ADD CONSTRAINT audit_events_user_has_id CHECK ((actor = 'user') = (actor_id IS NOT NULL));
 DROP TRIGGER role_permissions_client_size ON role_permissions;
+DROP TRIGGER roles_outdate_clients ON roles;
 DROP VIEW client_rights;
 DROP TABLE client_roles;
 ALTER TABLE sessions DROP COLUMN client_id;
 DROP TABLE clients;
 DROP FUNCTION bound_client_rights;
+DROP FUNCTION outdate_clients_of_role;
+DROP FUNCTION outdate_client;
 DROP FUNCTION revoke_client;

@@ -365,6 +365,7 @@ func TestConstraintsRefuseBadRows(t *testing.T) {
 		{"long client id", client("repeat('a', 65)", "NULL", "NULL", "'{}'", "NULL"), "clients_client_id_form"},
 		{"client id of the first-party client", client("'Gatehouse'", "NULL", "NULL", "'{}'", "NULL"), "clients_client_id_not_built_in"},
 		{"client id that a user could have", client("gen_random_uuid()::text", "NULL", "NULL", "'{}'", "NULL"), "clients_client_id_no_user"},
+		{"client id that reads like a user's", client("replace(gen_random_uuid()::text, '-', '')", "NULL", "NULL", "'{}'", "NULL"), "clients_client_id_no_user"},
 		{"secret of a client in the clear", client("'c'", "'secret'", "NULL", "'{}'", "NULL"), "clients_secret_digest_length"},
 		{"older secret of a client in the clear", client("'c'", "sha256('x')", "'secret'", "'{}'", "NULL"), "clients_old_secret_digest_length"},
 		{"older secret of a public client", client("'c'", "NULL", "sha256('x')", "'{}'", "NULL"), "clients_old_secret_has_new"},

@@ -76,18 +76,12 @@ WITH c AS (
 SELECT record_event(@event::jsonb, NULL)
 FROM c;
 
--- GrantClientRole changes nothing of a client that has the role.
+-- GrantClientRole changes nothing of a client that has the role; else the schema raises its token version.
 -- name: GrantClientRole :exec
 WITH granted AS (
     INSERT INTO client_roles (client_id, role_name)
     VALUES (@client_id, @role_name)
     ON CONFLICT ON CONSTRAINT client_roles_pkey DO NOTHING
-    RETURNING client_roles.client_id
-), c AS (
-    UPDATE clients
-    SET token_version = token_version + 1
-    FROM granted
-    WHERE clients.client_id = granted.client_id
 )
 SELECT record_event(@event::jsonb, NULL);
 
@@ -96,11 +90,5 @@ WITH taken AS (
     DELETE FROM client_roles
     WHERE client_roles.client_id = @client_id
       AND client_roles.role_name = @role_name
-    RETURNING client_roles.client_id
-), c AS (
-    UPDATE clients
-    SET token_version = token_version + 1
-    FROM taken
-    WHERE clients.client_id = taken.client_id
 )
 SELECT record_event(@event::jsonb, NULL);

@@ -23,7 +23,7 @@ WHERE name = @name
 FOR UPDATE;
 
 -- SetRolePermissions changes nothing of a role that has these permissions already. It revokes the access tokens of
--- whoever has the role, user or client: their scope is that of before.
+-- whoever has the role: their scope is that of before. Those of clients the schema revokes.
 -- name: SetRolePermissions :exec
 WITH removed AS (
     DELETE FROM role_permissions
@@ -52,10 +52,6 @@ WITH removed AS (
     UPDATE users
     SET token_version = token_version + 1, updated_at = now()
     WHERE users.id IN (SELECT holders.id FROM holders)
-), cl AS (
-    UPDATE clients
-    SET token_version = token_version + 1
-    WHERE clients.client_id IN (SELECT cr.client_id FROM client_roles cr JOIN changed c ON c.name = cr.role_name)
 )
 SELECT record_event(@event::jsonb, NULL);
 
@@ -74,14 +70,6 @@ WITH holders AS (
     UPDATE users
     SET token_version = token_version + 1, updated_at = now()
     WHERE users.id IN (SELECT holders.id FROM holders)
-), taken_from_clients AS (
-    DELETE FROM client_roles
-    WHERE client_roles.role_name = @name
-    RETURNING client_roles.client_id
-), cl AS (
-    UPDATE clients
-    SET token_version = token_version + 1
-    WHERE clients.client_id IN (SELECT t.client_id FROM taken_from_clients t)
 ), deleted AS (
     DELETE FROM roles
     WHERE roles.name = @name

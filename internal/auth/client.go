@@ -250,7 +250,9 @@ func (s *Service) RevokeClientRole(ctx context.Context, id, role string) error {
 	return s.changeClientRole(ctx, ActionRevokeOfClient, id, role, s.store.RevokeClientRole)
 }
 
-func (s *Service) changeClientRole(ctx context.Context, action Action, id, role string, change func(context.Context, Event, string, string) error) error {
+func (s *Service) changeClientRole(
+	ctx context.Context, action Action, id, role string, change func(context.Context, Event, string, string) error,
+) error {
 	return s.changeClient(ctx, action, id, func(e Event) error {
 		if _, err := s.Role(ctx, role); err != nil {
 			return err

@@ -117,8 +117,8 @@ func checkScope(held, requested string) (string, error) {
 	return strings.Join(slices.Compact(words), " "), nil
 }
 
-// Authorize reads the user of an access token as by Me, or the client, and lets in who has a permission: now, and by the token, which
-// may have been asked for with less. The User that it returns has the permissions that are left.
+// Authorize reads the user of an access token as by Me, or the client, and lets in who has a permission: now, and by the
+// token, which may have been asked for with less. The User that it returns has the permissions that are left.
 // ErrInvalidToken, ErrForbidden.
 func (s *Service) Authorize(ctx context.Context, access token.Access, needed Permission) (User, error) {
 	user, err := live(ctx, s.store, access)

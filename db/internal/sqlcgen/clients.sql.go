@@ -109,12 +109,6 @@ WITH granted AS (
     INSERT INTO client_roles (client_id, role_name)
     VALUES ($2, $3)
     ON CONFLICT ON CONSTRAINT client_roles_pkey DO NOTHING
-    RETURNING client_roles.client_id
-), c AS (
-    UPDATE clients
-    SET token_version = token_version + 1
-    FROM granted
-    WHERE clients.client_id = granted.client_id
 )
 SELECT record_event($1::jsonb, NULL)
 `
@@ -125,7 +119,7 @@ type GrantClientRoleParams struct {
 	RoleName string
 }
 
-// GrantClientRole changes nothing of a client that has the role.
+// GrantClientRole changes nothing of a client that has the role; else the schema raises its token version.
 func (q *Queries) GrantClientRole(ctx context.Context, arg GrantClientRoleParams) error {
 	_, err := q.db.Exec(ctx, grantClientRole, arg.Event, arg.ClientID, arg.RoleName)
 	return err
@@ -273,12 +267,6 @@ WITH taken AS (
     DELETE FROM client_roles
     WHERE client_roles.client_id = $2
       AND client_roles.role_name = $3
-    RETURNING client_roles.client_id
-), c AS (
-    UPDATE clients
-    SET token_version = token_version + 1
-    FROM taken
-    WHERE clients.client_id = taken.client_id
 )
 SELECT record_event($1::jsonb, NULL)
 `
