@@ -412,6 +412,54 @@ func TestAServiceWithoutKeysOrFeedDoesNotStart(t *testing.T) {
 		}
 		server.Close()
 	}
+	server := httptest.NewServer(r)
+	defer server.Close()
+	for _, address := range []string{"http://u:canary@host:port", "localhost:8000", server.URL + "/elsewhere"} {
+		o := options(t, c, server.URL)
+		o.Keys, o.FeedURL = nil, address
+		if _, err := New(t.Context(), o); err == nil || strings.Contains(err.Error(), "canary") {
+			t.Errorf("a feed at %s: %v", address, err)
+		}
+	}
+}
+
+// A cache that nobody trusts serves the feed, and is never asked for keys.
+func TestTheFeedMayComeFromElsewhereThanTheKeys(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	issuer := issuerOf(t, issuerURL, newKey(t, token.ES256))
+	elsewhere := &split{keys: http.NotFoundHandler(), feed: newKeyReplica(t, c, issuer), asked: map[string]int{}}
+	server := httptest.NewServer(elsewhere)
+	t.Cleanup(server.Close)
+	s := newKeyShop(t, c, issuer, func(o *Options) { o.FeedURL = server.URL + feedPath })
+	s.wantVerdict("a good token", s.token(uuid.New()), nil)
+	if s.count(feedPath) != 0 || elsewhere.count(feedPath) != 1 || elsewhere.count(jwksPath) != 0 {
+		t.Errorf("%v, %v", s.asked, elsewhere.asked)
+	}
+}
+
+// A goroutine that goes on, or a request that waits for keys that nobody fetches any more, is a leak.
+func TestKeysAreFollowedUntilTheContextEnds(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	issuer := issuerOf(t, issuerURL, newKey(t, token.ES256))
+	server := httptest.NewServer(newKeyReplica(t, c, issuer))
+	t.Cleanup(server.Close)
+	o := options(t, c, server.URL)
+	o.Keys = nil
+	ctx, cancel := context.WithCancel(t.Context())
+	v, err := New(ctx, o)
+	must(t, err)
+	cancel()
+	<-v.public.ended
+	raw, err := issuerOf(t, issuerURL, newKey(t, token.ES256)).Issue(c.Now(),
+		token.Subject{UserID: uuid.New(), SessionID: uuid.New(), Username: "alice", Version: 1}, time.Hour)
+	must(t, err)
+	for range 2 {
+		if _, err := v.Verify(raw); !errors.Is(err, ErrInvalidToken) {
+			t.Errorf("%v", err)
+		}
+	}
 }
 
 // cache is a proxy that keeps each answer for its max-age.

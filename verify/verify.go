@@ -44,7 +44,7 @@ var (
 // Options of a Verifier. Those up to Audience are needed.
 type Options struct {
 	// URL is where Gatehouse is reached. It should be https, or on a network that is trusted: who can answer for
-	// Gatehouse can hide a ban.
+	// Gatehouse can hide a ban and, where public keys are fetched, have this service take his own for them.
 	URL      string
 	Issuer   string // Gatehouse's ISSUER
 	Audience string // Gatehouse's AUDIENCE
@@ -58,6 +58,9 @@ type Options struct {
 	// KeyStaleness is how long the public keys that were fetched last are good for; default 1 h. They are fetched much more
 	// often: a key that was revoked is accepted here for so long only while Gatehouse is out of reach.
 	KeyStaleness time.Duration
+	// FeedURL is where the signed feed is, if not at URL/revocations.jwt: a cache that need not be trusted, since it can only
+	// hold the feed up, and not for longer than MaxStaleness.
+	FeedURL string
 	// StaleOpen lets tokens in after MaxStaleness. Beware: whoever can cut this service off from Gatehouse then keeps every
 	// ban from it, for as long as a banned user's token lives. Only a log line tells.
 	StaleOpen  bool
@@ -134,8 +137,9 @@ func (v *Verifier) connect(ctx context.Context, o Options, client *http.Client, 
 		if err != nil {
 			return nil, err
 		}
-		v.public, v.follower = public, newFeedFollower(o, client, base, public)
-		return public.tokens, nil
+		v.public = public
+		v.follower, err = newFeedFollower(o, client, base, public)
+		return public.tokens, err
 	}
 	ring, err := token.SecretRing(o.Keys)
 	if err != nil {
