@@ -19,7 +19,6 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -48,8 +47,8 @@ type Options struct {
 	URL      string
 	Issuer   string // Gatehouse's ISSUER
 	Audience string // Gatehouse's AUDIENCE
-	// Keys are Gatehouse's SECRET_KEY: the first signs what this service sends, all verify. Without them, its public keys are
-	// fetched; tokens by HS256 are refused then.
+	// Keys are Gatehouse's SECRET_KEY: the first signs what this service sends, all verify, and public keys are fetched once
+	// Gatehouse signs by one. Without them, tokens by HS256 are refused.
 	Keys    [][]byte
 	Service string // name of this service, for use with Keys: 1 to 64 printable ASCII characters, no space
 
@@ -89,7 +88,7 @@ func (c Claims) HasPermission(permission string) bool { return token.ScopeHas(c.
 // Verifier checks access tokens. It is safe for use by many goroutines.
 type Verifier struct {
 	tokens       *token.Verifier
-	public       *keys // nil: by secrets
+	keys         *keys
 	follower     *follower
 	maxStaleness time.Duration
 	staleOpen    bool
@@ -112,15 +111,20 @@ func newVerifier(ctx context.Context, o Options) (*Verifier, error) {
 		return nil, err
 	}
 	v := &Verifier{maxStaleness: o.MaxStaleness, staleOpen: o.StaleOpen, clock: o.Clock}
-	issuer, err := v.connect(ctx, o, client, base)
+	if v.keys, err = newKeys(ctx, o, client, base); err != nil {
+		return nil, err
+	}
+	v.tokens = token.NewVerifier(v.keys.tokens, tokenCache)
+	if o.Keys == nil {
+		v.follower, err = newFeedFollower(o, client, base, v.keys)
+	} else {
+		v.follower, err = newFollower(o, client, base)
+	}
 	if err != nil {
 		return nil, err
 	}
-	v.tokens = token.NewVerifier(issuer, tokenCache)
 	following, cancel := context.WithCancel(ctx)
-	if v.public != nil {
-		go v.public.follow(following, o.Poll) // first, since the feed may be signed by a key that is new
-	}
+	go v.keys.follow(following, o.Poll) // first, since the feed may be signed by a key that is new
 	if err := v.follower.poll(ctx, loadTimeout); err != nil {
 		cancel()
 		return nil, fmt.Errorf("load revocations: %w", err)
@@ -128,27 +132,6 @@ func newVerifier(ctx context.Context, o Options) (*Verifier, error) {
 	context.AfterFunc(ctx, cancel)
 	go v.follower.follow(following)
 	return v, nil
-}
-
-// connect chooses the way by the keys that there are.
-func (v *Verifier) connect(ctx context.Context, o Options, client *http.Client, base *url.URL) (*token.Issuer, error) {
-	if o.Keys == nil {
-		public, err := newKeys(ctx, o, client, base)
-		if err != nil {
-			return nil, err
-		}
-		v.public = public
-		v.follower, err = newFeedFollower(o, client, base, public)
-		return public.tokens, err
-	}
-	ring, err := token.SecretRing(o.Keys)
-	if err != nil {
-		return nil, err
-	}
-	if v.follower, err = newFollower(o, client, base); err != nil {
-		return nil, err
-	}
-	return newIssuer(o, ring)
 }
 
 func withDefaults(o Options) Options {
@@ -194,15 +177,13 @@ func (v *Verifier) Verify(raw string) (Claims, error) {
 
 // authenticate looks at the token alone.
 func (v *Verifier) authenticate(now time.Time, raw string) (access token.Access, err error) {
-	verify := func() error {
+	err = v.keys.ask(now, func() error {
 		access, err = v.tokens.Verify(now, raw)
 		return err
-	}
-	if v.public == nil {
-		err = verify()
-	} else if err = v.public.ask(now, verify); err == nil || errors.Is(err, token.ErrUnknownKey) {
-		// Keys that are too old vouch for nobody, nor against one whom a newer key may have signed for.
-		if stale := v.public.check(now); stale != nil {
+	})
+	// Keys that are too old vouch for nobody, nor against one whom a newer key may have signed for.
+	if unknown := errors.Is(err, token.ErrUnknownKey); err == nil || unknown {
+		if stale := v.keys.check(now, unknown); stale != nil {
 			return token.Access{}, stale
 		}
 	}

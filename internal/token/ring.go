@@ -78,6 +78,9 @@ func jwksOf(keys map[string]Key) []byte {
 // JWKS are the public keys as a JWK Set.
 func (r *Ring) JWKS() []byte { return r.jwks }
 
+// HasPublicKeys is false for a ring of a secret alone.
+func (r *Ring) HasPublicKeys() bool { return len(r.byID) > 0 }
+
 // lacks tells whether another ring has a key that this one has not.
 func (r *Ring) lacks(other *Ring) bool {
 	for header, k := range other.byHeader {
