@@ -20,18 +20,25 @@ func TestTheREADMEHasTheSettingsAsTheyAre(t *testing.T) {
 	holdREADME(t, "settings", table)
 }
 
-// The example is run by a test of package verify. This one is not parallel, since with -update both write the file.
-func TestTheREADMEHasTheExampleAsItRuns(t *testing.T) {
+// The examples are run by tests of package verify. These are not parallel, since with -update they write the same file.
+func TestTheREADMEHasTheExamplesAsTheyRun(t *testing.T) {
 	source, err := os.ReadFile("verify/example_test.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, body, found := strings.Cut(string(source), "func Example() {\n")
-	body, _, closed := strings.Cut(body, "\n}\n")
-	if !found || !closed {
-		t.Fatal("verify has no example")
+	for name, function := range map[string]string{"example": "Example", "example of public keys": "Example_publicKeys"} {
+		_, body, found := strings.Cut(string(source), "func "+function+"() {\n")
+		body, _, closed := strings.Cut(body, "\n}\n")
+		if !found || !closed {
+			t.Fatalf("verify has no %s", function)
+		}
+		holdREADME(t, name, "```go\n"+strings.ReplaceAll("\n"+body, "\n\t", "\n")[1:]+"\n```\n")
 	}
-	holdREADME(t, "example", "```go\n"+strings.ReplaceAll("\n"+body, "\n\t", "\n")[1:]+"\n```\n")
+	script, err := os.ReadFile("docs/check_token.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	holdREADME(t, "example in Python", "```python\n"+string(script)+"```\n")
 }
 
 // holdREADME compares a part of README.md with what it should be, or writes it.

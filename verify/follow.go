@@ -45,20 +45,35 @@ func newFollower(o Options, client *http.Client, base *url.URL) (*follower, erro
 	return &follower{Options: o, client: client, url: base.JoinPath("revocations"), keys: keys, pruned: o.Clock()}, nil
 }
 
-func newFeedFollower(o Options, client *http.Client, base *url.URL, public *keys) *follower {
-	return &follower{Options: o, client: client, url: base.JoinPath("revocations.jwt"), public: public, pruned: o.Clock()}
+func newFeedFollower(o Options, client *http.Client, base *url.URL, public *keys) (*follower, error) {
+	feed := base.JoinPath("revocations.jwt")
+	if o.FeedURL != "" {
+		var err error
+		if feed, err = parseURL(o.FeedURL); err != nil {
+			return nil, err
+		}
+	}
+	return &follower{Options: o, client: client, url: feed, public: public, pruned: o.Clock()}, nil
 }
 
 // reach is where Gatehouse is, and how it is asked.
 func reach(o Options) (*http.Client, *url.URL, error) {
-	base, err := url.Parse(o.URL)
-	if err != nil || base.Host == "" {
-		return nil, nil, errors.New("malformed URL") // which may have a password in it
+	base, err := parseURL(o.URL)
+	if err != nil {
+		return nil, nil, err
 	}
 	client := *o.HTTPClient
 	// Where a redirect leads nobody knows, and the token would go there.
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &client, base, nil
+}
+
+func parseURL(text string) (*url.URL, error) {
+	address, err := url.Parse(text)
+	if err != nil || address.Host == "" {
+		return nil, errors.New("malformed URL") // which may have a password in it
+	}
+	return address, nil
 }
 
 // follow polls until ctx ends.

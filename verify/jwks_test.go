@@ -61,6 +61,7 @@ type split struct {
 	mu         sync.Mutex
 	keys, feed http.Handler
 	asked      map[string]int
+	withToken  bool // that of a service may be sent
 }
 
 // ServeHTTP implements http.Handler.
@@ -72,7 +73,7 @@ func (s *split) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		next = s.keys
 	}
 	s.mu.Unlock()
-	if r.Header.Get("Authorization") != "" {
+	if r.Header.Get("Authorization") != "" && !s.withToken {
 		w.WriteHeader(http.StatusTeapot)
 		return
 	}
@@ -319,12 +320,12 @@ func TestKeysAreFetchedWhenTheyHaveExpiredAndKeptWhileTheyCannotBe(t *testing.T)
 	issuer := issuerOf(t, issuerURL, one)
 	s := newKeyShop(t, c, issuer)
 	good := s.token(uuid.New())
-	if due := s.public.due.Sub(c.Now()); due != auth.JWKSMaxAge {
+	if due := s.Verifier.keys.due.Sub(c.Now()); due != auth.JWKSMaxAge {
 		t.Errorf("they expire after %v", due)
 	}
-	set := s.public.tokens.Ring()
-	must(t, s.public.refresh(t.Context()))
-	if s.public.tokens.Ring() != set {
+	set := s.Verifier.keys.tokens.Ring()
+	must(t, s.Verifier.keys.refresh(t.Context()))
+	if s.Verifier.keys.tokens.Ring() != set {
 		t.Error("keys that have not changed are replaced")
 	}
 	gone := issuer.Ring()
@@ -340,10 +341,10 @@ func TestKeysAreFetchedWhenTheyHaveExpiredAndKeptWhileTheyCannotBe(t *testing.T)
 		"a redirect":  http.RedirectHandler("/elsewhere", http.StatusFound),
 	} {
 		s.set(answer, s.replica)
-		if err := s.public.refresh(t.Context()); err == nil {
+		if err := s.Verifier.keys.refresh(t.Context()); err == nil {
 			t.Errorf("%s: no error", name)
 		}
-		if due := s.public.due.Sub(c.Now()); due != keysRetry {
+		if due := s.Verifier.keys.due.Sub(c.Now()); due != keysRetry {
 			t.Errorf("%s: the next try is after %v", name, due)
 		}
 		s.wantVerdict(name, good, nil)
@@ -356,13 +357,61 @@ func TestKeysAreFetchedWhenTheyHaveExpiredAndKeptWhileTheyCannotBe(t *testing.T)
 	late := s.token(uuid.New())
 	s.wantVerdict("after the bound", late, ErrUnavailable)
 	s.set(jwksAnswer(string(issuerOf(t, issuerURL, two, one).Ring().JWKS())), s.replica)
-	must(t, s.public.refresh(t.Context()))
+	must(t, s.Verifier.keys.refresh(t.Context()))
 	s.wantVerdict("after they could be fetched", late, nil)
 	s.issuer = issuerOf(t, issuerURL, two)
 	s.wantVerdict("by the new one", s.token(uuid.New()), nil)
 	s.set(jwksAnswer(string(s.issuer.Ring().JWKS())), s.replica)
-	must(t, s.public.refresh(t.Context()))
+	must(t, s.Verifier.keys.refresh(t.Context()))
 	s.wantVerdict("by one that was withdrawn, which has been remembered", late, ErrInvalidToken)
+}
+
+// With a secret, keys are no need until one signs, and no loss to it when they cannot be had.
+func TestAServiceWithTheSecretFetchesKeysWhenThereIsOne(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	server := &split{keys: http.NotFoundHandler(), feed: newReplica(t, c, lifetime), asked: map[string]int{}, withToken: true}
+	s := newShop(t, c, server)
+	bySecret := func() string { return s.token(uuid.New()) }
+	issuer := issuerOf(t, issuerURL, newKey(t, token.ES256))
+	byKey := func() string {
+		raw, err := issuer.Issue(c.Now(), token.Subject{UserID: uuid.New(), SessionID: uuid.New(), Username: "alice", Version: 1}, time.Hour)
+		must(t, err)
+		return raw
+	}
+	confirm := func() { s.follower.set.Load().Confirm(c.Now()) }
+	s.wantVerdict("by the secret", bySecret(), nil)
+	if got := server.count(jwksPath); got != 0 {
+		t.Errorf("%d fetches without need", got)
+	}
+	s.wantVerdict("by a key that cannot be had", byKey(), ErrUnavailable)
+	s.wantVerdict("by the secret meanwhile", bySecret(), nil)
+	c.advance(unknownKeyEvery)
+	confirm()
+	server.set(jwksAnswer(`{"keys":[]}`), server.feed)
+	s.wantVerdict("by a key that there is not", byKey(), ErrInvalidToken)
+	c.advance(unknownKeyEvery)
+	confirm()
+	server.set(jwksAnswer(string(issuer.Ring().JWKS())), server.feed)
+	s.wantVerdict("by a key", byKey(), nil)
+	s.wantVerdict("by the secret still", bySecret(), nil)
+	for _, worse := range []http.Handler{jwksAnswer(`{"keys":[]}`), http.NotFoundHandler()} {
+		server.set(worse, server.feed)
+		if err := s.keys.refresh(t.Context()); err == nil {
+			t.Error("the keys are lost")
+		}
+		s.wantVerdict("by a key that was fetched before", byKey(), nil)
+	}
+	c.advance(time.Hour + 1)
+	confirm()
+	if err := s.keys.refresh(t.Context()); err == nil {
+		t.Error("no error")
+	}
+	s.wantVerdict("by a key after the bound", byKey(), ErrUnavailable)
+	s.wantVerdict("by the secret after the bound", bySecret(), nil)
+	server.set(jwksAnswer(string(issuer.Ring().JWKS())), server.feed)
+	must(t, s.keys.refresh(t.Context()))
+	s.wantVerdict("by a key again", byKey(), nil)
 }
 
 func jwksAnswer(set string) http.Handler {
@@ -411,6 +460,54 @@ func TestAServiceWithoutKeysOrFeedDoesNotStart(t *testing.T) {
 			t.Errorf("%s: started", name)
 		}
 		server.Close()
+	}
+	server := httptest.NewServer(r)
+	defer server.Close()
+	for _, address := range []string{"http://u:canary@host:port", "localhost:8000", server.URL + "/elsewhere"} {
+		o := options(t, c, server.URL)
+		o.Keys, o.FeedURL = nil, address
+		if _, err := New(t.Context(), o); err == nil || strings.Contains(err.Error(), "canary") {
+			t.Errorf("a feed at %s: %v", address, err)
+		}
+	}
+}
+
+// A cache that nobody trusts serves the feed, and is never asked for keys.
+func TestTheFeedMayComeFromElsewhereThanTheKeys(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	issuer := issuerOf(t, issuerURL, newKey(t, token.ES256))
+	elsewhere := &split{keys: http.NotFoundHandler(), feed: newKeyReplica(t, c, issuer), asked: map[string]int{}}
+	server := httptest.NewServer(elsewhere)
+	t.Cleanup(server.Close)
+	s := newKeyShop(t, c, issuer, func(o *Options) { o.FeedURL = server.URL + feedPath })
+	s.wantVerdict("a good token", s.token(uuid.New()), nil)
+	if s.count(feedPath) != 0 || elsewhere.count(feedPath) != 1 || elsewhere.count(jwksPath) != 0 {
+		t.Errorf("%v, %v", s.asked, elsewhere.asked)
+	}
+}
+
+// A goroutine that goes on, or a request that waits for keys that nobody fetches any more, is a leak.
+func TestKeysAreFollowedUntilTheContextEnds(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	issuer := issuerOf(t, issuerURL, newKey(t, token.ES256))
+	server := httptest.NewServer(newKeyReplica(t, c, issuer))
+	t.Cleanup(server.Close)
+	o := options(t, c, server.URL)
+	o.Keys = nil
+	ctx, cancel := context.WithCancel(t.Context())
+	v, err := New(ctx, o)
+	must(t, err)
+	cancel()
+	<-v.keys.ended
+	raw, err := issuerOf(t, issuerURL, newKey(t, token.ES256)).Issue(c.Now(),
+		token.Subject{UserID: uuid.New(), SessionID: uuid.New(), Username: "alice", Version: 1}, time.Hour)
+	must(t, err)
+	for range 2 {
+		if _, err := v.Verify(raw); !errors.Is(err, ErrInvalidToken) {
+			t.Errorf("%v", err)
+		}
 	}
 }
 
@@ -472,8 +569,8 @@ func TestACacheBetweenMakesNobodyRefusedWhileKeysRotate(t *testing.T) {
 		if steps++; steps%170 == 0 { // another reader: the cache has keys from before this one asks
 			s.split.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", jwksPath, http.NoBody))
 		}
-		if !c.Now().Before(s.public.due) {
-			must(t, s.public.refresh(t.Context()))
+		if !c.Now().Before(s.Verifier.keys.due) {
+			must(t, s.Verifier.keys.refresh(t.Context()))
 		}
 		s.pollFeed()
 		s.wantVerdict("a token of now", s.token(uuid.New()), nil)

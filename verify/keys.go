@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -26,6 +27,9 @@ const (
 
 // keys are Gatehouse's public ones, fetched when they have expired (RFC 9111 §4.2) and when a token names one that is not
 // among them. What cannot be used does not replace what can.
+//
+// Where there is a secret too, they are fetched from the first token on that names one: Gatehouse goes from HS256 to keys, and
+// back, without a token refused.
 type keys struct {
 	client *http.Client
 	url    *url.URL
@@ -33,12 +37,13 @@ type keys struct {
 	clock  func() time.Time
 	log    *slog.Logger
 	tokens *token.Issuer // gets the keys
-	// confirmed is when the keys were known to be those of Gatehouse; never nil after the first fetch.
+	secret []token.Key   // none, or that of HS256
+	// confirmed is when the keys were known to be those of Gatehouse; nil before the first fetch.
 	confirmed atomic.Pointer[time.Time]
 
 	// For the goroutine that fetches.
 	etag string
-	due  time.Time
+	due  time.Time // zero: there is none to renew
 
 	mu     sync.Mutex
 	asked  time.Time     // the last fetch for an unknown key
@@ -47,17 +52,35 @@ type keys struct {
 	ended  chan struct{}
 }
 
+// newKeys fetches them, unless there is a secret.
 func newKeys(ctx context.Context, o Options, client *http.Client, base *url.URL) (*keys, error) {
 	k := &keys{
 		client: client, url: base.JoinPath(".well-known/jwks.json"), bound: o.KeyStaleness, clock: o.Clock, log: o.Log,
 		wanted: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
-	ring, err := k.load(ctx, loadTimeout)
+	ring, err := k.first(ctx, o.Keys)
 	if err != nil {
-		return nil, fmt.Errorf("load keys: %w", err)
+		return nil, err
 	}
-	k.tokens, err = newIssuer(o, ring)
+	// The lifetime is for those who issue tokens.
+	k.tokens, err = token.NewIssuer(token.Settings{Ring: ring, Issuer: o.Issuer, Audience: o.Audience, Lifetime: time.Hour})
 	return k, err
+}
+
+func (k *keys) first(ctx context.Context, secrets [][]byte) (*token.Ring, error) {
+	if secrets == nil {
+		ring, err := k.load(ctx, loadTimeout)
+		if err != nil {
+			return nil, fmt.Errorf("load keys: %w", err)
+		}
+		return ring, nil
+	}
+	secret, err := token.SecretKey(secrets)
+	if err != nil {
+		return nil, err
+	}
+	k.secret = []token.Key{secret}
+	return token.NewVerifyingRing(secret)
 }
 
 // follow fetches until ctx ends.
@@ -75,7 +98,7 @@ func (k *keys) follow(ctx context.Context, every time.Duration) {
 			forUnknown = true
 		case <-ticker.C:
 		}
-		if forUnknown || !k.clock().Before(k.due) {
+		if forUnknown || !k.due.IsZero() && !k.clock().Before(k.due) {
 			err := k.refresh(ctx)
 			k.report(ctx, failing, err)
 			failing = err != nil
@@ -99,14 +122,31 @@ func (k *keys) report(ctx context.Context, failing bool, err error) {
 // refresh fetches what is new.
 func (k *keys) refresh(ctx context.Context) error {
 	ring, err := k.load(ctx, keysPatience)
-	if err != nil {
-		k.due = k.clock().Add(keysRetry)
-		return err
+	if err == nil {
+		if ring != nil {
+			k.tokens.SetRing(ring)
+		}
+		return nil
 	}
-	if ring != nil {
+	if k.confirmed.Load() == nil {
+		return err // there has been no need of them yet
+	}
+	now := k.clock()
+	k.due = now.Add(keysRetry)
+	if k.secret != nil && k.age(now) > k.bound {
+		return errors.Join(err, k.forget())
+	}
+	return err
+}
+
+// forget leaves the secret alone, whose tokens are as good as ever.
+func (k *keys) forget() error {
+	ring, err := token.NewVerifyingRing(k.secret...)
+	if err == nil {
 		k.tokens.SetRing(ring)
+		k.etag = "" // or they would be unchanged
 	}
-	return nil
+	return err
 }
 
 // load returns nil for keys that have not changed.
@@ -130,7 +170,7 @@ func (k *keys) load(ctx context.Context, patience time.Duration) (*token.Ring, e
 	switch {
 	case response.StatusCode == http.StatusNotModified && k.etag != "":
 	case response.StatusCode == http.StatusOK:
-		if ring, err = readKeys(response.Body); err != nil {
+		if ring, err = k.read(response.Body); err != nil {
 			return nil, err
 		}
 		k.etag = response.Header.Get("ETag")
@@ -142,12 +182,16 @@ func (k *keys) load(ctx context.Context, patience time.Duration) (*token.Ring, e
 	return ring, nil
 }
 
-func readKeys(body io.Reader) (*token.Ring, error) {
+func (k *keys) read(body io.Reader) (*token.Ring, error) {
 	set, err := io.ReadAll(io.LimitReader(body, token.MaxJWKSLength+1)) // one more, so that it is refused and not cut
 	if err != nil {
 		return nil, err
 	}
-	return token.ParseJWKS(set)
+	ring, err := token.ParseJWKS(set, k.secret...)
+	if err == nil && !ring.HasPublicKeys() && k.tokens.Ring().HasPublicKeys() {
+		return nil, errors.New("GET jwks.json: the keys are gone")
+	}
+	return ring, err
 }
 
 // freshness is how long an answer may be kept: what a cache on the way has left of max-age (RFC 9111 §4.2.1, §5.1).
@@ -195,14 +239,24 @@ func (k *keys) landed() {
 	k.flight = nil
 }
 
-// check is ErrUnavailable when the keys are too old to go by.
-func (k *keys) check(now time.Time) error {
-	last := *k.confirmed.Load()
-	// By the wall clock too, as the set does.
-	if age := max(now.Sub(last), now.Round(0).Sub(last.Round(0))); age > k.bound {
+// check is ErrUnavailable when the keys are too old to go by: to let a token in, or to refuse one whose key is unknown.
+func (k *keys) check(now time.Time, unknown bool) error {
+	if k.secret != nil && !unknown {
+		return nil // refresh has forgotten keys that are too old
+	}
+	if age := k.age(now); age > k.bound {
 		return fmt.Errorf("%w: keys are %v old", ErrUnavailable, age)
 	}
 	return nil
+}
+
+// age is the longest there is before the first fetch. It goes by the wall clock too, as that of the set does.
+func (k *keys) age(now time.Time) time.Duration {
+	last := k.confirmed.Load()
+	if last == nil {
+		return math.MaxInt64
+	}
+	return max(now.Sub(*last), now.Round(0).Sub(last.Round(0)))
 }
 
 // ask has somebody verify, and once more if it was for want of a key that there is by now.
@@ -213,9 +267,4 @@ func (k *keys) ask(now time.Time, verify func() error) error {
 	}
 	k.want(now)
 	return verify()
-}
-
-func newIssuer(o Options, ring *token.Ring) (*token.Issuer, error) {
-	// The lifetime is for those who issue tokens.
-	return token.NewIssuer(token.Settings{Ring: ring, Issuer: o.Issuer, Audience: o.Audience, Lifetime: time.Hour})
 }

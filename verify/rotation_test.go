@@ -180,7 +180,7 @@ func TestKeysRotateAndNoVerifierRefusesAnybody(t *testing.T) {
 	}
 	before := g.login("alice")
 	show(before)
-	for _, algorithm := range []token.Algorithm{token.EdDSA, token.RS256, token.ES256} {
+	for _, algorithm := range []token.Algorithm{token.EdDSA, token.ES256, token.EdDSA} {
 		kid := k.rotate(algorithm, func(kid string) {
 			asynctest.Await(t, "all to know the key", func() bool {
 				show(replicas[checks%2].login("alice"))
@@ -224,6 +224,33 @@ func kidOf(t *testing.T, raw string) string {
 	var header struct{ Kid string }
 	must(t, json.Unmarshal(decoded, &header))
 	return header.Kid
+}
+
+// A service with the secret is not to be replaced at the very moment when keys take over from it.
+func TestAServiceWithTheSecretGoesOnWhenAKeySigns(t *testing.T) {
+	t.Parallel()
+	g := boot(t)
+	shop := g.follow(g.options(g.url))
+	g.register("alice")
+	before := g.login("alice")
+	var latest string
+	show := func() {
+		t.Helper()
+		latest = g.login("alice")
+		for _, raw := range []string{before, latest} {
+			if _, err := shop.Verify(raw); err != nil {
+				t.Errorf("by %q: %v", kidOf(t, raw), err)
+			}
+		}
+	}
+	show()
+	kid := openKeyring(t, g.databaseURL).rotate(token.ES256, func(string) { show() })
+	asynctest.Await(t, "the key to sign", func() bool { show(); return kidOf(t, latest) == kid })
+	show()
+	g.disable("alice")
+	for _, raw := range []string{before, latest} {
+		asynctest.Await(t, "the ban", func() bool { _, err := shop.Verify(raw); return errors.Is(err, verify.ErrInvalidToken) })
+	}
 }
 
 // A key that has leaked is of no use where its tokens were accepted before.

@@ -19,7 +19,6 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -44,12 +43,12 @@ var (
 // Options of a Verifier. Those up to Audience are needed.
 type Options struct {
 	// URL is where Gatehouse is reached. It should be https, or on a network that is trusted: who can answer for
-	// Gatehouse can hide a ban.
+	// Gatehouse can hide a ban and, where public keys are fetched, have this service take his own for them.
 	URL      string
 	Issuer   string // Gatehouse's ISSUER
 	Audience string // Gatehouse's AUDIENCE
-	// Keys are Gatehouse's SECRET_KEY: the first signs what this service sends, all verify. Without them, its public keys are
-	// fetched; tokens by HS256 are refused then.
+	// Keys are Gatehouse's SECRET_KEY: the first signs what this service sends, all verify, and public keys are fetched once
+	// Gatehouse signs by one. Without them, tokens by HS256 are refused.
 	Keys    [][]byte
 	Service string // name of this service, for use with Keys: 1 to 64 printable ASCII characters, no space
 
@@ -58,6 +57,9 @@ type Options struct {
 	// KeyStaleness is how long the public keys that were fetched last are good for; default 1 h. They are fetched much more
 	// often: a key that was revoked is accepted here for so long only while Gatehouse is out of reach.
 	KeyStaleness time.Duration
+	// FeedURL is where the signed feed is, if not at URL/revocations.jwt: a cache that need not be trusted, since it can only
+	// hold the feed up, and not for longer than MaxStaleness.
+	FeedURL string
 	// StaleOpen lets tokens in after MaxStaleness. Beware: whoever can cut this service off from Gatehouse then keeps every
 	// ban from it, for as long as a banned user's token lives. Only a log line tells.
 	StaleOpen  bool
@@ -91,7 +93,7 @@ func (c Claims) HasPermission(permission string) bool { return token.ScopeHas(c.
 // Verifier checks access tokens. It is safe for use by many goroutines.
 type Verifier struct {
 	tokens       *token.Verifier
-	public       *keys // nil: by secrets
+	keys         *keys
 	follower     *follower
 	maxStaleness time.Duration
 	staleOpen    bool
@@ -114,15 +116,20 @@ func newVerifier(ctx context.Context, o Options) (*Verifier, error) {
 		return nil, err
 	}
 	v := &Verifier{maxStaleness: o.MaxStaleness, staleOpen: o.StaleOpen, clock: o.Clock}
-	issuer, err := v.connect(ctx, o, client, base)
+	if v.keys, err = newKeys(ctx, o, client, base); err != nil {
+		return nil, err
+	}
+	v.tokens = token.NewVerifier(v.keys.tokens, tokenCache)
+	if o.Keys == nil {
+		v.follower, err = newFeedFollower(o, client, base, v.keys)
+	} else {
+		v.follower, err = newFollower(o, client, base)
+	}
 	if err != nil {
 		return nil, err
 	}
-	v.tokens = token.NewVerifier(issuer, tokenCache)
 	following, cancel := context.WithCancel(ctx)
-	if v.public != nil {
-		go v.public.follow(following, o.Poll) // first, since the feed may be signed by a key that is new
-	}
+	go v.keys.follow(following, o.Poll) // first, since the feed may be signed by a key that is new
 	if err := v.follower.poll(ctx, loadTimeout); err != nil {
 		cancel()
 		return nil, fmt.Errorf("load revocations: %w", err)
@@ -130,26 +137,6 @@ func newVerifier(ctx context.Context, o Options) (*Verifier, error) {
 	context.AfterFunc(ctx, cancel)
 	go v.follower.follow(following)
 	return v, nil
-}
-
-// connect chooses the way by the keys that there are.
-func (v *Verifier) connect(ctx context.Context, o Options, client *http.Client, base *url.URL) (*token.Issuer, error) {
-	if o.Keys == nil {
-		public, err := newKeys(ctx, o, client, base)
-		if err != nil {
-			return nil, err
-		}
-		v.public, v.follower = public, newFeedFollower(o, client, base, public)
-		return public.tokens, nil
-	}
-	ring, err := token.SecretRing(o.Keys)
-	if err != nil {
-		return nil, err
-	}
-	if v.follower, err = newFollower(o, client, base); err != nil {
-		return nil, err
-	}
-	return newIssuer(o, ring)
 }
 
 func withDefaults(o Options) Options {
@@ -195,15 +182,13 @@ func (v *Verifier) Verify(raw string) (Claims, error) {
 
 // authenticate looks at the token alone.
 func (v *Verifier) authenticate(now time.Time, raw string) (access token.Access, err error) {
-	verify := func() error {
+	err = v.keys.ask(now, func() error {
 		access, err = v.tokens.Verify(now, raw)
 		return err
-	}
-	if v.public == nil {
-		err = verify()
-	} else if err = v.public.ask(now, verify); err == nil || errors.Is(err, token.ErrUnknownKey) {
-		// Keys that are too old vouch for nobody, nor against one whom a newer key may have signed for.
-		if stale := v.public.check(now); stale != nil {
+	})
+	// Keys that are too old vouch for nobody, nor against one whom a newer key may have signed for.
+	if unknown := errors.Is(err, token.ErrUnknownKey); err == nil || unknown {
+		if stale := v.keys.check(now, unknown); stale != nil {
 			return token.Access{}, stale
 		}
 	}

@@ -55,27 +55,28 @@ type signedFeed struct {
 	second int64 // since 1970
 	cursor string
 	ring   *token.Ring
-	raw    string
+	raw    []byte
 }
 
 // RevocationFeed is what this replica knows of revoked tokens, signed for whoever has the public keys. ErrNoFeed while the
-// signing key is a secret; ErrUnavailable while what is known, or the keys, may be behind.
-func (s *Service) RevocationFeed() (string, error) {
+// signing key is a secret; ErrUnavailable while what is known, or the keys, may be behind. It is others' too, and not to be
+// changed.
+func (s *Service) RevocationFeed() ([]byte, error) {
 	now := s.clock() // before the set is looked at: what is revoked later is for the next feed
 	set, err := s.revocations.Revocations()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if err := s.checkRing(); err != nil {
-		return "", err
+		return nil, err
 	}
 	return s.feed.at(now, set, s.tokens)
 }
 
-func (f *signedFeed) at(now time.Time, set *revocation.Set, tokens *token.Issuer) (string, error) {
+func (f *signedFeed) at(now time.Time, set *revocation.Set, tokens *token.Issuer) ([]byte, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.raw != "" && f.second == now.Unix() && f.cursor == set.Cursor() && f.ring == tokens.Ring() {
+	if f.raw != nil && f.second == now.Unix() && f.cursor == set.Cursor() && f.ring == tokens.Ring() {
 		return f.raw, nil
 	}
 	ring := tokens.Ring() // before it signs: a later one has the feed signed anew
@@ -83,12 +84,12 @@ func (f *signedFeed) at(now time.Time, set *revocation.Set, tokens *token.Issuer
 	raw, err := tokens.SignFeed(report.Feed(now))
 	switch {
 	case errors.Is(err, token.ErrNoFeed):
-		return "", ErrNoFeed
+		return nil, ErrNoFeed
 	case err != nil:
-		return "", err
+		return nil, err
 	}
-	f.second, f.cursor, f.ring, f.raw = now.Unix(), cursor, ring, raw
-	return raw, nil
+	f.second, f.cursor, f.ring, f.raw = now.Unix(), cursor, ring, []byte(raw)
+	return f.raw, nil
 }
 
 var errRevoked = fmt.Errorf("%w: revoked", ErrInvalidToken)

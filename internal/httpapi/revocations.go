@@ -51,7 +51,7 @@ func (s *server) getRevocationFeed(c *gin.Context) error {
 	}
 	c.Header("Cache-Control", "public, max-age=1")
 	noteOf(c).routine = true // each second from each cache
-	c.Data(http.StatusOK, "application/jwt", []byte(feed))
+	c.Data(http.StatusOK, "application/jwt", feed)
 	return nil
 }
 

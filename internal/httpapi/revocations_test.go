@@ -255,3 +255,57 @@ func BenchmarkRevocations(b *testing.B) {
 		})
 	}
 }
+
+// Readers could not tell a list that a secret signed from one that any of them has made.
+func TestThereIsNoSignedFeedWhileTheKeyIsASecret(t *testing.T) {
+	t.Parallel()
+	f := confirmed(t)
+	a := f.do(f.request("GET", "/revocations.jwt", ""))
+	f.want("by HS256", a, http.StatusNotFound)
+	if a.header.Get("Cache-Control") != "no-store" {
+		t.Errorf("a cache may keep that: %v", a.header)
+	}
+	f.useKey(token.ES256)
+	a = f.do(f.request("GET", "/revocations.jwt", ""))
+	f.want("by a key", a, http.StatusOK)
+	if _, err := f.issuer.VerifyFeed(time.Now(), a.body); err != nil || a.header.Get("Cache-Control") != "public, max-age=1" {
+		t.Errorf("%v, %v", err, a.header)
+	}
+	if a := f.do(f.request("HEAD", "/revocations.jwt", "")); a.status != http.StatusOK || a.body != "" {
+		t.Errorf("HEAD: %d %s", a.status, a.body)
+	}
+}
+
+// A feed of a replica that may be behind would have every reader take it for all there is, for seconds.
+func TestAReplicaThatMayBeBehindSignsNoFeed(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	f.useKey(token.EdDSA)
+	for what, confirm := range map[string]func(){
+		"never confirmed":    func() {},
+		"confirmed long ago": func() { f.revoked.Confirm(time.Now().Add(-time.Minute)) },
+	} {
+		confirm()
+		a := f.do(f.request("GET", "/revocations.jwt", ""))
+		if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || a.header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %d %v", what, a.status, a.header)
+		}
+	}
+	f.revoked.Confirm(time.Now().Add(time.Hour))
+	f.want("confirmed", f.do(f.request("GET", "/revocations.jwt", "")), http.StatusOK)
+	f.revoked.Add(time.Now(), []revocation.Entry{{Subject: uuid.New(), Version: revocation.NoVersion}})
+	a := f.do(f.request("GET", "/revocations.jwt", ""))
+	if feed, err := f.issuer.VerifyFeed(time.Now(), a.body); err != nil || len(feed.Sessions) != 1 {
+		t.Errorf("%+v, %v", feed, err)
+	}
+}
+
+// useKey has tokens signed by a new key.
+func (f *fixture) useKey(a token.Algorithm) {
+	f.Helper()
+	key, err := token.GenerateKey(a)
+	must(f, err)
+	ring, err := token.NewRing(key)
+	must(f, err)
+	f.issuer.SetRing(ring)
+}

@@ -3,6 +3,7 @@ package revocation
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -218,6 +219,26 @@ func BenchmarkSince(b *testing.B) {
 	for b.Loop() {
 		if report, _ := set.Since(cursor); len(report.Revocations) != 1 {
 			b.Fail()
+		}
+	}
+}
+
+// A user's version or a session that is lost on the way is a ban that nobody hears of.
+func TestAReportComesThroughAFeed(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	set := NewSet(now, 30*time.Minute)
+	for n := range 100 {
+		set.Add(now, []Entry{{Subject: uuid.New(), Version: int64(n + 1)}, {Subject: uuid.New(), Version: NoVersion}})
+	}
+	report, _ := set.Since()
+	back := OfFeed(report.Feed(now))
+	if back.KeepSeconds != report.KeepSeconds || back.LifetimeSeconds != report.LifetimeSeconds || len(back.Revocations) != len(report.Revocations) {
+		t.Errorf("%d of %d, %+v", len(back.Revocations), len(report.Revocations), back)
+	}
+	for _, item := range report.Revocations {
+		if !slices.Contains(back.Revocations, item) {
+			t.Errorf("%+v is lost", item)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package token
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -15,9 +16,9 @@ const (
 	maxJWKSKeys = 64
 )
 
-// ParseJWKS reads a JWK Set, as Ring.JWKS writes it, into a ring that verifies by its keys and by no secret. It is an error if
-// there is no key in it, or one that is malformed. Keys of other types are left out (RFC 7517 §5).
-func ParseJWKS(set []byte) (*Ring, error) {
+// ParseJWKS reads a JWK Set, as Ring.JWKS writes it, into a ring that verifies by its keys and by those that one has oneself. It
+// is an error if that is none, or if one is malformed. Keys of other types are left out (RFC 7517 §5).
+func ParseJWKS(set []byte, own ...Key) (*Ring, error) {
 	if len(set) > MaxJWKSLength {
 		return nil, fmt.Errorf("token: a key set longer than %d bytes", MaxJWKSLength)
 	}
@@ -27,10 +28,13 @@ func ParseJWKS(set []byte) (*Ring, error) {
 	if err := json.Unmarshal(set, &read); err != nil {
 		return nil, fmt.Errorf("token: malformed key set: %w", err)
 	}
+	if read.Keys == nil {
+		return nil, errors.New("token: not a key set")
+	}
 	if len(read.Keys) > maxJWKSKeys {
 		return nil, fmt.Errorf("token: a key set of more than %d keys", maxJWKSKeys)
 	}
-	var keys []Key
+	keys := slices.Clone(own)
 	for _, jwk := range read.Keys {
 		known, err := isKnownType(jwk)
 		if err != nil {

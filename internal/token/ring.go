@@ -84,6 +84,9 @@ func (r Ring) String() string { return fmt.Sprintf("ring of %d keys", len(r.byHe
 // GoString is String, for %#v.
 func (r Ring) GoString() string { return r.String() }
 
+// HasPublicKeys is false for a ring of a secret alone.
+func (r *Ring) HasPublicKeys() bool { return len(r.byID) > 0 }
+
 // lacks tells whether another ring has a key that this one has not.
 func (r *Ring) lacks(other *Ring) bool {
 	for header, k := range other.byHeader {
