@@ -7,8 +7,8 @@
 // replica does not answer) and then polled (Poll). Where polls fail, tokens are let in for no longer than MaxStaleness,
 // and then none is. So a token that was revoked is let in for at most REVOCATION_MAX_STALENESS and MaxStaleness together:
 // 7 seconds by default in the worst case, half a second or so as a rule; by the feed 12 and two, since caches on its way
-// keep it for a second. The clocks of the two may be 5 seconds apart. The feed is dated by Gatehouse's clock: if that is
-// behind, what is known counts as older by so much.
+// keep it for a second. The clocks of the two may be 5 seconds apart. The feed is dated by Gatehouse's clock: by as much as
+// that is behind or ahead, what is known counts as older or younger.
 package verify
 
 import (
@@ -100,8 +100,8 @@ type Verifier struct {
 	clock        func() time.Time
 }
 
-// New loads the revocations, and the keys if it has none, and follows them, in goroutines of its own, until ctx ends. From
-// then on nobody is let in once MaxStaleness is over. It is an error if they cannot be loaded, each within 30 seconds.
+// New loads the revocations and, if there is no secret, the keys, and follows both, in goroutines of its own, until ctx ends.
+// From then on nobody is let in once MaxStaleness is over. It is an error if one cannot be loaded within 30 seconds.
 func New(ctx context.Context, o Options) (*Verifier, error) {
 	v, err := newVerifier(ctx, withDefaults(o))
 	if err != nil {
