@@ -19,7 +19,7 @@ type Ring struct {
 	byHeader map[string]Key // of an access token, in base64url
 	byID     map[string]Key // without the secret
 	secret   Key            // the zero one: no token of HS256 is accepted
-	methods  []string       // that some key is for
+	methods  []string       // that are looked at; of HS256 only with a secret
 	jwks     []byte
 }
 
@@ -47,7 +47,8 @@ func SecretRing(secrets [][]byte) (*Ring, error) {
 
 // NewVerifyingRing makes a ring that signs nothing. A key that is there twice, as the secret may be, counts once.
 func NewVerifyingRing(keys ...Key) (*Ring, error) {
-	r := &Ring{byHeader: map[string]Key{}, byID: map[string]Key{}}
+	// All that a kid may belong to, so that one of an algorithm that is new here is an unknown key too.
+	r := &Ring{byHeader: map[string]Key{}, byID: map[string]Key{}, methods: []string{string(ES256), string(EdDSA), string(RS256)}}
 	for _, k := range keys {
 		if k.algorithm == "" {
 			return nil, errors.New("token: a ring of no key")
@@ -55,11 +56,9 @@ func NewVerifyingRing(keys ...Key) (*Ring, error) {
 		r.byHeader[k.header] = k
 		if k.algorithm == HS256 {
 			r.secret = k
+			r.methods = append(r.methods, string(HS256))
 		} else {
 			r.byID[k.id] = k
-		}
-		if !slices.Contains(r.methods, string(k.algorithm)) {
-			r.methods = append(r.methods, string(k.algorithm))
 		}
 	}
 	r.jwks = jwksOf(r.byID)
@@ -75,6 +74,9 @@ func jwksOf(keys map[string]Key) []byte {
 	slices.Sort(members)
 	return []byte(`{"keys":[` + strings.Join(members, ",") + `]}`)
 }
+
+// Format shows the public keys and nothing of the others, by any verb.
+func (r Ring) Format(s fmt.State, _ rune) { _, _ = fmt.Fprintf(s, "ring %s", r.jwks) }
 
 // JWKS are the public keys as a JWK Set.
 func (r *Ring) JWKS() []byte { return r.jwks }
