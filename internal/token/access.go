@@ -103,8 +103,10 @@ func NewIssuer(s Settings) (*Issuer, error) {
 	if s.Lifetime < time.Second {
 		return nil, fmt.Errorf("token: lifetime %v is under a second", s.Lifetime)
 	}
+	ring := s.Ring
+	s.Ring = nil // it would keep the first keys in memory, and show them where an Issuer is printed
 	i := &Issuer{settings: s}
-	i.ring.Store(s.Ring)
+	i.ring.Store(ring)
 	return i, nil
 }
 

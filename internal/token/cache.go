@@ -11,8 +11,9 @@ const verifierShards = 64
 // Verifier is an Issuer's Verify that remembers the tokens which have passed it, so that a token which comes with each
 // request of a user is parsed and verified once. It is safe for use by many goroutines.
 //
-// What it remembers is that a token was signed here: as good for as long as the key stays in the ring of the Issuer. That it has not expired is looked at each time. Whether it was revoked is no more its business than the
-// Issuer's, and is to be asked each time after it.
+// What it remembers is that a token was signed here: as good for as long as the key stays in the ring of the Issuer. That it
+// has not expired is looked at each time. Whether it was revoked is no more its business than the Issuer's, and is to be asked
+// each time after it.
 type Verifier struct {
 	issuer *Issuer
 	// perGeneration bounds the tokens in half a shard.

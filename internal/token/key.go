@@ -1,6 +1,7 @@
 package token
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -65,12 +66,13 @@ func SecretKey(secrets [][]byte) (Key, error) {
 	if len(secrets) == 0 {
 		return Key{}, errors.New("token: no signing key")
 	}
+	k := Key{algorithm: HS256}
 	for n, secret := range secrets {
 		if len(secret) < MinKeyLength {
 			return Key{}, fmt.Errorf("token: key %d has %d bytes, fewer than %d", n+1, len(secret), MinKeyLength)
 		}
+		k.secrets = append(k.secrets, bytes.Clone(secret))
 	}
-	k := Key{algorithm: HS256, secrets: secrets}
 	k.header = k.encodedHeader()
 	return k, nil
 }
@@ -199,12 +201,6 @@ func (k Key) headerOf(mediaType string) map[string]any {
 // ID is the kid: the thumbprint of the public half (RFC 7638), or empty for a secret.
 func (k Key) ID() string { return k.id }
 
-// String names the key, and keeps what is private from whatever prints it.
-func (k Key) String() string { return fmt.Sprintf("%s key %s", k.algorithm, k.id) }
-
-// GoString is String, for %#v.
-func (k Key) GoString() string { return k.String() }
-
 // Algorithm is the only one that the key is used with.
 func (k Key) Algorithm() Algorithm { return k.algorithm }
 
@@ -220,6 +216,11 @@ func (k Key) MarshalPrivate() ([]byte, error) {
 		return nil, errors.New("token: there is no private key")
 	}
 	return x509.MarshalPKCS8PrivateKey(k.private)
+}
+
+// Format shows which key it is, and nothing more by any verb: in a log or an error it may be by mistake.
+func (k Key) Format(s fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(s, "key %q of %s", k.id, string(k.algorithm))
 }
 
 // signing is what golang-jwt signs with.

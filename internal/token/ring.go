@@ -75,14 +75,11 @@ func jwksOf(keys map[string]Key) []byte {
 	return []byte(`{"keys":[` + strings.Join(members, ",") + `]}`)
 }
 
+// Format shows the public keys and nothing of the others, by any verb.
+func (r Ring) Format(s fmt.State, _ rune) { _, _ = fmt.Fprintf(s, "ring %s", r.jwks) }
+
 // JWKS are the public keys as a JWK Set.
 func (r *Ring) JWKS() []byte { return r.jwks }
-
-// String counts the keys: to print them would show the secret, past the methods of Key.
-func (r Ring) String() string { return fmt.Sprintf("ring of %d keys", len(r.byHeader)) }
-
-// GoString is String, for %#v.
-func (r Ring) GoString() string { return r.String() }
 
 // HasPublicKeys is false for a ring of a secret alone.
 func (r *Ring) HasPublicKeys() bool { return len(r.byID) > 0 }
