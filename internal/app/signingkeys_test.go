@@ -406,3 +406,46 @@ func TestReplicasReplaceAnOldKeyByThemselves(t *testing.T) {
 		t.Errorf("%q", told)
 	}
 }
+
+// By each algorithm, over HTTP: a token with any part changed is nobody's, and so is one of another algorithm's name.
+func TestNoChangedTokenGetsInByAnyAlgorithm(t *testing.T) {
+	t.Parallel()
+	for _, algorithm := range []token.Algorithm{token.ES256, token.EdDSA, token.RS256} {
+		t.Run(string(algorithm), func(t *testing.T) {
+			t.Parallel()
+			databaseURL := dbtest.New(t)
+			r := boot(t, databaseURL, "--algorithm="+string(algorithm))
+			alice, _ := logins(t, connect(t, databaseURL), "alice")
+			raw := tokenIn(t, r.do(r.refreshRequest(alice.refresh)))
+			if got := headerOf(t, raw).Alg; got != string(algorithm) {
+				t.Fatalf("signed by %s", got)
+			}
+			refused := func(what, changed string) {
+				t.Helper()
+				for _, request := range []*http.Request{r.verifyRequest("GET", "/verify", changed), r.meRequest(changed)} {
+					if a := r.do(request); a.status != http.StatusUnauthorized || !strings.Contains(a.header.Get("WWW-Authenticate"), `error="invalid_token"`) {
+						t.Errorf("%s at %s: %d: %s", what, request.URL.Path, a.status, changed)
+					}
+				}
+			}
+			for n := range raw {
+				other := byte('A')
+				if raw[n] == 'A' {
+					other = 'Q' // which differs in bits that count, at the end of a part too
+				}
+				if raw[n] != '.' {
+					refused(fmt.Sprint("changed at ", n), raw[:n]+string(other)+raw[n+1:])
+				}
+			}
+			parts := strings.Split(raw, ".")
+			for _, alg := range []string{"none", "HS256", "ES256", "EdDSA", "RS256", "ES384", "PS256"} {
+				if alg != string(algorithm) {
+					header := fmt.Sprintf(`{"alg":%q,"kid":%q,"typ":"at+jwt"}`, alg, headerOf(t, raw).Kid)
+					refused(alg, base64.RawURLEncoding.EncodeToString([]byte(header))+"."+parts[1]+"."+parts[2])
+				}
+			}
+			refused("no signature", parts[0]+"."+parts[1]+".")
+			r.want(http.StatusNoContent, r.do(r.verifyRequest("GET", "/verify", raw)))
+		})
+	}
+}

@@ -45,13 +45,17 @@ func SecretRing(secrets [][]byte) (*Ring, error) {
 	return NewRing(key)
 }
 
-// NewVerifyingRing makes a ring that signs nothing. A key that is there twice, as the secret may be, counts once.
+// NewVerifyingRing makes a ring that signs nothing. A key that is there twice, as the secret may be, counts once;
+// another list of secrets beside the first is an error.
 func NewVerifyingRing(keys ...Key) (*Ring, error) {
 	// All that a kid may belong to, so that one of an algorithm that is new here is an unknown key too.
 	r := &Ring{byHeader: map[string]Key{}, byID: map[string]Key{}, methods: []string{string(ES256), string(EdDSA), string(RS256)}}
 	for _, k := range keys {
 		if k.algorithm == "" {
 			return nil, errors.New("token: a ring of no key")
+		}
+		if k.algorithm == HS256 && r.secret.CanSign() && !r.secret.same(k) {
+			return nil, errors.New("token: two lists of secrets, of which tokens do not tell whose they are")
 		}
 		r.byHeader[k.header] = k
 		if k.algorithm == HS256 {

@@ -220,3 +220,22 @@ func FuzzVerifyByEveryAlgorithm(f *testing.F) {
 		}
 	})
 }
+
+// Tokens of HS256 name no key: of two lists, one would sign what the other is asked to verify.
+func TestARingHasOneListOfSecretsPerhapsTwice(t *testing.T) {
+	t.Parallel()
+	var keys []Key
+	for _, secret := range [][]byte{keyA, keyB} {
+		k, err := SecretKey([][]byte{secret})
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, k)
+	}
+	if _, err := NewRing(keys[0], keys[1]); err == nil {
+		t.Error("two lists")
+	}
+	if _, err := NewRing(keys[0], keys[0]); err != nil {
+		t.Error(err)
+	}
+}
