@@ -201,3 +201,22 @@ func TestARotationThatIsKilledGoesOn(t *testing.T) {
 		t.Errorf("%+v", keys)
 	}
 }
+
+// Nobody can open the keys of a secret that is lost, and nobody has to.
+func TestALostSecretIsReplaced(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	for range 2 { // an active key and a next one
+		a.run("", "key", "rotate", "--no-wait", "--algorithm=ES256", "--secret-key="+oldKey)
+	}
+	keys := a.keys()
+	a.run("", "key", "rewrap", "--secret-key="+testKey).failed(t, exitFailed, "SECRET_KEY does not open")
+	a.run("", "key", "retire", keys[auth.KeyNext][0].Key).succeeded(t)
+	a.run("", "key", "revoke", keys[auth.KeyActive][0].Key, "--force", "--algorithm=ES256", "--secret-key="+testKey).succeeded(t)
+	if out := a.run("", "key", "rewrap", "--secret-key="+testKey).succeeded(t); out != "0 keys are encrypted anew\n" {
+		t.Error(out)
+	}
+	if keys = a.keys(); len(keys[auth.KeyActive]) != 1 {
+		t.Errorf("%+v", keys)
+	}
+}
