@@ -71,13 +71,11 @@ func (a *Admin) Keys(s config.Secrets, algorithm token.Algorithm) (*auth.Service
 	if err != nil {
 		return nil, err
 	}
-	sealer, err := token.NewSealer(secrets)
+	policy, err := auth.NewKeyPolicy(algorithm, 0, secrets)
 	if err != nil {
 		return nil, err
 	}
-	return auth.NewService(auth.Parts{
-		Store: a.store, Clock: time.Now, Keys: &auth.KeyPolicy{Algorithm: algorithm, Secrets: secrets, Sealer: sealer},
-	}), nil
+	return auth.NewService(auth.Parts{Store: a.store, Clock: time.Now, Keys: policy}), nil
 }
 
 // Close gives everything back.

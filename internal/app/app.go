@@ -207,7 +207,7 @@ func newService(s config.Serve, o Options, store *db.DB, passwordKeys *password.
 	if err != nil {
 		return nil, err
 	}
-	sealer, err := token.NewSealer(keys)
+	policy, err := auth.NewKeyPolicy(token.Algorithm(s.Algorithm), s.KeyRotation(), keys)
 	if err != nil {
 		return nil, err
 	}
@@ -244,7 +244,7 @@ func newService(s config.Serve, o Options, store *db.DB, passwordKeys *password.
 			Grace: time.Duration(s.RefreshGraceSeconds) * time.Second, PerUser: s.MaxSessions,
 		},
 		Limiter: limiter, Clock: o.Clock, SecretLifetime: s.InitialSecretLifetime(),
-		Keys: &auth.KeyPolicy{Algorithm: token.Algorithm(s.Algorithm), RotateAfter: s.KeyRotation(), Secrets: keys, Sealer: sealer},
+		Keys: policy,
 	}), nil
 }
 

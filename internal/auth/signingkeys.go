@@ -229,8 +229,17 @@ func isSecret(k SigningKey) bool { return k.Algorithm == token.HS256 }
 type KeyPolicy struct {
 	Algorithm   token.Algorithm // of new keys
 	RotateAfter time.Duration   // how long a key signs; 0: until somebody rotates
-	Secrets     [][]byte        // of HS256
-	Sealer      *token.Sealer
+	secrets     [][]byte        // of HS256
+	sealer      *token.Sealer   // for the private keys of the others
+}
+
+// NewKeyPolicy is one by the secrets: HS256 signs with the first, which private keys are encrypted under too.
+func NewKeyPolicy(algorithm token.Algorithm, rotateAfter time.Duration, secrets [][]byte) (*KeyPolicy, error) {
+	sealer, err := token.NewSealer(secrets)
+	if err != nil {
+		return nil, err
+	}
+	return &KeyPolicy{algorithm, rotateAfter, secrets, sealer}, nil
 }
 
 // due is the decision what a replica does by itself, one step at a time. A next key that somebody else has made is
@@ -303,7 +312,7 @@ func (s *Service) makeKey(now time.Time, algorithm token.Algorithm) (SigningKey,
 		return SigningKey{}, err
 	}
 	made.ID, made.PublicJWK = key.ID(), string(key.PublicJWK())
-	made.Sealed = s.keys.Sealer.Seal(made.ID, private)
+	made.Sealed = s.keys.sealer.Seal(made.ID, private)
 	return made, nil
 }
 
@@ -348,7 +357,7 @@ func (s *Service) RewrapSigningKeys(ctx context.Context) (rewrapped int, err err
 				return KeyChange{}, err
 			}
 			if outdated {
-				k.Sealed = s.keys.Sealer.Seal(k.ID, private)
+				k.Sealed = s.keys.sealer.Seal(k.ID, private)
 				change.Keys = append(change.Keys, k)
 			}
 		}
@@ -364,7 +373,7 @@ func (s *Service) unseal(k SigningKey) (private []byte, outdated bool, err error
 	if k.Sealed == nil {
 		return nil, false, nil
 	}
-	private, outdated, err = s.keys.Sealer.Open(k.ID, k.Sealed)
+	private, outdated, err = s.keys.sealer.Open(k.ID, k.Sealed)
 	if err != nil {
 		return nil, false, fmt.Errorf("SECRET_KEY does not open the signing key %s: %w", k.ID, err)
 	}
@@ -385,9 +394,6 @@ func (s *Service) TendSigningKeys(ctx context.Context) (changed bool, err error)
 // LoadRing has this replica sign and verify by the keys as they are stored now, for tokens that live as long as its own. The
 // first key is made if there is none. token.ErrUnsealed if the secrets do not open one that signs.
 func (s *Service) LoadRing(ctx context.Context) error {
-	if err := s.store.RaiseTokenLifetime(ctx, s.tokens.Lifetime()); err != nil {
-		return err
-	}
 	began := time.Now()
 	keys, err := s.store.SigningKeys(ctx, false)
 	if err != nil {
@@ -399,6 +405,12 @@ func (s *Service) LoadRing(ctx context.Context) error {
 	ring, err := s.ringOf(keys)
 	if err != nil {
 		return err
+	}
+	lifetime := s.tokens.Lifetime()
+	if slices.ContainsFunc(keys, func(k SigningKey) bool { return k.TokenLifetime < lifetime }) {
+		if err := s.store.RaiseTokenLifetime(ctx, lifetime); err != nil { // before a token is signed that lives so long
+			return err
+		}
 	}
 	s.tokens.SetRing(ring)
 	s.ringRead.Store(&began)
@@ -434,7 +446,7 @@ func (s *Service) ringOf(stored []SigningKey) (*token.Ring, error) {
 
 func (s *Service) keyOf(k SigningKey) (token.Key, error) {
 	if k.Algorithm == token.HS256 {
-		return token.SecretKey(s.keys.Secrets)
+		return token.SecretKey(s.keys.secrets)
 	}
 	private, _, err := s.unseal(k) // also of the next one, so that the start finds out what rotation would else find out
 	if err != nil {
