@@ -104,18 +104,13 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 		err = errors.Join(err, stopErr)
 	}()
 
-	if err := awaitDatabase(ctx, store, ring, ready, o.Log); err != nil {
+	if err := awaitDatabase(ctx, store, ring, keys, ready, o.Log); err != nil {
 		if ctx.Err() != nil {
 			return nil // stopped before it was ready
 		}
 		return err
 	}
-	if err := keys.start(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return err
-	}
+	keys.start(ctx)
 	if err := revoked.start(ctx); err != nil {
 		return nil // stopped before it was ready
 	}
@@ -257,8 +252,10 @@ func cursorKeys(s config.Serve) (*token.CursorKeys, error) {
 }
 
 // awaitDatabase waits until the database answers and has the schema, so that a service may be started before
-// either, and then makes sure of the password keys and of room for the audit log.
-func awaitDatabase(ctx context.Context, store *db.DB, ring *password.KeyRing, ready *readiness, log *slog.Logger) error {
+// either, and then makes sure of the password keys, of room for the audit log and of the signing keys.
+func awaitDatabase(
+	ctx context.Context, store *db.DB, ring *password.KeyRing, keys *signingKeys, ready *readiness, log *slog.Logger,
+) error {
 	for {
 		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
 		err := ready.checkSchema(attempt)
@@ -269,6 +266,9 @@ func awaitDatabase(ctx context.Context, store *db.DB, ring *password.KeyRing, re
 			err = prepareAudit(attempt, store, log)
 		}
 		cancel()
+		if err == nil {
+			err = keys.load(ctx)
+		}
 		if !errors.Is(err, auth.ErrUnavailable) && !errors.Is(err, errSchemaBehind) && !errors.Is(err, context.DeadlineExceeded) {
 			return err
 		}

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -47,28 +46,11 @@ func (k *signingKeys) changed() {
 	}
 }
 
-// start reads the ring, which may take until the database answers, and follows it until stop, also after ctx has ended, which
-// is when the drain begins. An error is one that no waiting mends: SECRET_KEY is not that of the database.
-func (k *signingKeys) start(ctx context.Context) error {
-	for {
-		err := k.load(ctx)
-		if err == nil {
-			break
-		}
-		if ctx.Err() != nil || !errors.Is(err, auth.ErrUnavailable) {
-			return err
-		}
-		k.log.Warn("signing keys cannot be read yet", "error", err.Error())
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Second):
-		}
-	}
+// start follows the ring, which was loaded, until stop: also after ctx has ended, which is when the drain begins.
+func (k *signingKeys) start(ctx context.Context) {
 	following, end := context.WithCancel(context.WithoutCancel(ctx))
 	k.end = end
 	k.follow.Go(func() { k.loop(following) })
-	return nil
 }
 
 // stop returns when nothing uses the database any more.
@@ -101,6 +83,8 @@ func (k *signingKeys) loop(ctx context.Context) {
 	}
 }
 
+// load reads the ring. An error that is not auth.ErrUnavailable is one that no waiting mends: SECRET_KEY is not that of the
+// database.
 func (k *signingKeys) load(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, keysTimeout)
 	defer cancel()
