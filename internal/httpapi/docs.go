@@ -130,16 +130,25 @@ func docsWithPolicy(policy string, next handler) handler {
 // docsContent serves bytes that change with the binary only: a browser asks each time and is told 304 until it
 // talks to another version.
 func docsContent(mediaType string, content []byte) handler {
-	sum := sha256.Sum256(content)
-	etag := `"` + hex.EncodeToString(sum[:16]) + `"`
+	etag := etagOfContent(content)
 	return func(c *gin.Context) error {
-		c.Header("Content-Type", mediaType)
-		c.Header("Cache-Control", "no-cache")
-		c.Header("ETag", etag)
-		c.Request.Header.Del("Range") // a part of a contract is of use to nobody
-		http.ServeContent(c.Writer, c.Request, "", time.Time{}, bytes.NewReader(content))
+		serveContent(c, mediaType, "no-cache", etag, content)
 		return nil
 	}
+}
+
+func etagOfContent(content []byte) string {
+	sum := sha256.Sum256(content)
+	return `"` + hex.EncodeToString(sum[:16]) + `"`
+}
+
+// serveContent serves bytes, or says that they are those that the client has.
+func serveContent(c *gin.Context, mediaType, cacheControl, etag string, content []byte) {
+	c.Header("Content-Type", mediaType)
+	c.Header("Cache-Control", cacheControl)
+	c.Header("ETag", etag)
+	c.Request.Header.Del("Range") // a part of a document is of use to nobody
+	http.ServeContent(c.Writer, c.Request, "", time.Time{}, bytes.NewReader(content))
 }
 
 // docsAssets serves the files of Swagger UI that the page refers to; it has others, which nobody needs. Browsers

@@ -1,11 +1,8 @@
 package httpapi
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"net/url"
 
 	"github.com/gin-gonic/gin"
@@ -27,16 +24,8 @@ func newWellKnown(service *auth.Service, issuer string) (*wellKnown, error) {
 	}
 	maxAge := fmt.Sprintf("public, max-age=%d", int(auth.JWKSMaxAge.Seconds()))
 	cached := func(c *gin.Context, body []byte) error {
-		sum := sha256.Sum256(body)
-		tag := `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
-		c.Header("ETag", tag)
-		c.Header("Cache-Control", maxAge)
 		noteOf(c).routine = true // from each cache, for ever
-		if matches(c.Request.Header["If-None-Match"], tag) {
-			c.Status(http.StatusNotModified)
-			return nil
-		}
-		c.Data(http.StatusOK, "application/json; charset=utf-8", body)
+		serveContent(c, "application/json; charset=utf-8", maxAge, etagOfContent(body), body)
 		return nil
 	}
 	return &wellKnown{
