@@ -39,31 +39,32 @@ func (d *DB) ListClients(ctx context.Context) ([]auth.OAuthClient, error) {
 
 // DisableClient implements auth.Store.
 func (d *DB) DisableClient(ctx context.Context, e auth.Event, id string) error {
-	return d.inTurn(ctx, "disable client", func(q *sqlcgen.Queries) error {
-		if _, err := q.LockClient(ctx, id); err != nil {
-			return translateClient("lock client", err)
-		}
-		return translate("disable client", q.DisableClient(ctx, sqlcgen.DisableClientParams{ClientID: id, Event: eventJSON(e)}))
+	return d.withClient(ctx, "disable client", id, func(q *sqlcgen.Queries) error {
+		return q.DisableClient(ctx, sqlcgen.DisableClientParams{ClientID: id, Event: eventJSON(e)})
 	})
 }
 
 // GrantClientRole implements auth.Store.
 func (d *DB) GrantClientRole(ctx context.Context, e auth.Event, id, role string) error {
-	return d.inTurn(ctx, "grant client role", func(q *sqlcgen.Queries) error {
-		if _, err := q.LockClient(ctx, id); err != nil {
-			return translateClient("lock client", err)
-		}
-		return translate("grant client role", q.GrantClientRole(ctx, sqlcgen.GrantClientRoleParams{ClientID: id, RoleName: role, Event: eventJSON(e)}))
+	return d.withClient(ctx, "grant client role", id, func(q *sqlcgen.Queries) error {
+		return q.GrantClientRole(ctx, sqlcgen.GrantClientRoleParams{ClientID: id, RoleName: role, Event: eventJSON(e)})
 	})
 }
 
 // RevokeClientRole implements auth.Store.
 func (d *DB) RevokeClientRole(ctx context.Context, e auth.Event, id, role string) error {
-	return d.inTurn(ctx, "revoke client role", func(q *sqlcgen.Queries) error {
+	return d.withClient(ctx, "revoke client role", id, func(q *sqlcgen.Queries) error {
+		return q.RevokeClientRole(ctx, sqlcgen.RevokeClientRoleParams{ClientID: id, RoleName: role, Event: eventJSON(e)})
+	})
+}
+
+// withClient is inTurn for a change of what a client may do, which is locked before.
+func (d *DB) withClient(ctx context.Context, op, id string, change func(*sqlcgen.Queries) error) error {
+	return d.inTurn(ctx, op, func(q *sqlcgen.Queries) error {
 		if _, err := q.LockClient(ctx, id); err != nil {
 			return translateClient("lock client", err)
 		}
-		return translate("revoke client role", q.RevokeClientRole(ctx, sqlcgen.RevokeClientRoleParams{ClientID: id, RoleName: role, Event: eventJSON(e)}))
+		return translate(op, change(q))
 	})
 }
 
