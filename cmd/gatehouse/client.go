@@ -107,21 +107,13 @@ func (c *clientList) Run(ctx context.Context, t terminal) error {
 		if err != nil {
 			return err
 		}
-		rows := [][]string{{"CLIENT", "TYPE", "SECRETS", "GRANTS", "SCOPE", "ROLES", "DISABLED", "NAME"}}
-		for _, client := range clients {
-			l := lineOfClient(client)
-			if c.JSON {
-				if err := printJSONLine(t, l); err != nil {
-					return err
-				}
-				continue
+		head := []string{"CLIENT", "TYPE", "SECRETS", "GRANTS", "SCOPE", "ROLES", "DISABLED", "NAME"}
+		return printLines(t, c.JSON, head, clients, lineOfClient, func(l clientLine) []string {
+			return []string{
+				l.ClientID, l.kind(), fmt.Sprint(l.Secrets), strings.Join(l.GrantTypes, " "), l.most(), strings.Join(l.Roles, " "),
+				timeOr(l.DisabledAt, "no"), l.Name,
 			}
-			rows = append(rows, []string{l.ClientID, l.kind(), fmt.Sprint(l.Secrets), strings.Join(l.GrantTypes, " "), l.most(), strings.Join(l.Roles, " "), timeOr(l.DisabledAt, "no"), l.Name})
-		}
-		if c.JSON {
-			return nil
-		}
-		return printTable(t, rows)
+		})
 	})
 }
 

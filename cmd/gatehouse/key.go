@@ -71,19 +71,9 @@ func (c *keyList) Run(ctx context.Context, t terminal) error {
 		if err != nil {
 			return err
 		}
-		rows := [][]string{{"KEY", "ALGORITHM", "STATE", ""}}
-		for _, k := range keys {
-			l := lineOfKey(k)
-			if rows = append(rows, []string{l.Key, string(l.Algorithm), string(l.State), l.note()}); c.JSON {
-				if err := printJSONLine(t, l); err != nil {
-					return err
-				}
-			}
-		}
-		if c.JSON {
-			return nil
-		}
-		return printTable(t, rows)
+		return printLines(t, c.JSON, []string{"KEY", "ALGORITHM", "STATE", ""}, keys, lineOfKey, func(l keyLine) []string {
+			return []string{l.Key, string(l.Algorithm), string(l.State), l.note()}
+		})
 	})
 }
 

@@ -24,6 +24,23 @@ func printTable(t terminal, rows [][]string) error {
 	return w.Flush()
 }
 
+// printLines prints each of some things as a line of JSON or, under a head, as a row of a table.
+func printLines[T, L any](t terminal, asJSON bool, head []string, all []T, line func(T) L, row func(L) []string) error {
+	rows := [][]string{head}
+	for _, one := range all {
+		l := line(one)
+		if !asJSON {
+			rows = append(rows, row(l))
+		} else if err := printJSONLine(t, l); err != nil {
+			return err
+		}
+	}
+	if asJSON {
+		return nil
+	}
+	return printTable(t, rows)
+}
+
 func timeOr(at *time.Time, otherwise string) string {
 	if at == nil {
 		return otherwise

@@ -49,19 +49,9 @@ func (c *roleList) Run(ctx context.Context, t terminal) error {
 		if err != nil {
 			return err
 		}
-		rows := [][]string{{"NAME", "PERMISSIONS"}}
-		for _, r := range roles {
-			l := lineOfRole(r)
-			if rows = append(rows, []string{l.Name, l.words()}); c.JSON {
-				if err := printJSONLine(t, l); err != nil {
-					return err
-				}
-			}
-		}
-		if c.JSON {
-			return nil
-		}
-		return printTable(t, rows)
+		return printLines(t, c.JSON, []string{"NAME", "PERMISSIONS"}, roles, lineOfRole, func(l roleLine) []string {
+			return []string{l.Name, l.words()}
+		})
 	})
 }
 
