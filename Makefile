@@ -13,32 +13,40 @@ help: ## List the targets.
 
 .PHONY: run
 run: ## Run the service on a PostgreSQL of its own, with its data in .dev/.
-	@go run ./cmd/dev
+	@go build -o bin/dev ./cmd/dev && exec bin/dev # in make's place, which else calls Ctrl-C an error
 
 .PHONY: test
 test: ## Run all tests on a real PostgreSQL, with the race detector.
-	@go run ./internal/dbtest/withdb -- go test -race ./...
+	@# -timeout: on two processors package app needs about ten minutes, which is Go's own bound
+	@# -count=1: the cache does not see that the tests of these modules read files of the module above
+	@go run ./internal/dbtest/withdb -- sh -c 'go test -race -timeout 30m ./... && go -C bench test -race -count=1 ./... && go -C api/clients test -race -count=1 ./...'
 
 .PHONY: browser
-browser: ## Test the page at /docs in a headless Chromium.
-	@go run ./internal/dbtest/withdb -- go test -tags browser -run DocsPage ./internal/app
+browser: ## Test /docs and the pages in a headless Chromium, with pictures in dist/pages.
+	@go run ./internal/dbtest/withdb -- go test -tags browser -timeout 30m -run 'DocsPage|PageOfAnotherOrigin|OnEveryScreen|InChromium' ./internal/app ./internal/web/...
 
 .PHONY: build
 build: ## Build bin/gatehouse.
 	CGO_ENABLED=0 go build -trimpath -tags nomsgpack -ldflags '-s -w -X main.version=$(VERSION)' -o bin/gatehouse ./cmd/gatehouse
 
 .PHONY: generate
-generate: ## Write anew what is made from something else: queries, the list of common passwords, parts of README.md.
+generate: ## Write anew what is made from something else: queries, the lists of common passwords and of look-alikes, parts of the documents.
 	go tool sqlc generate
 	go generate ./...
-	go test -run TestTheREADMEHas -update .
+	go test -run TestTheDocumentsHave -update .
 
 .PHONY: verify
 verify: ## Check formatting, generated code, imports, and what linters find.
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }
 	go mod tidy -diff
+	go -C bench mod tidy -diff
+	go -C api/clients mod tidy -diff
 	go vet -tags browser ./...
+	go -C bench vet ./...
+	go -C api/clients vet ./...
 	go tool staticcheck -tags browser ./...
+	go -C bench tool -modfile=../go.mod staticcheck ./... # the same one: the bench has no tools of its own
+	go -C api/clients tool -modfile=../../go.mod staticcheck ./...
 	go tool sqlc diff
 	go test . ./internal/password/gencommon
 	.ci/vulncheck
@@ -52,14 +60,21 @@ fuzz: ## Run every fuzz target for FUZZTIME (20s).
 	  done; \
 	done
 
+.PHONY: module
+module: ## Give the module another path, for whoever publishes it: make module NAME=example.org/gatehouse.
+	@test -n "$(NAME)" || { echo "usage: make module NAME=example.org/gatehouse"; exit 2; }
+	old=$$(go list -m) && git grep -lzIF "$$old" | xargs -0 sed -i "s|$${old//./\\.}|$(NAME)|g"
+	gofmt -w $$(git ls-files '*.go')
+
 .PHONY: bench
-bench: ## Measure how fast the service is, in under 15 minutes (needs wrk and haproxy); see docs/performance.md.
-	@go run ./bench
+bench: ## Measure how fast the service is, in under 15 minutes (needs wrk and haproxy): make bench ARGS='-only me,flood'; -h lists more.
+	@go -C bench build -o ../bin/bench . && exec bin/bench $(ARGS)
 
 .PHONY: pgo
-pgo: ## Write cmd/gatehouse/default.pgo, by which go build optimizes, from the bench's load; see with `go run ./bench -only pgo`.
+pgo: ## Write cmd/gatehouse/default.pgo, by which go build optimizes, from the bench's load; see its worth with `make bench ARGS='-only pgo'`.
 	rm -f cmd/gatehouse/default.pgo
-	go run ./bench -only 'verify*,me,logins,refresh' -rounds 2 -profile dist/pgo -out dist/pgo
+	go -C bench build -o ../bin/bench .
+	bin/bench -only 'verify*,me,logins,refresh' -rounds 2 -profile dist/pgo -out dist/pgo
 	go tool pprof -proto dist/pgo/replica-1.pprof >cmd/gatehouse/default.pgo
 
 .PHONY: up

@@ -1,10 +1,12 @@
-// Package api owns the HTTP contract: the OpenAPI document of the public port, embedded in the binary so that
-// what the service serves and what the tests hold it to are one file.
+// Package api owns the HTTP contract: the OpenAPI document of the public port. It is embedded in
+// the binary, so the service serves the same file that the tests compare it with.
 package api
 
 import (
 	_ "embed"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/goccy/go-yaml"
 )
@@ -15,11 +17,83 @@ var contract string
 // YAML returns the contract as it was written. The caller may change the slice.
 func YAML() []byte { return []byte(contract) }
 
-// JSON returns the contract as JSON, its keys in the order of the file.
-func JSON() ([]byte, error) {
-	out, err := yaml.YAMLToJSON([]byte(contract))
+func toJSON(document []byte) ([]byte, error) {
+	out, err := yaml.YAMLToJSON(document)
 	if err != nil {
 		return nil, fmt.Errorf("convert openapi.yaml to JSON: %w", err)
 	}
 	return out, nil
+}
+
+// Service is what the contract of one installation depends on.
+type Service struct {
+	// Base is the path below which clients reach the service, such as /auth. It is percent-encoded,
+	// as in a URL. "" is the root.
+	Base string
+	// PasswordGrant is whether passwords are exchanged for tokens.
+	PasswordGrant bool
+}
+
+// Contract returns the contract of a service, in both forms. An error means that openapi.yaml in
+// this binary is broken.
+func (s Service) Contract() (asYAML, asJSON []byte, err error) {
+	text := contract
+	for _, e := range s.edits() {
+		if strings.Count(text, e.written) != 1 {
+			return nil, nil, fmt.Errorf("openapi.yaml does not have %q once", e.written)
+		}
+		text = strings.Replace(text, e.written, e.instead, 1)
+	}
+	asJSON, err = toJSON([]byte(text))
+	return []byte(text), asJSON, err
+}
+
+// edit is a text of openapi.yaml, and what stands there for some services.
+type edit struct{ written, instead string }
+
+// edits returns those of the service. openapi.yaml is written for one at the root with the password
+// grant.
+func (s Service) edits() (edits []edit) {
+	if !s.PasswordGrant {
+		edits = append(edits, withoutPasswordGrant()...)
+	}
+	if s.Base == "" {
+		return edits
+	}
+	edits = append(edits, edit{"\n  - url: /\n", "\n  - url: " + strconv.Quote(s.Base) + "\n"})
+	if s.PasswordGrant {
+		edits = append(edits, edit{"\n          tokenUrl: /token\n",
+			"\n          tokenUrl: " + strconv.Quote(s.Base+"/token") + "\n"})
+	}
+	return edits
+}
+
+// withoutPasswordGrant takes out what would lead somebody to send a password to /token. The page at
+// /docs then asks for an access token, and not for a password.
+func withoutPasswordGrant() []edit {
+	return []edit{
+		{"      type: oauth2\n", "      type: http\n      scheme: bearer\n      bearerFormat: JWT\n"},
+		{`      flows:
+        password:
+          tokenUrl: /token
+          scopes: {}
+`, ""},
+		{"enum: [password, refresh_token, client_credentials, authorization_code, '']",
+			"enum: [refresh_token, client_credentials, authorization_code]"},
+		{`
+            examples:
+              password:
+                summary: The password grant
+                value: {grant_type: password, username: alice, password: correct horse battery}
+              refresh:
+`, `
+            examples:
+              refresh:
+`},
+		{"    **To try it here:** register with `POST /users`, and press *Authorize*. Fill in the " +
+			"username and\n    the password, and leave client id and secret empty. Then execute " +
+			"`GET /users/me`.\n",
+			"    Passwords are not exchanged for tokens here: `POST /token/password`, and " +
+				"`POST /token` with a\n    password, are refused.\n"},
+	}
 }

@@ -5,6 +5,8 @@ import (
 	"os"
 
 	"golang.org/x/term"
+
+	"gatehouse.example/bench/internal/report"
 )
 
 // terminal shows the table as it grows and, if a person looks on, what is being measured.
@@ -33,13 +35,13 @@ func (t *terminal) say(format string, args ...any) {
 	fmt.Fprintf(t.out, format+"\n", args...)
 }
 
-func (t *terminal) head(r *report) {
+func (t *terminal) head(r *report.Report) {
 	t.say("%s\n\n%-32s %9s  %9s %9s %9s", r.Machine, "figure", "goal", "median", "min", "max")
 }
 
-func (t *terminal) row(done outcome) {
+func (t *terminal) row(done report.Outcome) {
 	for _, m := range done.Figures {
-		line := fmt.Sprintf("%-32s %9s  %9s %9s %9s", done.title(m), m.goal(), m.text(m.Median), m.text(m.Min), m.text(m.Max))
+		line := fmt.Sprintf("%-32s %9s  %9s %9s %9s", done.Title(m), m.GoalText(), m.Text(m.Median), m.Text(m.Min), m.Text(m.Max))
 		if m.Missed {
 			line += "  MISSED"
 			if t.person {

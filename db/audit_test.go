@@ -13,13 +13,14 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"gatehouse/internal/auth"
-	"gatehouse/internal/dbtest"
+	"gatehouse.example/db/internal/sqlcgen"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/dbtest"
 )
 
 // anEvent is for tests of what it is told with.
 func anEvent() auth.Event {
-	return auth.Event{Action: auth.ActionAuthorize, Outcome: auth.Outcome(nil), Origin: auth.Origin{Actor: auth.ActorOperator}}
+	return auth.Event{Action: auth.ActionAuthorize, Outcome: auth.Outcome(nil), By: auth.Operator("test")}
 }
 
 // Whoever breaks into the service must not be able to wipe out the traces.
@@ -50,7 +51,7 @@ func TestTheServicesRoleCannotTakeAnythingOutOfTheLog(t *testing.T) {
 		"ALTER TABLE audit_events DETACH PARTITION " + partitions[0], "DROP FUNCTION record_event", "SET ROLE postgres",
 		"CREATE OR REPLACE FUNCTION record_event(event jsonb, user_id uuid) RETURNS bigint LANGUAGE sql AS 'SELECT 1'",
 		"CREATE OR REPLACE FUNCTION add_audit_partitions() RETURNS void LANGUAGE sql AS 'SELECT'",
-		"INSERT INTO " + partitions[0] + " SELECT * FROM audit_events", "UPDATE goose_db_version SET is_applied = false",
+		"INSERT INTO " + partitions[0] + " SELECT * FROM audit_events", "UPDATE gatehouse_schema_version SET is_applied = false",
 		"SET session_replication_role = replica",
 	} {
 		if _, err := d.pool.Exec(t.Context(), statement); !denied(err) {
@@ -106,7 +107,7 @@ func TestReplicasThatStartAtOnceMakeEachPartitionOnce(t *testing.T) {
 		must(t, err)
 	}
 	d := open(t, Options{URL: url, MaxConns: 8})
-	if err := d.RecordEvent(t.Context(), anEvent()); err == nil {
+	if err := (&DB{pool: d.pool, queries: sqlcgen.New(d.pool)}).RecordEvent(t.Context(), anEvent()); err == nil {
 		t.Error("there is room without a partition")
 	}
 	errs := make(chan error)
@@ -146,17 +147,17 @@ func TestWholeMonthsThatEndedLongAgoAreDroppedByTheOwnerAlone(t *testing.T) {
 	olderThan := time.Since(month.AddDate(0, -1, 0)) - time.Minute
 	prune := anEvent()
 	prune.Action = auth.ActionPruneAudit
-	if pruned, err := d.PruneEvents(t.Context(), prune, olderThan); err == nil || !strings.Contains(err.Error(), "42501") {
+	if pruned, err := d.PruneEvents(t.Context(), prune, auth.Prune{OlderThan: olderThan}); err == nil || !strings.Contains(err.Error(), "42501") {
 		t.Errorf("the service's role drops %v: %v", pruned, err)
 	}
 	must(t, owner.onlyEvents(t, 8))
-	pruned, err := owner.PruneEvents(t.Context(), prune, olderThan)
+	pruned, err := owner.PruneEvents(t.Context(), prune, auth.Prune{OlderThan: olderThan})
 	must(t, err)
-	if want := []string{names[3], names[2], names[1]}; !slices.Equal(pruned, want) {
+	if want := []string{names[3], names[2], names[1]}; !slices.Equal(pruned.Months, want) {
 		t.Errorf("dropped %v, want %v", pruned, want)
 	}
 	must(t, owner.onlyEvents(t, 3)) // two of last month, and what tells of the pruning
-	if again, err := owner.PruneEvents(t.Context(), prune, olderThan); err != nil || len(again) != 0 {
+	if again, err := owner.PruneEvents(t.Context(), prune, auth.Prune{OlderThan: olderThan}); err != nil || len(again.Months) != 0 {
 		t.Errorf("again: %v, %v", again, err)
 	}
 }
@@ -170,8 +171,8 @@ func (d *DB) onlyEvents(t *testing.T, want int) error {
 	return err
 }
 
-// With millions of events, a question that goes through all of them is an outage. What is as frequent as logins is
-// found soon by going back in time.
+// With millions of events, a question that goes through all of them is an outage. What is as
+// frequent as logins is found soon by going back in time.
 func TestEventsAreFoundByWhatIsRareInThem(t *testing.T) {
 	t.Parallel()
 	d := open(t, Options{URL: dbtest.Owner(t, dbtest.New(t)), StatementTimeout: time.Hour})
@@ -234,11 +235,12 @@ func TestEventsAreLookedForByAPlanOfTheirOwn(t *testing.T) {
 	}
 }
 
-// An event that comes to light late, since its transaction was long, must reach whoever follows the log, and once.
+// An event that comes to light late, since its transaction was long, must reach whoever follows the
+// log, and once.
 func TestAFollowerGetsWhatIsCommittedLateAndNothingTwice(t *testing.T) {
 	t.Parallel()
 	d := open(t, Options{URL: dbtest.New(t)})
-	s := auth.NewService(auth.Parts{Store: d, Clock: time.Now})
+	s := auth.NewAudit(d, auth.NewTally(time.Now))
 	record := func(q interface {
 		Exec(context.Context, string, ...any) (pgconn.CommandTag, error)
 	}, target string) {

@@ -6,11 +6,12 @@ import (
 	"strings"
 	"testing"
 
-	"gatehouse/internal/auth"
-	"gatehouse/internal/dbtest"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/dbtest"
 )
 
-// An operator who looks for the few disabled among a million, or for whoever has a rare role, must not wait until every name
+// An operator who looks for the few disabled users among a million, or for those who have a rare
+// role, must not wait until every name
 // was read: they may be at its end.
 func TestAPageOfUsersReadsLittleBesideWhatItShows(t *testing.T) {
 	t.Parallel()

@@ -17,11 +17,11 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"gatehouse/internal/asynctest"
-	"gatehouse/internal/auth"
-	"gatehouse/internal/dbtest"
-	"gatehouse/internal/revocation"
-	"gatehouse/internal/token"
+	"gatehouse.example/internal/asynctest"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/dbtest"
+	"gatehouse.example/internal/revocation"
+	"gatehouse.example/internal/token"
 )
 
 // following is a set that is kept up to date with a database of its own.
@@ -31,14 +31,14 @@ type following struct {
 	db    *DB
 	log   *asynctest.Buffer
 	reads chan bool     // full or not, of each read that missed nothing
-	ended chan struct{} // closed when Follow has returned
+	ended chan struct{} // closed when nothing of it runs any more
 	end   context.CancelFunc
 }
 
 // never is the poll interval of tests in which only notifications or reconnecting may bring news.
 const never = time.Hour
 
-func follow(t *testing.T, databaseURL string, poll time.Duration) *following {
+func startFollowing(t *testing.T, databaseURL string, poll time.Duration) *following {
 	t.Helper()
 	return followBy(t, time.Now, databaseURL, poll)
 }
@@ -46,7 +46,7 @@ func follow(t *testing.T, databaseURL string, poll time.Duration) *following {
 // testLifetime is that of access tokens.
 const testLifetime = 30 * time.Minute
 
-// followBy is follow on a replica with a clock of its own.
+// followBy is startFollowing on a replica with a clock of its own.
 func followBy(t *testing.T, clock func() time.Time, databaseURL string, poll time.Duration) *following {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -54,17 +54,22 @@ func followBy(t *testing.T, clock func() time.Time, databaseURL string, poll tim
 		T: t, Set: revocation.NewSet(clock(), testLifetime), db: open(t, Options{URL: databaseURL}),
 		log: &asynctest.Buffer{}, reads: make(chan bool, 1000), ended: make(chan struct{}), end: cancel,
 	}
+	log := slog.New(slog.NewTextHandler(f.log, nil))
+	listener := f.db.NewListener(log)
+	follower := NewFollower(listener, f.Set, FollowOptions{
+		Clock: clock, Log: log, Poll: poll, Longest: time.Minute, Read: func(full bool) {
+			select {
+			case f.reads <- full:
+			default: // nobody counts as many
+			}
+		},
+	})
 	go func() {
 		defer close(f.ended)
-		f.db.Follow(ctx, f.Set, FollowOptions{
-			Clock: clock, Log: slog.New(slog.NewTextHandler(f.log, nil)),
-			Poll: poll, Longest: time.Minute, Read: func(full bool) {
-				select {
-				case f.reads <- full:
-				default: // nobody counts as many
-				}
-			},
-		})
+		var running sync.WaitGroup
+		running.Go(func() { listener.Run(ctx) })
+		running.Go(func() { follower.Run(ctx) })
+		running.Wait()
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -86,6 +91,20 @@ func (f *following) wantRead(full bool) {
 		}
 	case <-time.After(2 * time.Minute):
 		f.Fatal("no read")
+	}
+}
+
+// readFull tells whether there was a read of all that matters since it was asked last.
+func (f *following) readFull() bool {
+	for {
+		select {
+		case full := <-f.reads:
+			if full {
+				return true
+			}
+		default:
+			return false
+		}
 	}
 }
 
@@ -120,13 +139,14 @@ func revokeSession(t testing.TB, on execer) uuid.UUID {
 	return session
 }
 
-// cutFollower ends the connection of the follower, as an administrator, a fail-over or a proxy does.
-func cutFollower(t testing.TB, on *pgx.Conn) {
+// cutListener ends the connection of the listener, as an administrator, a fail-over or a proxy
+// does.
+func cutListener(t testing.TB, on *pgx.Conn) {
 	t.Helper()
-	asynctest.Await(t, "the follower's connection", func() bool {
+	asynctest.Await(t, "the listener's connection", func() bool {
 		var cut int
 		must(t, on.QueryRow(t.Context(), `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-			WHERE application_name = $1 AND datname = current_database()`, followerName).Scan(&cut))
+			WHERE application_name = $1 AND datname = current_database()`, listenerName).Scan(&cut))
 		return cut == 1
 	})
 }
@@ -138,7 +158,7 @@ func TestTheFirstReadHasWhatWasRevokedBefore(t *testing.T) {
 	session, user := revokeSession(t, conn), uuid.Must(uuid.NewV7())
 	_, err := conn.Exec(t.Context(), "INSERT INTO revocations (user_id, version) VALUES ($1, 7)", user)
 	must(t, err)
-	f := follow(t, databaseURL, never)
+	f := startFollowing(t, databaseURL, never)
 	f.wantRead(true)
 	if !f.bars(session) {
 		t.Error("the session is not barred")
@@ -154,7 +174,7 @@ func TestTheFirstReadHasWhatWasRevokedBefore(t *testing.T) {
 func TestANotificationBringsARevocationBeforeThePoll(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)
-	f := follow(t, databaseURL, never)
+	f := startFollowing(t, databaseURL, never)
 	f.wantRead(true)
 	for range 5 { // more than one: the follower must go on listening
 		f.awaitRevoked(revokeSession(t, f.db.pool))
@@ -164,19 +184,21 @@ func TestANotificationBringsARevocationBeforeThePoll(t *testing.T) {
 func TestARevocationIsSeenThoughTheConnectionWasKilled(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)
-	f := follow(t, databaseURL, never)
+	f := startFollowing(t, databaseURL, never)
 	f.wantRead(true)
 	conn := connectTo(t, databaseURL)
-	cutFollower(t, conn)
+	cutListener(t, conn)
 	session := revokeSession(t, conn)
 	f.awaitRevoked(session)
 	f.wantRead(false) // through the pool, at once
 	asynctest.Await(t, "a new connection", func() bool { return strings.Contains(f.log.String(), "connected again") })
+	asynctest.Await(t, "a read of all that came before the connection", func() bool { return f.readFull() })
 	f.awaitRevoked(revokeSession(t, conn))
 }
 
-// The replicas' clocks agree only so far. One that is slow takes a token for good when the others do not any more: it must
-// remember for so much longer that the token was revoked, and learn of it when it starts as late as that.
+// The replicas' clocks agree only so far. One that is slow takes a token for good when the others
+// do not any more: it must remember for so much longer that the token was revoked, and learn of it
+// when it starts as late as that.
 func TestARevocationBarsATokenOnReplicasWhoseClocksAreOff(t *testing.T) {
 	t.Parallel()
 	for _, off := range []time.Duration{5 * time.Minute, -5 * time.Minute} {
@@ -212,7 +234,8 @@ func TestARevocationBarsATokenOnReplicasWhoseClocksAreOff(t *testing.T) {
 	}
 }
 
-// Rows become visible in the order of commits. Whoever remembers the last one seen would never see this one.
+// Rows become visible in the order of commits. Whoever remembers the last one seen would never see
+// this one.
 func TestACommitThatWasHeldOpenIsSeen(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)
@@ -220,7 +243,7 @@ func TestACommitThatWasHeldOpenIsSeen(t *testing.T) {
 	tx, err := conn.Begin(t.Context())
 	must(t, err)
 	late := revokeSession(t, tx)
-	f := follow(t, databaseURL, 50*time.Millisecond)
+	f := startFollowing(t, databaseURL, 50*time.Millisecond)
 	f.wantRead(true)
 	// Later than what a notification makes the follower look at.
 	age := func() (seconds float64) {
@@ -237,7 +260,8 @@ func TestACommitThatWasHeldOpenIsSeen(t *testing.T) {
 	f.awaitRevoked(late)
 }
 
-// pooler stands in for one in transaction mode: what it is told of in between transactions reaches nobody.
+// pooler stands in for one in transaction mode: what it is told of in between transactions reaches
+// nobody.
 func pooler(t testing.TB, databaseURL string) string {
 	t.Helper()
 	u, err := url.Parse(databaseURL)
@@ -266,7 +290,8 @@ func pooler(t testing.TB, databaseURL string) string {
 	return u.String()
 }
 
-// withoutNotifications copies a server's messages: a type, the length of it and of the rest, the rest.
+// withoutNotifications copies a server's messages: a type, the length of it and of the rest, the
+// rest.
 func withoutNotifications(to io.Writer, from io.Reader) {
 	for {
 		header := make([]byte, 5)
@@ -289,13 +314,13 @@ func withoutNotifications(to io.Writer, from io.Reader) {
 func TestWithoutNotificationsThePollCarriesOnAndTheLogSaysSoOnce(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)
-	f := follow(t, pooler(t, databaseURL), 20*time.Millisecond)
+	f := startFollowing(t, pooler(t, databaseURL), 20*time.Millisecond)
 	f.wantRead(true)
 	conn := connectTo(t, databaseURL)
 	f.awaitRevoked(revokeSession(t, conn))
 	warned := func() int { return strings.Count(f.log.String(), "no notifications") }
 	asynctest.Await(t, "a warning", func() bool { return warned() == 1 })
-	cutFollower(t, conn)
+	cutListener(t, conn)
 	session := revokeSession(t, conn)
 	f.awaitRevoked(session)
 	asynctest.Await(t, "a new connection", func() bool { return strings.Contains(f.log.String(), "connected again") })
@@ -311,7 +336,7 @@ func TestASetThatLostItsDatabaseRefusesToDecideAndRecovers(t *testing.T) {
 	direct := open(t, Options{URL: databaseURL})
 	access := liveAccess(t, direct)
 	proxy, proxied := dbtest.Proxy(t, databaseURL)
-	f := follow(t, proxied, 20*time.Millisecond)
+	f := startFollowing(t, proxied, 20*time.Millisecond)
 	f.wantRead(true)
 	checker := auth.NewChecker(f.Set, f.db, time.Now, time.Second)
 	verdict := func() error { return checker.Check(t.Context(), access) }
@@ -333,7 +358,7 @@ func TestAConnectionWhoseOtherEndIsGoneIsGivenUp(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)
 	proxy, proxied := dbtest.Proxy(t, databaseURL)
-	f := follow(t, proxied, 20*time.Millisecond)
+	f := startFollowing(t, proxied, 20*time.Millisecond)
 	f.wantRead(true)
 	_, err := proxy.Toxics.AddToxicJson(strings.NewReader(`{"name": "hang", "type": "timeout", "attributes": {"timeout": 0}}`))
 	must(t, err)
@@ -349,7 +374,7 @@ func TestAFollowerEndsWithItsContextWhateverItWaitsFor(t *testing.T) {
 		"a notification": dbtest.New(t),
 		"a database":     "postgres://u@127.0.0.1:1/x?sslmode=disable",
 	} {
-		f := follow(t, databaseURL, never)
+		f := startFollowing(t, databaseURL, never)
 		if name == "a notification" {
 			f.wantRead(true)
 		}
@@ -439,7 +464,8 @@ func TestAFollowerForgetsWhatNoTokenIsOldEnoughFor(t *testing.T) {
 	asynctest.Await(t, "the entry to be forgotten", func() bool { return f.Len() == 0 })
 }
 
-// Sessions that are over would pile up for ever; but whoever looks into a theft needs those of the last weeks.
+// Sessions that are over would pile up for ever; but whoever looks into a theft needs those of the
+// last weeks.
 func TestSessionsThatAreLongOverAreDeleted(t *testing.T) {
 	t.Parallel()
 	d := open(t, Options{URL: dbtest.New(t)})

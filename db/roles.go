@@ -8,8 +8,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"gatehouse/db/internal/sqlcgen"
-	"gatehouse/internal/auth"
+	"gatehouse.example/db/internal/sqlcgen"
+	"gatehouse.example/internal/auth"
 )
 
 // RoleByName implements auth.Store.
@@ -29,8 +29,8 @@ func (d *DB) ListRoles(ctx context.Context) ([]auth.Role, error) {
 }
 
 // SetRole implements auth.Store.
-func (d *DB) SetRole(ctx context.Context, e auth.Event, name string, given []auth.Permission, when auth.Condition) (isNew bool, err error) {
-	err = d.inTurn(ctx, "set role", func(q *sqlcgen.Queries) error {
+func (d *DB) SetRole(ctx context.Context, e auth.Event, rule auth.Rule, name string, given []auth.Permission, when auth.Condition) (isNew bool, err error) {
+	err = d.inTurn(ctx, "set role", e.By, rule, target{role: name}, func(q *sqlcgen.Queries) error {
 		inserted, err := q.InsertRole(ctx, name)
 		if err != nil {
 			return translate("insert role", err)
@@ -56,8 +56,8 @@ func (d *DB) SetRole(ctx context.Context, e auth.Event, name string, given []aut
 }
 
 // DeleteRole implements auth.Store.
-func (d *DB) DeleteRole(ctx context.Context, e auth.Event, name string, when auth.Condition) error {
-	return d.inTurn(ctx, "delete role", func(q *sqlcgen.Queries) error {
+func (d *DB) DeleteRole(ctx context.Context, e auth.Event, rule auth.Rule, name string, when auth.Condition) error {
+	return d.inTurn(ctx, "delete role", e.By, rule, target{role: name}, func(q *sqlcgen.Queries) error {
 		version, err := q.LockRole(ctx, name)
 		if err != nil {
 			return translateRole("lock role", err)
@@ -70,10 +70,10 @@ func (d *DB) DeleteRole(ctx context.Context, e auth.Event, name string, when aut
 }
 
 // GrantRole implements auth.Store.
-func (d *DB) GrantRole(ctx context.Context, e auth.Event, userID uuid.UUID, name string) error {
-	return d.inTurn(ctx, "grant role", func(q *sqlcgen.Queries) error {
-		// Who changes a role must see all who have it, to revoke their tokens. The built-in one does not change, and
-		// its row is what those wait for who demote an admin.
+func (d *DB) GrantRole(ctx context.Context, e auth.Event, rule auth.Rule, userID uuid.UUID, name string) error {
+	return d.inTurn(ctx, "grant role", e.By, rule, target{userID: userID, role: name}, func(q *sqlcgen.Queries) error {
+		// Who changes a role must see all who have it, to revoke their tokens. The built-in one
+		// does not change, and its row is what those wait for who demote an admin.
 		if name != auth.AdminRole {
 			if _, err := q.ShareRole(ctx, name); err != nil {
 				return translateRole("share role", err)
@@ -87,8 +87,8 @@ func (d *DB) GrantRole(ctx context.Context, e auth.Event, userID uuid.UUID, name
 }
 
 // RevokeRole implements auth.Store.
-func (d *DB) RevokeRole(ctx context.Context, e auth.Event, userID uuid.UUID, name string) error {
-	return d.inTurn(ctx, "revoke role", func(q *sqlcgen.Queries) error {
+func (d *DB) RevokeRole(ctx context.Context, e auth.Event, rule auth.Rule, userID uuid.UUID, name string) error {
+	return d.inTurn(ctx, "revoke role", e.By, rule, target{userID: userID, role: name}, func(q *sqlcgen.Queries) error {
 		if _, err := q.UserByID(ctx, userID); err != nil {
 			return translate("user by id", err)
 		}
@@ -106,33 +106,24 @@ func (d *DB) FindUsers(ctx context.Context, filter auth.UserFilter, after string
 		rows, err := d.queries.FindUsersByRole(ctx, sqlcgen.FindUsersByRoleParams{
 			Role: filter.Role, Enabled: !anyState, After: after, Prefix: filter.Prefix, Before: before, MaxRows: int32(limit),
 		})
-		return usersOf(rows), translate("find users by role", err)
+		return users(rows), translate("find users by role", err)
 	case !anyState:
 		p := sqlcgen.FindUsersByStateParams{Role: filter.Role, After: after, Prefix: filter.Prefix, Before: before, MaxRows: int32(limit)}
 		if disabled {
 			p.Disabled = 1
 		}
 		rows, err := d.queries.FindUsersByState(ctx, p)
-		return usersOf(rows), translate("find users by state", err)
+		return users(rows), translate("find users by state", err)
 	}
 	rows, err := d.queries.FindUsers(ctx, sqlcgen.FindUsersParams{
 		After: after, Prefix: filter.Prefix, Before: before, MaxRows: int32(limit),
 	})
-	return usersOf(rows), translate("find users", err)
-}
-
-// usersOf takes the rows of any query that reads what UserByID does.
-func usersOf[R sqlcgen.FindUsersRow | sqlcgen.FindUsersByStateRow | sqlcgen.FindUsersByRoleRow](rows []R) []auth.User {
-	users := make([]auth.User, len(rows))
-	for n, row := range rows {
-		users[n] = user(sqlcgen.UserByIDRow(row))
-	}
-	return users
+	return users(rows), translate("find users", err)
 }
 
 // DeleteUser implements auth.Store.
-func (d *DB) DeleteUser(ctx context.Context, e auth.Event, id uuid.UUID) error {
-	return d.inTurn(ctx, "delete user", func(q *sqlcgen.Queries) error {
+func (d *DB) DeleteUser(ctx context.Context, e auth.Event, rule auth.Rule, id uuid.UUID) error {
+	return d.inTurn(ctx, "delete user", e.By, rule, target{userID: id}, func(q *sqlcgen.Queries) error {
 		deleted, err := q.DeleteUser(ctx, sqlcgen.DeleteUserParams{ID: id, Event: eventJSON(e)})
 		if err == nil && deleted == 0 {
 			return fmt.Errorf("db: delete user: %w", auth.ErrUserNotFound)
@@ -141,48 +132,134 @@ func (d *DB) DeleteUser(ctx context.Context, e auth.Event, id uuid.UUID) error {
 	})
 }
 
-// By implements auth.Store.
-func (d *DB) By(actor auth.User) auth.Store {
-	return &DB{pool: d.pool, queries: d.queries, actor: &actor}
-}
-
 // rightsLock is the advisory lock of whoever changes what users may do: "rights" in ASCII.
 const rightsLock = 0x726967687473
 
-// inTurn is inTransaction for changes of what users may do. They are made one after the other: of two that overlap, the
-// one that takes an actor's rights could else be undone by the other one, which the actor has sent off in time. Each
-// must take its turn before it locks anything else, so that no two wait for one another.
-func (d *DB) inTurn(ctx context.Context, op string, do func(*sqlcgen.Queries) error) error {
+// target is what a change is of: a user, by the id or by the username's key, or a client; a role; or
+// both.
+type target struct {
+	userID   uuid.UUID
+	userKey  string
+	clientID string
+	role     string
+}
+
+// inTurn does what a rule has to allow (see auth.Rule). Changes of what users may do are made one
+// after the other: of two that overlap, the one that takes an actor's rights could else be undone
+// by the other one, which the actor has sent off in time. Each must take its turn before it locks
+// anything else, so that no two wait for one another.
+func (d *DB) inTurn(ctx context.Context, op string, by auth.Actor, rule auth.Rule, of target, do func(*sqlcgen.Queries) error) error {
+	leave, err := d.turns.take(ctx, rightsRow())
+	if err != nil {
+		return translate(op, err)
+	}
+	defer leave()
 	return d.inTransaction(ctx, op, func(tx pgx.Tx) error {
 		q := d.queries.WithTx(tx)
 		if err := q.TakeTurn(ctx, rightsLock); err != nil {
 			return translate("take turn", err)
 		}
-		if d.actor == nil {
-			return do(q)
-		}
-		unchanged, err := q.IsUnchanged(ctx, sqlcgen.IsUnchangedParams{ID: d.actor.ID, TokenVersion: d.actor.TokenVersion})
-		switch {
-		case err != nil:
-			return translate("is unchanged", err)
-		case !unchanged:
-			return fmt.Errorf("db: %s: %w: the actor has changed meanwhile", op, auth.ErrInvalidToken)
+		if err := allowed(ctx, q, op, by, rule, of); err != nil {
+			return err
 		}
 		return do(q)
 	})
 }
 
-// inTransaction does something whose errors are translated already.
-func (d *DB) inTransaction(ctx context.Context, op string, do func(pgx.Tx) error) error {
-	var failed error
-	err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
-		failed = do(tx)
-		return failed
-	})
-	if failed != nil {
-		return failed
+// inTurnUnlessFree is inTurn of one statement, which needs no turn where the rule is free.
+func (d *DB) inTurnUnlessFree(ctx context.Context, op string, by auth.Actor, rule auth.Rule, of target, do func(*sqlcgen.Queries) error) error {
+	if rule.Free() {
+		return do(d.queries)
 	}
-	return translate(op, err)
+	return d.inTurn(ctx, op, by, rule, of, do)
+}
+
+// allowed checks that the actor has not changed, and asks the rule. It runs after the statement
+// that takes the turn, so that it sees what earlier changes left.
+func allowed(ctx context.Context, q *sqlcgen.Queries, op string, by auth.Actor, rule auth.Rule, of target) error {
+	if rule.Free() {
+		return nil
+	}
+	if err := isAsBefore(ctx, q, by); err != nil {
+		return fmt.Errorf("db: %s: %w", op, err)
+	}
+	seen, err := look(ctx, q, of)
+	if err != nil {
+		return err
+	}
+	if err := rule.Judge(seen); err != nil {
+		return fmt.Errorf("db: %s: %w", op, err)
+	}
+	return nil
+}
+
+// isAsBefore tells a user or a client that has changed since the actor was made of it. Nothing
+// takes an operator's rights, and nobody else has any.
+func isAsBefore(ctx context.Context, q *sqlcgen.Queries, by auth.Actor) error {
+	switch by.Kind {
+	case auth.ActorOperator:
+		return nil
+	case auth.ActorUser, auth.ActorClient:
+		unchanged, err := q.IsUnchanged(ctx, sqlcgen.IsUnchangedParams{ID: by.ID, TokenVersion: by.Version})
+		switch {
+		case err != nil:
+			return translate("is unchanged", err)
+		case !unchanged:
+			return fmt.Errorf("%w: the actor has changed meanwhile", auth.ErrInvalidToken)
+		}
+		return nil
+	}
+	return auth.ErrForbidden
+}
+
+// look reads what a change is of. What is not there is zero.
+func look(ctx context.Context, q *sqlcgen.Queries, of target) (seen auth.Sight, err error) {
+	switch {
+	case of.userID != uuid.Nil:
+		var row sqlcgen.Account
+		if row, err = q.UserByID(ctx, of.userID); err == nil {
+			seen.User = user(row)
+		}
+	case of.userKey != "":
+		var row sqlcgen.Account
+		if row, err = q.UserByKey(ctx, of.userKey); err == nil {
+			seen.User = user(row)
+		}
+	}
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return auth.Sight{}, translate("look at a user", err)
+	}
+	if of.clientID != "" {
+		row, err := q.ClientByID(ctx, of.clientID)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return auth.Sight{}, translate("look at a client", err)
+		}
+		seen.Client = client(row).Client
+	}
+	if of.role == "" {
+		return seen, nil
+	}
+	row, err := q.RoleByName(ctx, of.role)
+	switch {
+	case err == nil:
+		seen.Role = role(row)
+	case !errors.Is(err, pgx.ErrNoRows):
+		return auth.Sight{}, translate("look at a role", err)
+	}
+	return seen, nil
+}
+
+// inTransaction does something whose errors are translated already. It does it again, from the
+// beginning, where the audit log had no room for it: do starts anew each time.
+func (d *DB) inTransaction(ctx context.Context, op string, do func(pgx.Tx) error) error {
+	err := d.transaction(ctx, op, do)
+	if !errors.Is(err, errNoRoom) {
+		return err
+	}
+	if err := d.AddEventPartitions(ctx); err != nil {
+		return err
+	}
+	return d.transaction(ctx, op, do)
 }
 
 // translateRole is translate where no row means no role.
@@ -195,7 +272,8 @@ func translateRole(op string, err error) error {
 
 func role(row sqlcgen.RoleByNameRow) auth.Role {
 	return auth.Role{
-		Name: row.Name, Permissions: permissions(row.Permissions), Version: row.Version, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
+		Name: row.Role.Name, Permissions: permissions(row.Permissions), Version: row.Role.Version,
+		CreatedAt: row.Role.CreatedAt, UpdatedAt: row.Role.UpdatedAt,
 	}
 }
 

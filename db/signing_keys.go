@@ -2,17 +2,24 @@ package db
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
-	"gatehouse/db/internal/sqlcgen"
-	"gatehouse/internal/auth"
-	"gatehouse/internal/token"
+	"gatehouse.example/db/internal/sqlcgen"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/token"
 )
 
 // keysLock is the advisory lock of whoever changes signing keys: "keys" in ASCII.
 const keysLock = 0x6b657973
+
+// KeyChanges subscribes to changes of the signing keys, of which a trigger tells. It hints with
+// each new connection too, before which they may have changed.
+func KeyChanges(hint func()) Subscription {
+	return Subscription{Channel: "gatehouse_signing_keys", Notified: func(string) { hint() }, Connected: hint}
+}
 
 // SigningKeys implements auth.KeyStore.
 func (d *DB) SigningKeys(ctx context.Context, withEnded bool) ([]auth.SigningKey, error) {
@@ -27,7 +34,7 @@ func signingKeys(ctx context.Context, q *sqlcgen.Queries, withEnded bool) ([]aut
 	keys := make([]auth.SigningKey, len(rows))
 	for n, r := range rows {
 		keys[n] = auth.SigningKey{
-			ID: r.Kid, Algorithm: token.Algorithm(r.Algorithm), State: auth.KeyState(r.State), Sealed: r.SealedPrivate,
+			ID: r.Kid, Use: auth.KeyUse(r.Use), Algorithm: token.Algorithm(r.Algorithm), State: auth.KeyState(r.State), Sealed: r.SealedPrivate,
 			TokenLifetime: time.Duration(r.LifetimeSeconds) * time.Second, CreatedAt: r.CreatedAt,
 			ActivatedAt: r.ActivatedAt, RetiringAt: r.RetiringAt, EndedAt: r.EndedAt,
 		}
@@ -54,17 +61,45 @@ func (d *DB) ChangeSigningKeys(ctx context.Context, e auth.Event, decide func(ti
 			return err
 		}
 		change, err := decide(now, keys)
-		if err != nil || len(change.Keys) == 0 {
+		if err != nil {
 			return err
 		}
+		if len(change.Keys) == 0 {
+			return translate("settle", q.Settle(ctx))
+		}
 		for _, k := range change.Keys {
-			if err := q.PutSigningKey(ctx, putParams(k)); err != nil {
+			if err := putSigningKey(ctx, q, k); err != nil {
 				return translate("put signing key", err)
 			}
 		}
-		e.Action, e.Target = change.Action, change.Target
-		return translate("record event", q.RecordEvent(ctx, recordParams(e)))
+		if change.Secrets != nil {
+			if err := q.ForgetSecretKeys(ctx, true); err != nil {
+				return translate("forget secret keys", err)
+			}
+			if err := q.RenewSecretKeys(ctx, change.Secrets); err != nil {
+				return translate("renew secret keys", err)
+			}
+		}
+		for _, step := range append([]auth.KeyStep{{Action: change.Action, Target: change.Target}}, change.Successors...) {
+			e.Action, e.Target = step.Action, step.Target
+			if err := q.RecordEvent(ctx, recordParams(e)); err != nil {
+				return translate("record event", err)
+			}
+		}
+		return nil
 	})
+}
+
+// putSigningKey stores a key in the table of its use. The version before must not read keys of ID
+// tokens: it would accept access tokens by them.
+func putSigningKey(ctx context.Context, q *sqlcgen.Queries, k auth.SigningKey) error {
+	switch k.Use {
+	case auth.KeyForAccess:
+		return q.PutSigningKey(ctx, putParams(k))
+	case auth.KeyForID:
+		return q.PutIDTokenKey(ctx, sqlcgen.PutIDTokenKeyParams(putParams(k)))
+	}
+	return fmt.Errorf("a signing key for the use %q", k.Use)
 }
 
 func putParams(k auth.SigningKey) sqlcgen.PutSigningKeyParams {
@@ -82,4 +117,31 @@ func putParams(k auth.SigningKey) sqlcgen.PutSigningKeyParams {
 // RaiseTokenLifetime implements auth.KeyStore.
 func (d *DB) RaiseTokenLifetime(ctx context.Context, lifetime time.Duration) error {
 	return translate("raise token lifetime", d.queries.RaiseTokenLifetime(ctx, int64(lifetime/time.Second)))
+}
+
+// SecretIDs implements auth.SecretStore.
+func (d *DB) SecretIDs(ctx context.Context) ([]string, error) {
+	ids, err := d.queries.ListSecretKeys(ctx)
+	return ids, translate("list secret keys", err)
+}
+
+// RenewSecrets implements auth.SecretStore.
+func (d *DB) RenewSecrets(ctx context.Context, ids []string, judge func(recorded []string) error) error {
+	return d.inTransaction(ctx, "renew secrets", func(tx pgx.Tx) error {
+		q := d.queries.WithTx(tx)
+		if err := q.TakeTurn(ctx, keysLock); err != nil { // with those who put others in their place
+			return translate("take turn", err)
+		}
+		recorded, err := q.ListSecretKeys(ctx)
+		if err != nil {
+			return translate("list secret keys", err)
+		}
+		if err := judge(recorded); err != nil {
+			return err
+		}
+		if err := q.RenewSecretKeys(ctx, ids); err != nil {
+			return translate("renew secret keys", err)
+		}
+		return translate("forget secret keys", q.ForgetSecretKeys(ctx, false))
+	})
 }

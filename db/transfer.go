@@ -8,14 +8,14 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"gatehouse/internal/auth"
+	"gatehouse.example/internal/auth"
 )
 
-// The statements of this file are not sqlc's: it knows neither a table that lives as long as a transaction, nor rows
-// that are used one by one.
+// The statements of this file are not sqlc's. It knows no table that lives as long as a
+// transaction, and no rows that are used one by one.
 
-// withoutTimeouts is for a transaction of as many rows as an operator has: it may take minutes, of which some pass while
-// the client reads or writes its file. What it waits for others is bounded as ever.
+// withoutTimeouts is for a transaction of as many rows as an operator has. It may take minutes, and
+// some of them pass while the client reads or writes its file. Its waits for locks stay bounded.
 const withoutTimeouts = `SELECT set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '0', true)`
 
 // The key is compared by bytes, which sorts several times faster than by a language's rules.
@@ -40,18 +40,39 @@ FROM unnest($1::text[], $2::bytea[]) AS k (id, check_value)
 WHERE EXISTS (SELECT 1 FROM imported_users i WHERE starts_with(i.password_hash, '$hmac-sha256$k=' || k.id || '$'))
 ON CONFLICT ON CONSTRAINT password_keys_pkey DO NOTHING`
 
-// storeImported returns the lines that it left out. ON CONFLICT also sees the names that are taken while it runs, but not
-// those of accounts that are gone.
+// recordImportedCosts is what RaisePasswordCosts does, for all that was read.
+const recordImportedCosts = `
+INSERT INTO password_costs (kind, amount)
+SELECT kind, amount
+FROM (
+    SELECT 'bcrypt' AS kind, max(substring(password_hash FROM '\$2[aby]\$([0-9]{2})\$')::integer) AS amount
+    FROM imported_users
+    UNION ALL
+    SELECT 'argon2id', max(substring(password_hash FROM 'm=([0-9]+),')::integer * substring(password_hash FROM ',t=([0-9]+),')::integer)
+    FROM imported_users
+    WHERE starts_with(password_hash, '$argon2id$')
+) dearest
+WHERE amount > 0
+ON CONFLICT ON CONSTRAINT password_costs_pkey DO UPDATE SET amount = greatest(password_costs.amount, excluded.amount)`
+
+// storeImported returns the lines that it left out. ON CONFLICT also sees the names that are taken
+// while it runs, but not those of accounts that are gone. The lines of a file keep their order:
+// that of created_at. No line of it is in the future, since a line takes longer than its
+// microsecond.
 const storeImported = `
 WITH ranked AS (
     SELECT *, first_value(line) OVER (PARTITION BY username_key ORDER BY line) AS first
     FROM imported_users
 ), stored AS (
     INSERT INTO users (id, username, username_key, password_hash, disabled_at, created_at, must_change_password, password_expires_at)
-    SELECT id, username, username_key, password_hash, CASE WHEN disabled THEN now() END, coalesce(created_at, now()), must_change, expires_at
+    SELECT id, username, username_key, password_hash, CASE WHEN disabled THEN now() END, coalesce(created_at, now() + line * interval '1 microsecond'), must_change, expires_at
     FROM ranked
     WHERE line = first
-      AND NOT EXISTS (SELECT 1 FROM retired_usernames r WHERE r.key_digest = sha256(convert_to(username_key, 'UTF8')))
+      AND NOT EXISTS (
+          SELECT 1
+          FROM retired_usernames_key k
+          JOIN retired_usernames r ON r.key_digest = retired_digest(k.secret, sha256(convert_to(username_key, 'UTF8')))
+      )
     ON CONFLICT ON CONSTRAINT users_username_key_unique DO NOTHING
     RETURNING id
 ), granted AS (
@@ -67,7 +88,10 @@ ORDER BY line`
 
 // ImportUsers implements auth.Store.
 func (d *DB) ImportUsers(ctx context.Context, e auth.Event, i auth.Import) (stored int, err error) {
-	tx, err := d.pool.Begin(ctx)
+	if err := d.AddEventPartitions(ctx); err != nil { // of what is read once, nothing is done again
+		return 0, err
+	}
+	tx, err := d.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 	if err != nil {
 		return 0, translate("import users: begin", err)
 	}
@@ -145,6 +169,9 @@ func storeCopied(ctx context.Context, tx pgx.Tx, i auth.Import) (skipped int, er
 	if _, err := tx.Exec(ctx, "ANALYZE imported_users"); err != nil { // nobody else does, and the plan depends on it
 		return 0, err
 	}
+	if _, err := tx.Exec(ctx, recordImportedCosts); err != nil {
+		return 0, err
+	}
 	if _, err := tx.Exec(ctx, recordImportedKeys, ids, checks); err != nil {
 		return 0, err
 	}
@@ -166,9 +193,10 @@ SELECT u.username, u.password_hash, u.disabled_at IS NOT NULL,
        ARRAY(SELECT ur.role_name FROM user_roles ur WHERE ur.user_id = u.id ORDER BY ur.role_name COLLATE "C"), u.created_at,
        u.must_change_password, u.password_expires_at
 FROM users u
-ORDER BY u.id`
+ORDER BY u.created_at, u.username_key COLLATE "C"`
 
-// ExportUsers implements auth.Store. One statement sees one moment, and its rows come as fast as they are taken.
+// ExportUsers implements auth.Store. It is one statement, and so it sees one moment. Its rows come
+// as fast as they are taken.
 func (d *DB) ExportUsers(ctx context.Context, each func(auth.UserRecord) error) error {
 	tx, err := d.pool.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
 	if err != nil {

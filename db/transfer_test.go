@@ -10,9 +10,9 @@ import (
 
 	"github.com/google/uuid"
 
-	"gatehouse/internal/asynctest"
-	"gatehouse/internal/auth"
-	"gatehouse/internal/dbtest"
+	"gatehouse.example/internal/asynctest"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/dbtest"
 )
 
 // importOf is an import of users with plain hashes.
@@ -99,8 +99,8 @@ func TestANameThatIsRegisteredWhileAnImportRunsIsSkipped(t *testing.T) {
 	}
 }
 
-// What was said of a line by the roles at the beginning may be wrong at its end: then there must be nobody with a role that
-// is none, or with more rights than a token can carry.
+// A role that was there when an import began may be gone when it ends. Then nobody must have a role
+// that is none, or with more rights than a token can carry.
 func TestARoleThatIsChangedWhileAnImportRunsStoresNobody(t *testing.T) {
 	t.Parallel()
 	d := open(t, Options{URL: dbtest.New(t)})
@@ -112,13 +112,13 @@ func TestARoleThatIsChangedWhileAnImportRunsStoresNobody(t *testing.T) {
 		change func() error
 		want   error
 	}{
-		{func() error { return d.DeleteRole(t.Context(), anEvent(), "clerk", auth.Condition{}) }, auth.ErrRoleNotFound},
+		{func() error { return d.DeleteRole(t.Context(), anEvent(), auth.Freely(), "clerk", auth.Condition{}) }, auth.ErrRoleNotFound},
 		{func() error {
-			_, err := d.SetRole(t.Context(), anEvent(), "clerk", large, auth.Condition{})
+			_, err := d.SetRole(t.Context(), anEvent(), auth.Freely(), "clerk", large, auth.Condition{})
 			return err
 		}, auth.ErrTooManyRights},
 	} {
-		_, err := d.SetRole(t.Context(), anEvent(), "clerk", nil, auth.Condition{})
+		_, err := d.SetRole(t.Context(), anEvent(), auth.Freely(), "clerk", nil, auth.Condition{})
 		must(t, err)
 		i := importOf()
 		i.Users = func(yield func(auth.ImportedUser, error) bool) {

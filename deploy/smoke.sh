@@ -128,7 +128,7 @@ every_replica login 401 alice
 me 401 "$token" >/dev/null
 
 step 'the audit log tells of it, and the service cannot take it back'
-docker compose exec -T gatehouse /gatehouse audit --user alice --action user.disable | grep -q 'success .*by=operator' ||
+docker compose exec -T gatehouse /gatehouse audit --user alice --action user.disable | grep -Eq ' user.disable +success +1 +alice +operator(:[^ ]+)? ' ||
     fail 'the audit log has no disabling'
 sql() { docker compose exec -T postgres psql --quiet --no-psqlrc --username "$1" --dbname gatehouse --command "$2" 2>&1; }
 sql gatehouse_service 'SELECT count(*) FROM audit_events' >/dev/null || fail 'the service cannot read the audit log'

@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"os"
 
-	"gatehouse/verify"
+	"gatehouse.example/verify"
 )
 
 func Example() {

@@ -7,16 +7,17 @@ import (
 	"net/http"
 	"time"
 
-	"gatehouse/internal/revocation"
-	"gatehouse/internal/token"
+	"gatehouse.example/internal/revocation"
 )
 
-// errOlder is for a feed from before the last: somebody plays it again, or a cache or a replica's clock is behind another.
+// errOlder is for a feed from before the last: somebody plays it again, or a cache is behind, or a
+// replica's clock.
 var errOlder = errors.New("GET /revocations.jwt: older than the last one")
 
-// takeFeed adds what a feed has. It confirms the set as of the feed's own time, which no cache can forge.
+// takeFeed adds what a feed has. It confirms the set as of the feed's own time, which no cache can
+// forge.
 func (f *follower) takeFeed(began time.Time, response *http.Response) error {
-	body, err := io.ReadAll(io.LimitReader(response.Body, token.MaxFeedLength+1))
+	body, err := io.ReadAll(io.LimitReader(response.Body, revocation.MaxFeedLength+1))
 	if err != nil {
 		return err
 	}
@@ -45,16 +46,16 @@ func (f *follower) takeFeed(began time.Time, response *http.Response) error {
 	return nil
 }
 
-func (f *follower) verifyFeed(raw string) (feed token.Feed, err error) {
+func (f *follower) verifyFeed(raw string) (feed revocation.Feed, err error) {
 	err = f.public.ask(f.Clock(), func() error {
-		feed, err = f.public.tokens.VerifyFeed(f.Clock(), raw)
+		feed, err = revocation.VerifyFeed(f.public.tokens, f.Clock(), raw)
 		return err
 	})
 	return feed, err
 }
 
-// isHarmless tells whether a poll that failed says nothing of Gatehouse: of several replicas, one has its clock a little
-// behind. Where that goes on it is an outage like any other.
+// isHarmless tells whether a poll that failed is no sign of an outage: of several replicas, one has
+// its clock a little behind. If that goes on, it is an outage like any other.
 func (f *follower) isHarmless(err error) bool {
 	return errors.Is(err, errOlder) && f.set.Load().Age(f.Clock()) <= f.MaxStaleness/2
 }

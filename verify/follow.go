@@ -8,12 +8,14 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"gatehouse/internal/revocation"
-	"gatehouse/internal/token"
+	"gatehouse.example/internal/follow"
+	"gatehouse.example/internal/revocation"
+	"gatehouse.example/internal/token"
 )
 
 const (
@@ -22,27 +24,33 @@ const (
 	pruneEvery  = time.Minute
 )
 
-// follower keeps a set up to date with those of Gatehouse's replicas. Behind a load balancer each poll may come to
-// another one: it keeps the cursors of all, and what any of them knows. It asks by the service's own token or, where there
-// are only public keys, follows the signed feed.
+// follower keeps a set of revocations up to date with those of Gatehouse's replicas. Behind a load
+// balancer, each poll may reach another replica: so it keeps a cursor of each, and what any of them
+// knows. Its polls carry the service's own token. Where there are only public keys, it polls the
+// signed feed.
 type follower struct {
 	Options
-	set     atomic.Pointer[revocation.Set] // never nil after the first poll
-	client  *http.Client
-	url     *url.URL
-	keys    *token.ServiceKeys // nil: it follows the feed
-	cursors revocation.Cursors
-	public  *keys     // of the feed
-	issued  time.Time // when the last feed was
-	pruned  time.Time
+	set      atomic.Pointer[revocation.Set] // never nil after the first poll
+	client   *http.Client
+	url      *url.URL
+	keys     *token.ServiceKeys // nil: it follows the feed
+	cursors  revocation.Cursors
+	public   *keys     // of the feed
+	secret   *keys     // where there is a secret: is told whether Gatehouse accepts it still
+	issued   time.Time // when the last feed was
+	pruned   time.Time
+	patience time.Duration // for the next poll
 }
 
-func newFollower(o Options, client *http.Client, base *url.URL) (*follower, error) {
+func newFollower(o Options, client *http.Client, base *url.URL, secret *keys) (*follower, error) {
 	keys, err := token.NewServiceKeys(o.Keys, o.Issuer)
 	if err != nil {
 		return nil, err
 	}
-	return &follower{Options: o, client: client, url: base.JoinPath("revocations"), keys: keys, pruned: o.Clock()}, nil
+	return &follower{
+		Options: o, client: client, url: base.JoinPath("revocations"), keys: keys, secret: secret,
+		pruned: o.Clock(), patience: o.MaxStaleness / 2,
+	}, nil
 }
 
 func newFeedFollower(o Options, client *http.Client, base *url.URL, public *keys) (*follower, error) {
@@ -53,7 +61,9 @@ func newFeedFollower(o Options, client *http.Client, base *url.URL, public *keys
 			return nil, err
 		}
 	}
-	return &follower{Options: o, client: client, url: feed, public: public, pruned: o.Clock()}, nil
+	return &follower{
+		Options: o, client: client, url: feed, public: public, pruned: o.Clock(), patience: o.MaxStaleness / 2,
+	}, nil
 }
 
 // reach is where Gatehouse is, and how it is asked.
@@ -78,40 +88,30 @@ func parseURL(text string) (*url.URL, error) {
 
 // follow polls until ctx ends.
 func (f *follower) follow(ctx context.Context) {
-	// A replica that hangs must not use up the time in which another one could answer; a long report must get through
-	// at last.
-	patience, failing := f.MaxStaleness/2, false
-	ticker := time.NewTicker(f.Poll)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		err := f.poll(ctx, patience)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case f.isHarmless(err):
-			continue
-		case err != nil:
-			patience = min(2*patience, loadTimeout)
-			if !failing {
-				f.Log.Warn("verify: revocations cannot be polled", "error", err.Error())
-			}
-		default:
-			patience = f.MaxStaleness / 2
-			if failing {
-				f.Log.Info("verify: revocations are polled again")
-			}
-		}
-		f.prune(f.Clock())
-		failing = err != nil
-	}
+	follow.Loop{
+		Step: func(ctx context.Context, _ bool) error { return f.step(ctx) }, Every: f.Poll, Log: f.Log,
+		Failing: "verify: revocations cannot be polled", Recovered: "verify: revocations are polled again",
+	}.Run(ctx)
 }
 
-// poll asks for what is new. It confirms the set as of its own beginning: what is revoked later is for the next one.
+// step is a poll. A replica that hangs must not use up the time in which another could answer, and
+// a long report must get through at last. So each failure makes the next poll more patient.
+func (f *follower) step(ctx context.Context) error {
+	err := f.poll(ctx, f.patience)
+	if f.isHarmless(err) {
+		return nil
+	}
+	if err != nil {
+		f.patience = min(2*f.patience, loadTimeout)
+	} else {
+		f.patience = f.MaxStaleness / 2
+	}
+	f.prune(f.Clock())
+	return err
+}
+
+// poll asks for what is new. It confirms the set as of its own beginning: what is revoked later is
+// for the next poll.
 func (f *follower) poll(ctx context.Context, patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -125,19 +125,33 @@ func (f *follower) poll(ctx context.Context, patience time.Duration) error {
 		return err
 	}
 	defer response.Body.Close()
-	switch set := f.set.Load(); {
-	case response.StatusCode == http.StatusOK && f.public != nil:
+	if f.public != nil {
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("GET /revocations.jwt: %s", response.Status)
+		}
 		return f.takeFeed(began, response)
-	case f.public != nil:
-		return fmt.Errorf("GET /revocations.jwt: %s", response.Status)
+	}
+	switch set := f.set.Load(); {
 	case response.StatusCode == http.StatusNotModified && set != nil:
 		set.Confirm(began)
 	case response.StatusCode == http.StatusOK:
-		return f.take(began, response)
+		if err := f.take(began, response); err != nil {
+			return err
+		}
 	default:
 		return fmt.Errorf("GET /revocations: %s", response.Status)
 	}
-	return nil
+	return f.askSecret(began, response.Header)
+}
+
+// askSecret drops the secret where Gatehouse does: its key was revoked. A release that does not say
+// goes on with it.
+func (f *follower) askSecret(now time.Time, h http.Header) error {
+	accepted := h.Get("Gatehouse-Algorithms")
+	if accepted == "" {
+		return nil
+	}
+	return f.secret.withdraw(now, !slices.Contains(strings.Split(accepted, ", "), string(token.HS256)))
 }
 
 func (f *follower) request(ctx context.Context, now time.Time) (*http.Request, error) {
@@ -187,8 +201,10 @@ func (f *follower) take(began time.Time, response *http.Response) error {
 	return nil
 }
 
-// setFor is the set, or one with all that it has for longer, where a replica gives tokens a longer life than those before
-// it. What the set has forgotten by then is in the report: it is that replica's first, and so a whole one.
+// setFor returns the set that a report belongs in. It is the one there is, unless the replica gives
+// its tokens a longer life than that set was made for. Then it is a new set that remembers for
+// longer, with all that the old one has. What the old one has forgotten is in the report, which is
+// this replica's first, and so a whole one.
 func (f *follower) setFor(report revocation.Report) (*revocation.Set, error) {
 	known := f.set.Load()
 	if known != nil && known.Covers(report) {

@@ -3,6 +3,7 @@ package verify_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -22,14 +23,15 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
-	"gatehouse/internal/app"
-	"gatehouse/internal/asynctest"
-	"gatehouse/internal/auth"
-	"gatehouse/internal/config"
-	"gatehouse/internal/dbtest"
-	"gatehouse/internal/token"
-	"gatehouse/verify"
-	"gatehouse/verify/ginverify"
+	"gatehouse.example/internal/app"
+	"gatehouse.example/internal/asynctest"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/auth/authtest"
+	"gatehouse.example/internal/config"
+	"gatehouse.example/internal/dbtest"
+	"gatehouse.example/internal/token"
+	"gatehouse.example/verify"
+	"gatehouse.example/verify/ginverify"
 )
 
 const (
@@ -128,18 +130,17 @@ func accessToken(t *testing.T, body []byte) string {
 
 func (g *gatehouse) disable(username string) {
 	g.Helper()
-	g.admin((*auth.Service).Disable, username)
+	g.admin((*auth.Accounts).Disable, username)
 }
 
 // admin does what an operator does to an account at the command line.
-func (g *gatehouse) admin(do func(*auth.Service, context.Context, string) (auth.User, error), username string) {
+func (g *gatehouse) admin(do func(*auth.Accounts, context.Context, auth.Actor, auth.UserRef, func(auth.User) bool) (auth.User, error), username string) {
 	g.Helper()
 	admin, err := app.OpenAdmin(g.Context(), config.Database{DatabaseURL: g.databaseURL, DatabaseStatementTimeout: time.Minute},
 		config.Passwords{BcryptCost: 10, PasswordMinLength: 8, InitialSecretHours: 72})
 	must(g, err)
-	defer admin.Close()
-	_, err = do(admin.Service, g.Context(), username)
-	must(g, err)
+	_, err = do(admin.Accounts, g.Context(), authtest.Operator(), auth.ByName(username), nil)
+	must(g, errors.Join(err, admin.Close()))
 }
 
 // options are those of a service that follows by another way than the replica's own address.
@@ -224,13 +225,14 @@ func wantEndsToReach(g *gatehouse, o verify.Options) {
 		next = accessToken(t, g.send(http.StatusOK, "PUT", "/users/me/password", laptop, asJSON,
 			`{"current_password": "`+goodPassword+`", "new_password": "another `+goodPassword+`"}`))
 	})
-	end("the demand for another password", next, func() { g.admin((*auth.Service).RequirePasswordChange, "alice") })
+	end("the demand for another password", next, func() { g.admin((*auth.Accounts).RequirePasswordChange, "alice") })
 	next = accessToken(t, g.send(http.StatusOK, "POST", "/token/password", "", asJSON,
 		`{"username": "alice", "current_password": "another `+goodPassword+`", "new_password": "`+goodPassword+`"}`))
 	end("the ban", next, func() { g.disable("alice") })
 }
 
-// A guard that forgets to stop a request, or one without Middleware before it, would let everybody in.
+// A guard that forgets to stop a request, or one without Middleware before it, would let everybody
+// in.
 func TestRolesAndPermissionsGuardHandlersOfOtherServices(t *testing.T) {
 	t.Parallel()
 	g := boot(t)
@@ -303,7 +305,8 @@ func TestGinHasTheIdentityAndStopsWhoeverHasNone(t *testing.T) {
 	}
 }
 
-// A service that logs each failed poll fills its disk; one that logs none leaves its operator alone with the 503s.
+// A service that logs each failed poll fills its disk; one that logs none leaves its operator alone
+// with the 503s.
 func TestAnOutageIsLoggedOnceAndEnds(t *testing.T) {
 	t.Parallel()
 	g := boot(t)

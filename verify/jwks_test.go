@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -17,12 +16,11 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/prometheus/client_golang/prometheus"
 
-	"gatehouse/internal/auth"
-	"gatehouse/internal/httpapi"
-	"gatehouse/internal/revocation"
-	"gatehouse/internal/token"
+	"gatehouse.example/internal/asynctest"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/revocation"
+	"gatehouse.example/internal/token"
 )
 
 func newKey(t testing.TB, a token.Algorithm) token.Key {
@@ -46,13 +44,7 @@ func newKeyReplica(t testing.TB, c *clock, issuer *token.Issuer) *replica {
 	t.Helper()
 	set := revocation.NewSet(c.Now(), lifetime)
 	set.Confirm(c.Now())
-	handler, err := httpapi.New(httpapi.Options{
-		Service: auth.NewService(auth.Parts{
-			Tokens: issuer, TokenCache: 1000, Clock: c.Now, Revocations: auth.NewChecker(set, nil, c.Now, 2*time.Second),
-		}),
-		Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), RequestTimeout: time.Minute,
-	})
-	must(t, err)
+	handler := served(t, rulesOf(t, c, set, issuer))
 	return &replica{handler, set}
 }
 
@@ -150,13 +142,45 @@ func TestAFeedBarsWhatWasRevoked(t *testing.T) {
 		s.wantVerdict("a user who was banned", ofUser, ErrInvalidToken)
 		s.wantVerdict("a later token of his", next, nil)
 		s.wantVerdict("another", other, nil)
+		s.replica.set.Add(c.Now(), []revocation.Entry{{Version: c.Now().Unix() + 1}})
+		s.pollFeed()
+		s.wantVerdict("one of before a restore", other, ErrInvalidToken)
 		if got := s.count("/revocations"); got != 0 {
 			t.Errorf("it asks for what needs a token, %d times", got)
 		}
 	}
 }
 
-// Whoever stands between may do no more than hold the truth up, and that not for longer than the bound.
+// A service for which apps ask for tokens (RFC 8707) must refuse those for others, since each of the
+// others could use them there.
+func TestAServiceWithAnAudienceOfItsOwnTakesTokensForItselfAlone(t *testing.T) {
+	t.Parallel()
+	const files, mail = "https://files.example/", "https://mail.example/"
+	c := newClock()
+	s := newKeyShop(t, c, issuerOf(t, issuerURL, newKey(t, token.ES256)),
+		func(o *Options) { o.Audience = files })
+	session := uuid.New()
+	of := func(resources string) string {
+		raw, err := s.issuer.Issue(c.Now(), token.Subject{
+			UserID: uuid.New(), SessionID: session, Username: "alice", Version: 1, Resources: resources,
+		}, time.Hour)
+		must(t, err)
+		return raw
+	}
+	own, both := of(files), of(mail+" "+files)
+	s.wantVerdict("its own", own, nil)
+	s.wantVerdict("its own and another's", both, nil)
+	s.wantVerdict("another's", of(mail), ErrInvalidToken)
+	s.wantVerdict("of which its own is a part", of(files+"more"), ErrInvalidToken)
+	s.wantVerdict("Gatehouse's", of(""), ErrInvalidToken)
+	s.replica.revoke(c.Now(), session)
+	s.pollFeed()
+	s.wantVerdict("after the session has ended", own, ErrInvalidToken)
+	s.wantVerdict("after the session has ended", both, ErrInvalidToken)
+}
+
+// Whoever stands between may do no more than hold the truth up, and that not for longer than the
+// bound.
 func TestNoFalseFeedIsTakenAndTheLastGoodOneStaysUntilItsBound(t *testing.T) {
 	t.Parallel()
 	c := newClock()
@@ -166,7 +190,7 @@ func TestNoFalseFeedIsTakenAndTheLastGoodOneStaysUntilItsBound(t *testing.T) {
 	good, session := s.token(uuid.New()), uuid.New()
 	banned := s.token(session)
 	feed := func(i *token.Issuer, at time.Time) string {
-		raw, err := i.SignFeed(revocation.Report{KeepSeconds: 2405, LifetimeSeconds: 1805}.Feed(at))
+		raw, err := revocation.SignFeed(i, revocation.Report{KeepSeconds: 2405, LifetimeSeconds: 1805}.Feed(at))
 		must(t, err)
 		return raw
 	}
@@ -234,7 +258,7 @@ func TestAFeedConfirmsAsOfItsOwnTime(t *testing.T) {
 	for _, behind := range []time.Duration{4 * time.Second, -2 * time.Second} {
 		c.advance(20 * time.Second)
 		at := c.Now().Add(-behind).Truncate(time.Second)
-		raw, err := issuer.SignFeed(revocation.Report{KeepSeconds: 2405, LifetimeSeconds: 1805}.Feed(at))
+		raw, err := revocation.SignFeed(issuer, revocation.Report{KeepSeconds: 2405, LifetimeSeconds: 1805}.Feed(at))
 		must(t, err)
 		s.set(s.replica, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(raw)) }))
 		must(t, s.follower.poll(t.Context(), time.Minute))
@@ -296,6 +320,39 @@ func TestManyTokensOfUnknownKeysAreOneFetch(t *testing.T) {
 	s.wantVerdict("after a while", forged, ErrInvalidToken)
 	if got := s.count(jwksPath) - before; got != 2 {
 		t.Errorf("%d fetches after a while", got)
+	}
+}
+
+// The key set has keys of ID tokens too. An ID token is shown to an app, which must not be able to
+// pass for its user elsewhere. Nor may whoever has got hold of such a key.
+func TestNoKeyOfIDTokensVerifiesAnAccessToken(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	key, idKey := newKey(t, token.ES256), newKey(t, token.ES256)
+	s := newKeyShop(t, c, issuerOf(t, issuerURL, key))
+	ids, err := token.NewIDKeys(idKey)
+	must(t, err)
+	s.set(jwksAnswer(string(token.KeySet(s.issuer.Ring(), ids))), s.replica)
+	s.issuer = issuerOf(t, issuerURL, idKey)
+	before := s.count(jwksPath)
+	s.wantVerdict("an access token by a key of ID tokens", s.token(uuid.New()), ErrInvalidToken)
+	if got := s.count(jwksPath) - before; got != 1 {
+		t.Errorf("it was refused without the key set, after %d fetches", got)
+	}
+	s.issuer = issuerOf(t, issuerURL, key)
+	s.wantVerdict("an access token beside it", s.token(uuid.New()), nil)
+	for name, signing := range map[string]token.Key{"a key of ID tokens": idKey, "a key of access tokens": key} {
+		keys, err := token.NewIDKeys(signing)
+		must(t, err)
+		issuer, err := token.NewIDIssuer(issuerURL, time.Hour)
+		must(t, err)
+		issuer.SetKeys(keys)
+		id, err := issuer.Issue(c.Now(), token.ES256, token.IDToken{Subject: uuid.New(), SessionID: uuid.New(), Audience: audience}, time.Hour)
+		must(t, err)
+		logout, err := issuer.IssueLogout(c.Now(), token.ES256, token.LogoutToken{Subject: uuid.New(), SessionID: uuid.New(), Audience: audience})
+		must(t, err)
+		s.wantVerdict("an ID token by "+name, id, ErrInvalidToken)
+		s.wantVerdict("a logout token by "+name, logout, ErrInvalidToken)
 	}
 }
 
@@ -364,6 +421,52 @@ func TestKeysAreFetchedWhenTheyHaveExpiredAndKeptWhileTheyCannotBe(t *testing.T)
 	s.set(jwksAnswer(string(s.issuer.Ring().JWKS())), s.replica)
 	must(t, s.Verifier.keys.refresh(t.Context()))
 	s.wantVerdict("by one that was withdrawn, which has been remembered", late, ErrInvalidToken)
+}
+
+// A service that trusts keys for a day because a cache may keep them so long accepts a revoked one
+// for a day.
+func TestKeysAreFetchedWithinHalfTheirBoundHoweverLongACacheMayKeepThem(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	issuer := issuerOf(t, issuerURL, newKey(t, token.ES256))
+	s := newKeyShop(t, c, issuer, func(o *Options) { o.KeyStaleness = 10 * time.Minute })
+	for _, maxAge := range []string{"max-age=86400", "max-age=301", "max-age=300", "max-age=60"} {
+		s.set(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Cache-Control", maxAge)
+			_, _ = w.Write(issuer.Ring().JWKS())
+		}), s.replica)
+		must(t, s.Verifier.keys.refresh(t.Context()))
+		want := 5 * time.Minute
+		if maxAge == "max-age=60" {
+			want = time.Minute
+		}
+		if due := s.Verifier.keys.due.Sub(c.Now()); due != want {
+			t.Errorf("%s: the next fetch is due after %v, want %v", maxAge, due, want)
+		}
+	}
+}
+
+// A laptop that wakes up, or a machine that was migrated, has missed what was revoked meanwhile.
+func TestWhatWasFetchedBeforeTheMachineSleptIsNotFresh(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	s := newKeyShop(t, c, issuerOf(t, issuerURL, newKey(t, token.ES256)))
+	raw := s.token(uuid.New())
+	s.wantVerdict("before", raw, nil)
+	sleep := func(d time.Duration) {
+		woken := asynctest.Suspended(t, c.Now(), d).Add(time.Millisecond)
+		c.now.Store(&woken)
+	}
+	sleep(11 * time.Second)
+	s.wantVerdict("revocations of before", raw, ErrUnavailable)
+	s.pollFeed()
+	s.wantVerdict("after a poll", raw, nil)
+	sleep(time.Hour)
+	s.pollFeed()
+	late := s.token(uuid.New())
+	s.wantVerdict("keys of before", late, ErrUnavailable)
+	must(t, s.Verifier.keys.refresh(t.Context()))
+	s.wantVerdict("after a fetch", late, nil)
 }
 
 // With a secret, keys are no need until one signs, and no loss to it when they cannot be had.
@@ -487,7 +590,8 @@ func TestTheFeedMayComeFromElsewhereThanTheKeys(t *testing.T) {
 	}
 }
 
-// A goroutine that goes on, or a request that waits for keys that nobody fetches any more, is a leak.
+// A goroutine that goes on, or a request that waits for keys that nobody fetches any more, is a
+// leak.
 func TestKeysAreFollowedUntilTheContextEnds(t *testing.T) {
 	t.Parallel()
 	c := newClock()
@@ -554,7 +658,8 @@ func maxAgeOf(h http.Header) (maxAge time.Duration) {
 	return maxAge
 }
 
-// The times of a rotation are made for caches: whoever respects them must never meet a key that he cannot know.
+// The times of a rotation are made for caches: whoever respects them must never meet a key that he
+// cannot know.
 func TestACacheBetweenMakesNobodyRefusedWhileKeysRotate(t *testing.T) {
 	t.Parallel()
 	c := newClock()
@@ -597,7 +702,8 @@ func TestACacheBetweenMakesNobodyRefusedWhileKeysRotate(t *testing.T) {
 	}
 }
 
-// A ban is to be in the feed at once, and thousands of readers are not to be thousands of signatures.
+// A ban is to be in the feed at once, and thousands of readers are not to be thousands of
+// signatures.
 func TestAFeedIsSignedOnceForAllWhoAskAtATime(t *testing.T) {
 	t.Parallel()
 	c := newClock()
@@ -634,7 +740,7 @@ func TestAReplicaWhoseClockIsBehindIsNoOutage(t *testing.T) {
 	s := newKeyShop(t, c, issuer)
 	c.advance(2 * time.Second)
 	s.pollFeed()
-	raw, err := issuer.SignFeed(revocation.Report{KeepSeconds: 2405, LifetimeSeconds: 1805}.Feed(c.Now().Add(-2 * time.Second)))
+	raw, err := revocation.SignFeed(issuer, revocation.Report{KeepSeconds: 2405, LifetimeSeconds: 1805}.Feed(c.Now().Add(-2*time.Second)))
 	must(t, err)
 	s.set(s.replica, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(raw)) }))
 	err = s.follower.poll(t.Context(), time.Minute)

@@ -15,21 +15,31 @@ import (
 	"sync/atomic"
 	"time"
 
-	"gatehouse/internal/token"
+	"gatehouse.example/internal/follow"
+	"gatehouse.example/internal/revocation"
+	"gatehouse.example/internal/token"
 )
 
 const (
-	keysPatience    = 5 * time.Second  // for a fetch
-	keysRetry       = 5 * time.Second  // from a fetch that failed to the next
-	unknownKeyEvery = 10 * time.Second // fetches for the sake of keys that somebody names, and may have made up
-	defaultMaxAge   = 5 * time.Minute  // of keys whose sender says nothing of it
+	keysPatience = 5 * time.Second // for a fetch
+	keysRetry    = 5 * time.Second // from a fetch that failed to the next
+
+	// unknownKeyEvery is the least time between two fetches for tokens that name an unknown key.
+	// Anybody can make up such a name.
+	unknownKeyEvery = 10 * time.Second
+
+	// secretReturns is how long no replica may have said that the secret is revoked before it is
+	// used again. A replica's keys are 30 s old at most.
+	secretReturns = time.Minute
+
+	defaultMaxAge = 5 * time.Minute // of keys whose sender says nothing of it
 )
 
-// keys are Gatehouse's public ones, fetched when they have expired (RFC 9111 §4.2) and when a token names one that is not
-// among them. What cannot be used does not replace what can.
+// keys are Gatehouse's public keys. They are fetched when they have expired (RFC 9111 §4.2), and
+// when a token names one that is not among them. An answer that cannot be used replaces nothing.
 //
-// Where there is a secret too, they are fetched from the first token on that names one: Gatehouse goes from HS256 to keys, and
-// back, without a token refused.
+// Where there is a secret too, the first fetch is for the first token that names a key. So
+// Gatehouse can go from HS256 to keys, and back, without a token refused.
 type keys struct {
 	client *http.Client
 	url    *url.URL
@@ -38,17 +48,23 @@ type keys struct {
 	log    *slog.Logger
 	tokens *token.Issuer // gets the keys
 	secret []token.Key   // none, or that of HS256
+	// withdrawn is true once Gatehouse has said that it accepts no token of HS256 any more: the
+	// secret has leaked, perhaps.
+	withdrawn   bool
+	withdrawnAt time.Time  // when it last said so
+	ringMu      sync.Mutex // guards the two, and the change of rings
 	// confirmed is when the keys were known to be those of Gatehouse; nil before the first fetch.
 	confirmed atomic.Pointer[time.Time]
 
 	// For the goroutine that fetches.
-	etag string
-	due  time.Time // zero: there is none to renew
+	etag    string
+	due     time.Time // zero: there is none to renew
+	fetched error     // of the last fetch
 
 	mu     sync.Mutex
 	asked  time.Time     // the last fetch for an unknown key
 	flight chan struct{} // is closed when that ends; nil: there is none
-	wanted chan struct{}
+	wanted follow.Hint
 	ended  chan struct{}
 }
 
@@ -56,7 +72,7 @@ type keys struct {
 func newKeys(ctx context.Context, o Options, client *http.Client, base *url.URL) (*keys, error) {
 	k := &keys{
 		client: client, url: base.JoinPath(".well-known/jwks.json"), bound: o.KeyStaleness, clock: o.Clock, log: o.Log,
-		wanted: make(chan struct{}, 1), ended: make(chan struct{}),
+		wanted: follow.NewHint(), ended: make(chan struct{}),
 	}
 	ring, err := k.first(ctx, o.Keys)
 	if err != nil {
@@ -86,47 +102,32 @@ func (k *keys) first(ctx context.Context, secrets [][]byte) (*token.Ring, error)
 // follow fetches until ctx ends.
 func (k *keys) follow(ctx context.Context, every time.Duration) {
 	defer close(k.ended)
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	failing := false
-	for {
-		forUnknown := false
-		select {
-		case <-ctx.Done():
-			return
-		case <-k.wanted:
-			forUnknown = true
-		case <-ticker.C:
-		}
-		if forUnknown || !k.due.IsZero() && !k.clock().Before(k.due) {
-			err := k.refresh(ctx)
-			k.report(ctx, failing, err)
-			failing = err != nil
-		}
-		if forUnknown {
-			k.landed()
-		}
-	}
+	follow.Loop{
+		Step: k.step, Hint: k.wanted, Every: every, Log: k.log,
+		Failing: "verify: keys cannot be fetched", Recovered: "verify: keys are fetched again",
+	}.Run(ctx)
 }
 
-func (k *keys) report(ctx context.Context, failing bool, err error) {
-	switch {
-	case ctx.Err() != nil:
-	case err != nil && !failing:
-		k.log.Warn("verify: keys cannot be fetched", "error", err.Error())
-	case err == nil && failing:
-		k.log.Info("verify: keys are fetched again")
+// step fetches if it is time, or if somebody wants an unknown key. Otherwise the state is still
+// that of the last fetch.
+func (k *keys) step(ctx context.Context, wanted bool) error {
+	if wanted || !k.due.IsZero() && !k.clock().Before(k.due) {
+		k.fetched = k.refresh(ctx)
 	}
+	if wanted {
+		k.landed()
+	}
+	return k.fetched
 }
 
 // refresh fetches what is new.
 func (k *keys) refresh(ctx context.Context) error {
 	ring, err := k.load(ctx, keysPatience)
 	if err == nil {
-		if ring != nil {
-			k.tokens.SetRing(ring)
+		if ring == nil {
+			return nil
 		}
-		return nil
+		return k.use(ring)
 	}
 	if k.confirmed.Load() == nil {
 		return err // there has been no need of them yet
@@ -141,12 +142,47 @@ func (k *keys) refresh(ctx context.Context) error {
 
 // forget leaves the secret alone, whose tokens are as good as ever.
 func (k *keys) forget() error {
-	ring, err := token.NewVerifyingRing(k.secret...)
+	k.etag = "" // or they would be unchanged
+	none, err := token.NewVerifyingRing()
+	if err != nil {
+		return err
+	}
+	return k.use(none)
+}
+
+// use verifies by the public keys of a ring, and by the secret while Gatehouse does.
+func (k *keys) use(public *token.Ring) error {
+	k.ringMu.Lock()
+	defer k.ringMu.Unlock()
+	return k.useLocked(public)
+}
+
+func (k *keys) useLocked(public *token.Ring) error {
+	secret := k.secret
+	if k.withdrawn {
+		secret = nil
+	}
+	ring, err := public.WithSecrets(secret...)
 	if err == nil {
 		k.tokens.SetRing(ring)
-		k.etag = "" // or they would be unchanged
 	}
 	return err
+}
+
+// withdraw drops the secret when Gatehouse accepts its tokens no more. It takes it up again when no
+// replica has said so for a while: one that has not heard of the revocation yet must not bring the
+// secret back.
+func (k *keys) withdraw(now time.Time, withdrawn bool) error {
+	k.ringMu.Lock()
+	defer k.ringMu.Unlock()
+	if withdrawn {
+		k.withdrawnAt = now
+	}
+	if k.withdrawn == withdrawn || !withdrawn && now.Sub(k.withdrawnAt) < secretReturns {
+		return nil
+	}
+	k.withdrawn = withdrawn
+	return k.useLocked(k.tokens.Ring())
 }
 
 // load returns nil for keys that have not changed.
@@ -183,7 +219,8 @@ func (k *keys) load(ctx context.Context, patience time.Duration) (*token.Ring, e
 }
 
 func (k *keys) read(body io.Reader) (*token.Ring, error) {
-	set, err := io.ReadAll(io.LimitReader(body, token.MaxJWKSLength+1)) // one more, so that it is refused and not cut
+	// One byte more than allowed, so that a longer set is refused and not cut.
+	set, err := io.ReadAll(io.LimitReader(body, token.MaxJWKSLength+1))
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +231,8 @@ func (k *keys) read(body io.Reader) (*token.Ring, error) {
 	return ring, err
 }
 
-// freshness is how long an answer may be kept: what a cache on the way has left of max-age (RFC 9111 §4.2.1, §5.1).
+// freshness is how long an answer may be kept: what a cache on the way has left of max-age (RFC
+// 9111 §4.2.1, §5.1).
 func freshness(h http.Header) time.Duration {
 	maxAge := defaultMaxAge
 	for _, line := range h.Values("Cache-Control") {
@@ -211,8 +249,8 @@ func freshness(h http.Header) time.Duration {
 	return max(maxAge, time.Second)
 }
 
-// want waits for a fetch for the sake of an unknown key. All who want one at a time share it; none is made soon after
-// another, or strangers could have this service flood Gatehouse.
+// want waits for a fetch for the sake of an unknown key. All who want one at a time share it. None
+// is made soon after another, or strangers could have this service flood Gatehouse.
 func (k *keys) want(now time.Time) {
 	k.mu.Lock()
 	flight := k.flight
@@ -223,7 +261,7 @@ func (k *keys) want(now time.Time) {
 		}
 		flight = make(chan struct{})
 		k.asked, k.flight = now, flight
-		k.wanted <- struct{}{} // there is room: one flight, one wish
+		k.wanted.Give()
 	}
 	k.mu.Unlock()
 	select {
@@ -239,7 +277,8 @@ func (k *keys) landed() {
 	k.flight = nil
 }
 
-// check is ErrUnavailable when the keys are too old to go by: to let a token in, or to refuse one whose key is unknown.
+// check is [ErrUnavailable] when the keys are too old to let a token in, or to refuse one whose key
+// is unknown.
 func (k *keys) check(now time.Time, unknown bool) error {
 	if k.secret != nil && !unknown {
 		return nil // refresh has forgotten keys that are too old
@@ -250,13 +289,13 @@ func (k *keys) check(now time.Time, unknown bool) error {
 	return nil
 }
 
-// age is the longest there is before the first fetch. It goes by the wall clock too, as that of the set does.
+// age is the longest there is before the first fetch.
 func (k *keys) age(now time.Time) time.Duration {
 	last := k.confirmed.Load()
 	if last == nil {
 		return math.MaxInt64
 	}
-	return max(now.Sub(*last), now.Round(0).Sub(last.Round(0)))
+	return revocation.Elapsed(*last, now)
 }
 
 // ask has somebody verify, and once more if it was for want of a key that there is by now.

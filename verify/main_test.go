@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"gatehouse/internal/dbtest"
+	"gatehouse.example/internal/dbtest"
 )
 
 func TestMain(m *testing.M) {

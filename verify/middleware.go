@@ -6,19 +6,20 @@ import (
 	"fmt"
 	"net/http"
 
-	"gatehouse/internal/token"
+	"gatehouse.example/internal/token"
 )
 
 type contextKey struct{}
 
-// FromContext says whose request it is that Middleware has let in.
+// FromContext returns the claims of a request that [Verifier.Middleware] has let in.
 func FromContext(ctx context.Context) (Claims, bool) {
 	claims, ok := ctx.Value(contextKey{}).(Claims)
 	return claims, ok
 }
 
-// Middleware lets requests in that have a valid access token in their Authorization header, and puts its claims into
-// their context. It refuses others as Gatehouse does (RFC 6750 §3, RFC 9457): with 401, or with 503 while it cannot know.
+// Middleware lets a request in if its Authorization header has a valid access token, and puts the
+// claims into its context. It refuses other requests as Gatehouse does (RFC 6750 §3, RFC 9457):
+// with 401, or with 503 while it cannot know.
 func (v *Verifier) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		raw, err := token.Bearer(r.Header.Values("Authorization"))
@@ -34,12 +35,14 @@ func (v *Verifier) Middleware(next http.Handler) http.Handler {
 	})
 }
 
-// RequireRole lets requests in whose user has a role. It goes behind Middleware, without which it lets nobody in.
+// RequireRole lets a request in if its user has a role. It goes behind [Verifier.Middleware], and
+// lets nobody in without it.
 func RequireRole(role string) func(http.Handler) http.Handler {
 	return require(func(c Claims) bool { return c.HasRole(role) })
 }
 
-// RequirePermission lets requests in whose token allows resource:action. It goes behind Middleware as RequireRole does.
+// RequirePermission lets a request in if its token has a permission: resource:action or a single
+// word. It goes behind [Verifier.Middleware], as [RequireRole] does.
 func RequirePermission(permission string) func(http.Handler) http.Handler {
 	return require(func(c Claims) bool { return c.HasPermission(permission) })
 }
@@ -59,7 +62,7 @@ func require(allowed func(Claims) bool) func(http.Handler) http.Handler {
 	}
 }
 
-// errForbidden: the token is good, but not for this.
+// errForbidden is for a valid token that does not allow the request.
 var errForbidden = errors.New("verify: insufficient scope")
 
 func refuse(w http.ResponseWriter, err error) {

@@ -19,13 +19,14 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"gatehouse/internal/app"
-	"gatehouse/internal/asynctest"
-	"gatehouse/internal/auth"
-	"gatehouse/internal/config"
-	"gatehouse/internal/dbtest"
-	"gatehouse/internal/token"
-	"gatehouse/verify"
+	"gatehouse.example/internal/app"
+	"gatehouse.example/internal/asynctest"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/auth/authtest"
+	"gatehouse.example/internal/config"
+	"gatehouse.example/internal/dbtest"
+	"gatehouse.example/internal/token"
+	"gatehouse.example/verify"
 )
 
 // keyring is the operator's view of the signing keys.
@@ -40,26 +41,26 @@ func openKeyring(t *testing.T, databaseURL string) keyring {
 	admin, err := app.OpenAdmin(t.Context(), config.Database{DatabaseURL: databaseURL, DatabaseStatementTimeout: time.Minute},
 		config.Passwords{BcryptCost: 10, PasswordMinLength: 8, InitialSecretHours: 72})
 	must(t, err)
-	t.Cleanup(admin.Close)
+	t.Cleanup(func() { _ = admin.Close() })
 	owner, err := pgx.Connect(t.Context(), dbtest.Owner(t, databaseURL))
 	must(t, err)
 	t.Cleanup(func() { _ = owner.Close(context.Background()) })
 	return keyring{t, admin, owner}
 }
 
-func (k keyring) of(algorithm token.Algorithm) *auth.Service {
+func (k keyring) policy(algorithm token.Algorithm) *auth.KeyPolicy {
 	k.Helper()
-	service, err := k.admin.Keys(config.Secrets{SecretKey: secretKey}, algorithm)
+	policy, err := k.admin.KeyPolicy(k.Context(), config.Secrets{SecretKey: secretKey}, algorithm)
 	must(k, err)
-	return service
+	return policy
 }
 
 func (k keyring) in(state auth.KeyState) auth.SigningKey {
 	k.Helper()
-	all, err := k.admin.SigningKeys(k.Context())
+	all, err := k.admin.Keys.List(k.Context())
 	must(k, err)
 	for _, key := range all {
-		if key.State == state {
+		if key.State == state && key.Ring() == auth.AccessRing() {
 			return key
 		}
 	}
@@ -79,18 +80,19 @@ func (k keyring) pass(d time.Duration) {
 // rotate has a key of an algorithm sign in the place of the one before, when everybody may know it.
 func (k keyring) rotate(algorithm token.Algorithm, known func(kid string)) (kid string) {
 	k.Helper()
-	must(k, k.of(algorithm).AddSigningKey(k.Context(), algorithm))
+	must(k, k.admin.Keys.Add(k.Context(), authtest.Operator(), k.policy(algorithm), auth.AccessRing()))
 	kid = k.in(auth.KeyNext).ID
 	known(kid)
 	k.pass(331 * time.Second)
 	// A replica may have found it due before.
-	if err := k.of(algorithm).ActivateSigningKey(k.Context()); err != nil && !errors.Is(err, auth.ErrKeyNotFound) {
+	if err := k.admin.Keys.Activate(k.Context(), authtest.Operator(), auth.AccessRing()); err != nil && !errors.Is(err, auth.ErrKeyNotFound) {
 		k.Fatal(err)
 	}
 	return kid
 }
 
-// cdn is a cache between, which keeps answers for a second: that is max-age of the feed, and of the keys in a hurry.
+// cdn is a cache between, which keeps answers for a second: that is max-age of the feed, and of the
+// keys in a hurry.
 type cdn struct {
 	to     string
 	client *http.Client
@@ -149,7 +151,8 @@ func (p *cdn) fetch(r *http.Request) *stored {
 	return &stored{response.Header, response.StatusCode, string(body), time.Now().Add(time.Second)}
 }
 
-// Verifiers have caches of their own behind one that is shared: nobody may be refused for a key that they do not know yet.
+// Verifiers have caches of their own behind one that is shared: nobody may be refused for a key
+// that they do not know yet.
 func TestKeysRotateAndNoVerifierRefusesAnybody(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)
@@ -266,12 +269,12 @@ func TestTokensOfARevokedKeyAreRefusedByVerifiers(t *testing.T) {
 	leaked := g.login("alice")
 	_, err := shop.Verify(leaked)
 	must(t, err)
-	must(t, k.of(token.ES256).RevokeSigningKey(t.Context(), kidOf(t, leaked)))
+	must(t, k.admin.Keys.Revoke(t.Context(), authtest.Operator(), k.policy(token.ES256), kidOf(t, leaked)))
 	asynctest.Await(t, "the key to be refused", func() bool { _, err := shop.Verify(leaked); return errors.Is(err, verify.ErrInvalidToken) })
 	asynctest.Await(t, "the next key to be known", func() bool { _, err := shop.Verify(g.login("alice")); return err == nil })
 }
 
-// The example for other languages is run as README.md shows it.
+// The example for other languages is run as docs/integrating.md shows it.
 func TestTheExampleInPythonWorks(t *testing.T) {
 	t.Parallel()
 	if out, err := exec.CommandContext(t.Context(), "python3", "-c", "import jwt, jwt.algorithms; assert jwt.algorithms.has_crypto").CombinedOutput(); err != nil {

@@ -1,14 +1,24 @@
-// Package verify checks Gatehouse's access tokens in other services, so that they need not ask about each request. There are
-// two ways. Without a secret, where ALGORITHM is ES256, EdDSA or RS256: the signature by the public keys at
-// /.well-known/jwks.json, and whether a token was revoked by the signed feed GET /revocations.jwt. With SECRET_KEY, where it
-// is HS256: the signature by that, and GET /revocations with a token of the service. How to use it is in the examples.
+// Package verify checks Gatehouse's access tokens in other services. They need not ask Gatehouse
+// about each request. The examples show how to use it.
 //
-// A ban is known here after it is known to a replica (at once; after REVOCATION_MAX_STALENESS at the latest, or the
-// replica does not answer) and then polled (Poll). Where polls fail, tokens are let in for no longer than MaxStaleness,
-// and then none is. So a token that was revoked is let in for at most REVOCATION_MAX_STALENESS and MaxStaleness together:
-// 7 seconds by default in the worst case, half a second or so as a rule; by the feed 12 and two, since caches on its way
-// keep it for a second. The clocks of the two may be 5 seconds apart. The feed is dated by Gatehouse's clock: by as much as
-// that is behind or ahead, what is known counts as older or younger.
+// There are two ways. Where ALGORITHM is ES256, EdDSA or RS256, the service needs no secret. It
+// verifies the signature with the public keys at /.well-known/jwks.json, and learns what was
+// revoked from the signed feed GET /revocations.jwt. Where ALGORITHM is HS256, the service needs
+// SECRET_KEY. It verifies the signature with that, and asks GET /revocations with a token of its
+// own.
+//
+// # How soon a ban is in force
+//
+// First a replica of Gatehouse learns of a ban. It does so at once, or else stops to answer after
+// REVOCATION_MAX_STALENESS. Then this service learns of the ban by its next poll. When polls fail,
+// tokens are let in until MaxStaleness is over, and none after that. So a revoked token is let in
+// for REVOCATION_MAX_STALENESS and MaxStaleness together at most. By default that is 7 seconds at
+// worst, and about half a second as a rule. By the feed it is 12 seconds and two, since caches on
+// the way keep the feed for a second.
+//
+// The clocks of Gatehouse and of this service may be 5 seconds apart. The feed is dated by
+// Gatehouse's clock. If that clock is behind, what the feed says counts as older than it is. If it
+// is ahead, it counts as younger.
 package verify
 
 import (
@@ -25,43 +35,51 @@ import (
 
 	"github.com/google/uuid"
 
-	"gatehouse/internal/token"
+	"gatehouse.example/internal/token"
 )
 
-// tokenCache is how many verified tokens are remembered, of about 250 bytes each, and their roles and permissions.
+// tokenCache is how many verified tokens are remembered. Each takes about 250 bytes, and as much as
+// its roles and permissions.
 const tokenCache = 10_000
 
 var (
-	// ErrInvalidToken is for a token that is forged, malformed, expired or revoked. The error around it has the reason,
-	// which is for the log and not for the caller.
+	// ErrInvalidToken is for a token that is forged, malformed, expired or revoked. The error
+	// around it has the reason. The reason is for the log, not for the caller.
 	ErrInvalidToken = errors.New("verify: invalid access token")
 
-	// ErrUnavailable: the revocations, or the public keys, have not been confirmed for too long to let anybody in.
+	// ErrUnavailable means that nobody can be let in: the revocations or the public keys have not
+	// been confirmed for too long.
 	ErrUnavailable = errors.New("verify: not up to date")
 )
 
 // Options of a Verifier. Those up to Audience are needed.
 type Options struct {
-	// URL is where Gatehouse is reached. It should be https, or on a network that is trusted: who can answer for
-	// Gatehouse can hide a ban and, where public keys are fetched, have this service take his own for them.
-	URL      string
-	Issuer   string // Gatehouse's ISSUER
-	Audience string // Gatehouse's AUDIENCE
-	// Keys are Gatehouse's SECRET_KEY: the first signs what this service sends, all verify, and public keys are fetched once
-	// Gatehouse signs by one. Without them, tokens by HS256 are refused.
+	// URL is where Gatehouse is reached. It should be https, or on a network that is trusted.
+	// Whoever can answer in Gatehouse's place can hide a ban, and can give this service false
+	// public keys.
+	URL    string
+	Issuer string // Gatehouse's ISSUER
+	// Audience is Gatehouse's AUDIENCE. If apps ask for tokens for this service (RFC 8707), it is
+	// the URI for which they do so, and all other tokens are refused.
+	Audience string
+	// Keys are those of Gatehouse's SECRET_KEY. The first signs what this service sends, and all of
+	// them verify. Public keys are fetched as soon as Gatehouse signs with one. Tokens of HS256 are
+	// refused without Keys, and also when Gatehouse has revoked that key.
 	Keys    [][]byte
 	Service string // name of this service, for use with Keys: 1 to 64 printable ASCII characters, no space
 
 	Poll         time.Duration // between two polls; default 500 ms, and 1 s of the feed
 	MaxStaleness time.Duration // how long tokens are let in after the last good poll; default 5 s, and 10 s by the feed
-	// KeyStaleness is how long the public keys that were fetched last are good for; default 1 h. They are fetched much more
-	// often: a key that was revoked is accepted here for so long only while Gatehouse is out of reach.
+	// KeyStaleness is how long public keys are used after they were fetched; default 1 h. They are
+	// fetched much more often. Only while Gatehouse is out of reach can a revoked key be accepted
+	// for so long.
 	KeyStaleness time.Duration
-	// FeedURL is where the signed feed is, if not at URL/revocations.jwt: a cache that need not be trusted, since it can only
-	// hold the feed up, and not for longer than MaxStaleness.
+	// FeedURL is where the signed feed is, if not at URL/revocations.jwt. It may be a cache that
+	// nobody trusts: a cache can only hold the feed back, and for no longer than MaxStaleness.
 	FeedURL string
-	// StaleOpen lets tokens in after MaxStaleness. Beware: whoever can cut this service off from Gatehouse then keeps every
-	// ban from it, for as long as a banned user's token lives. Only a log line tells.
+	// StaleOpen lets tokens in after MaxStaleness too. Beware: whoever can cut this service off
+	// from Gatehouse can then keep every ban from it, for as long as a banned user's token lives.
+	// Nothing but a line in the log tells of it.
 	StaleOpen  bool
 	HTTPClient *http.Client     // default http.DefaultClient; redirects are not followed
 	Log        *slog.Logger     // gets a line when polls begin to fail, and when they succeed again; default none
@@ -73,21 +91,22 @@ type Claims struct {
 	UserID    uuid.UUID
 	SessionID uuid.UUID
 	Username  string
-	Roles     []string // that the user had when the token was issued: a change revokes it
+	Roles     []string // of the user: a change revokes the token. One that was asked for with a scope has none
 	Scope     string   // permissions, with spaces between (RFC 8693 §4.2)
 	IssuedAt  time.Time
 	Expires   time.Time
 	ClientID  string // to which client the token was issued
 }
 
-// IsClient tells whether the token is a client's own (RFC 6749 §4.4): then it is no user's, Username is empty, SessionID is
-// uuid.Nil, and UserID stands for the client.
+// IsClient tells whether the token is a client's own and no user's (RFC 6749 §4.4). Then Username
+// is empty, SessionID is [uuid.Nil], and UserID stands for the client.
 func (c Claims) IsClient() bool { return c.SessionID == uuid.Nil }
 
 // HasRole tells whether the user has a role.
 func (c Claims) HasRole(role string) bool { return slices.Contains(c.Roles, role) }
 
-// HasPermission tells whether the token allows resource:action, by that name or by resource:*.
+// HasPermission tells whether the token has a permission. A permission is resource:action or a
+// single word. The token has resource:action also if it has resource:*.
 func (c Claims) HasPermission(permission string) bool { return token.ScopeHas(c.Scope, permission) }
 
 // Verifier checks access tokens. It is safe for use by many goroutines.
@@ -100,8 +119,9 @@ type Verifier struct {
 	clock        func() time.Time
 }
 
-// New loads the revocations and, if there is no secret, the keys, and follows both, in goroutines of its own, until ctx ends.
-// From then on nobody is let in once MaxStaleness is over. It is an error if one cannot be loaded within 30 seconds.
+// New loads the revocations and, without a secret, the public keys. It is an error if they cannot
+// be loaded within 30 seconds. Goroutines follow both until ctx ends. When MaxStaleness is over
+// after that, nobody is let in any more.
 func New(ctx context.Context, o Options) (*Verifier, error) {
 	v, err := newVerifier(ctx, withDefaults(o))
 	if err != nil {
@@ -123,7 +143,7 @@ func newVerifier(ctx context.Context, o Options) (*Verifier, error) {
 	if o.Keys == nil {
 		v.follower, err = newFeedFollower(o, client, base, v.keys)
 	} else {
-		v.follower, err = newFollower(o, client, base)
+		v.follower, err = newFollower(o, client, base, v.keys)
 	}
 	if err != nil {
 		return nil, err
@@ -155,8 +175,9 @@ func withDefaults(o Options) Options {
 	return o
 }
 
-// Verify says what a token says, if it is valid and was not revoked. It asks nobody, but for the keys if the token names one
-// that is unknown: not more often than each 10 seconds. ErrInvalidToken, ErrUnavailable.
+// Verify returns the claims of a token that is valid and was not revoked. It answers from memory.
+// Only if the token names an unknown key does it ask for the public keys, once in 10 seconds at
+// most. [ErrInvalidToken], [ErrUnavailable].
 func (v *Verifier) Verify(raw string) (Claims, error) {
 	now := v.clock()
 	access, err := v.authenticate(now, raw)
@@ -186,7 +207,8 @@ func (v *Verifier) authenticate(now time.Time, raw string) (access token.Access,
 		access, err = v.tokens.Verify(now, raw)
 		return err
 	})
-	// Keys that are too old vouch for nobody, nor against one whom a newer key may have signed for.
+	// Keys that are too old are no proof of a token. Nor are they one against it: a newer key may
+	// have signed it.
 	if unknown := errors.Is(err, token.ErrUnknownKey); err == nil || unknown {
 		if stale := v.keys.check(now, unknown); stale != nil {
 			return token.Access{}, stale

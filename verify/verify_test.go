@@ -16,13 +16,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"gatehouse/internal/auth"
-	"gatehouse/internal/httpapi"
-	"gatehouse/internal/revocation"
-	"gatehouse/internal/token"
+	"gatehouse.example/internal/auth/authtest"
+	"gatehouse.example/internal/edge"
+	"gatehouse.example/internal/httpapi"
+	"gatehouse.example/internal/revocation"
+	"gatehouse.example/internal/token"
 )
 
 const (
@@ -65,16 +67,35 @@ func newReplica(t testing.TB, c *clock, lifetime time.Duration, keys ...string) 
 	t.Helper()
 	set := revocation.NewSet(c.Now(), lifetime)
 	set.Confirm(c.Now())
-	issuer, services := tokensOf(t, keys...)
-	handler, err := httpapi.New(httpapi.Options{
-		Service: auth.NewService(auth.Parts{
-			Tokens: issuer, TokenCache: 1000, Services: services, Clock: c.Now,
-			Revocations: auth.NewChecker(set, nil, c.Now, 2*time.Second),
-		}),
-		Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), RequestTimeout: time.Minute,
+	issuer, _ := tokensOf(t, keys...)
+	handler := served(t, rulesOf(t, c, set, issuer, keys...))
+	return &replica{handler, set}
+}
+
+// served is the public port of a replica.
+func served(t testing.TB, rules httpapi.Rules) http.Handler {
+	t.Helper()
+	metrics := prometheus.NewRegistry()
+	outermost, err := edge.New(edge.Options{
+		Log: slog.New(slog.DiscardHandler), Metrics: metrics, RequestTimeout: time.Minute,
 	})
 	must(t, err)
-	return &replica{handler, set}
+	api, err := httpapi.New(httpapi.Options{
+		Edge: outermost, Rules: rules, Metrics: metrics,
+		LoginFor: func(*gin.Context) string { return "" },
+	})
+	must(t, err)
+	return outermost.Serve(api.Fallbacks(), api.Routes()...)
+}
+
+// rulesOf are those of a replica that has no database.
+func rulesOf(t testing.TB, c *clock, set *revocation.Set, issuer *token.Issuer, keys ...string) httpapi.Rules {
+	t.Helper()
+	r := authtest.New(t, nil, authtest.Options{Secrets: bytesOf(keys), Issuer: issuer, Revoked: set, Staleness: 2 * time.Second, Clock: c.Now})
+	return httpapi.Rules{
+		Registration: r.Registration, Accounts: r.Accounts, Logins: r.Logins, Tokens: r.Tokens, Sessions: r.Sessions, Access: r.Access,
+		Limits: r.Limits, Roles: r.Roles, Clients: r.Clients, Signer: r.Signer, IDTokens: r.IDTokens, Feed: r.Feed, Audit: r.Audit,
+	}
 }
 
 func tokensOf(t testing.TB, keys ...string) (*token.Issuer, *token.ServiceKeys) {
@@ -286,6 +307,11 @@ func TestRefusalsAreThoseOfGatehouse(t *testing.T) {
 	if w := s.ask("Bearer " + good); w.Code != http.StatusOK {
 		t.Errorf("a good token: %d %s", w.Code, w.Body)
 	}
+	r.set.Add(c.Now(), []revocation.Entry{{Version: c.Now().Unix() + 1}})
+	s.poll()
+	if w := s.ask("Bearer " + good); w.Code != http.StatusUnauthorized {
+		t.Errorf("a token of before a restore: %d %s", w.Code, w.Body)
+	}
 }
 
 func TestNobodyIsLetInWhileGatehouseIsSilentForTooLong(t *testing.T) {
@@ -326,8 +352,9 @@ func TestNobodyIsLetInWhileGatehouseIsSilentForTooLong(t *testing.T) {
 	}
 }
 
-// Each poll may come to another replica. If that meant a whole set each time, no balanced service could be polled twice a
-// second; if a cursor of one were taken for another's, a ban would be missed.
+// Each poll may come to another replica. If that meant a whole set each time, no balanced service
+// could be polled twice a second; if a cursor of one were taken for another's, a ban would be
+// missed.
 func TestPollsOfManyReplicasMissNothingAndRepeatNothing(t *testing.T) {
 	t.Parallel()
 	c := newClock()
@@ -421,11 +448,63 @@ func TestARevocationIsKeptUntilItsTokensHaveExpired(t *testing.T) {
 	if n := s.follower.set.Load().Len(); n != 0 {
 		t.Errorf("%d are still kept", n)
 	}
-	// It lives longer than Gatehouse's setting says now, and by that its revocation would be forgotten.
+	// It lives longer than Gatehouse's setting says now, and by that its revocation would be
+	// forgotten.
 	s.wantVerdict("a token that is older than what is remembered", other, ErrInvalidToken)
 }
 
-// After an outage a replica may have more to tell than comes through in the time that a poll usually gets.
+// Who has a leaked SECRET_KEY makes tokens of anybody, for as long as a service accepts HS256.
+func TestASecretThatGatehouseHasRevokedVouchesForNobody(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	set := revocation.NewSet(c.Now(), lifetime)
+	set.Confirm(c.Now())
+	key := newKey(t, token.ES256)
+	secret, err := token.SecretKey(bytesOf(nil))
+	must(t, err)
+	gatehouse := issuerOf(t, issuerURL, key, secret)
+	handler := served(t, rulesOf(t, c, set, gatehouse))
+	s := newShop(t, c, handler)
+	forged := s.token(uuid.New())
+	s.issuer = issuerOf(t, issuerURL, key)
+	byKey := s.token(uuid.New())
+	s.wantVerdict("by the secret, while it is good", forged, nil)
+	s.wantVerdict("by the key", byKey, nil)
+	withSecret := gatehouse.Ring()
+	ring, err := token.NewRing(key)
+	must(t, err)
+	gatehouse.SetRing(ring)
+	if status, _ := s.poll(); status != http.StatusNotModified {
+		t.Errorf("the poll is answered with %d", status) // the rule must not wait for a revocation
+	}
+	s.wantVerdict("by the secret, after it was revoked", forged, ErrInvalidToken)
+	s.wantVerdict("by the key meanwhile", byKey, nil)
+	must(t, s.keys.refresh(t.Context()))
+	s.wantVerdict("by the secret, after the keys were fetched again", forged, ErrInvalidToken)
+	must(t, s.keys.forget())
+	s.wantVerdict("by the secret, after the keys were forgotten", forged, ErrInvalidToken)
+	must(t, s.keys.refresh(t.Context()))
+	s.wantVerdict("by the key after all", byKey, nil)
+	gatehouse.SetRing(withSecret)
+	s.poll()
+	s.wantVerdict("by the secret, at a replica that has not heard of it", forged, ErrInvalidToken)
+	c.advance(secretReturns)
+	set.Confirm(c.Now())
+	s.poll()
+	s.wantVerdict("by the secret of a Gatehouse that goes back to it", forged, nil)
+	// A replica of a release that does not say by what it verifies is no reason to refuse anybody.
+	s.put(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, r)
+		w.Header().Set("ETag", answer.Header().Get("ETag"))
+		w.WriteHeader(answer.Code)
+	}))
+	s.poll()
+	s.wantVerdict("by the secret, told nothing", forged, nil)
+}
+
+// After an outage a replica may have more to tell than comes through in the time that a poll
+// usually gets.
 func TestALongReportGetsThroughAtLast(t *testing.T) {
 	t.Parallel()
 	c := newClock()
@@ -443,7 +522,7 @@ func TestALongReportGetsThroughAtLast(t *testing.T) {
 	o.Poll, o.MaxStaleness, o.Log = time.Millisecond, 10*time.Millisecond, slog.New(slog.DiscardHandler)
 	client, base, err := reach(o)
 	must(t, err)
-	slow, err := newFollower(o, client, base)
+	slow, err := newFollower(o, client, base, s.keys)
 	must(t, err)
 	slow.set.Store(s.follower.set.Load())
 	s.follower = slow

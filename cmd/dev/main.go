@@ -1,6 +1,7 @@
-// Command dev runs the service on a developer's machine: make run. What is missing there, a database and a SECRET_KEY,
-// it makes in the folder .dev, which survives restarts and may be removed. The service is that of gatehouse serve, with
-// the same settings, but unless told otherwise it listens on 127.0.0.1 only and does not linger when it is stopped.
+// Command dev runs the service on a developer's machine: make run. It makes what is missing there,
+// a database and a SECRET_KEY, in the folder .dev, which survives restarts and may be removed. It
+// runs the same service as gatehouse serve, with the same settings. Unless told otherwise, the
+// service listens on 127.0.0.1 only, and stops without a delay.
 package main
 
 import (
@@ -19,22 +20,23 @@ import (
 	"runtime"
 	"syscall"
 
-	"gatehouse/internal/app"
-	"gatehouse/internal/config"
-	"gatehouse/internal/pgdev"
-	"gatehouse/migrations"
+	"gatehouse.example/internal/app"
+	"gatehouse.example/internal/config"
+	"gatehouse.example/internal/pgdev"
+	"gatehouse.example/migrations"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the second signal ends the process at once
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	if err := run(ctx, ".dev", os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "dev:", err)
 		os.Exit(1)
 	}
 }
 
-// run serves until ctx ends and the requests under way have been answered; only then does the database stop.
+// run serves until ctx ends and the requests under way are answered. Only then does the database
+// stop.
 func run(ctx context.Context, dir string, args []string, out io.Writer) (err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -43,9 +45,10 @@ func run(ctx context.Context, dir string, args []string, out io.Writer) (err err
 	if err != nil {
 		return err
 	}
-	gatehouse := "go run ./cmd/gatehouse" // as it is typed in another terminal
+	gatehouse := "go run ./cmd/gatehouse" // as typed in another terminal
 	if !inEnvironment("DATABASE_URL") {
-		database, startErr := pgdev.Start(ctx, pgdev.Options{Dir: filepath.Join(dir, "postgres"), Log: out})
+		database, startErr := pgdev.Start(ctx,
+			pgdev.Options{Dir: filepath.Join(dir, "postgres"), Log: out})
 		if startErr != nil {
 			return startErr
 		}
@@ -61,7 +64,7 @@ func run(ctx context.Context, dir string, args []string, out io.Writer) (err err
 		}
 		gatehouse = "DATABASE_URL_FILE=" + urlFile + " " + gatehouse
 	}
-	return serve(ctx, append(flags, args...), out, gatehouse) // of a flag given twice the last one counts
+	return serve(ctx, append(flags, args...), out, gatehouse) // the last of two equal flags counts
 }
 
 // defaults returns flags for what the environment leaves open.
@@ -70,7 +73,7 @@ func defaults(dir string) ([]string, error) {
 	for _, d := range []struct{ variable, flag string }{
 		{"LISTEN_ADDR", "--listen-addr=127.0.0.1:8000"},
 		{"OPS_ADDR", "--ops-addr=127.0.0.1:8001"},
-		{"SHUTDOWN_DELAY", "--shutdown-delay=0s"}, // no load balancer has to notice
+		{"SHUTDOWN_DELAY", "--shutdown-delay=0s"}, // no load balancer needs time to notice
 	} {
 		if !inEnvironment(d.variable) {
 			flags = append(flags, d.flag)
@@ -83,7 +86,7 @@ func defaults(dir string) ([]string, error) {
 	return append(flags, "--secret-key="+key), err
 }
 
-// serve runs a replica, on a database that was given after its schema is up to date.
+// serve runs a replica. It first brings the schema of a database that was given up to date.
 func serve(ctx context.Context, flags []string, out io.Writer, gatehouse string) error {
 	settings, err := config.Load(flags)
 	if err != nil {
@@ -106,12 +109,13 @@ func serve(ctx context.Context, flags []string, out io.Writer, gatehouse string)
 	})
 }
 
-// inEnvironment tells whether a setting is given there, as itself or as the name of a file.
+// inEnvironment reports whether a setting is in the environment, as itself or as the name of a
+// file.
 func inEnvironment(variable string) bool {
 	return os.Getenv(variable) != "" || os.Getenv(variable+"_FILE") != ""
 }
 
-// secretKey reads the key in a file, or makes one there.
+// secretKey reads the key in a file, or makes the file.
 func secretKey(path string) (string, error) {
 	key, err := os.ReadFile(path)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -123,10 +127,12 @@ func secretKey(path string) (string, error) {
 	return made, os.WriteFile(path, []byte(made), 0o600)
 }
 
-// serviceRole is the role that the service has in the database that is made here: as in production, it is not the owner's.
+// serviceRole is the service's role in the database that is made here. As in production, the role
+// does not own the database.
 const serviceRole = "gatehouse_service"
 
-// prepare brings the schema of a database made here up to date, and returns the URL for the service's role.
+// prepare brings the schema of a database that was made here up to date, and returns the URL for
+// the service's role.
 func prepare(ctx context.Context, ownerURL string) (string, error) {
 	url, err := pgdev.AddRole(ctx, ownerURL, serviceRole)
 	if err != nil {

@@ -17,12 +17,13 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
-	"gatehouse/internal/pgdev"
+	"gatehouse.example/internal/pgdev"
 )
 
 func TestMain(m *testing.M) {
 	// A developer's own database must not get the accounts of tests.
-	for _, variable := range []string{"DATABASE_URL", "DATABASE_URL_FILE", "SECRET_KEY", "SECRET_KEY_FILE"} {
+	for _, variable := range []string{"DATABASE_URL", "DATABASE_URL_FILE", "SECRET_KEY",
+		"SECRET_KEY_FILE"} {
 		os.Unsetenv(variable)
 	}
 	if pgdev.Find() == "" && os.Getenv("CI") == "" { // as in pgdev's own tests
@@ -32,7 +33,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// folder returns a new folder that the user that PostgreSQL runs as can reach; t.TempDir is closed to others.
+// folder returns a new folder that the user who runs PostgreSQL can reach. Others cannot reach
+// t.TempDir.
 func folder(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "dev-test-")
@@ -48,22 +50,24 @@ func folder(t *testing.T) string {
 
 // session is one `make run`.
 type session struct {
-	address string // of the public port
-	admin   string // the command line that bars the account, as it was printed
+	address string // the address of the public port
+	admin   string // the command that bars the account, as it was printed
 	stop    func() error
 }
 
 var welcomed = regexp.MustCompile(`(?s)Gatehouse is at (http://[0-9.:]+).*Bar the account: +([^\n]+)\n`)
 
-// begin runs the program and returns when it says how it is used.
+// begin runs the program, and returns when it has printed how to use it.
 func begin(t *testing.T, dir string) session {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	reader, writer := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		err := run(ctx, dir, []string{"--listen-addr=127.0.0.1:0", "--ops-addr=127.0.0.1:0", "--bcrypt-cost=10",
-			"--request-timeout=10m"}, writer) // a busy machine takes long to hash at low priority
+		err := run(ctx, dir,
+			[]string{"--listen-addr=127.0.0.1:0", "--ops-addr=127.0.0.1:0", "--bcrypt-cost=10",
+				// a busy machine takes long to hash at low priority
+				"--request-timeout=10m"}, writer)
 		writer.CloseWithError(io.EOF)
 		ended <- err
 	}()
@@ -113,7 +117,8 @@ func (s session) login(t *testing.T) (token string, status int) {
 
 func (s session) me(t *testing.T, token string) (status int) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.address+"/users/me", nil)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.address+"/users/me",
+		nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +131,8 @@ func (s session) me(t *testing.T, token string) (status int) {
 	return response.StatusCode
 }
 
-// What the first run made, the accounts, the key of their tokens and the database, must be there in the second.
+// What the first run made must be there in the second: the accounts, the key of their tokens and
+// the database.
 func TestAccountsAndTokensOutliveARun(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
@@ -148,7 +154,8 @@ func TestAccountsAndTokensOutliveARun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "DATABASE_URL_FILE=" + filepath.Join(dir, "database_url") + " "; !strings.HasPrefix(first.admin, want) {
+	if want := "DATABASE_URL_FILE=" + filepath.Join(dir, "database_url") +
+		" "; !strings.HasPrefix(first.admin, want) {
 		t.Errorf("the command %q does not name the file of the database's URL", first.admin)
 	}
 	conn, err := pgx.Connect(t.Context(), string(databaseURL))

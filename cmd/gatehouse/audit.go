@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,87 +15,93 @@ import (
 
 	"github.com/google/uuid"
 
-	"gatehouse/internal/app"
-	"gatehouse/internal/auth"
+	"gatehouse.example/internal/app"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/wire"
 )
 
 type auditCommand struct {
-	Show  auditShow  `cmd:"" default:"withargs" help:"Show what was done and what was refused, the newest last (the default)."`
-	Prune auditPrune `cmd:"" help:"Drop the months that ended so long ago. Only the role that owns the schema may."`
+	Show  auditShow  `cmd:"" default:"withargs" help:"Show what was done and what was refused, the newest last. This is what gatehouse audit does by default."`
+	Prune auditPrune `cmd:"" help:"Drop old months of the audit log, and blank what is personal of deleted accounts. Only the role that owns the schema may do it."`
 }
 
 type auditShow struct {
 	adminSettings `embed:""`
 	User          string      `help:"Only what was done to this account." placeholder:"NAME|ID"`
-	Actor         string      `help:"Only what this account did." placeholder:"NAME|ID"`
+	Actor         string      `help:"Only what this account did, or what this kind of actor did: anonymous, client, operator or service. operator:NAME is one operator, and user:NAME an account with the name of a kind." placeholder:"NAME|ID|KIND"`
 	Action        auth.Action `help:"Only this action, such as login or role.grant." placeholder:"ACTION"`
 	Outcome       string      `help:"Only this outcome, such as success or wrong_password." placeholder:"OUTCOME"`
-	RequestID     string      `help:"Only what came of this request, as its answer names it in X-Request-Id." placeholder:"ID"`
-	Since         moment      `help:"Only from then on: a time of RFC 3339, or how long ago, such as 90m or 7d." placeholder:"TIME|AGE"`
-	Until         moment      `help:"Only before then." placeholder:"TIME|AGE"`
-	Limit         int         `help:"Show at most so many, the newest." default:"100"`
-	Follow        bool        `short:"f" help:"Go on with what happens from now."`
+	RequestID     string      `help:"Only what this request did. Its answer has the id as X-Request-Id." placeholder:"ID"`
+	Since         moment      `help:"Only what happened since then: a time of RFC 3339, or how long ago, such as 90m or 7d." placeholder:"TIME|AGE"`
+	Until         moment      `help:"Only what happened before then." placeholder:"TIME|AGE"`
+	Limit         int         `help:"Most events to show. They are the newest." default:"100"`
+	Follow        bool        `short:"f" help:"Go on, and show what happens from now on."`
 	JSON          bool        `help:"Print JSON, one line for each event."`
 }
 
-// eventLine is an event as it is printed.
-type eventLine struct {
-	ID            int64       `json:"id"`
-	At            time.Time   `json:"at"`
-	Action        auth.Action `json:"action"`
-	Outcome       string      `json:"outcome"`
-	Actor         string      `json:"actor"`
-	ActorID       *uuid.UUID  `json:"actor_id"`
-	ActorName     *string     `json:"actor_name"`
-	UserID        *uuid.UUID  `json:"user_id"`
-	UserName      *string     `json:"user_name"`
-	Target        string      `json:"target"`
-	RequestID     string      `json:"request_id"`
-	ClientAddress string      `json:"client_address"`
-	UserAgent     string      `json:"user_agent"`
-}
-
-func lineOfEvent(e auth.RecordedEvent) eventLine {
-	return eventLine{
-		e.ID, e.At.UTC(), e.Action, e.Outcome, e.Actor, orNull(e.ActorID), orNull(e.ActorName), orNull(e.UserID), orNull(e.UserName),
-		e.Target, e.RequestID, e.Address, e.UserAgent,
+// Validate implements kong's interface. A misspelt word would find no events, as if nothing had
+// happened.
+func (c *auditShow) Validate() error {
+	if c.Action != "" && !slices.Contains(auth.Actions(), c.Action) {
+		return fmt.Errorf("--action must be one of %s", joined(auth.Actions()))
 	}
-}
-
-func orNull[T comparable](v T) *T {
-	var unset T
-	if v == unset {
-		return nil
+	if c.Outcome != "" && !slices.Contains(auth.Outcomes(), c.Outcome) {
+		return fmt.Errorf("--outcome must be one of %s", joined(auth.Outcomes()))
 	}
-	return &v
+	return nil
 }
 
-// text is one line whatever is in it: names and user agents are what others have chosen.
-func (l eventLine) text() string {
-	by := l.Actor
-	if l.ActorID != nil {
-		by = who(l.ActorID, l.ActorName)
-		if l.Actor == auth.ActorClient { // which may be named like a user
-			by = "client:" + by
+func joined[W ~string](words []W) string {
+	var list []string
+	for _, w := range words {
+		list = append(list, string(w))
+	}
+	return strings.Join(list, ", ")
+}
+
+// eventHead is the head of what rowOf makes.
+func eventHead() []string {
+	return []string{"TIME", "ACTION", "OUTCOME", "COUNT", "USER", "BY", "CLIENT", "REQUEST", "TARGET", "AGENT"}
+}
+
+// userActor stands before the name of an account that could be taken for another actor. In --actor
+// it may stand before any name.
+const userActor = "user:"
+
+// rowOf returns cells without spaces, and quotes the last column. Others choose names and user
+// agents, so either could look like more columns.
+func rowOf(e wire.Event) []string {
+	by := string(e.Actor.Kind)
+	switch {
+	case e.Actor.Operator != nil:
+		by = "operator:" + plain(*e.Actor.Operator)
+	case e.Actor.Kind == auth.ActorClient: // which may be named like a user
+		by = "client:" + who(e.Actor.User)
+	case e.Actor.User != nil:
+		by = who(e.Actor.User)
+		// An account may have the name of a kind, or one that reads operator:NAME.
+		if strings.Contains(by, ":") || slices.Contains(auth.ActorKinds(), auth.ActorKind(by)) {
+			by = userActor + by
 		}
 	}
-	return fmt.Sprintf("%s  %-15s  %-16s  user=%s  by=%s  client=%s  request=%s  target=%s  agent=%s",
-		l.At.Format("2006-01-02T15:04:05.000Z"), l.Action, l.Outcome, who(l.UserID, l.UserName), by, plain(l.ClientAddress),
-		plain(l.RequestID), plain(l.Target), strconv.Quote(l.UserAgent))
+	return []string{
+		e.At.Format("2006-01-02T15:04:05.000Z"), string(e.Action), e.Outcome, strconv.FormatInt(e.Count, 10), who(e.User), by,
+		plain(e.ClientAddress), plain(e.RequestID), plain(e.Target), strconv.Quote(e.UserAgent),
+	}
 }
 
 // who is the name of a user, or the id of one who is gone.
-func who(id *uuid.UUID, name *string) string {
+func who(u *wire.Subject) string {
 	switch {
-	case id == nil:
+	case u == nil:
 		return "-"
-	case name == nil:
-		return id.String()
+	case u.Username == nil:
+		return u.ID.String()
 	}
-	return plain(*name)
+	return plain(*u.Username)
 }
 
-// plain is text as it is, if a terminal shows it as it is and its end can be seen; else quoted.
+// plain quotes text that a terminal might not show as it is, or whose end could not be seen.
 func plain(text string) string {
 	if strings.ContainsFunc(text, func(r rune) bool { return r == '"' || unicode.IsSpace(r) || !unicode.IsPrint(r) }) {
 		return strconv.Quote(text)
@@ -109,31 +116,36 @@ func (c *auditShow) Run(ctx context.Context, t terminal) error {
 		if err != nil {
 			return err
 		}
-		show := func(e auth.RecordedEvent) error {
-			if c.JSON {
-				return printJSONLine(t, lineOfEvent(e))
-			}
-			_, err := fmt.Fprintln(t.out, lineOfEvent(e).text())
-			return err
-		}
 		if c.Follow {
-			err := admin.FollowEvents(ctx, filter, max(c.Limit, 1), show)
+			p := c.printer(t)
+			if err := p.print(); err != nil {
+				return err
+			}
+			show := func(e auth.RecordedEvent) error { return p.print(wire.EventOf(e)) }
+			err = admin.Audit.FollowEvents(ctx, filter, max(c.Limit, 1), show)
 			if ctx.Err() != nil { // Ctrl-C is how it ends
 				return nil
 			}
 			return err
 		}
-		events, err := admin.LastEvents(ctx, filter, c.Limit)
+		events, err := admin.Audit.LastEvents(ctx, filter, c.Limit)
 		if err != nil {
 			return err
 		}
-		for _, e := range events {
-			if err := show(e); err != nil {
-				return err
-			}
+		lines := make([]wire.Event, len(events))
+		for n, e := range events {
+			lines[n] = wire.EventOf(e)
 		}
-		return nil
+		p := c.printer(t)
+		p.fit(lines...)
+		return p.print(lines...)
 	})
+}
+
+func (c *auditShow) printer(t terminal) *list[wire.Event] {
+	p := &list[wire.Event]{t: t, asJSON: c.JSON, head: eventHead(), row: rowOf}
+	p.table.fit([]string{"2006-01-02T15:04:05.000Z", "session.end", "session_not_found"}) // so that what comes later moves little
+	return p
 }
 
 func (c *auditShow) filter(ctx context.Context, admin *app.Admin) (auth.EventFilter, error) {
@@ -145,11 +157,24 @@ func (c *auditShow) filter(ctx context.Context, admin *app.Admin) (auth.EventFil
 	if f.UserID, err = findUser(ctx, admin, c.User); err != nil {
 		return f, err
 	}
+	if name, ok := strings.CutPrefix(c.Actor, string(auth.ActorOperator)+":"); ok {
+		f.Actor, f.Operator = auth.ActorOperator, name
+		return f, nil
+	}
+	if kind := auth.ActorKind(c.Actor); slices.Contains(auth.ActorKinds(), kind) {
+		f.Actor = kind
+		return f, nil
+	}
+	if name, ok := strings.CutPrefix(c.Actor, userActor); ok {
+		user, err := admin.Accounts.Find(ctx, auth.ByName(name))
+		f.ActorID = user.ID
+		return f, err
+	}
 	f.ActorID, err = findUser(ctx, admin, c.Actor)
 	return f, err
 }
 
-// findUser is the id of a user by name, or the id itself: that of somebody who is gone has no name.
+// findUser returns the id of a user who is given by name or by id. A deleted user has an id alone.
 func findUser(ctx context.Context, admin *app.Admin, given string) (uuid.UUID, error) {
 	if given == "" {
 		return uuid.Nil, nil
@@ -157,7 +182,7 @@ func findUser(ctx context.Context, admin *app.Admin, given string) (uuid.UUID, e
 	if id, err := uuid.Parse(given); err == nil {
 		return id, nil
 	}
-	user, err := admin.User(ctx, given)
+	user, err := admin.Accounts.Find(ctx, auth.ByName(given))
 	return user.ID, err
 }
 
@@ -174,7 +199,7 @@ func (m *moment) UnmarshalText(text []byte) error {
 	}
 	var err error
 	if m.at, err = time.Parse(time.RFC3339, string(text)); err != nil {
-		return fmt.Errorf("%q is neither a time of RFC 3339 nor an age such as 90m or 7d", text)
+		return fmt.Errorf("%q is not a time of RFC 3339, and not an age such as 90m or 7d", text)
 	}
 	return nil
 }
@@ -200,7 +225,7 @@ func (a *age) UnmarshalText(text []byte) error {
 	}
 	d, err := time.ParseDuration(given)
 	if err != nil || d <= 0 {
-		return fmt.Errorf("%q is no age such as 90m, 24h or 7d", given)
+		return fmt.Errorf("%q is not an age such as 90m, 24h or 7d", given)
 	}
 	*a = age(d)
 	return nil
@@ -208,27 +233,59 @@ func (a *age) UnmarshalText(text []byte) error {
 
 type auditPrune struct {
 	adminSettings `embed:""`
-	OlderThan     age `required:"" help:"How long ago a month must have ended, such as 365d." placeholder:"AGE"`
+	OlderThan     age  `required:"" help:"Drop the months that ended longer ago than this, such as 365d." placeholder:"AGE"`
+	Refusals      bool `help:"Drop no month. Delete the refusals that are older than that, one by one, also those of the current month."`
+	Deleted       age  `default:"30d" help:"Blank addresses, programs, requests and sessions of accounts that were deleted longer ago than this."`
+	JSON          bool `help:"Print JSON."`
 }
 
-// Run drops old months.
-func (c *auditPrune) Run(ctx context.Context, t terminal) error {
+// prunedLine is what was taken out, as it is printed.
+type prunedLine struct {
+	Months   []string `json:"months_dropped"`
+	Refusals int64    `json:"refusals_deleted"`
+	Blanked  int64    `json:"events_blanked"`
+}
+
+// Run makes the log smaller.
+func (c *auditPrune) Run(ctx context.Context, t terminal, by auth.Actor) error {
 	return c.with(ctx, func(admin *app.Admin) error {
-		months, err := admin.PruneEvents(ctx, time.Duration(c.OlderThan))
+		pruned, err := admin.Audit.Prune(ctx, by, auth.Prune{
+			OlderThan: time.Duration(c.OlderThan), Refusals: c.Refusals, Deleted: time.Duration(c.Deleted),
+		})
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintln(t.out, "months dropped:", cmp.Or(strings.Join(months, " "), "none"))
+		l := prunedLine{append([]string{}, pruned.Months...), pruned.Refusals, pruned.Blanked}
+		if c.JSON {
+			return printJSON(t, l)
+		}
+		if c.Refusals {
+			fmt.Fprintln(t.out, "refusals deleted:", l.Refusals)
+		} else {
+			fmt.Fprintln(t.out, "months dropped:", cmp.Or(strings.Join(l.Months, " "), "none"))
+		}
+		_, err = fmt.Fprintln(t.out, "events of deleted accounts blanked:", l.Blanked)
 		return err
 	})
 }
 
-// operator is who runs a command, for the audit log. It cannot be verified: whoever can run it has the database's password.
-func operator() auth.Origin {
-	name := os.Getenv("SUDO_USER")
-	if current, err := user.Current(); err == nil && name == "" {
-		name = current.Username
+// operator is the actor of a command. Nothing proves the name: whoever can run the command has the
+// database's password, and could write any name.
+func operator() auth.Actor { return auth.Operator(operatorName()) }
+
+func operatorName() string {
+	if name := os.Getenv("SUDO_USER"); name != "" {
+		return name
 	}
+	current, err := user.Current()
+	if err != nil {
+		return ""
+	}
+	return current.Username
+}
+
+// origin is where a command runs.
+func origin() auth.Origin {
 	host, _ := os.Hostname()
-	return auth.Origin{Actor: auth.ActorOperator, RequestID: rand.Text(), UserAgent: "gatehouse " + buildVersion() + " (" + name + "@" + host + ")"}
+	return auth.Origin{RequestID: rand.Text(), UserAgent: "gatehouse " + buildVersion() + " (" + operatorName() + "@" + host + ")"}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,16 +14,18 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/jackc/pgx/v5"
 
-	"gatehouse/internal/auth"
-	"gatehouse/internal/config"
-	"gatehouse/internal/dbtest"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/config"
+	"gatehouse.example/internal/dbtest"
+	"gatehouse.example/internal/wire"
 )
 
-// reading are the commands that change nothing of accounts, and those whose changes are in goose's table.
+// reading are the commands that change nothing of accounts, and those whose changes are in goose's
+// table.
 var reading = map[string]bool{
 	"serve": true, "healthcheck": true, "version": true, "migrate up": true, "migrate down-to": true, "migrate status": true,
 	"user list": true, "user show": true, "user sessions": true, "role list": true, "role show": true, "pepper list": true,
-	"audit show": true, "key list": true, "client list": true,
+	"audit show": true, "key list": true, "client list": true, "client show": true,
 }
 
 // attempt is a command that changes something, in a house where alice has the role clerk.
@@ -39,7 +42,7 @@ func attempts(t *testing.T) map[string]attempt {
 		"user add":             {[]string{"bob", "--role=clerk", "--password-stdin"}, goodPassword, auth.ActionCreateUser, "bob", "clerk"},
 		"user disable":         {[]string{"alice"}, "", auth.ActionDisableUser, "alice", ""},
 		"user enable":          {[]string{"carol"}, "", auth.ActionEnableUser, "carol", ""},
-		"user delete":          {[]string{"alice"}, "", auth.ActionDeleteUser, "", ""},
+		"user delete":          {[]string{"alice", "--yes"}, "", auth.ActionDeleteUser, "", ""},
 		"user password":        {[]string{"alice", "--password-stdin"}, goodPassword, auth.ActionSetPassword, "alice", ""},
 		"user must-change":     {[]string{"alice"}, "", auth.ActionRequireChange, "alice", ""},
 		"user unlock":          {[]string{"alice", "--secret-key=" + testKey}, "", auth.ActionUnlockUser, "alice", ""},
@@ -52,11 +55,14 @@ func attempts(t *testing.T) map[string]attempt {
 		"role delete":          {[]string{"clerk"}, "", auth.ActionDeleteRole, "", "clerk"},
 		"key rotate":           {[]string{"--algorithm=ES256", "--secret-key=" + testKey}, "", auth.ActionAddKey, "", "*"},
 		"key retire":           {[]string{"spare"}, "", auth.ActionRetireKey, "", "spare"},
-		"key revoke":           {[]string{"spare", "--force", "--secret-key=" + testKey}, "", auth.ActionRevokeKey, "", "spare"},
+		"key revoke":           {[]string{"spare", "--force", "--secret-key=" + testKey + "," + oldKey}, "", auth.ActionRevokeKey, "", "spare"},
+		"key reset":            {[]string{"--yes", "--secret-key=" + testKey}, "", auth.ActionResetKeys, "", "*"},
 		"key rewrap":           {[]string{"--secret-key=" + testKey + "," + oldKey}, "", auth.ActionRewrapKeys, "", "1 keys"},
-		"pepper retire":        {[]string{"feed"}, "", auth.ActionRetirePepper, "", "feed"},
+		"restored":             {[]string{"--yes"}, "", auth.ActionRestored, "", ""},
+		"pepper retire":        {[]string{"feed", "--yes"}, "", auth.ActionRetirePepper, "", "feed"},
 		"audit prune":          {[]string{"--older-than=365d"}, "", auth.ActionPruneAudit, "", "8760h0m0s"},
 		"client add":           {[]string{"shop", "--name=Shop"}, "", auth.ActionAddClient, "", "shop"},
+		"client set":           {[]string{"desk", "--redirect-uri=https://a.example/cb"}, "", auth.ActionSetClient, "", "desk"},
 		"client disable":       {[]string{"desk"}, "", auth.ActionDisableClient, "", "desk"},
 		"client enable":        {[]string{"desk"}, "", auth.ActionEnableClient, "", "desk"},
 		"client grant":         {[]string{"desk", "reader"}, "", auth.ActionGrantToClient, "", "desk reader"},
@@ -78,10 +84,10 @@ func (a accounts) asOwner(statement string) {
 }
 
 // events are those that audit shows.
-func (a accounts) events(args ...string) (events []eventLine) {
+func (a accounts) events(args ...string) (events []wire.Event) {
 	a.Helper()
 	for line := range strings.Lines(a.run("", append([]string{"audit", "--json"}, args...)...).succeeded(a.T)) {
-		events = append(events, fromJSON[eventLine](a.T, line))
+		events = append(events, fromJSON[wire.Event](a.T, line))
 	}
 	return events
 }
@@ -128,21 +134,28 @@ func TestWithoutItsEventNoCommandIsDoneAndWithItThereIsOne(t *testing.T) {
 				last = e.ID
 			}
 			a.run(try.stdin, args...).succeeded(t)
-			var events []eventLine
+			var events []wire.Event
 			for _, e := range a.events() {
 				if e.ID > last {
 					events = append(events, e)
 				}
+			}
+			if name == "key reset" {
+				rest := slices.DeleteFunc(slices.Clone(events), func(e wire.Event) bool { return e.Action == auth.ActionAddKey })
+				if len(events)-len(rest) != 4 { // of the keys that take over, one in each ring
+					t.Errorf("%+v", events)
+				}
+				events = rest
 			}
 			if len(events) != 1 {
 				t.Fatalf("%d events: %+v", len(events), events)
 			}
 			e := events[0]
 			user := ""
-			if e.UserName != nil {
-				user = *e.UserName
+			if e.User != nil && e.User.Username != nil {
+				user = *e.User.Username
 			}
-			if e.Action != try.told || e.Outcome != "success" || e.Actor != "operator" || user != try.user ||
+			if e.Action != try.told || e.Outcome != "success" || e.Actor.Kind != "operator" || user != try.user ||
 				e.Target != try.other && (try.other != "*" || e.Target == "") ||
 				e.RequestID == "" || !strings.HasPrefix(e.UserAgent, "gatehouse ") {
 				t.Errorf("%+v", e)
@@ -159,12 +172,30 @@ func TestAnOperatorSeesWhyARequestWasRefused(t *testing.T) {
 			"client_address":"192.0.2.1","user_agent":"curl"}', (SELECT id FROM users));
 		SELECT record_event('{"action":"login","outcome":"unknown_user","actor":"anonymous","target":"","request_id":"R2",
 			"client_address":"192.0.2.1","user_agent":"curl"}', NULL)`)
-	line := a.run("", "audit", "--request-id=R1").succeeded(t)
-	if !strings.HasSuffix(line, "Z  login            wrong_password    user=alice  by=anonymous  client=192.0.2.1  request=R1  target=-  agent=\"curl\"\n") ||
-		strings.Count(line, "\n") != 1 {
-		t.Errorf("%q", line)
+	a.asOwner(`SELECT record_event('{"action":"password.change","outcome":"password_change_required","actor":"operator","target":"","request_id":"R3",
+		"client_address":"2001:db8::1","user_agent":"","count":1234567}', NULL)`)
+	lines := strings.Split(strings.TrimSuffix(a.run("", "audit").succeeded(t), "\n"), "\n")
+	if want := "TIME ACTION OUTCOME COUNT USER BY CLIENT REQUEST TARGET AGENT"; strings.Join(strings.Fields(lines[0]), " ") != want {
+		t.Errorf("head: %s", lines[0])
 	}
-	id := *a.events("--request-id=R1")[0].UserID
+	for n, want := range []string{"", `login wrong_password 1 alice anonymous 192.0.2.1 R1 - "curl"`, `login unknown_user 1 - anonymous 192.0.2.1 R2 - "curl"`,
+		`password.change password_change_required 1234567 - operator 2001:db8::1 R3 - ""`} {
+		if n == 0 {
+			continue
+		}
+		if cells := strings.Fields(lines[n]); strings.Join(cells[1:], " ") != want {
+			t.Errorf("%q, want %q", cells[1:], want)
+		}
+		for at, head := range strings.Fields(lines[0]) {
+			if column := strings.Index(lines[0], head); !strings.HasPrefix(lines[n][column:], strings.Fields(lines[n])[at]) {
+				t.Errorf("%s is not aligned:\n%s\n%s", head, lines[0], lines[n])
+			}
+		}
+	}
+	if only := a.run("", "audit", "--request-id=R1").succeeded(t); strings.Count(only, "\n") != 2 || !strings.Contains(only, " R1 ") {
+		t.Errorf("%q", only)
+	}
+	id := a.events("--request-id=R1")[0].User.ID
 	for what, args := range map[string][]string{
 		"by name": {"--user=ALICE"}, "by id": {"--user=" + id.String()}, "by outcome": {"--outcome=wrong_password"},
 		"since": {"--since=1h", "--user=alice"},
@@ -173,7 +204,28 @@ func TestAnOperatorSeesWhyARequestWasRefused(t *testing.T) {
 			t.Errorf("%s: %+v", what, events)
 		}
 	}
-	if events := a.events("--limit=1"); len(events) != 1 || events[0].RequestID != "R2" {
+	if events := a.events("--actor=operator"); len(events) != 1 || events[0].RequestID != "R3" {
+		t.Errorf("the operator's: %+v", events)
+	}
+	a.run("", "user", "disable", "alice").succeeded(t)
+	name := operatorName()
+	if events := a.events("--actor=operator:" + name); len(events) != 1 || events[0].Action != auth.ActionDisableUser {
+		t.Errorf("that of the operator %s: %+v", name, events)
+	}
+	if events := a.events("--actor=operator:nobody"); len(events) != 0 {
+		t.Errorf("that of another operator: %+v", events)
+	}
+	if shown := a.run("", "audit", "--action=user.disable").succeeded(t); !strings.Contains(shown, " operator:"+name+" ") {
+		t.Errorf("the operator has no name:\n%s", shown)
+	}
+	a.asOwner("DELETE FROM audit_events WHERE action = 'user.disable'")
+	if events := a.events("--actor=anonymous"); len(events) != 2 {
+		t.Errorf("of nobody who is known: %+v", events)
+	}
+	for option, known := range map[string]string{"--action=logins": "user.delete", "--outcome=wrong": "wrong_password", "--outcome=invalid_input": "success"} {
+		a.run("", "audit", option).failed(t, exitUsage, known)
+	}
+	if events := a.events("--limit=1"); len(events) != 1 || events[0].RequestID != "R3" {
 		t.Errorf("the newest: %+v", events)
 	}
 	if events := a.events("--since=" + time.Now().Add(time.Hour).Format(time.RFC3339)); events != nil {
@@ -186,7 +238,8 @@ func TestAnOperatorSeesWhyARequestWasRefused(t *testing.T) {
 	a.run("", "audit", "prune").failed(t, exitUsage, "--older-than")
 }
 
-// A name or a user agent must not draw a line of its own on an operator's terminal, nor turn one round.
+// A name or a user agent must not draw a line of its own on an operator's terminal, nor turn one
+// round.
 func TestWhatOthersChoseStaysOnItsLine(t *testing.T) {
 	t.Parallel()
 	a := newAccounts(t)
@@ -195,6 +248,9 @@ func TestWhatOthersChoseStaysOnItsLine(t *testing.T) {
 			"client_address":"\r","user_agent":"x\u202e\u2066\u2028\u0085\" by=operator"}', (SELECT id FROM users))`)
 	for _, args := range [][]string{{"audit"}, {"audit", "--json"}} {
 		shown := a.run("", args...).succeeded(t)
+		if args[len(args)-1] == "audit" {
+			_, shown, _ = strings.Cut(shown, "\n") // of the head
+		}
 		line, more, _ := strings.Cut(shown, "\n")
 		if more != "" || args[len(args)-1] == "audit" && strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			t.Errorf("%q", shown)
@@ -203,9 +259,32 @@ func TestWhatOthersChoseStaysOnItsLine(t *testing.T) {
 			t.Errorf("%q", shown)
 		}
 	}
-	if shown := a.run("", "audit").succeeded(t); !strings.Contains(shown, `user="al\u202eice"`) || !strings.Contains(shown, `target="a\nb c"`) {
+	if shown := a.run("", "audit").succeeded(t); !strings.Contains(shown, ` "al\u202eice" `) || !strings.Contains(shown, ` "a\nb c" `) {
 		t.Error(shown)
 	}
+}
+
+// Whoever manages accounts chooses their names, and must not make one whose acts look like those of
+// an operator or a client.
+func TestNoAccountPassesForAnotherKindOfActorInTheLog(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	for _, name := range []string{"operator:root", "client:shop", "client"} {
+		a.insert(name)
+		a.asOwner(`SELECT record_event(jsonb_build_object('action', 'login', 'outcome', 'success', 'actor', 'user', 'actor_id', u.id,
+			'target', '', 'request_id', 'R', 'client_address', '', 'user_agent', ''), u.id) FROM users u WHERE u.username = '` + name + `'`)
+		shown := a.run("", "audit", "--user="+name).succeeded(t)
+		if _, line, _ := strings.Cut(shown, "\n"); len(strings.Fields(line)) < 6 || strings.Fields(line)[5] != "user:"+name {
+			t.Errorf("%s is shown as\n%s", name, shown)
+		}
+		if events := a.events("--actor=user:" + name); len(events) != 1 || *events[0].Actor.User.Username != name {
+			t.Errorf("what %s did: %+v", name, events)
+		}
+	}
+	if events := a.events("--actor=operator:root"); len(events) != 0 {
+		t.Errorf("the operator root did nothing: %+v", events)
+	}
+	a.run("", "audit", "--actor=user:").failed(t, exitFailed, "no such user")
 }
 
 func TestTheLogIsFollowedUntilItIsInterrupted(t *testing.T) {
@@ -218,10 +297,10 @@ func TestTheLogIsFollowedUntilItIsInterrupted(t *testing.T) {
 	reader, writer := io.Pipe()
 	code := make(chan int, 1)
 	go func() {
-		code <- run(ctx, append([]string{"audit", "-f", "--json"}, a.flags...), terminal{out: writer, err: io.Discard})
+		code <- runHere(ctx, append([]string{"audit", "-f", "--json"}, a.flags...), terminal{out: writer, err: io.Discard})
 		writer.Close()
 	}()
-	lines := make(chan eventLine)
+	lines := make(chan wire.Event)
 	go func() {
 		buffer := make([]byte, 4096) // a line is written at once
 		for {
@@ -230,7 +309,7 @@ func TestTheLogIsFollowedUntilItIsInterrupted(t *testing.T) {
 				close(lines)
 				return
 			}
-			lines <- fromJSON[eventLine](t, string(buffer[:n]))
+			lines <- fromJSON[wire.Event](t, string(buffer[:n]))
 		}
 	}()
 	if e := <-lines; e.Action != auth.ActionDisableUser {

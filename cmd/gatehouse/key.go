@@ -2,26 +2,28 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"strings"
 	"time"
 
-	"gatehouse/internal/app"
-	"gatehouse/internal/auth"
-	"gatehouse/internal/config"
-	"gatehouse/internal/token"
+	"gatehouse.example/internal/app"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/config"
+	"gatehouse.example/internal/token"
 )
 
 type keyCommand struct {
-	List   keyList   `cmd:"" help:"List the keys that sign access tokens, with what each waits for."`
-	Rotate keyRotate `cmd:"" help:"Have a new key sign, without a refused token: publish it, wait, activate it, wait, retire the one before. Run it again after an interruption."`
-	Retire keyRetire `cmd:"" help:"End a key whose tokens are dead, or that has not signed yet."`
-	Revoke keyRevoke `cmd:"" help:"Refuse all tokens that a key signed, at once: for a key that leaked."`
-	Rewrap keyRewrap `cmd:"" help:"Encrypt the private keys under the first key of SECRET_KEY, so that the others may go."`
+	List   keyList   `cmd:"" help:"List the keys that sign access tokens and ID tokens, and what each waits for."`
+	Rotate keyRotate `cmd:"" help:"Replace the key that signs access tokens, or those that sign ID tokens. No token is refused: the new key is published, then it signs, then the old key is retired. Run it again if it was interrupted."`
+	Retire keyRetire `cmd:"" help:"End a key whose tokens have all expired, or that has not signed yet."`
+	Revoke keyRevoke `cmd:"" help:"Refuse all tokens that a key signed, at once. This is for a key that has leaked."`
+	Rewrap keyRewrap `cmd:"" help:"Encrypt the private keys under the first key of SECRET_KEY, so that the others can be taken off the list."`
+	Reset  keyReset  `cmd:"" help:"Begin anew with another SECRET_KEY, after the old one was lost or has leaked. All signing keys are revoked, and new ones are made under the new secret. Everybody has to log in anew."`
 }
 
 type keyLine struct {
 	Key         string          `json:"key"`
+	Use         auth.KeyUse     `json:"use"`
 	Algorithm   token.Algorithm `json:"algorithm"`
 	State       auth.KeyState   `json:"state"`
 	CreatedAt   time.Time       `json:"created_at"`
@@ -34,7 +36,7 @@ type keyLine struct {
 
 func lineOfKey(k auth.SigningKey) keyLine {
 	line := keyLine{
-		Key: k.ID, Algorithm: k.Algorithm, State: k.State, CreatedAt: k.CreatedAt, ActivatedAt: k.ActivatedAt,
+		Key: k.ID, Use: k.Use, Algorithm: k.Algorithm, State: k.State, CreatedAt: k.CreatedAt, ActivatedAt: k.ActivatedAt,
 		RetiringAt: k.RetiringAt, EndedAt: k.EndedAt,
 	}
 	switch k.State {
@@ -67,154 +69,77 @@ type keyList struct {
 // Run lists all keys, the oldest first.
 func (c *keyList) Run(ctx context.Context, t terminal) error {
 	return c.with(ctx, func(admin *app.Admin) error {
-		keys, err := admin.SigningKeys(ctx)
+		keys, err := admin.Keys.List(ctx)
 		if err != nil {
 			return err
 		}
-		return printLines(t, c.JSON, []string{"KEY", "ALGORITHM", "STATE", ""}, keys, lineOfKey, func(l keyLine) []string {
-			return []string{l.Key, string(l.Algorithm), string(l.State), l.note()}
+		return printLines(t, c.JSON, []string{"KEY", "USE", "ALGORITHM", "STATE", ""}, keys, lineOfKey, func(l keyLine) []string {
+			return []string{l.Key, string(l.Use), string(l.Algorithm), string(l.State), l.note()}
 		})
 	})
 }
 
-// keySettings are for commands that make keys.
-type keySettings struct {
+// secretSettings are for commands that need the private keys.
+type secretSettings struct {
 	adminSettings  `embed:""`
 	config.Secrets `embed:""`
-	Algorithm      token.Algorithm `env:"ALGORITHM" default:"ES256" enum:"HS256,ES256,EdDSA,RS256" help:"Of the new key: HS256, ES256, EdDSA or RS256."`
 }
 
-func (s keySettings) withKeys(ctx context.Context, do func(*auth.Service) error) error {
+// keySettings are for commands that make keys.
+type keySettings struct {
+	secretSettings `embed:""`
+	Algorithm      token.Algorithm `env:"ALGORITHM" default:"ES256" enum:"HS256,ES256,EdDSA,RS256" help:"Algorithm of a new key of access tokens, where one is made: HS256, ES256, EdDSA or RS256."`
+}
+
+func (s keySettings) withKeys(ctx context.Context, do func(*auth.Keys, *auth.KeyPolicy) error) error {
+	return s.withKeysOf(ctx, s.Algorithm, do)
+}
+
+// withKeysOf does something with a policy whose new keys are of an algorithm.
+func (s secretSettings) withKeysOf(ctx context.Context, a token.Algorithm, do func(*auth.Keys, *auth.KeyPolicy) error) error {
 	return s.with(ctx, func(admin *app.Admin) error {
-		keys, err := admin.Keys(s.Secrets, s.Algorithm)
+		policy, err := admin.KeyPolicy(ctx, s.Secrets, a)
 		if err != nil {
 			return err
 		}
-		return do(keys)
+		return do(admin.Keys, policy)
 	})
 }
 
 type keyRotate struct {
 	keySettings `embed:""`
-	Wait        bool `default:"true" negatable:"" help:"Wait until it is done. The service goes on with a rotation by itself too."`
+	Use         auth.KeyUse `default:"access" enum:"access,id" help:"Which keys: access, or id. There is a key of ID tokens for each algorithm, and all of them are replaced."`
+	Wait        bool        `default:"true" negatable:"" help:"Wait until the rotation is over. With --no-wait, the replicas finish it."`
 }
 
-// lookAgain is how often a rotation that waits looks whether a replica has done the step.
-const lookAgain = 2 * time.Second
-
-// Run rotates. What it waits for is told on standard error.
-func (c *keyRotate) Run(ctx context.Context, t terminal) error {
-	return c.withKeys(ctx, func(s *auth.Service) error {
-		r := rotation{service: s, t: t}
-		if err := r.begin(ctx, c.Algorithm); err != nil {
-			return err
-		}
-		for {
-			wait, err := r.step(ctx)
-			if err != nil || r.done {
-				return err
-			}
-			if wait != nil && !c.Wait {
-				_, err := fmt.Fprintf(t.err, "the service goes on by itself when it is safe: %v\n", wait)
-				return err
-			}
-			if err := r.pause(ctx, wait); err != nil {
-				return err
+// Run rotates. It says on standard error what it does and what it waits for.
+func (c *keyRotate) Run(ctx context.Context, t terminal, by auth.Actor) error {
+	return c.withKeys(ctx, func(keys *auth.Keys, policy *auth.KeyPolicy) error {
+		last := ""
+		tell := func(step auth.RotationStep) {
+			if line := wordsOf(step); line != last {
+				fmt.Fprintln(t.err, line)
+				last = line
 			}
 		}
+		wait, err := keys.Rotate(ctx, by, policy, auth.RingsFor(c.Use), c.Wait, tell)
+		if wait != nil {
+			fmt.Fprintf(t.err, "the replicas go on by themselves: %s until %s\n", wait.Why, wait.At.UTC().Format(time.RFC3339))
+		}
+		return err
 	})
 }
 
-// rotation goes from one safe step to the next. All that it knows is in the database, so that it can be ended at any point
-// and begun again, beside replicas that do the same.
-type rotation struct {
-	service *auth.Service
-	t       terminal
-	told    string
-	done    bool
-}
-
-// begin makes the next key, unless a rotation is under way.
-func (r *rotation) begin(ctx context.Context, algorithm token.Algorithm) error {
-	keys, err := r.service.SigningKeys(ctx)
-	if err != nil {
-		return err
+func wordsOf(step auth.RotationStep) string {
+	switch step.Kind {
+	case auth.RotationGoesOn:
+		return fmt.Sprintf("going on with the rotation under way: %s is %s", step.Key.ID, step.Key.State)
+	case auth.RotationActivated:
+		return step.Key.ID + " signs"
+	case auth.RotationRetired:
+		return step.Key.ID + " is retired"
 	}
-	for _, k := range keys {
-		if k.State == auth.KeyNext || k.State == auth.KeyRetiring {
-			r.tell(fmt.Sprintf("going on with the rotation under way: %s is %s", k.ID, k.State))
-			return nil
-		}
-	}
-	err = r.service.AddSigningKey(ctx, algorithm)
-	if errors.Is(err, auth.ErrKeyPending) { // a replica was first
-		return nil
-	}
-	return err
-}
-
-// step does what is safe now, or tells what it waits for.
-func (r *rotation) step(ctx context.Context) (wait *auth.TooEarlyError, err error) {
-	keys, err := r.service.SigningKeys(ctx)
-	if err != nil {
-		return nil, err
-	}
-	r.done = true
-	for _, k := range keys {
-		early, waits := k.Early(time.Now()) // an attempt for each look would fill the audit log
-		switch {
-		case waits:
-			r.done = false
-			return early, nil
-		case k.State == auth.KeyNext:
-			r.done = false
-			err = r.service.ActivateSigningKey(ctx)
-			r.tellDone(err, k.ID+" signs")
-		case k.State == auth.KeyRetiring:
-			r.done = false
-			err = r.service.RetireSigningKey(ctx, k.ID)
-			r.tellDone(err, k.ID+" is retired")
-		default:
-			continue
-		}
-		if early, ok := errors.AsType[*auth.TooEarlyError](err); ok { // by the clock of the database
-			return early, nil
-		}
-		if errors.Is(err, auth.ErrKeyNotFound) { // a replica was first
-			err = nil
-		}
-		return nil, err
-	}
-	return nil, nil
-}
-
-func (r *rotation) pause(ctx context.Context, wait *auth.TooEarlyError) error {
-	if wait == nil {
-		return nil
-	}
-	r.tell(fmt.Sprintf("waiting until %s: %s", wait.At.UTC().Format(time.TimeOnly), wait.Why))
-	timer := time.NewTimer(min(wait.Wait, lookAgain))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (r *rotation) tellDone(err error, what string) {
-	if err == nil {
-		r.tell(what)
-	}
-}
-
-// tell says each thing once.
-func (r *rotation) tell(line string) {
-	if line != r.told {
-		fmt.Fprintln(r.t.err, line)
-		r.told = line
-	}
+	return fmt.Sprintf("waiting until %s: %s", step.Wait.At.UTC().Format(time.TimeOnly), step.Wait.Why)
 }
 
 type keyRetire struct {
@@ -223,9 +148,9 @@ type keyRetire struct {
 }
 
 // Run retires a key if that is safe.
-func (c *keyRetire) Run(ctx context.Context, t terminal) error {
+func (c *keyRetire) Run(ctx context.Context, t terminal, by auth.Actor) error {
 	return c.with(ctx, func(admin *app.Admin) error {
-		if err := admin.RetireSigningKey(ctx, c.Key); err != nil {
+		if err := admin.Keys.Retire(ctx, by, c.Key); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintln(t.out, "retired", c.Key)
@@ -236,13 +161,13 @@ func (c *keyRetire) Run(ctx context.Context, t terminal) error {
 type keyRevoke struct {
 	keySettings `embed:""`
 	Key         string `arg:"" help:"Id of the key, as key list shows it."`
-	Force       bool   `required:"" help:"Everybody whose token the key signed has to refresh it or log in."`
+	Force       bool   `required:"" help:"Say that you mean it: everybody whose access token the key signed has to refresh it, or to log in."`
 }
 
 // Run revokes a key.
-func (c *keyRevoke) Run(ctx context.Context, t terminal) error {
-	return c.withKeys(ctx, func(s *auth.Service) error {
-		if err := s.RevokeSigningKey(ctx, c.Key); err != nil {
+func (c *keyRevoke) Run(ctx context.Context, t terminal, by auth.Actor) error {
+	return c.withKeys(ctx, func(keys *auth.Keys, policy *auth.KeyPolicy) error {
+		if err := keys.Revoke(ctx, by, policy, c.Key); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintln(t.out, "revoked", c.Key)
@@ -251,17 +176,41 @@ func (c *keyRevoke) Run(ctx context.Context, t terminal) error {
 }
 
 type keyRewrap struct {
-	keySettings `embed:""`
+	secretSettings `embed:""`
 }
 
 // Run encrypts the private keys anew.
-func (c *keyRewrap) Run(ctx context.Context, t terminal) error {
-	return c.withKeys(ctx, func(s *auth.Service) error {
-		n, err := s.RewrapSigningKeys(ctx)
+func (c *keyRewrap) Run(ctx context.Context, t terminal, by auth.Actor) error {
+	return c.withKeysOf(ctx, token.ES256, func(keys *auth.Keys, policy *auth.KeyPolicy) error {
+		n, err := keys.Rewrap(ctx, by, policy)
 		if err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(t.out, "%d keys are encrypted anew\n", n)
+		return err
+	})
+}
+
+type keyReset struct {
+	keySettings  `embed:""`
+	confirmation `embed:""`
+}
+
+// Run revokes all keys, and makes new ones.
+func (c *keyReset) Run(ctx context.Context, t terminal, by auth.Actor) error {
+	return c.with(ctx, func(admin *app.Admin) error {
+		policy, err := admin.NewKeyPolicy(c.Secrets, c.Algorithm)
+		if err != nil {
+			return err
+		}
+		question := "Revoke all signing keys, and have everybody log in anew? All replicas must be restarted with this SECRET_KEY."
+		if err := c.confirm(ctx, t, question); err != nil {
+			return err
+		}
+		if err := admin.Keys.Reset(ctx, by, policy); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(t.out, "all keys are revoked; restart all replicas with the SECRET_KEY %s\n", strings.Join(policy.SecretIDs(), ", "))
 		return err
 	})
 }

@@ -6,13 +6,19 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
+	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
-	"gatehouse/internal/asynctest"
-	"gatehouse/internal/auth"
-	"gatehouse/internal/token"
+	"github.com/jackc/pgx/v5"
+
+	"gatehouse.example/internal/asynctest"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/keychain"
+	"gatehouse.example/internal/token"
 )
 
 const oldKey = "the secret key of last year has 32 bytes too"
@@ -20,19 +26,16 @@ const oldKey = "the secret key of last year has 32 bytes too"
 // sealedBefore is something under a name that was sealed with oldKey.
 func sealedBefore(t *testing.T, name string) []byte {
 	t.Helper()
-	sealer, err := token.NewSealer([][]byte{[]byte(oldKey)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return sealer.Seal(name, []byte("a private key"))
+	return keychainOf(t, oldKey).Sealer(keychain.SigningKeys).Seal(name, []byte("a private key"))
 }
 
 func (a accounts) keys() map[auth.KeyState][]keyLine {
 	a.Helper()
 	keys := map[auth.KeyState][]keyLine{}
 	for line := range strings.Lines(a.run("", "key", "list", "--json").succeeded(a.T)) {
-		k := fromJSON[keyLine](a.T, line)
-		keys[k.State] = append(keys[k.State], k)
+		if k := fromJSON[keyLine](a.T, line); k.Use == auth.KeyForAccess {
+			keys[k.State] = append(keys[k.State], k)
+		}
 	}
 	return keys
 }
@@ -40,10 +43,15 @@ func (a accounts) keys() map[auth.KeyState][]keyLine {
 // pass lets time pass for the keys.
 func (a accounts) pass(d time.Duration) {
 	a.Helper()
-	a.asOwner(fmt.Sprintf(`ALTER TABLE signing_keys DISABLE TRIGGER signing_keys_forward;
-		UPDATE signing_keys SET created_at = created_at - d, activated_at = activated_at - d, retiring_at = retiring_at - d
-		FROM (SELECT make_interval(secs => %g) AS d) passed;
-		ALTER TABLE signing_keys ENABLE TRIGGER signing_keys_forward`, d.Seconds()))
+	a.passFor("signing_keys", d)
+}
+
+func (a accounts) passFor(table string, d time.Duration) {
+	a.Helper()
+	a.asOwner(fmt.Sprintf(`ALTER TABLE %[1]s DISABLE TRIGGER %[1]s_forward;
+		UPDATE %[1]s SET created_at = created_at - d, activated_at = activated_at - d, retiring_at = retiring_at - d
+		FROM (SELECT make_interval(secs => %[2]g) AS d) passed;
+		ALTER TABLE %[1]s ENABLE TRIGGER %[1]s_forward`, table, d.Seconds()))
 }
 
 // Each command ends after one step, as if it had been killed there.
@@ -87,7 +95,7 @@ func TestARotationThatIsInterruptedAfterEachStepComesToItsEnd(t *testing.T) {
 
 	a.pass(95 * time.Second)
 	want(rotate(), first.Key+" is retired", map[auth.KeyState]int{auth.KeyActive: 1, auth.KeyRetired: 1})
-	if shown := a.run("", "key", "list").succeeded(t); strings.Count(shown, "\n") != 3 || !strings.Contains(shown, next.Key+"  ES256") {
+	if shown := a.run("", "key", "list").succeeded(t); strings.Count(shown, "\n") != 3 || !strings.Contains(shown, next.Key+"  access  ES256") {
 		t.Error(shown)
 	}
 }
@@ -101,7 +109,7 @@ func TestARotationWaitsAndSaysForWhat(t *testing.T) {
 	defer cancel()
 	var told asynctest.Buffer
 	ended := make(chan int, 1)
-	go func() { ended <- run(ctx, args, terminal{os.Stdin, &told, &told}) }()
+	go func() { ended <- runHere(ctx, args, terminal{in: os.Stdin, out: &told, err: &told}) }()
 	asynctest.Await(t, "the wait for the others", func() bool { return strings.Contains(told.String(), "others may not know the key") })
 	a.pass(330 * time.Second)
 	asynctest.Await(t, "the wait for the tokens", func() bool { return strings.Contains(told.String(), "tokens that it has signed live") })
@@ -134,26 +142,34 @@ func TestPrivateKeysAreReadWithTheSecretAloneAndInNoDump(t *testing.T) {
 			a.pass(passes)
 		}
 	}
+	a.run("", "key", "rotate", "--use=id", "--secret-key="+oldKey, "--no-wait")
 	a.run("", "key", "rewrap", "--secret-key="+testKey).failed(t, exitFailed, "SECRET_KEY does not open the signing key")
-	if out := a.run("", "key", "rewrap", "--secret-key="+testKey+","+oldKey).succeeded(t); out != "1 keys are encrypted anew\n" {
+	if out := a.run("", "key", "rewrap", "--secret-key="+testKey+","+oldKey).succeeded(t); out != "4 keys are encrypted anew\n" {
 		t.Error(out)
 	}
 	if out := a.run("", "key", "rewrap", "--secret-key="+testKey).succeeded(t); out != "0 keys are encrypted anew\n" {
 		t.Error(out)
 	}
-	var sealed []byte
-	var id, dump string
-	if err := a.connect().QueryRow(t.Context(), `SELECT kid, sealed_private, (SELECT json_agg(row_to_json(k))::text FROM signing_keys k)
-		FROM signing_keys WHERE sealed_private IS NOT NULL`).Scan(&id, &sealed, &dump); err != nil {
+	const all = "(TABLE signing_keys UNION ALL TABLE id_token_keys) k"
+	var dump string
+	if err := a.connect().QueryRow(t.Context(), "SELECT json_agg(row_to_json(k))::text FROM "+all).Scan(&dump); err != nil {
 		t.Fatal(err)
 	}
-	sealer, err := token.NewSealer([][]byte{[]byte(testKey)})
+	rows, err := a.connect().Query(t.Context(), "SELECT kid, sealed_private FROM "+all+" WHERE sealed_private IS NOT NULL")
 	if err != nil {
 		t.Fatal(err)
 	}
-	private, _, err := sealer.Open(id, sealed)
-	if err != nil || bytes.Contains(sealed, private[len(private)-32:]) || strings.Contains(dump, fmt.Sprintf("%x", private[len(private)-32:])) {
-		t.Errorf("the private key can be read: %v", err)
+	var id string
+	var sealed []byte
+	found, err := pgx.ForEachRow(rows, []any{&id, &sealed}, func() error {
+		private, _, err := keychainOf(t, testKey).Sealer(keychain.SigningKeys).Open(id, sealed)
+		if err != nil || bytes.Contains(sealed, private[len(private)-32:]) || strings.Contains(dump, fmt.Sprintf("%x", private[len(private)-32:])) {
+			t.Errorf("the private key of %s can be read: %v", id, err)
+		}
+		return nil
+	})
+	if err != nil || found.RowsAffected() != 4 {
+		t.Errorf("%s: %v", found, err)
 	}
 	var keys []struct {
 		JWK string `json:"public_jwk"`
@@ -170,7 +186,58 @@ func TestPrivateKeysAreReadWithTheSecretAloneAndInNoDump(t *testing.T) {
 	}
 }
 
-// kill -9 leaves nobody the time to tidy up: whatever a rotation knows must be in the database at each moment.
+// An operator who replaces the keys of ID tokens must not touch those of access tokens by it, nor
+// the other way round.
+func TestKeysOfIDTokensAreReplacedAndEndedByTheSameCommands(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	a.serveOnce("--secret-key=" + testKey)
+	access := a.keys()
+	ids := func(state auth.KeyState) (keys []keyLine) {
+		for line := range strings.Lines(a.run("", "key", "list", "--json").succeeded(t)) {
+			if k := fromJSON[keyLine](t, line); k.Use == auth.KeyForID && k.State == state {
+				keys = append(keys, k)
+			}
+		}
+		return keys
+	}
+	rotate := func() ending {
+		return a.run("", "key", "rotate", "--use=id", "--no-wait", "--algorithm=HS256", "--secret-key="+testKey)
+	}
+	if e := rotate(); e.code != exitOK || len(ids(auth.KeyNext)) != 3 || len(ids(auth.KeyActive)) != 3 {
+		t.Fatalf("%+v", e)
+	}
+	before, next := ids(auth.KeyActive), ids(auth.KeyNext)
+	a.run("", "key", "retire", before[0].Key).failed(t, exitFailed, "is the active one")
+	a.run("", "key", "retire", next[0].Key).succeeded(t)
+	a.passFor("id_token_keys", 330*time.Second)
+	if e := rotate(); e.code != exitOK || !strings.Contains(e.err, next[1].Key+" signs") || !strings.Contains(e.err, next[2].Key+" signs") {
+		t.Errorf("%+v", e)
+	}
+	if n := len(ids(auth.KeyRetiring)); n != 2 {
+		t.Errorf("%d are retiring", n)
+	}
+	a.passFor("id_token_keys", 25*time.Hour)
+	rotate()
+	if n := len(ids(auth.KeyRetired)); n != 3 || len(ids(auth.KeyActive)) != 3 {
+		t.Errorf("%d are retired", n)
+	}
+	leaked := ids(auth.KeyActive)[0]
+	a.run("", "key", "revoke", leaked.Key, "--force", "--secret-key="+testKey).succeeded(t)
+	if gone, now := ids(auth.KeyRevoked), ids(auth.KeyActive); len(gone) != 1 || gone[0].Key != leaked.Key || len(now) != 3 {
+		t.Errorf("%+v, %+v", gone, now)
+	}
+	if after := a.keys(); !reflect.DeepEqual(after, access) {
+		t.Errorf("the keys of access tokens were\n%+v, and are\n%+v", access, after)
+	}
+	if shown := a.run("", "key", "list").succeeded(t); !strings.Contains(shown, leaked.Key+"  id ") || !strings.Contains(shown, access[auth.KeyActive][0].Key+"  access") {
+		t.Error(shown)
+	}
+	a.run("", "key", "rotate", "--use=both", "--secret-key="+testKey).failed(t, exitUsage, "--use")
+}
+
+// kill -9 leaves nobody the time to tidy up: whatever a rotation knows must be in the database at
+// each moment.
 func TestARotationThatIsKilledGoesOn(t *testing.T) {
 	t.Parallel()
 	a := newAccounts(t)
@@ -210,13 +277,126 @@ func TestALostSecretIsReplaced(t *testing.T) {
 		a.run("", "key", "rotate", "--no-wait", "--algorithm=ES256", "--secret-key="+oldKey)
 	}
 	keys := a.keys()
-	a.run("", "key", "rewrap", "--secret-key="+testKey).failed(t, exitFailed, "SECRET_KEY does not open")
-	a.run("", "key", "retire", keys[auth.KeyNext][0].Key).succeeded(t)
-	a.run("", "key", "revoke", keys[auth.KeyActive][0].Key, "--force", "--algorithm=ES256", "--secret-key="+testKey).succeeded(t)
+	a.run("", "key", "reset", "--secret-key="+testKey).failed(t, exitFailed, "give --yes")
+	if out := a.run("", "key", "reset", "--yes", "--secret-key="+testKey).succeeded(t); !strings.Contains(out, idOf(t, testKey)) || strings.Contains(out, testKey) {
+		t.Error(out)
+	}
 	if out := a.run("", "key", "rewrap", "--secret-key="+testKey).succeeded(t); out != "0 keys are encrypted anew\n" {
 		t.Error(out)
 	}
-	if keys = a.keys(); len(keys[auth.KeyActive]) != 1 {
-		t.Errorf("%+v", keys)
+	after := a.keys()
+	if len(after[auth.KeyActive]) != 1 || len(after[auth.KeyRevoked]) != 2 || len(after) != 2 || len(keys[auth.KeyNext]) != 1 {
+		t.Errorf("%+v", after)
 	}
+	a.serveOnce("--secret-key=" + testKey)
+}
+
+// idOf names a secret as the errors and the log do.
+func idOf(t *testing.T, secret string) string {
+	t.Helper()
+	return keychainOf(t, secret).IDs()[0]
+}
+
+func keychainOf(t *testing.T, secret string) *keychain.Keychain {
+	t.Helper()
+	keys, err := keychain.New([][]byte{[]byte(secret)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+// serveOnce runs a replica until it is ready, and ends it.
+func (a accounts) serveOnce(flags ...string) {
+	a.Helper()
+	process := a.serving(flags...)
+	var errs bytes.Buffer
+	process.Stderr = &errs
+	process.Stdout = cancelOn{`"ready"`, func() { _ = process.Process.Signal(syscall.SIGTERM) }}
+	if err := process.Run(); err != nil || errs.Len() > 0 {
+		a.Fatalf("%v: %s", err, errs.String())
+	}
+}
+
+// serving is a replica, in a process of its own: it takes threads for itself.
+func (a accounts) serving(flags ...string) *exec.Cmd {
+	a.Helper()
+	args := append([]string{"serve", "--listen-addr=127.0.0.1:0", "--ops-addr=127.0.0.1:0", "--shutdown-delay=0s"}, append(flags, a.flags...)...)
+	return child(a.T, nil, args...)
+}
+
+// A key that is sealed under another secret than the replicas' takes the whole service down 40
+// seconds later.
+func TestNothingIsWrittenWithAnotherSecretThanTheServices(t *testing.T) {
+	t.Parallel()
+	for _, algorithm := range []token.Algorithm{token.ES256, token.HS256} {
+		t.Run(string(algorithm), func(t *testing.T) {
+			t.Parallel()
+			a := newAccounts(t)
+			a.insert("alice")
+			if algorithm == token.HS256 {
+				a.asOwner(`INSERT INTO signing_keys (kid, algorithm, state, lifetime_seconds, created_at, activated_at)
+					VALUES ('secret-0', 'HS256', 'active', 86400, now(), now())`)
+			}
+			a.serveOnce("--secret-key="+testKey, "--algorithm="+string(algorithm))
+			active := a.keys()[auth.KeyActive][0].Key
+			before := a.stored()
+			for _, args := range [][]string{
+				{"key", "rotate", "--no-wait", "--algorithm=EdDSA"},
+				{"key", "revoke", active, "--force", "--algorithm=EdDSA"},
+				{"key", "rewrap"},
+				{"user", "unlock", "alice"},
+			} {
+				for _, secret := range []string{oldKey, oldKey + "," + testKey} {
+					e := a.run("", append(args, "--secret-key="+secret)...)
+					e.failed(t, exitFailed, "SECRET_KEY is not the one of this installation: its replicas log \"secret_keys\" with "+idOf(t, testKey))
+					if strings.Contains(e.err, "openssl") || strings.Contains(e.err, oldKey) {
+						t.Errorf("%q: %s", args, e.err)
+					}
+				}
+				if after := a.stored(); after != before {
+					t.Fatalf("%q has written:\n%s\nbefore:\n%s", args, after, before)
+				}
+			}
+			a.run("", "key", "rotate", "--no-wait", "--algorithm=EdDSA", "--secret-key="+testKey+","+oldKey)
+			if after := a.stored(); after == before {
+				t.Error("the right one is refused")
+			}
+		})
+	}
+}
+
+// stored is what a secret is needed for.
+func (a accounts) stored() (rows string) {
+	a.Helper()
+	err := a.connect().QueryRow(a.Context(), `SELECT coalesce((SELECT string_agg(k::text, E'\n' ORDER BY kid) FROM signing_keys k), '')
+		|| coalesce((SELECT string_agg(s.id, E'\n' ORDER BY id) FROM secret_keys s), '')`).Scan(&rows)
+	if err != nil {
+		a.Fatal(err)
+	}
+	return rows
+}
+
+// A replica that is given a new secret without the old one would make everybody log in anew, and
+// nobody would know why.
+func TestAReplicaIsNotGivenANewSecretByMistake(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	a.insert("alice")
+	a.asOwner(`INSERT INTO signing_keys (kid, algorithm, state, lifetime_seconds, created_at, activated_at)
+		VALUES ('secret-0', 'HS256', 'active', 86400, now(), now())`)
+	serve := func(secret string) ending {
+		e := ended(t, a.serving("--secret-key="+secret))
+		e.out = "" // its log
+		return e
+	}
+	a.serveOnce("--secret-key=" + oldKey)
+	serve(testKey).failed(t, exitFailed, "SECRET_KEY is not the one of this installation: its replicas log \"secret_keys\" with "+idOf(t, oldKey))
+	a.serveOnce("--secret-key=" + oldKey + "," + testKey) // at leisure
+	a.serveOnce("--secret-key=" + testKey + "," + oldKey)
+	a.run("", "key", "rewrap", "--secret-key="+testKey+","+oldKey).succeeded(t)
+	a.serveOnce("--secret-key=" + testKey)
+	a.asOwner("UPDATE secret_keys SET seen_at = seen_at - interval '25 hours' WHERE id = '" + idOf(t, oldKey) + "'")
+	a.serveOnce("--secret-key=" + testKey)
+	serve(oldKey).failed(t, exitFailed, "its replicas log \"secret_keys\" with "+idOf(t, testKey)+", ")
 }

@@ -1,5 +1,5 @@
-// Command gatehouse is the login service and the tool of its operators. It parses, calls and prints; the rules
-// are in the packages below.
+// Command gatehouse is the login service and the tool of its operators. It parses, calls and
+// prints; the rules are in the packages below.
 package main
 
 import (
@@ -20,13 +20,15 @@ import (
 	"unicode"
 
 	"github.com/alecthomas/kong"
+	"github.com/jackc/pgx/v5/pgconn"
 
-	"gatehouse/internal/app"
-	"gatehouse/internal/auth"
-	"gatehouse/internal/config"
+	"gatehouse.example/internal/app"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/config"
+	"gatehouse.example/internal/outcome"
 )
 
-// version is set by the linker; a build without it tells its commit.
+// version is set by the linker. A build without it shows its commit.
 var version string
 
 // Exit codes.
@@ -36,8 +38,8 @@ const (
 	exitUsage // a command or setting that cannot be understood
 )
 
-// commandLine is the grammar. Kong is here for nested commands, environment variables beside flags, and help that
-// shows every setting with its default.
+// commandLine is the grammar. Kong reads it: it has nested commands, takes settings from flags and
+// from the environment, and shows every setting with its default in the help.
 type commandLine struct {
 	Serve       serveCommand       `cmd:"" help:"Run the service."`
 	Migrate     migrateCommand     `cmd:"" help:"Bring the database schema up to date, or back."`
@@ -46,8 +48,9 @@ type commandLine struct {
 	Client      clientCommand      `cmd:"" help:"Manage OAuth clients."`
 	Audit       auditCommand       `cmd:"" help:"Show or prune the audit log."`
 	Key         keyCommand         `cmd:"" help:"Manage the keys that sign access tokens."`
+	Restored    restoredCommand    `cmd:"" help:"Revoke every token and end every session, after the database was restored from a backup."`
 	Pepper      pepperCommand      `cmd:"" help:"Manage the keys of PASSWORD_PEPPER that stored passwords need."`
-	Healthcheck healthcheckCommand `cmd:"" help:"Ask the service on this machine whether it is ready; for containers."`
+	Healthcheck healthcheckCommand `cmd:"" help:"Ask the service on this machine whether it is ready. This is for health checks of containers."`
 	Version     versionCommand     `cmd:"" help:"Show the version."`
 }
 
@@ -55,26 +58,28 @@ type commandLine struct {
 type terminal struct {
 	in       *os.File
 	out, err io.Writer
+	getenv   func(name string) string // of secrets
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // the second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], terminal{os.Stdin, os.Stdout, os.Stderr}))
+	os.Exit(run(ctx, os.Args[1:], terminal{os.Stdin, os.Stdout, os.Stderr, os.Getenv}))
 }
 
-// run is a whole run of the program, less the process.
+// run is a whole run of the program. Tests call it instead of starting a process.
 func run(ctx context.Context, args []string, t terminal) (code int) {
 	var grammar commandLine
 	exited := false
 	parser, err := kong.New(&grammar,
 		kong.Name("gatehouse"),
 		kong.Description("A login service on PostgreSQL."),
-		config.Environment(),
+		config.SecretsFrom(t.getenv),
 		kong.Writers(t.out, t.err),
 		kong.Exit(func(c int) { exited, code = true, c }), // --help
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.BindTo(auth.WithOrigin(ctx, operator()), (*context.Context)(nil)),
+		kong.BindTo(auth.WithOrigin(ctx, origin()), (*context.Context)(nil)),
+		kong.Bind(operator()),
 		kong.Bind(t),
 	)
 	if err != nil {
@@ -88,14 +93,17 @@ func run(ctx context.Context, args []string, t terminal) (code int) {
 		fail(t, config.Explain(err))
 		return exitUsage
 	}
+	if err := config.RefuseSecretFlags(command); err != nil {
+		return fail(t, err)
+	}
 	if err := command.Run(); err != nil {
 		return fail(t, err)
 	}
 	return exitOK
 }
 
-// fail prints an error in one line, whatever is in it: pgx lists the addresses that it tried one below the other, and
-// a name may hold what moves a terminal's cursor.
+// fail prints an error in one line. An error of pgx has a line for each address that it tried, and
+// a name may hold characters that move the cursor of a terminal.
 func fail(t terminal, err error) (code int) {
 	printable := strings.FieldsFunc(explain(err).Error(), func(r rune) bool { return !unicode.IsPrint(r) })
 	fmt.Fprintln(t.err, "gatehouse:", strings.Join(printable, " "))
@@ -107,20 +115,35 @@ func fail(t terminal, err error) (code int) {
 
 var errInterrupted = errors.New("interrupted")
 
-// explain leaves out what only a log needs.
+// explain returns what an operator is shown of an error: the text of a refusal, which says by
+// itself what happened, and everything of a fault.
 func explain(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return errInterrupted
 	}
-	for _, known := range []error{auth.ErrUserNotFound, auth.ErrUsernameTaken, auth.ErrPasswordKeyNotFound,
-		auth.ErrRoleNotFound, auth.ErrRoleBuiltIn, auth.ErrLastAdmin, auth.ErrTooManyRights,
-		auth.ErrKeyNotFound, auth.ErrKeyPending, auth.ErrKeySigns, auth.ErrKeyIsSecret,
-		auth.ErrClientNotFound, auth.ErrClientIDTaken, auth.ErrClientPublic} {
-		if errors.Is(err, known) {
-			return known
-		}
+	if unreachable, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return explainUnreachable(unreachable)
+	}
+	if refused, ok := outcome.Of(err); ok && !refused.IsFault() {
+		return refused
 	}
 	return err
+}
+
+// explainUnreachable says each reason once. pgx repeats it for each address that it tried.
+func explainUnreachable(err *pgconn.ConnectError) error {
+	reasons := strings.Split(err.Unwrap().Error(), "\n")
+	for n, reason := range reasons {
+		reasons[n] = strings.TrimSpace(reason)
+	}
+	var told []string
+	for _, reason := range reasons {
+		if !strings.Contains(strings.Join(told, "; "), reason) {
+			told = append(told, reason)
+		}
+	}
+	return fmt.Errorf("the database %q cannot be reached as user %q; look at DATABASE_URL, and whether PostgreSQL runs there: %s",
+		err.Config.Database, err.Config.User, strings.Join(told, "; "))
 }
 
 type serveCommand struct {

@@ -10,15 +10,19 @@ import (
 	"os"
 	"os/exec"
 	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
-	"gatehouse/internal/config"
-	"gatehouse/internal/dbtest"
+	"github.com/alecthomas/kong"
+
+	"gatehouse.example/internal/config"
+	"gatehouse.example/internal/dbtest"
 )
 
-// childMark has this test binary be gatehouse, in place of tests: the environment and signals belong to a process.
+// childMark has this test binary be gatehouse, in place of tests: the environment and signals
+// belong to a process.
 const childMark = "TEST_OF_GATEHOUSE_RUNS_IT"
 
 const testKey = "0123456789abcdef0123456789abcdef"
@@ -32,6 +36,7 @@ func TestMain(m *testing.M) {
 		os.Unsetenv(name)
 		os.Unsetenv(name + "_FILE")
 	}
+	os.Setenv("BCRYPT_COST", "10") // of commands that hash; others do not know such a flag
 	dbtest.Main(m)
 }
 
@@ -39,6 +44,36 @@ func TestMain(m *testing.M) {
 type ending struct {
 	code     int
 	out, err string
+}
+
+// environ takes the secrets out of arguments, where tests have them beside the rest, and gives the
+// variables that they are.
+func environ(args []string) (rest, variables []string) {
+	for _, arg := range args {
+		name, value, _ := strings.Cut(arg, "=")
+		switch name {
+		case "--database-url", "--database-password", "--secret-key", "--password-pepper":
+			name = strings.ToUpper(strings.ReplaceAll(strings.TrimPrefix(name, "--"), "-", "_"))
+			variables = append(variables, name+"="+value)
+		default:
+			rest = append(rest, arg)
+		}
+	}
+	return rest, variables
+}
+
+// runHere is run with the secrets in an environment of its own.
+func runHere(ctx context.Context, args []string, t terminal) int {
+	args, variables := environ(args)
+	t.getenv = func(name string) (value string) {
+		for _, v := range variables { // the last one counts, as of flags
+			if of, is, _ := strings.Cut(v, "="); of == name {
+				value = is
+			}
+		}
+		return value
+	}
+	return run(ctx, args, t)
 }
 
 // gatehouse runs the program in this process, with a pipe as its standard input.
@@ -56,7 +91,7 @@ func gatehouse(t *testing.T, stdin string, args ...string) ending {
 		t.Fatal(err)
 	}
 	var out, errs bytes.Buffer
-	code := run(t.Context(), args, terminal{in: in, out: &out, err: &errs})
+	code := runHere(t.Context(), args, terminal{in: in, out: &out, err: &errs})
 	return ending{code, out.String(), errs.String()}
 }
 
@@ -89,16 +124,29 @@ func fromJSON[T any](t *testing.T, printed string) (v T) {
 	return v
 }
 
+// linesFromJSON reads what a command prints with --json: an object on each line, and nothing else.
+func linesFromJSON[T any](t *testing.T, printed string) (all []T) {
+	t.Helper()
+	for line := range strings.Lines(printed) {
+		if !strings.HasPrefix(line, "{") {
+			t.Fatalf("no object on a line of its own: %s", printed)
+		}
+		all = append(all, fromJSON[T](t, line))
+	}
+	return all
+}
+
 // child is gatehouse in a process of its own, with an environment of just the given variables.
-func child(t *testing.T, environ []string, args ...string) *exec.Cmd {
+func child(t *testing.T, variables []string, args ...string) *exec.Cmd {
 	t.Helper()
 	executable, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
+	args, secrets := environ(args)
 	command := exec.CommandContext(t.Context(), executable, args...)
 	// Without GORACE each child of a test with -race would linger for a second.
-	command.Env = append([]string{childMark + "=1", "GORACE=atexit_sleep_ms=0"}, environ...)
+	command.Env = append([]string{childMark + "=1", "GORACE=atexit_sleep_ms=0"}, append(variables, secrets...)...)
 	return command
 }
 
@@ -110,6 +158,38 @@ func ended(t *testing.T, command *exec.Cmd) ending {
 		t.Fatal(err)
 	}
 	return ending{command.ProcessState.ExitCode(), out.String(), errs.String()}
+}
+
+// ps shows the arguments of every process to everybody on the machine.
+func TestSecretsAreNotTakenFromTheCommandLine(t *testing.T) {
+	t.Parallel()
+	const canary = "canary-8d02-0123456789abcdef0123456789abcdef"
+	database := "--database-url=postgres://tester@127.0.0.1:1/test"
+	for setting, args := range map[string][]string{
+		"SECRET_KEY":        {"key", "rewrap", database, "--secret-key=" + canary},
+		"PASSWORD_PEPPER":   {"user", "add", "alice", database, "--password-pepper", canary},
+		"DATABASE_PASSWORD": {"user", "list", database, "--database-password=" + canary},
+		"DATABASE_URL":      {"user", "list", "--database-url=postgres://tester:" + canary + "@127.0.0.1:1/test"},
+		"DATABASE_URL:":     {"migrate", "--database-url", "host=127.0.0.1 port=1 password=" + canary},
+	} {
+		var out, errs bytes.Buffer
+		code := run(t.Context(), args, terminal{out: &out, err: &errs, getenv: func(string) string { return "" }})
+		ending{code, out.String(), errs.String()}.failed(t, exitUsage, strings.TrimRight(setting, ": ")+": must not be on the command line")
+		if strings.Contains(errs.String(), canary) {
+			t.Errorf("%s is quoted: %s", setting, errs.String())
+		}
+	}
+}
+
+// A password of PGPASSWORD or .pgpass is on no command line, also where the URL is.
+func TestADatabaseURLWithoutAPasswordMayBeAFlagWhereverThePasswordIs(t *testing.T) {
+	t.Parallel()
+	file := writeFile(t, "pgpass", "*:*:*:*:canary\n")
+	for _, variable := range []string{"PGPASSWORD=canary", "PGPASSFILE=" + file} {
+		command := child(t, []string{variable}, "user", "list")
+		command.Args = append(command.Args, "--database-url=postgres://tester@127.0.0.1:1/test") // which child would make a variable
+		ended(t, command).failed(t, exitFailed, "127.0.0.1:1")
+	}
 }
 
 // Scripts tell a command that they have wrong from one that has failed by the exit code.
@@ -132,7 +212,7 @@ func TestWhatCannotBeUnderstoodIsAUsageError(t *testing.T) {
 		{"DATABASE_URL", []string{"user", "list"}},
 		{"SECRET_KEY", []string{"serve", url}},
 		{"SECRET_KEY", []string{"serve", url, "--secret-key=short"}},
-		{"BCRYPT_COST", []string{"user", "list", url, "--bcrypt-cost=31"}},
+		{"BCRYPT_COST", []string{"user", "add", "alice", url, "--bcrypt-cost=31"}},
 		{"PASSWORD_PEPPER", []string{"pepper", "list", url, "--password-pepper=short"}},
 		{"PASSWORD_PEPPER", []string{"pepper", "list", url, "--password-pepper=" + testKey + "," + testKey}},
 		{"OPS_ADDR", []string{"healthcheck", "--ops-addr=8001"}},
@@ -154,7 +234,8 @@ func TestHelpAndVersionSucceed(t *testing.T) {
 	}
 }
 
-// Help is what people paste into tickets; kong could show what the environment has in place of the defaults.
+// Help is what people paste into tickets; kong could show what the environment has in place of the
+// defaults.
 func TestHelpShowsEverySettingButNoValue(t *testing.T) {
 	t.Parallel()
 	const canary = "canary-8d02"
@@ -186,7 +267,57 @@ func TestHelpShowsEverySettingButNoValue(t *testing.T) {
 	}
 }
 
-// A supervisor that restarts what has failed would restart forever what cannot start: it must see another exit code.
+// Whoever reads the help of a command must find what it needs, and must not set what it ignores.
+func TestTheHelpOfEachCommandListsTheSettingsThatItUses(t *testing.T) {
+	t.Parallel()
+	pepper, secret := []string{"PASSWORD_PEPPER"}, []string{"SECRET_KEY"}
+	passwords := append([]string{"BCRYPT_COST", "PASSWORD_MIN_LENGTH", "INITIAL_SECRET_HOURS"}, pepper...)
+	keys := append([]string{"ALGORITHM"}, secret...)
+	more := map[string][]string{ // beside those of the database
+		"user add": passwords, "user password": passwords, "user import": pepper, "user unlock": secret,
+		"pepper list": pepper, "pepper retire": pepper,
+		"key rotate": keys, "key revoke": keys, "key reset": keys, "key rewrap": secret,
+		"migrate up": {"SERVICE_ROLE"},
+	}
+	others := map[string][]string{ // without a database
+		"version": nil, "healthcheck": {"OPS_ADDR"}, "serve": settingsOf(reflect.TypeFor[config.Serve]()),
+	}
+	parser, err := kong.New(&commandLine{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range parser.Model.Leaves(false) {
+		name := strings.TrimSpace(strings.TrimPrefix(command.Path(), "gatehouse"))
+		want, alone := others[name]
+		if !alone {
+			want = append(settingsOf(reflect.TypeFor[config.Database]()), more[name]...)
+		}
+		var got []string
+		for _, group := range command.AllFlags(true) {
+			for _, flag := range group {
+				got = append(got, flag.Envs...)
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+// settingsOf returns the variables of settings.
+func settingsOf(settings reflect.Type) (names []string) {
+	for _, field := range reflect.VisibleFields(settings) {
+		if name := field.Tag.Get("env"); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// A supervisor that restarts what has failed would restart forever what cannot start: it must see
+// another exit code.
 func TestBadEnvironmentIsAUsageError(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ variable, says string }{
@@ -209,10 +340,25 @@ func TestUnreachableDatabaseIsOneLineWithoutThePassword(t *testing.T) {
 		{"migrate"}, {"migrate", "status"}, {"user", "list"}, {"user", "show", "alice"}, {"pepper", "list"},
 	} {
 		e := gatehouse(t, "", append(args, url)...)
-		e.failed(t, exitFailed, "refused")
+		e.failed(t, exitFailed, `the database "test" cannot be reached as user "tester"; look at DATABASE_URL`)
 		if strings.Contains(e.err, canary) {
 			t.Errorf("%q shows the password: %s", args, e.err)
 		}
+		if strings.Count(e.err, "refused") != 1 {
+			t.Errorf("%q says the reason once for each way that was tried: %s", args, e.err)
+		}
+	}
+}
+
+// "relation users does not exist" says nothing of what to do.
+func TestADatabaseWithoutTheSchemaIsOneLineWithWhatToDo(t *testing.T) {
+	t.Parallel()
+	url := "--database-url=" + dbtest.Empty(t)
+	for _, args := range [][]string{
+		{"user", "list"}, {"user", "show", "alice"}, {"role", "list"}, {"client", "list"}, {"key", "list"}, {"audit"}, {"pepper", "list"},
+		{"user", "export", "-"},
+	} {
+		gatehouse(t, "", append(args, url)...).failed(t, exitFailed, "run `gatehouse migrate`")
 	}
 }
 
@@ -301,7 +447,7 @@ func TestServeThatIsNotReadyYetEndsCleanly(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	var errs bytes.Buffer
-	code := run(ctx, []string{"serve", "--database-url=" + dbtest.Empty(t), "--secret-key=" + testKey,
+	code := runHere(ctx, []string{"serve", "--database-url=" + dbtest.Empty(t), "--secret-key=" + testKey,
 		"--listen-addr=127.0.0.1:0", "--ops-addr=127.0.0.1:0"}, terminal{out: cancelOn{"waiting", cancel}, err: &errs})
 	if code != exitOK || errs.Len() > 0 {
 		t.Errorf("exit code %d: %s", code, errs.String())

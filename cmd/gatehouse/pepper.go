@@ -6,17 +6,18 @@ import (
 	"maps"
 	"slices"
 
-	"gatehouse/internal/app"
+	"gatehouse.example/internal/app"
+	"gatehouse.example/internal/auth"
 )
 
 type pepperCommand struct {
-	List   pepperList   `cmd:"" help:"List the keys on record, with the number of stored passwords that need each."`
-	Retire pepperRetire `cmd:"" help:"Take a key that no stored password needs off the record, so that PASSWORD_PEPPER may go without it."`
+	List   pepperList   `cmd:"" help:"List the keys on record, and how many stored passwords need each."`
+	Retire pepperRetire `cmd:"" help:"Take a key off the record that no stored password needs. Then PASSWORD_PEPPER need not have it any more."`
 }
 
 type pepperList struct {
-	adminSettings `embed:""`
-	JSON          bool `help:"Print JSON."`
+	pepperSettings `embed:""`
+	JSON           bool `help:"Print JSON, one line for each key."`
 }
 
 type pepperLine struct {
@@ -28,34 +29,35 @@ type pepperLine struct {
 // Run lists the keys on record.
 func (c *pepperList) Run(ctx context.Context, t terminal) error {
 	return c.with(ctx, func(admin *app.Admin) error {
-		users, err := admin.PasswordKeyUsers(ctx)
+		users, err := admin.Peppers.Users(ctx)
 		if err != nil {
 			return err
 		}
-		lines := []pepperLine{} // not nil, which would be null in JSON
-		for _, id := range slices.Sorted(maps.Keys(users)) {
-			lines = append(lines, pepperLine{id, id == admin.Ring.Current().ID, users[id]})
-		}
-		if c.JSON {
-			return printJSON(t, lines)
-		}
-		rows := [][]string{{"KEY", "CURRENT", "PASSWORDS"}}
-		for _, l := range lines {
-			rows = append(rows, []string{l.Key, yesNo(l.Current), fmt.Sprint(l.Users)})
-		}
-		return printTable(t, rows)
+		line := func(id string) pepperLine { return pepperLine{id, id == admin.Peppers.Current(), users[id]} }
+		head := []string{"KEY", "CURRENT", "PASSWORDS"}
+		return printLines(t, c.JSON, head, slices.Sorted(maps.Keys(users)), line, func(l pepperLine) []string {
+			return []string{l.Key, yesNo(l.Current), fmt.Sprint(l.Users)}
+		})
 	})
 }
 
 type pepperRetire struct {
-	adminSettings `embed:""`
-	Key           string `arg:"" help:"Id of the key, as pepper list shows it."`
+	pepperSettings `embed:""`
+	confirmation   `embed:""`
+	Key            string `arg:"" help:"Id of the key, as pepper list shows it."`
 }
 
 // Run takes a key off the record.
-func (c *pepperRetire) Run(ctx context.Context, t terminal) error {
+func (c *pepperRetire) Run(ctx context.Context, t terminal, by auth.Actor) error {
 	return c.with(ctx, func(admin *app.Admin) error {
-		if err := admin.RetirePasswordKey(ctx, admin.Ring, c.Key); err != nil {
+		sure := func() error {
+			question := fmt.Sprintf("Retire the key %q? A replica that hashes with it could store no password any more.", c.Key)
+			if err := c.confirm(ctx, t, question); err != nil {
+				return fmt.Errorf("by this PASSWORD_PEPPER, a replica may hash with the key %q: %w", c.Key, err)
+			}
+			return nil
+		}
+		if err := admin.Peppers.Retire(ctx, by, c.Key, sure); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintln(t.out, "retired", c.Key)

@@ -49,7 +49,7 @@ const end = "<end>"
 func (c *console) start(ctx context.Context, args ...string) <-chan int {
 	ended := make(chan int, 1)
 	go func() {
-		ended <- run(ctx, args, terminal{c.program, c.program, c.program})
+		ended <- runHere(ctx, args, terminal{in: c.program, out: c.program, err: c.program})
 		_, _ = c.program.WriteString(end)
 	}()
 	return ended

@@ -4,34 +4,24 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
-	"gatehouse/internal/app"
-	"gatehouse/internal/auth"
+	"github.com/google/uuid"
+
+	"gatehouse.example/internal/app"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/wire"
 )
 
 type roleCommand struct {
 	List   roleList   `cmd:"" help:"List all roles."`
 	Show   roleShow   `cmd:"" help:"Show a role."`
 	Set    roleSet    `cmd:"" help:"Make a role, or replace its permissions."`
-	Delete roleDelete `cmd:"" help:"Delete a role, also from whoever has it."`
+	Delete roleDelete `cmd:"" help:"Delete a role, and take it from whoever has it."`
 }
 
-// roleLine is a role as it is printed.
-type roleLine struct {
-	Name        string            `json:"name"`
-	Permissions []auth.Permission `json:"permissions"`
-	CreatedAt   time.Time         `json:"created_at"`
-	UpdatedAt   time.Time         `json:"updated_at"`
-}
-
-func lineOfRole(r auth.Role) roleLine {
-	return roleLine{r.Name, r.Permissions, r.CreatedAt, r.UpdatedAt}
-}
-
-func (l roleLine) words() string {
-	words := make([]string, len(l.Permissions))
-	for n, p := range l.Permissions {
+func words(permissions []auth.Permission) string {
+	words := make([]string, len(permissions))
+	for n, p := range permissions {
 		words[n] = string(p)
 	}
 	return strings.Join(words, " ")
@@ -45,12 +35,12 @@ type roleList struct {
 // Run lists all roles.
 func (c *roleList) Run(ctx context.Context, t terminal) error {
 	return c.with(ctx, func(admin *app.Admin) error {
-		roles, err := admin.Roles(ctx)
+		roles, err := admin.Roles.List(ctx)
 		if err != nil {
 			return err
 		}
-		return printLines(t, c.JSON, []string{"NAME", "PERMISSIONS"}, roles, lineOfRole, func(l roleLine) []string {
-			return []string{l.Name, l.words()}
+		return printLines(t, c.JSON, []string{"NAME", "PERMISSIONS"}, roles, wire.RoleOf, func(l wire.Role) []string {
+			return []string{l.Name, words(l.Permissions)}
 		})
 	})
 }
@@ -61,18 +51,18 @@ type roleShow struct {
 
 // Run shows a role.
 func (c *roleShow) Run(ctx context.Context, t terminal) error {
-	return c.show(ctx, t, func(admin *app.Admin) (auth.Role, error) { return admin.Role(ctx, c.Name) })
+	return c.show(ctx, t, func(admin *app.Admin) (auth.Role, error) { return admin.Roles.Find(ctx, c.Name) })
 }
 
 type roleSet struct {
 	oneRole     `embed:""`
-	Permissions []auth.Permission `arg:"" optional:"" help:"All that the role permits: resource:action, or resource:*."`
+	Permissions []auth.Permission `arg:"" optional:"" help:"All permissions of the role. Each is resource:action, resource:* or one word."`
 }
 
 // Run makes a role, or replaces its permissions.
-func (c *roleSet) Run(ctx context.Context, t terminal) error {
+func (c *roleSet) Run(ctx context.Context, t terminal, by auth.Actor) error {
 	return c.show(ctx, t, func(admin *app.Admin) (auth.Role, error) {
-		role, _, err := admin.SetRole(ctx, nil, c.Name, c.Permissions, auth.Condition{})
+		role, _, err := admin.Roles.Set(ctx, by, c.Name, c.Permissions, auth.Condition{})
 		return role, err
 	})
 }
@@ -90,32 +80,35 @@ func (c oneRole) show(ctx context.Context, t terminal, do func(*app.Admin) (auth
 		if err != nil {
 			return err
 		}
-		l := lineOfRole(role)
+		l := wire.RoleOf(role)
 		if c.JSON {
 			return printJSON(t, l)
 		}
-		return printTable(t, [][]string{{"name", l.Name}, {"permissions", l.words()}, {"created", timeOr(&l.CreatedAt, "")}, {"updated", timeOr(&l.UpdatedAt, "")}})
+		return printTable(t, [][]string{{"name", l.Name}, {"permissions", words(l.Permissions)}, {"created", timeOr(&l.CreatedAt, "")}, {"updated", timeOr(&l.UpdatedAt, "")}})
 	})
 }
 
 type roleDelete struct {
-	adminSettings `embed:""`
-	Name          string `arg:"" help:"Name of the role."`
+	oneRole `embed:""`
 }
 
 // Run deletes a role.
-func (c *roleDelete) Run(ctx context.Context, t terminal) error {
+func (c *roleDelete) Run(ctx context.Context, t terminal, by auth.Actor) error {
 	return c.with(ctx, func(admin *app.Admin) error {
-		if err := admin.DeleteRole(ctx, nil, c.Name, auth.Condition{}); err != nil {
+		if err := admin.Roles.Delete(ctx, by, c.Name, auth.Condition{}); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintln(t.out, "role deleted:", c.Name)
-		return err
+		return printDone(t, c.JSON, "role deleted", c.Name, nameLine{c.Name})
 	})
 }
 
+// nameLine names a role that is gone.
+type nameLine struct {
+	Name string `json:"name"`
+}
+
 type userRole struct {
-	Add    userRoleAdd    `cmd:"" help:"Give an account a role, and revoke its access tokens: a refresh gives the new rights."`
+	Add    userRoleAdd    `cmd:"" help:"Give an account a role, and revoke its access tokens. A refresh gives the new rights."`
 	Remove userRoleRemove `cmd:"" help:"Take a role from an account, and revoke its access tokens."`
 }
 
@@ -129,14 +122,14 @@ type userAndRole struct {
 
 func (c userAndRole) change(ctx context.Context, t terminal, do func(*app.Admin, auth.User) error) error {
 	return c.showUser(ctx, t, c.JSON, func(admin *app.Admin) (auth.User, error) {
-		user, err := admin.User(ctx, c.Name)
+		user, err := admin.Accounts.Find(ctx, auth.ByName(c.Name))
 		if err != nil {
 			return auth.User{}, err
 		}
 		if err := do(admin, user); err != nil {
 			return auth.User{}, err
 		}
-		return admin.UserByID(ctx, user.ID)
+		return admin.Accounts.Find(ctx, auth.ByID(user.ID))
 	})
 }
 
@@ -145,8 +138,8 @@ type userRoleAdd struct {
 }
 
 // Run gives an account a role.
-func (c *userRoleAdd) Run(ctx context.Context, t terminal) error {
-	return c.change(ctx, t, func(admin *app.Admin, u auth.User) error { return admin.GrantRole(ctx, nil, u.ID, c.Role) })
+func (c *userRoleAdd) Run(ctx context.Context, t terminal, by auth.Actor) error {
+	return c.change(ctx, t, func(admin *app.Admin, u auth.User) error { return admin.Roles.Grant(ctx, by, u.ID, c.Role) })
 }
 
 type userRoleRemove struct {
@@ -154,26 +147,34 @@ type userRoleRemove struct {
 }
 
 // Run takes a role from an account.
-func (c *userRoleRemove) Run(ctx context.Context, t terminal) error {
-	return c.change(ctx, t, func(admin *app.Admin, u auth.User) error { return admin.RevokeRole(ctx, nil, u.ID, c.Role) })
+func (c *userRoleRemove) Run(ctx context.Context, t terminal, by auth.Actor) error {
+	return c.change(ctx, t, func(admin *app.Admin, u auth.User) error { return admin.Roles.Revoke(ctx, by, u.ID, c.Role) })
 }
 
 type userDelete struct {
-	adminSettings `embed:""`
-	Name          string `arg:"" help:"Username."`
+	oneUser      `embed:""`
+	confirmation `embed:""`
 }
 
 // Run deletes an account.
-func (c *userDelete) Run(ctx context.Context, t terminal) error {
+func (c *userDelete) Run(ctx context.Context, t terminal, by auth.Actor) error {
 	return c.with(ctx, func(admin *app.Admin) error {
-		user, err := admin.User(ctx, c.Name)
+		user, err := admin.Accounts.Find(ctx, auth.ByName(c.Name))
 		if err != nil {
 			return err
 		}
-		if err := admin.DeleteUser(ctx, nil, user.ID); err != nil {
+		question := fmt.Sprintf("Delete the account %q for good? Nobody gets its name again.", user.Username.Given)
+		if err := c.confirm(ctx, t, question); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintln(t.out, "account deleted:", user.ID)
-		return err
+		if err := admin.Accounts.Delete(ctx, by, user.ID); err != nil {
+			return err
+		}
+		return printDone(t, c.JSON, "account deleted", user.ID, idLine{user.ID})
 	})
+}
+
+// idLine names an account that is gone.
+type idLine struct {
+	ID uuid.UUID `json:"id"`
 }

@@ -2,74 +2,85 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/google/uuid"
 
-	"gatehouse/internal/app"
+	"gatehouse.example/internal/app"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/wire"
 )
 
 type userSessions struct {
 	oneUser `embed:""`
 }
 
-// sessionLine is a session as it is printed.
-type sessionLine struct {
-	ID            uuid.UUID `json:"id"`
-	CreatedAt     time.Time `json:"created_at"`
-	LastUsedAt    time.Time `json:"last_used_at"`
-	ExpiresAt     time.Time `json:"expires_at"`
-	ClientAddress string    `json:"client_address"`
-	UserAgent     string    `json:"user_agent"`
-}
-
 // Run lists the live sessions of an account, the newest first.
 func (c *userSessions) Run(ctx context.Context, t terminal) error {
 	return c.with(ctx, func(admin *app.Admin) error {
-		user, err := admin.User(ctx, c.Name)
+		user, err := admin.Accounts.Find(ctx, auth.ByName(c.Name))
 		if err != nil {
 			return err
 		}
-		lines := []sessionLine{} // not nil, which would be null in JSON
-		for before := uuid.Max; ; before = lines[len(lines)-1].ID {
-			page, err := admin.Sessions(ctx, user.ID, before, pageSize)
+		var all []auth.Session
+		for before := uuid.Max; ; {
+			page, err := auth.ReadPage(pageSize, func(limit int) ([]auth.Session, error) {
+				return admin.Sessions.List(ctx, auth.Reach{UserID: user.ID, AllClients: true}, before, limit)
+			})
 			if err != nil {
 				return err
 			}
-			for _, s := range page {
-				lines = append(lines, sessionLine{s.ID, s.CreatedAt, s.LastUsedAt, s.IdleExpiresAt, s.Client.Address, s.Client.UserAgent})
-			}
-			if len(page) < pageSize {
+			all = append(all, page.Items...)
+			last := page.Last()
+			if last == nil {
 				break
 			}
+			before = last.ID
 		}
-		if c.JSON {
-			return printJSON(t, lines)
+		head := []string{
+			"ID", "CREATED", "LAST USED", "EXPIRES", "CLIENT", "USER AGENT", "APP", "THROUGH",
 		}
-		rows := [][]string{{"ID", "CREATED", "LAST USED", "EXPIRES", "CLIENT", "USER AGENT"}}
-		for _, l := range lines {
-			rows = append(rows, []string{l.ID.String(), timeOr(&l.CreatedAt, ""), timeOr(&l.LastUsedAt, ""), timeOr(&l.ExpiresAt, ""),
-				l.ClientAddress, strconv.Quote(l.UserAgent)})
-		}
-		return printTable(t, rows)
+		return printLines(t, c.JSON, head, all, wire.SessionOf, func(l wire.Session) []string {
+			return []string{l.ID.String(), timeOr(&l.CreatedAt, ""), timeOr(&l.LastUsedAt, ""), timeOr(&l.ExpiresAt, ""),
+				l.ClientAddress, strconv.Quote(l.UserAgent), appOf(l), idOr(l.Parent, "-")}
+		})
 	})
 }
 
+// appOf says what logged in: an app, a browser, or a program of the client that is built in.
+func appOf(l wire.Session) string {
+	switch {
+	case l.Browser:
+		return "(browser)"
+	case l.Client == nil:
+		return "-"
+	}
+	return l.Client.ID
+}
+
+func idOr(id *uuid.UUID, none string) string {
+	if id == nil {
+		return none
+	}
+	return id.String()
+}
+
 type userLogout struct {
-	adminSettings `embed:""`
-	Name          string `arg:"" help:"Username."`
+	oneUser `embed:""`
+}
+
+// endedLine is how many sessions were ended.
+type endedLine struct {
+	SessionsEnded int64 `json:"sessions_ended"`
 }
 
 // Run ends all sessions of an account.
-func (c *userLogout) Run(ctx context.Context, t terminal) error {
+func (c *userLogout) Run(ctx context.Context, t terminal, by auth.Actor) error {
 	return c.with(ctx, func(admin *app.Admin) error {
-		ended, err := admin.EndSessionsOf(ctx, c.Name)
+		ended, err := admin.Sessions.EndAllOf(ctx, by, auth.ByName(c.Name))
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintln(t.out, "sessions ended:", ended)
-		return err
+		return printDone(t, c.JSON, "sessions ended", ended, endedLine{ended})
 	})
 }

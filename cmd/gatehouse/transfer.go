@@ -12,40 +12,66 @@ import (
 
 	"golang.org/x/term"
 
-	"gatehouse/internal/app"
-	"gatehouse/internal/auth"
+	"gatehouse.example/internal/app"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/outcome"
+	"gatehouse.example/internal/userfile"
 )
 
+// fileFormat is the flag by which import and export are told the form of their file.
+type fileFormat struct {
+	Format string `enum:"auto,jsonl,csv" default:"auto" help:"Form of the file: jsonl (JSON lines), csv or auto. auto goes by the name of the file, or else by what is in it, or else takes jsonl."`
+}
+
+// of is the form of a file with a name.
+func (f fileFormat) of(name string) userfile.Format {
+	if f.Format != "auto" {
+		return userfile.Format(f.Format)
+	}
+	return userfile.FormatOf(name)
+}
+
 type userImport struct {
-	adminSettings `embed:""`
-	fileFormat    `embed:""`
-	File          string `arg:"" help:"File of accounts, or - for standard input."`
-	Continue      bool   `help:"Import the good lines although there are bad ones. The exit code still says that there were."`
-	JSON          bool   `help:"Print JSON lines: one for each bad line, and the counts last."`
+	pepperSettings `embed:""`
+	fileFormat     `embed:""`
+	File           string `arg:"" help:"File of accounts, or - for standard input."`
+	Continue       bool   `help:"Import the good lines even if others are bad. The exit code still says that some were bad."`
+	JSON           bool   `help:"Print JSON: a line for each bad line, and the counts last."`
 }
 
 // Help is shown under the summary of the command.
 func (c *userImport) Help() string {
-	return `Each line is an account: a JSON object, or CSV under a first line with the names of the columns. The fields are username
-and password_hash, and if they are there disabled (true or false), roles (a list of names; in CSV with spaces between),
-created_at (RFC 3339), must_change_password (true or false) and, with it, password_expires_at (RFC 3339). Roles must have been
-made before, by gatehouse role set; so may an admin be imported.
+	return `Each line is an account: a JSON object, or a line of CSV under a first line with the names of the columns.
+These fields must be there: username and password_hash. These may be there: disabled (true or false), roles (a list of
+names, in CSV with spaces between), created_at, must_change_password (true or false) and, with it, password_expires_at.
 
-A password_hash is bcrypt ($2a$, $2b$ or $2y$) as passlib, PHP and most others write it, also behind {CRYPT} or bcrypt$, or
-one of Gatehouse's own from an export, for which PASSWORD_PEPPER must have the key. Other hashes are refused.
+Times are those of RFC 3339, or as PostgreSQL's COPY writes them, with an offset. Roles must exist before: make them by
+gatehouse role set. An admin may be imported too.
 
-If any line is bad, nothing is imported, unless --continue is given. Every bad line is reported by its number. Of lines
-with one name the first is good.`
+A password_hash is one of these:
+
+  - bcrypt ($2a$, $2b$ or $2y$) up to cost 16, as passlib, PHP and most others write it
+  - Argon2id ($argon2id$v=19$), as FastAPI's tutorial makes it, with m up to 262144, t and p up to 16, and m times t up
+    to 1048576
+  - a hash of Gatehouse's own from an export, if PASSWORD_PEPPER has its key
+
+There may be a label before bcrypt and Argon2id: {CRYPT}, {bcrypt}, {BLF-CRYPT}, {ARGON2ID} and the like, or bcrypt$ and
+argon2$. Any other hash is refused, and the report names its kind.
+
+In CSV a name that begins with = + - or @ has an apostrophe before it, so that no spreadsheet takes it for a formula.
+
+If any line is bad, nothing is imported, unless you say --continue. Each bad line is reported by its number. If several
+lines have the same name, the first of them is good.`
 }
 
-// importCount is how an import is printed to have ended.
+// importCount is what is printed at the end of an import.
 type importCount struct {
 	Imported int `json:"imported"`
 	BadLines int `json:"bad_lines"`
 }
 
 // Run imports accounts.
-func (c *userImport) Run(ctx context.Context, t terminal) error {
+func (c *userImport) Run(ctx context.Context, t terminal, by auth.Actor) error {
 	return c.with(ctx, func(admin *app.Admin) error {
 		in, name, err := c.open(t)
 		if err != nil {
@@ -53,11 +79,11 @@ func (c *userImport) Run(ctx context.Context, t terminal) error {
 		}
 		defer in.Close()
 		p := newProgress(t, in)
-		lines, err := newAccountReader(io.TeeReader(interruptible{ctx, in}, p), c.byName(name))
+		lines, err := userfile.NewReader(io.TeeReader(interruptible{ctx, in}, p), c.of(name))
 		if err != nil {
 			return err
 		}
-		count, err := admin.Import(ctx, admin.Ring, p.through(lines.all), auth.ImportOptions{
+		count, err := admin.Transfer.Import(ctx, by, p.through(lines.All), auth.ImportOptions{
 			Continue: c.Continue,
 			Report:   func(b auth.BadLine) { p.clear(); c.report(t, b) },
 		})
@@ -65,6 +91,7 @@ func (c *userImport) Run(ctx context.Context, t terminal) error {
 		if err != nil && !errors.Is(err, auth.ErrBadLines) {
 			return err
 		}
+		warnOfDear(t, count)
 		return errors.Join(c.summarize(t, importCount{count.Imported, count.Refused}), badLines(count))
 	})
 }
@@ -79,7 +106,7 @@ func (c *userImport) open(t terminal) (in *os.File, name string, err error) {
 
 func (c *userImport) report(t terminal, b auth.BadLine) {
 	if c.JSON {
-		_ = printJSONLine(t, b) // what cannot be written now cannot be at the end either, and is an error there
+		_ = printJSON(t, b) // what cannot be written now cannot be at the end either, and is an error there
 		return
 	}
 	fmt.Fprintf(t.err, "line %d: %s\n", b.Line, b.Reason)
@@ -87,10 +114,18 @@ func (c *userImport) report(t terminal, b auth.BadLine) {
 
 func (c *userImport) summarize(t terminal, count importCount) error {
 	if c.JSON {
-		return printJSONLine(t, count)
+		return printJSON(t, count)
 	}
 	_, err := fmt.Fprintln(t.out, "accounts imported:", count.Imported)
 	return err
+}
+
+// warnOfDear warns of accounts that strangers can tell by the time that a refusal takes.
+func warnOfDear(t terminal, count auth.ImportCount) {
+	if count.Imported > 0 && count.Dear > 0 {
+		fmt.Fprintf(t.err, "warning: hashes of bcrypt cost 15 or 16: %d. Refused logins are held back by a second at most, so these show "+
+			"by their time that the accounts exist, until their owners have logged in\n", count.Dear)
+	}
 }
 
 func badLines(count auth.ImportCount) error {
@@ -98,12 +133,13 @@ func badLines(count auth.ImportCount) error {
 	case count.Refused == 0:
 		return nil
 	case count.Imported == 0:
-		return fmt.Errorf("%w: bad lines: %d", auth.ErrBadLines, count.Refused)
+		return outcome.Detail(auth.ErrBadLines, "bad lines: %d", count.Refused)
 	}
 	return fmt.Errorf("bad lines that were left out: %d", count.Refused)
 }
 
-// interruptible ends a Read with its context, although nothing ends that of a pipe or a terminal, which may outlive it.
+// interruptible ends a Read when its context ends. Nothing else ends a Read of a pipe or a
+// terminal. The Read itself goes on, and what it reads is dropped.
 type interruptible struct {
 	ctx context.Context
 	in  io.Reader
@@ -127,7 +163,8 @@ func (r interruptible) Read(p []byte) (int, error) {
 	}
 }
 
-// progress shows a person how far an import is, on a line that it draws over and over. Elsewhere it does nothing.
+// progress shows how far an import is, on one line of the terminal that it draws again and again.
+// Where there is no terminal, it does nothing.
 type progress struct {
 	to          io.Writer // nil: nowhere
 	size, bytes int64     // size is 0 where it is not known, as of a pipe
@@ -196,32 +233,32 @@ func isTerminal(w io.Writer) bool {
 type userExport struct {
 	adminSettings `embed:""`
 	fileFormat    `embed:""`
-	File          string `arg:"" optional:"" default:"-" help:"File to make, for its owner only; - for standard output, if that is no terminal."`
+	File          string `arg:"" optional:"" default:"-" help:"File to make, or - for standard output if that is no terminal."`
 }
 
 // Help is shown under the summary of the command.
 func (c *userExport) Help() string {
-	return `The form is that of gatehouse user import, and all accounts are as they were at one moment, with the names of their
-roles. What a role permits is not in the file, but in gatehouse role list; nor are sessions.
+	return `The file has the form that gatehouse user import takes. It has all accounts as they were at one moment, with the
+names of their roles. It does not have what a role permits, which gatehouse role list shows. It has no sessions.
 
-The file has password hashes: whoever gets it can guess at them. So it is made with mode 0600 and never in place of
-another, and does not go to a terminal, which remembers what it has shown.`
+The file has password hashes. Whoever gets it can guess at them. So only its owner may read it (mode 0600), and it never
+replaces a file. It does not go to a terminal, which remembers what it has shown.`
 }
 
 // Run exports accounts.
-func (c *userExport) Run(ctx context.Context, t terminal) error {
+func (c *userExport) Run(ctx context.Context, t terminal, by auth.Actor) error {
 	if c.File != "-" {
-		return c.toFile(ctx, t)
+		return c.toFile(ctx, t, by)
 	}
 	if isTerminal(t.out) {
-		return errors.New("standard output is a terminal, and there are password hashes in an export: name a FILE, or use a pipe")
+		return errors.New("an export has password hashes, and standard output is a terminal; name a FILE, or use a pipe")
 	}
-	_, err := c.write(ctx, t.out, "")
+	_, err := c.write(ctx, by, t.out, "")
 	return err
 }
 
-// toFile leaves no file behind that is not whole: it could be taken for one that is.
-func (c *userExport) toFile(ctx context.Context, t terminal) (err error) {
+// toFile removes the file if the export fails. Somebody could take a part for the whole.
+func (c *userExport) toFile(ctx context.Context, t terminal, by auth.Actor) (err error) {
 	out, err := os.OpenFile(c.File, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -232,7 +269,7 @@ func (c *userExport) toFile(ctx context.Context, t terminal) (err error) {
 		}
 	}()
 	defer out.Close() // once more, after a success
-	count, err := c.write(ctx, out, c.File)
+	count, err := c.write(ctx, by, out, c.File)
 	if err == nil {
 		err = out.Sync()
 	}
@@ -246,16 +283,16 @@ func (c *userExport) toFile(ctx context.Context, t terminal) (err error) {
 	return err
 }
 
-func (c *userExport) write(ctx context.Context, to io.Writer, name string) (count int, err error) {
+func (c *userExport) write(ctx context.Context, by auth.Actor, to io.Writer, name string) (count int, err error) {
 	out := bufio.NewWriterSize(to, 64<<10)
-	write, err := newAccountWriter(out, c.byName(name))
+	file, err := userfile.NewWriter(out, c.of(name))
 	if err != nil {
 		return 0, err
 	}
 	err = c.with(ctx, func(admin *app.Admin) error {
-		return admin.Export(ctx, func(r auth.UserRecord) error {
+		return admin.Transfer.Export(ctx, by, func(r auth.UserRecord) error {
 			count++
-			return write(r)
+			return file.Write(r)
 		})
 	})
 	if err != nil {

@@ -5,18 +5,16 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/google/uuid"
 	"golang.org/x/term"
 
-	"gatehouse/internal/app"
-	"gatehouse/internal/auth"
-	"gatehouse/internal/config"
+	"gatehouse.example/internal/app"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/config"
+	"gatehouse.example/internal/wire"
 )
 
 type userCommand struct {
@@ -29,26 +27,50 @@ type userCommand struct {
 	Role       userRole       `cmd:"" help:"Give an account a role, or take it."`
 	MustChange userMustChange `cmd:"" help:"Have the owner of an account change the password at the next login, and revoke its tokens."`
 	Password   userPassword   `cmd:"" help:"Give an account another password, and revoke its tokens."`
-	Unlock     userUnlock     `cmd:"" help:"Let an account log in again that has had too many failed logins."`
+	Unlock     userUnlock     `cmd:"" help:"Forget the failed logins of an account that has had too many, so that it can log in again."`
 	Sessions   userSessions   `cmd:"" help:"List the sessions of an account."`
 	Logout     userLogout     `cmd:"" help:"End all sessions of an account."`
-	Import     userImport     `cmd:"" help:"Make accounts of a file, with their password hashes."`
+	Import     userImport     `cmd:"" help:"Make the accounts of a file, with their password hashes."`
 	Export     userExport     `cmd:"" help:"Write all accounts to a file, with their password hashes."`
 }
 
 // adminSettings are what a command needs to reach the accounts.
 type adminSettings struct {
+	config.Database `embed:""`
+}
+
+func (s adminSettings) with(ctx context.Context, do func(*app.Admin) error) error {
+	return pepperSettings{Database: s.Database}.with(ctx, do)
+}
+
+// pepperSettings are adminSettings for commands on stored passwords.
+type pepperSettings struct {
+	config.Database `embed:""`
+	config.Pepper   `embed:""`
+}
+
+func (s pepperSettings) with(ctx context.Context, do func(*app.Admin) error) error {
+	admin, err := app.OpenAdminWithoutPasswords(ctx, s.Database, s.Pepper)
+	return using(admin, err, do)
+}
+
+// passwordSettings are adminSettings for commands that give somebody a password.
+type passwordSettings struct {
 	config.Database  `embed:""`
 	config.Passwords `embed:""`
 }
 
-func (s adminSettings) with(ctx context.Context, do func(*app.Admin) error) error {
+func (s passwordSettings) with(ctx context.Context, do func(*app.Admin) error) error {
 	admin, err := app.OpenAdmin(ctx, s.Database, s.Passwords)
-	if err != nil {
-		return err
+	return using(admin, err, do)
+}
+
+// using does something with an Admin that was opened, and closes it.
+func using(admin *app.Admin, failed error, do func(*app.Admin) error) error {
+	if failed != nil {
+		return failed
 	}
-	defer admin.Close()
-	return do(admin)
+	return errors.Join(do(admin), admin.Close())
 }
 
 // showUser runs an operation on one user, and prints the user.
@@ -58,64 +80,53 @@ func (s adminSettings) showUser(ctx context.Context, t terminal, asJSON bool, do
 		if err != nil {
 			return err
 		}
-		return lineOf(user).print(t, asJSON)
+		return printUser(t, asJSON, wire.AccountOf(user))
 	})
 }
 
 type userAdd struct {
-	adminSettings `embed:""`
-	passwordInput `embed:""`
-	Name          string   `arg:"" help:"Username."`
-	Role          []string `help:"Role of the account; may be repeated. The built-in role is admin." placeholder:"ROLE"`
-	JSON          bool     `help:"Print JSON."`
+	passwordSettings `embed:""`
+	passwordInput    `embed:""`
+	Name             string   `arg:"" help:"Username."`
+	Role             []string `help:"Role of the account. May be repeated. The built-in role is admin." placeholder:"ROLE"`
+	JSON             bool     `help:"Print JSON."`
 }
 
 // Run makes an account.
-func (c *userAdd) Run(ctx context.Context, t terminal) error {
+func (c *userAdd) Run(ctx context.Context, t terminal, by auth.Actor) error {
 	return c.with(ctx, func(admin *app.Admin) error {
-		if err := admin.ClaimPasswordKeys(ctx); err != nil {
+		if err := admin.Peppers.Prove(ctx); err != nil {
 			return err
 		}
 		return c.give(ctx, t, c.JSON, func(pw string) (auth.User, string, error) {
-			switch {
-			case c.InitialSecret:
-				return admin.RegisterInitial(ctx, c.Name, c.Role...)
-			case c.MustChange:
-				user, err := admin.RegisterTemporary(ctx, c.Name, pw, c.Role...)
-				return user, "", err
-			}
-			user, err := admin.Register(ctx, c.Name, pw, c.Role...)
-			return user, "", err
+			return admin.Accounts.Register(ctx, by, auth.NewAccount{
+				Username: c.Name, Password: pw, Initial: c.InitialSecret, MustChange: c.MustChange, Roles: c.Role,
+			})
 		})
 	})
 }
 
 type userPassword struct {
-	adminSettings `embed:""`
-	passwordInput `embed:""`
-	Name          string `arg:"" help:"Username."`
-	JSON          bool   `help:"Print JSON."`
+	passwordSettings `embed:""`
+	passwordInput    `embed:""`
+	Name             string `arg:"" help:"Username."`
+	JSON             bool   `help:"Print JSON."`
 }
 
 // Run replaces a password.
-func (c *userPassword) Run(ctx context.Context, t terminal) error {
+func (c *userPassword) Run(ctx context.Context, t terminal, by auth.Actor) error {
 	return c.with(ctx, func(admin *app.Admin) error {
-		if err := admin.ClaimPasswordKeys(ctx); err != nil {
+		if err := admin.Peppers.Prove(ctx); err != nil {
 			return err
 		}
-		if _, err := admin.User(ctx, c.Name); err != nil { // before the question for a password
+		who := auth.ByName(c.Name)
+		if _, err := admin.Accounts.Find(ctx, who); err != nil { // before the question for a password
 			return err
 		}
 		return c.give(ctx, t, c.JSON, func(pw string) (auth.User, string, error) {
-			switch {
-			case c.InitialSecret:
-				return admin.SetInitialSecret(ctx, c.Name)
-			case c.MustChange:
-				user, err := admin.SetTemporaryPassword(ctx, c.Name, pw)
-				return user, "", err
-			}
-			user, err := admin.SetPassword(ctx, c.Name, pw)
-			return user, "", err
+			return admin.Accounts.SetPassword(ctx, by, who, auth.NewPassword{
+				Password: pw, Initial: c.InitialSecret, MustChange: c.MustChange,
+			})
 		})
 	})
 }
@@ -125,8 +136,10 @@ type userMustChange struct {
 }
 
 // Run has the owner of an account change the password.
-func (c *userMustChange) Run(ctx context.Context, t terminal) error {
-	return c.run(ctx, t, (*auth.Service).RequirePasswordChange)
+func (c *userMustChange) Run(ctx context.Context, t terminal, by auth.Actor) error {
+	return c.showUser(ctx, t, c.JSON, func(admin *app.Admin) (auth.User, error) {
+		return admin.Accounts.RequirePasswordChange(ctx, by, auth.ByName(c.Name), nil)
+	})
 }
 
 type userShow struct {
@@ -135,7 +148,9 @@ type userShow struct {
 
 // Run shows an account.
 func (c *userShow) Run(ctx context.Context, t terminal) error {
-	return c.run(ctx, t, (*auth.Service).User)
+	return c.showUser(ctx, t, c.JSON, func(admin *app.Admin) (auth.User, error) {
+		return admin.Accounts.Find(ctx, auth.ByName(c.Name))
+	})
 }
 
 type userDisable struct {
@@ -143,8 +158,10 @@ type userDisable struct {
 }
 
 // Run disables an account.
-func (c *userDisable) Run(ctx context.Context, t terminal) error {
-	return c.run(ctx, t, (*auth.Service).Disable)
+func (c *userDisable) Run(ctx context.Context, t terminal, by auth.Actor) error {
+	return c.showUser(ctx, t, c.JSON, func(admin *app.Admin) (auth.User, error) {
+		return admin.Accounts.Disable(ctx, by, auth.ByName(c.Name), nil)
+	})
 }
 
 type userEnable struct {
@@ -152,8 +169,10 @@ type userEnable struct {
 }
 
 // Run enables an account.
-func (c *userEnable) Run(ctx context.Context, t terminal) error {
-	return c.run(ctx, t, (*auth.Service).Enable)
+func (c *userEnable) Run(ctx context.Context, t terminal, by auth.Actor) error {
+	return c.showUser(ctx, t, c.JSON, func(admin *app.Admin) (auth.User, error) {
+		return admin.Accounts.Enable(ctx, by, auth.ByName(c.Name), nil)
+	})
 }
 
 type userUnlock struct {
@@ -161,9 +180,15 @@ type userUnlock struct {
 	config.Secrets `embed:""`
 }
 
-// Run makes the failures of an account undone.
-func (c *userUnlock) Run(ctx context.Context, t terminal) error {
-	return c.showUser(ctx, t, c.JSON, func(admin *app.Admin) (auth.User, error) { return admin.Unlock(ctx, c.Name, c.Secrets) })
+// Run lets an account log in again.
+func (c *userUnlock) Run(ctx context.Context, t terminal, by auth.Actor) error {
+	return c.showUser(ctx, t, c.JSON, func(admin *app.Admin) (auth.User, error) {
+		limits, err := admin.Limits(ctx, c.Secrets)
+		if err != nil {
+			return auth.User{}, err
+		}
+		return limits.Unlock(ctx, by, auth.ByName(c.Name))
+	})
 }
 
 // oneUser is a command on a name.
@@ -173,16 +198,21 @@ type oneUser struct {
 	JSON          bool   `help:"Print JSON."`
 }
 
-func (c oneUser) run(ctx context.Context, t terminal, do func(*auth.Service, context.Context, string) (auth.User, error)) error {
-	return c.showUser(ctx, t, c.JSON, func(admin *app.Admin) (auth.User, error) { return do(admin.Service, ctx, c.Name) })
-}
-
 type userList struct {
 	adminSettings `embed:""`
-	Prefix        string `help:"Only names that begin so, in any letter case or width." placeholder:"NAME"`
+	Prefix        string `help:"Only names that begin with this, in any letter case or width." placeholder:"NAME"`
 	State         string `help:"Only accounts that are enabled, or disabled." enum:"any,enabled,disabled" default:"any"`
 	Role          string `help:"Only accounts that have this role." placeholder:"ROLE"`
+	Limit         int    `help:"Most accounts to show. They are the first by name. 0: all." default:"0"`
 	JSON          bool   `help:"Print JSON, one line for each account."`
+}
+
+// Validate implements kong's interface.
+func (c *userList) Validate() error {
+	if c.Limit < 0 {
+		return errors.New("--limit must not be negative")
+	}
+	return nil
 }
 
 func (c *userList) filter() auth.UserFilter {
@@ -197,69 +227,59 @@ func (c *userList) filter() auth.UserFilter {
 // pageSize is how many users one query reads.
 const pageSize = 500
 
-// Run lists accounts, as many at a time as fit into memory however many there are.
+// Run lists accounts. It holds one page of them in memory, however many there are.
 func (c *userList) Run(ctx context.Context, t terminal) error {
 	return c.with(ctx, func(admin *app.Admin) error {
-		// Fixed columns: aligning by content would mean to hold every row.
-		const format = "%-36s  %-8s  %-20s  %s\n"
+		p := c.printer(t)
+		left := c.Limit
 		for after := ""; ; {
-			users, err := admin.FindUsers(ctx, c.filter(), after, pageSize)
+			most := pageSize
+			if c.Limit > 0 {
+				most = min(left, pageSize)
+			}
+			page, err := auth.ReadPage(most, func(limit int) ([]auth.User, error) {
+				return admin.Accounts.List(ctx, c.filter(), after, limit)
+			})
 			if err != nil {
 				return err
 			}
-			if after == "" && !c.JSON {
-				fmt.Fprintf(t.out, format, "ID", "DISABLED", "CREATED", "USERNAME")
+			lines := make([]wire.Account, len(page.Items))
+			for n, u := range page.Items {
+				lines[n] = wire.AccountOf(u)
 			}
-			for _, u := range users {
-				if l := lineOf(u); c.JSON {
-					err = printJSONLine(t, l)
-				} else {
-					_, err = fmt.Fprintf(t.out, format, l.ID, yesNo(l.Disabled), timeOr(&l.CreatedAt, ""), strconv.Quote(l.Username))
-				}
-				if err != nil {
-					return err
-				}
+			if err := p.print(lines...); err != nil {
+				return err
 			}
-			if len(users) < pageSize {
+			last := page.Last()
+			if left -= len(page.Items); last == nil || left == 0 {
 				return nil
 			}
-			after = users[len(users)-1].Username.Key
+			after = last.Username.Key
 		}
 	})
 }
 
-// userLine is a user as it is printed.
-type userLine struct {
-	ID           uuid.UUID  `json:"id"`
-	Username     string     `json:"username"`
-	Roles        []string   `json:"roles"`
-	Disabled     bool       `json:"disabled"`
-	DisabledAt   *time.Time `json:"disabled_at"`
-	TokenVersion int64      `json:"token_version"`
-	CreatedAt    time.Time  `json:"created_at"`
-	UpdatedAt    time.Time  `json:"updated_at"`
-
-	MustChangePassword bool       `json:"must_change_password"`
-	PasswordExpiresAt  *time.Time `json:"password_expires_at"`
-	InitialSecret      string     `json:"initial_secret,omitempty"` // once, when it is made
-}
-
-func lineOf(u auth.User) userLine {
-	return userLine{
-		u.ID, u.Username.Given, u.Roles, u.Disabled(), u.DisabledAt, u.TokenVersion, u.CreatedAt, u.UpdatedAt,
-		u.MustChangePassword, u.PasswordExpiresAt, "",
+func (c *userList) printer(t terminal) *list[wire.Account] {
+	return &list[wire.Account]{
+		t: t, asJSON: c.JSON, head: []string{"ID", "DISABLED", "CREATED", "ROLES", "USERNAME"},
+		row: func(l wire.Account) []string {
+			return []string{
+				l.ID.String(), yesNo(l.Disabled), timeOr(&l.CreatedAt, ""), cmp.Or(strings.Join(l.Roles, ","), "-"), strconv.Quote(l.Username),
+			}
+		},
+		table: table{[]int{36, 8, 20, 20}}, // to align by content, it would have to hold every row
 	}
 }
 
-func (l userLine) print(t terminal, asJSON bool) error {
+func printUser(t terminal, asJSON bool, l wire.Account) error {
 	if asJSON {
 		return printJSON(t, l)
 	}
-	return printTable(t, l.table())
+	return printTable(t, tableOf(l))
 }
 
-// table quotes the name: it may hold what a terminal would draw in another order than it is.
-func (l userLine) table() [][]string {
+// tableOf quotes the name. A terminal may draw some characters in another order than they are in.
+func tableOf(l wire.Account) [][]string {
 	rows := [][]string{
 		{"id", l.ID.String()},
 		{"username", strconv.Quote(l.Username)},
@@ -287,11 +307,12 @@ func yesNo(b bool) string {
 	return "no"
 }
 
-// passwordInput reads a password from where no other process can see it, as it could an argument.
+// passwordInput reads a password from the terminal or from standard input. Other processes could
+// see an argument.
 type passwordInput struct {
 	PasswordStdin bool `xor:"source" help:"Read the password from the first line of standard input, not from the terminal."`
-	InitialSecret bool `xor:"source,change" help:"Print a secret that is made for the account: its owner sets a password with it, once and within INITIAL_SECRET_HOURS."`
-	MustChange    bool `xor:"change" help:"Have its owner change the password at the first login."`
+	InitialSecret bool `xor:"source,change" help:"Make a secret and print it. The owner of the account sets a password with it, once, within INITIAL_SECRET_HOURS."`
+	MustChange    bool `xor:"change" help:"Have the owner change the password at the next login."`
 }
 
 // give gives an account a password, or a secret, and prints the account.
@@ -307,9 +328,9 @@ func (p passwordInput) give(ctx context.Context, t terminal, asJSON bool, do fun
 	if err != nil {
 		return err
 	}
-	line := lineOf(user)
+	line := wire.AccountOf(user)
 	line.InitialSecret = secret
-	return line.print(t, asJSON)
+	return printUser(t, asJSON, line)
 }
 
 func (p passwordInput) read(ctx context.Context, t terminal) (string, error) {
@@ -321,37 +342,9 @@ func (p passwordInput) read(ctx context.Context, t terminal) (string, error) {
 		return strings.TrimRight(line, "\r\n"), nil
 	}
 	if !term.IsTerminal(int(t.in.Fd())) {
-		return "", errors.New("standard input is no terminal: use --password-stdin")
+		return "", errors.New("standard input is not a terminal; use --password-stdin")
 	}
-	return ask(ctx, t)
-}
-
-// ask has a new password typed twice, without echo. However it ends, it leaves the terminal as it was.
-func ask(ctx context.Context, t terminal) (string, error) {
-	before, err := term.MakeRaw(int(t.in.Fd()))
-	if err != nil {
-		return "", err
-	}
-	defer term.Restore(int(t.in.Fd()), before)
-	type answer struct {
-		password string
-		err      error
-	}
-	answered := make(chan answer, 1)
-	go func() { // nothing can end the wait for a key, so it may outlive ask
-		pw, err := askTwice(term.NewTerminal(dialogue{t.in, t.err}, ""))
-		answered <- answer{pw, err}
-	}()
-	var a answer
-	select {
-	case a = <-answered:
-	case <-ctx.Done():
-		a.err = errInterrupted
-	}
-	if errors.Is(a.err, errInterrupted) {
-		fmt.Fprint(t.err, "\r\n") // the cursor stands behind a question
-	}
-	return a.password, a.err
+	return converse(ctx, t, askTwice) // without echo
 }
 
 // dialogue reads keys and writes questions.
@@ -375,7 +368,8 @@ func askTwice(asked *term.Terminal) (string, error) {
 	return first, nil
 }
 
-// interrupted knows that io.EOF is Ctrl-C or Ctrl-D, neither of which a raw terminal turns into a signal or an end.
+// interrupted turns io.EOF into errInterrupted. On a raw terminal it stands for Ctrl-C or Ctrl-D,
+// which cause neither a signal nor an end of the input there.
 func interrupted(err error) error {
 	if errors.Is(err, io.EOF) {
 		return errInterrupted

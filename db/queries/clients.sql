@@ -1,33 +1,63 @@
+-- InsertClient inserts nothing if there are as many clients as there may be.
 -- name: InsertClient :one
 WITH c AS (
-    INSERT INTO clients (client_id, subject, name, secret_digest, grant_types, scope)
-    VALUES (@client_id, @subject, @name, sqlc.narg('secret_digest'), @grant_types, sqlc.narg('scope'))
+    INSERT INTO clients (client_id, subject, name, secret_digest, grant_types, scope, first_party,
+        redirect_uris, post_logout_redirect_uris, backchannel_logout_uri, without_pkce, asks,
+        required_role, audiences, id_token_algorithm)
+    SELECT @client_id::text, @subject, @name, sqlc.narg('secret_digest')::bytea,
+           @grant_types::text[], sqlc.narg('scope')::text, @first_party::boolean,
+           @redirect_uris::text[], @post_logout_redirect_uris::text[],
+           sqlc.narg('backchannel_logout_uri')::text, @without_pkce::boolean, @asks::boolean,
+           sqlc.narg('required_role')::text, @audiences::text[], @id_token_algorithm::text
+    WHERE (SELECT count(*) FROM clients) < @most::int
+       OR EXISTS (SELECT FROM clients WHERE clients.client_id = @client_id::text)
     RETURNING created_at
 )
 SELECT c.created_at, record_event(@event::jsonb, NULL) AS event
 FROM c;
 
 -- name: ClientByID :one
-SELECT c.client_id, c.subject, c.name, c.secret_digest, c.old_secret_digest, c.grant_types, c.scope, c.token_version, c.created_at,
-       c.disabled_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT sqlc.embed(c), r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM clients c
 JOIN client_rights r ON r.client_id = c.client_id
 WHERE c.client_id = @client_id;
 
 -- name: ListClients :many
-SELECT c.client_id, c.subject, c.name, c.secret_digest, c.old_secret_digest, c.grant_types, c.scope, c.token_version, c.created_at,
-       c.disabled_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT sqlc.embed(c), r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM clients c
 JOIN client_rights r ON r.client_id = c.client_id
-ORDER BY c.client_id COLLATE "C";
+WHERE c.client_id COLLATE "C" > @after::text
+ORDER BY c.client_id COLLATE "C"
+LIMIT @max_rows;
 
--- LockClient waits for logins by the client that are under way: DisableClient, a statement of its own behind it, sees the
--- sessions that they have started.
+-- SetClient raises the token version if the client may have less in tokens of its own.
+-- name: SetClient :exec
+WITH c AS (
+    UPDATE clients
+    SET name = @name, grant_types = @grant_types, scope = sqlc.narg('scope'),
+        first_party = @first_party, redirect_uris = @redirect_uris,
+        post_logout_redirect_uris = @post_logout_redirect_uris,
+        backchannel_logout_uri = sqlc.narg('backchannel_logout_uri'),
+        without_pkce = @without_pkce, asks = @asks, required_role = sqlc.narg('required_role'),
+        audiences = @audiences, id_token_algorithm = @id_token_algorithm,
+        token_version = token_version + (scope IS DISTINCT FROM sqlc.narg('scope')
+            OR grant_types <> @grant_types)::int
+    WHERE clients.client_id = @client_id
+)
+SELECT record_event(@event::jsonb, NULL);
+
+-- LockClient waits for logins by the client that are under way. DisableClient is a statement of its
+-- own behind it, and sees the sessions that they have started.
 -- name: LockClient :one
 SELECT client_id
 FROM clients
 WHERE client_id = @client_id
 FOR NO KEY UPDATE;
+
+-- LiftTimeout is for the rest of a transaction. It may end a hundred thousand sessions, and tell an
+-- app of each.
+-- name: LiftTimeout :exec
+SELECT set_config('statement_timeout', '0', true);
 
 -- name: DisableClient :exec
 WITH c AS (
@@ -53,7 +83,7 @@ WITH c AS (
 SELECT record_event(@event::jsonb, NULL)
 FROM c;
 
--- RotateClientSecret keeps the secret before this one, and none that is older.
+-- RotateClientSecret keeps the secret before the new one, and no older one.
 -- name: RotateClientSecret :execrows
 WITH c AS (
     UPDATE clients
@@ -76,7 +106,8 @@ WITH c AS (
 SELECT record_event(@event::jsonb, NULL)
 FROM c;
 
--- GrantClientRole changes nothing of a client that has the role; else the schema raises its token version.
+-- GrantClientRole changes nothing if the client has the role. Otherwise the schema raises the token
+-- version of the client.
 -- name: GrantClientRole :exec
 WITH granted AS (
     INSERT INTO client_roles (client_id, role_name)

@@ -1,27 +1,36 @@
 -- TakeRateLimits takes one from each limit, or from none.
 -- name: TakeRateLimits :one
-SELECT t.waits::bigint[] AS waits, t.tats::bigint[] AS tats
-FROM rate_limits_take(@keys::bytea[], @bursts::bigint[], @steps::bigint[]) AS t;
+SELECT t.waits::bigint[] AS waits, t.tats::bigint[] AS tats, t.helds::boolean[] AS helds
+FROM rate_limits_reserve(
+    @keys::bytea[], @owners::bytea[], @bursts::bigint[], @steps::bigint[], @binds::boolean[], @hold::bigint, @reserve::boolean
+) AS t;
 
--- name: GiveBackRateLimits :exec
-SELECT rate_limits_give_back(@keys::bytea[], @steps::bigint[], @tats::bigint[]);
+-- name: SettleRateLimits :exec
+SELECT rate_limits_settle(@keys::bytea[], @steps::bigint[], @tats::bigint[], @give_back::boolean);
 
--- DeleteRateLimits locks in the order that rate_limits_take does. It tells the replicas, which remember refusals.
--- name: DeleteRateLimits :exec
+-- DeleteRateLimits locks rows in the order of rate_limits_reserve. It tells the replicas, which
+-- remember refusals. Each key has a notification of its own: an owner may have more keys than fit
+-- into one.
+-- name: DeleteRateLimits :one
 WITH gone AS (
     DELETE FROM rate_limits
     WHERE key IN (
         SELECT r.key
         FROM rate_limits r
         WHERE r.key = ANY (@keys::bytea[])
+           OR r.owner = @owner::bytea
         ORDER BY r.key
         FOR UPDATE
     )
+    RETURNING rate_limits.key
+), told AS (
+    SELECT k, pg_notify('gatehouse_unlocks', encode(k, 'hex'))
+    FROM (SELECT unnest(@keys::bytea[]) AS k UNION SELECT gone.key FROM gone) AS all_keys
 )
-SELECT pg_notify('gatehouse_unlocks', string_agg(encode(k, 'hex'), ' ')), record_event(@event::jsonb, @user_id::uuid)
-FROM unnest(@keys::bytea[]) AS k;
+SELECT array(SELECT told.k FROM told)::bytea[] AS reset, record_event(@event::jsonb, @user_id::uuid) AS event;
 
--- PruneRateLimits deletes some of the rows that say nothing any more; replicas that prune at once share the work.
+-- PruneRateLimits deletes some of the rows that limit nothing any more. Replicas that prune at once
+-- share the work.
 -- name: PruneRateLimits :execrows
 DELETE FROM rate_limits
 WHERE key = ANY (ARRAY (

@@ -1,11 +1,11 @@
 -- name: RoleByName :one
-SELECT r.name, r.version, r.created_at, r.updated_at,
+SELECT sqlc.embed(r),
        ARRAY(SELECT p.permission FROM role_permissions p WHERE p.role_name = r.name ORDER BY p.permission COLLATE "C")::text[] AS permissions
 FROM roles r
 WHERE r.name = @name;
 
 -- name: ListRoles :many
-SELECT r.name, r.version, r.created_at, r.updated_at,
+SELECT sqlc.embed(r),
        ARRAY(SELECT p.permission FROM role_permissions p WHERE p.role_name = r.name ORDER BY p.permission COLLATE "C")::text[] AS permissions
 FROM roles r
 ORDER BY r.name COLLATE "C";
@@ -15,15 +15,16 @@ INSERT INTO roles (name)
 VALUES (@name)
 ON CONFLICT ON CONSTRAINT roles_pkey DO NOTHING;
 
--- LockRole keeps others from changing or granting the role, until the transaction ends.
+-- LockRole keeps others from changing or granting the role until the transaction ends.
 -- name: LockRole :one
 SELECT version
 FROM roles
 WHERE name = @name
 FOR UPDATE;
 
--- SetRolePermissions changes nothing of a role that has these permissions already. It revokes the access tokens of
--- whoever has the role: their scope is that of before. Those of clients the schema revokes.
+-- SetRolePermissions changes nothing if the role has these permissions already. It revokes the
+-- access tokens of all users who have the role, since their scope is that of before. The schema
+-- revokes those of clients.
 -- name: SetRolePermissions :exec
 WITH removed AS (
     DELETE FROM role_permissions
@@ -55,7 +56,7 @@ WITH removed AS (
 )
 SELECT record_event(@event::jsonb, NULL);
 
--- DeleteRole takes the role from whoever has it.
+-- DeleteRole takes the role from all who have it.
 -- name: DeleteRole :exec
 WITH holders AS (
     SELECT users.id
@@ -76,7 +77,7 @@ WITH holders AS (
 )
 SELECT record_event(@event::jsonb, NULL);
 
--- GrantRole changes nothing of a user who has the role. The session and its refresh token go on.
+-- GrantRole changes nothing if the user has the role. Sessions and their refresh tokens go on.
 -- name: GrantRole :exec
 WITH holder AS (
     SELECT users.id
@@ -97,7 +98,8 @@ WITH holder AS (
 )
 SELECT record_event(@event::jsonb, @user_id);
 
--- RevokeRole locks the user first, as everything does that may wait for another admin's change next.
+-- RevokeRole locks the user first. So does each statement that may then wait for another
+-- administrator's change.
 -- name: RevokeRole :exec
 WITH holder AS (
     SELECT users.id
@@ -118,11 +120,12 @@ WITH holder AS (
 )
 SELECT record_event(@event::jsonb, @user_id);
 
--- TakeTurn waits until nobody else is changing what users may do, and holds others up until the transaction ends.
+-- TakeTurn waits until nobody else changes what users may do. It makes others wait until the
+-- transaction ends.
 -- name: TakeTurn :exec
 SELECT pg_advisory_xact_lock(@lock_id);
 
--- IsUnchanged must be a statement of its own behind TakeTurn, to see what those before have left.
+-- IsUnchanged must be a statement of its own behind TakeTurn, to see what earlier turns have left.
 -- name: IsUnchanged :one
 SELECT EXISTS (
     SELECT FROM users
@@ -143,50 +146,45 @@ FROM roles
 WHERE name = @name
 FOR SHARE;
 
--- FindUsers reads a page, in the order of the names' bytes. It and the two after it each have an index in that order, so that
--- a page costs what it shows.
+-- FindUsers reads a page, in the order of the names' bytes. It and the two queries after it each
+-- have an index in that order, so that a page costs what it shows.
 -- name: FindUsers :many
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
-FROM users u
-JOIN user_rights r ON r.user_id = u.id
-WHERE u.username_key COLLATE "C" > @after::text
-  AND u.username_key COLLATE "C" >= @prefix::text
-  AND u.username_key COLLATE "C" < @before::text
-ORDER BY u.username_key COLLATE "C"
+SELECT a.*
+FROM accounts a
+WHERE a.username_key COLLATE "C" > @after::text
+  AND a.username_key COLLATE "C" >= @prefix::text
+  AND a.username_key COLLATE "C" < @before::text
+ORDER BY a.username_key COLLATE "C"
 LIMIT @max_rows;
 
--- FindUsersByState is FindUsers of the disabled (1) or the enabled (0), or of those among them who have a role. The SELECT in
--- the condition is no join, so that the plan is the same for every role: along the names of, as a rule, the few disabled.
+-- FindUsersByState finds the disabled users (1) or the enabled ones (0), or those of them who have
+-- a role. The condition is a SELECT and no join, so that the plan is the same for every role: along
+-- the names of the disabled, who are few as a rule.
 -- name: FindUsersByState :many
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
-FROM users u
-JOIN user_rights r ON r.user_id = u.id
-WHERE (u.disabled_at IS NOT NULL)::int = @disabled::int
-  AND (@role::text = '' OR (SELECT true FROM user_roles ur WHERE ur.user_id = u.id AND ur.role_name = @role::text))
-  AND u.username_key COLLATE "C" > @after::text
-  AND u.username_key COLLATE "C" >= @prefix::text
-  AND u.username_key COLLATE "C" < @before::text
-ORDER BY u.username_key COLLATE "C"
+SELECT a.*
+FROM accounts a
+WHERE (a.disabled_at IS NOT NULL)::int = @disabled::int
+  AND (@role::text = '' OR (SELECT true FROM user_roles ur WHERE ur.user_id = a.id AND ur.role_name = @role::text))
+  AND a.username_key COLLATE "C" > @after::text
+  AND a.username_key COLLATE "C" >= @prefix::text
+  AND a.username_key COLLATE "C" < @before::text
+ORDER BY a.username_key COLLATE "C"
 LIMIT @max_rows;
 
--- FindUsersByRole is FindUsers of those who have a role, or of the enabled among them.
+-- FindUsersByRole finds the users who have a role, or the enabled ones of them.
 -- name: FindUsersByRole :many
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT a.*
 FROM user_roles ur
-JOIN users u ON u.id = ur.user_id
-JOIN user_rights r ON r.user_id = u.id
+JOIN accounts a ON a.id = ur.user_id
 WHERE ur.role_name = @role
   AND ur.username_key > @after::text
   AND ur.username_key >= @prefix::text
   AND ur.username_key < @before::text
-  AND (NOT @enabled::boolean OR u.disabled_at IS NULL)
+  AND (NOT @enabled::boolean OR a.disabled_at IS NULL)
 ORDER BY ur.username_key
 LIMIT @max_rows;
 
--- DeleteUser leaves nothing of a user but the id in revocations, and that the name was in use.
+-- DeleteUser leaves the id in revocations, and a digest of the name. All else of the user goes.
 -- name: DeleteUser :execrows
 WITH holder AS (
     SELECT users.id

@@ -1,57 +1,52 @@
+-- InsertUser inserts nothing if the name has a skeleton and looks like another name. That is either
+-- a name that is its own skeleton, as plain Latin names are, or one whose skeleton is on record. If
+-- two strangers do so at once, a unique index refuses one of them.
 -- name: InsertUser :one
 WITH u AS (
     INSERT INTO users (id, username, username_key, password_hash, must_change_password, password_expires_at)
-    VALUES (@id, @username, @username_key, @password_hash, @must_change, now() + make_interval(secs => sqlc.narg('good_for_seconds')))
-    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
+    SELECT @id, @username, @username_key, @password_hash, @must_change, now() + make_interval(secs => sqlc.narg('good_for_seconds'))
+    WHERE NOT EXISTS (SELECT FROM users o WHERE o.username_key = sqlc.narg('skeleton')::text)
+      AND NOT EXISTS (SELECT FROM username_skeletons s WHERE s.skeleton = sha256(convert_to(sqlc.narg('skeleton')::text, 'UTF8')))
+    RETURNING users.id, users.username_key
+), skeletons AS (
+    INSERT INTO username_skeletons (user_id, skeleton, is_alone)
+    SELECT u.id, sha256(convert_to(sqlc.narg('skeleton')::text, 'UTF8')), true
+    FROM u
+    WHERE sqlc.narg('skeleton')::text IS NOT NULL AND octet_length(u.username_key) <> char_length(u.username_key)
 ), granted AS (
     INSERT INTO user_roles (user_id, role_name)
     SELECT u.id, unnest(@roles::text[])
     FROM u
 )
-SELECT u.id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
-FROM u, record_event(@event::jsonb, u.id);
+SELECT accounts.*
+FROM u
+CROSS JOIN LATERAL account_of(u.id) AS accounts
+CROSS JOIN record_event(@event::jsonb, u.id);
 
 -- name: UserByID :one
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
-FROM users u
-JOIN user_rights r ON r.user_id = u.id
-WHERE u.id = @id;
+SELECT *
+FROM accounts
+WHERE id = @id;
 
 -- name: UserByKey :one
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
-FROM users u
-JOIN user_rights r ON r.user_id = u.id
-WHERE u.username_key = @username_key;
+SELECT *
+FROM accounts
+WHERE username_key = @username_key;
 
--- CredentialsByKey is the one query that reads a password hash. For a name that nobody has it gives a stand-in, whose
--- rights are looked for all the same, and who takes as long to send and to read: how long a refusal takes must not tell
--- which names there are.
+-- CredentialsByKey is the only query that reads the hash of a password. It always has one row. If
+-- nobody has the name, the row is a stand-in: its rights are looked for as well, and it takes as
+-- many bytes. So the time of a refusal does not tell which accounts exist.
 -- name: CredentialsByKey :one
-SELECT (u.id IS NOT NULL)::boolean AS found, coalesce(u.password_expires_at <= now(), false)::boolean AS password_expired,
-       coalesce(u.id, '00000000-0000-0000-0000-000000000000')::uuid AS id, coalesce(u.username, k.key)::text AS username,
-       k.key AS username_key, coalesce(u.password_hash, repeat('.', 77))::text AS password_hash, u.disabled_at,
-       coalesce(u.token_version, 1)::bigint AS token_version, coalesce(u.created_at, now())::timestamptz AS created_at,
-       coalesce(u.updated_at, now())::timestamptz AS updated_at, coalesce(u.must_change_password, false)::boolean AS must_change_password,
-       u.password_expires_at,
-       ARRAY(
-           SELECT ur.role_name
-           FROM user_roles ur
-           WHERE ur.user_id = coalesce(u.id, '00000000-0000-0000-0000-000000000000')
-           ORDER BY ur.role_name COLLATE "C"
-       )::text[] AS roles,
-       ARRAY(
-           SELECT DISTINCT rp.permission COLLATE "C"
-           FROM user_roles ur
-           JOIN role_permissions rp ON rp.role_name = ur.role_name
-           WHERE ur.user_id = coalesce(u.id, '00000000-0000-0000-0000-000000000000')
-           ORDER BY 1
-       )::text[] AS permissions
+SELECT sqlc.embed(accounts), (u.id IS NOT NULL)::boolean AS found,
+       coalesce(u.password_hash, repeat('.', 77))::text AS password_hash,
+       coalesce(u.password_expires_at <= now(), false)::boolean AS password_expired
 FROM (SELECT @username_key::text AS key) k
-LEFT JOIN users u ON u.username_key = k.key;
+LEFT JOIN users u ON u.username_key = k.key
+CROSS JOIN LATERAL account_or_stand_in(
+    u, coalesce(u.id, '00000000-0000-0000-0000-000000000000'), k.key
+) AS accounts;
 
--- DisableUser changes nothing of a user who is disabled already: the first time stays, and so does the version.
+-- DisableUser changes nothing if the user is disabled already: the first time and the version stay.
 -- name: DisableUser :one
 WITH before AS (
     SELECT id, disabled_at IS NULL AS enabled
@@ -66,12 +61,11 @@ WITH before AS (
         updated_at    = CASE WHEN enabled THEN now() ELSE updated_at END
     FROM before
     WHERE users.id = before.id
-    RETURNING users.id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
+    RETURNING users.id
 )
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT accounts.*
 FROM u
-JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event(@event::jsonb, u.id)
 CROSS JOIN LATERAL end_sessions(u.id, '00000000-0000-0000-0000-000000000000', 'disabled');
 
@@ -82,12 +76,11 @@ WITH u AS (
         updated_at  = CASE WHEN disabled_at IS NULL THEN updated_at ELSE now() END
     WHERE users.username_key = @username_key
       AND (sqlc.narg('unless_changed')::timestamptz IS NULL OR users.updated_at = sqlc.narg('unless_changed')::timestamptz)
-    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
+    RETURNING users.id
 )
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT accounts.*
 FROM u
-JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event(@event::jsonb, u.id);
 
 -- name: SetPassword :one
@@ -99,17 +92,16 @@ WITH u AS (
         token_version        = token_version + 1,
         updated_at           = now()
     WHERE users.username_key = @username_key
-    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
+    RETURNING users.id
 )
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT accounts.*
 FROM u
-JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event(@event::jsonb, u.id)
 CROSS JOIN LATERAL end_sessions(u.id, '00000000-0000-0000-0000-000000000000', 'password');
 
--- ReplacePassword is SetPassword by whoever has shown the old one. It finds no user who has changed since that was read, so
--- that of many who show it at once, one replaces it.
+-- ReplacePassword is SetPassword by somebody who has shown the old password. It finds no user who
+-- has changed since that was read. So of many who show it at once, one replaces it.
 -- name: ReplacePassword :one
 WITH u AS (
     UPDATE users
@@ -122,16 +114,15 @@ WITH u AS (
       AND users.token_version = @token_version
       AND users.disabled_at IS NULL
       AND (users.password_expires_at IS NULL OR users.password_expires_at > now())
-    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
+    RETURNING users.id
 )
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT accounts.*
 FROM u
-JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event(@event::jsonb, u.id)
 CROSS JOIN LATERAL end_sessions(u.id, '00000000-0000-0000-0000-000000000000', 'password');
 
--- RequirePasswordChange leaves an initial secret as long as it was.
+-- RequirePasswordChange does not change when an initial secret expires.
 -- name: RequirePasswordChange :one
 WITH u AS (
     UPDATE users
@@ -140,19 +131,34 @@ WITH u AS (
         updated_at           = now()
     WHERE users.username_key = @username_key
       AND (sqlc.narg('unless_changed')::timestamptz IS NULL OR users.updated_at = sqlc.narg('unless_changed')::timestamptz)
-    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
+    RETURNING users.id
 )
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT accounts.*
 FROM u
-JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event(@event::jsonb, u.id)
 CROSS JOIN LATERAL end_sessions(u.id, '00000000-0000-0000-0000-000000000000', 'password');
 
--- RehashPassword is a compare-and-set: it does nothing if the hash is no longer the one that was verified.
+-- RehashPassword is a compare-and-set: it does nothing if the hash is not the one that was
+-- verified.
 -- name: RehashPassword :exec
 UPDATE users
 SET password_hash = @new_hash,
     updated_at    = now()
 WHERE id = @id
   AND password_hash = @old_hash;
+
+-- UsernamesWithoutSkeleton locks its rows, so that replicas that do this at once share the work.
+-- name: UsernamesWithoutSkeleton :many
+SELECT s.user_id, u.username_key
+FROM username_skeletons s
+JOIN users u ON u.id = s.user_id
+WHERE s.skeleton IS NULL
+ORDER BY s.user_id
+LIMIT @most
+FOR UPDATE OF s SKIP LOCKED;
+
+-- name: SetSkeleton :exec
+UPDATE username_skeletons
+SET skeleton = sha256(convert_to(@skeleton::text, 'UTF8'))
+WHERE user_id = @user_id;

@@ -4,33 +4,57 @@ import (
 	"context"
 	"time"
 
-	"gatehouse/db"
-	"gatehouse/internal/auth"
-	"gatehouse/internal/config"
-	"gatehouse/internal/password"
-	"gatehouse/internal/token"
+	"golang.org/x/crypto/bcrypt"
+
+	"gatehouse.example/db"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/config"
+	"gatehouse.example/internal/password"
+	"gatehouse.example/internal/token"
 )
 
-// Admin is the service as the command line uses it: it issues no tokens and hashes one password at a time.
+// Admin has the rules for the command line. It issues no tokens, and hashes one password at a time.
 type Admin struct {
-	*auth.Service
-	Ring *password.KeyRing
+	Accounts *auth.Accounts
+	Transfer *auth.Transfer
+	Sessions *auth.Sessions
+	Roles    *auth.Roles
+	Clients  *auth.Clients
+	Keys     *auth.Keys
+	Peppers  *auth.Peppers
+	Audit    *auth.Audit
 
 	store *db.DB
 	lane  *password.Lane
 }
 
-// OpenAdmin makes the service on a database; Close ends it.
+// OpenAdmin connects to a database that has the schema. The caller must call [Admin.Close].
 func OpenAdmin(ctx context.Context, d config.Database, p config.Passwords) (*Admin, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	ring, err := keyRing(p)
+	return openAdmin(ctx, d, p, password.NewLane(password.LaneOptions{Threads: 1, Queue: 1}))
+}
+
+// OpenAdminWithoutPasswords is [OpenAdmin] for commands that give nobody a password. It hashes none:
+// a hash by other settings than the service's would be a weaker one.
+func OpenAdminWithoutPasswords(
+	ctx context.Context, d config.Database, p config.Pepper,
+) (*Admin, error) {
+	lane := password.NewLane(password.LaneOptions{Threads: 1, Queue: 1})
+	lane.Close()
+	return openAdmin(ctx, d, config.Passwords{Pepper: p, BcryptCost: bcrypt.DefaultCost}, lane)
+}
+
+func openAdmin(
+	ctx context.Context, d config.Database, p config.Passwords, lane *password.Lane,
+) (*Admin, error) {
+	ring, err := keyRing(p.Pepper)
 	if err != nil {
+		lane.Close()
 		return nil, err
 	}
-	lane := password.NewLane(password.LaneOptions{Threads: 1, Queue: 1})
-	hasher, err := password.NewHasher(lane, ring, p.BcryptCost)
+	hasher, passwords, err := newPasswords(p, ring, lane)
 	if err != nil {
 		lane.Close()
 		return nil, err
@@ -40,46 +64,67 @@ func OpenAdmin(ctx context.Context, d config.Database, p config.Passwords) (*Adm
 		lane.Close()
 		return nil, err
 	}
-	service := auth.NewService(auth.Parts{
-		Store: store, Hasher: hasher, Policy: password.Policy{MinLength: p.PasswordMinLength}, Clock: time.Now,
-		SecretLifetime: p.InitialSecretLifetime(),
-	})
-	return &Admin{Service: service, Ring: ring, store: store, lane: lane}, nil
-}
-
-// ClaimPasswordKeys must be called before a password is hashed.
-func (a *Admin) ClaimPasswordKeys(ctx context.Context) error {
-	return auth.ClaimPasswordKeys(ctx, a.store, a.Ring)
-}
-
-// Unlock is that of the service that has these secrets: an account's failures are counted under a key of theirs.
-func (a *Admin) Unlock(ctx context.Context, username string, s config.Secrets) (auth.User, error) {
-	keys, err := s.Keys()
-	if err != nil {
-		return auth.User{}, err
+	if err := (&readiness{schema: store.SchemaVersion}).checkSchema(ctx); err != nil {
+		lane.Close()
+		store.Close()
+		return nil, err
 	}
-	limiter, err := auth.NewLimiter(auth.RateLimits{}, a.store, keys, time.Now)
-	if err != nil {
-		return auth.User{}, err
-	}
-	return auth.NewService(auth.Parts{Store: a.store, Limiter: limiter, Clock: time.Now}).Unlock(ctx, username)
+	audit := auth.NewAudit(store, auth.NewTally(time.Now))
+	roles := auth.NewRoles(store, audit)
+	return &Admin{
+		Accounts: auth.NewAccounts(store, passwords, audit),
+		Transfer: auth.NewTransfer(store, hasher, ring, audit),
+		Sessions: auth.NewSessions(store, audit),
+		Roles:    roles,
+		Clients:  auth.NewClients(store, audit),
+		Keys:     auth.NewKeys(store, audit),
+		Peppers:  auth.NewPeppers(store, ring, audit),
+		Audit:    audit,
+		store:    store, lane: lane,
+	}, nil
 }
 
-// Keys is the service that makes and encrypts signing keys, new ones of an algorithm.
-func (a *Admin) Keys(s config.Secrets, algorithm token.Algorithm) (*auth.Service, error) {
-	secrets, err := s.Keys()
+// Limits returns the limits of the service that has these secrets. The failures of an account are
+// counted under a key that is derived from them.
+func (a *Admin) Limits(ctx context.Context, s config.Secrets) (*auth.Limits, error) {
+	keys, err := s.Keychain()
 	if err != nil {
 		return nil, err
 	}
-	policy, err := auth.NewKeyPolicy(algorithm, 0, secrets)
+	// proves that the service has these secrets
+	if _, err := a.KeyPolicy(ctx, s, token.ES256); err != nil {
+		return nil, err
+	}
+	return auth.NewLimits(auth.RateLimits{}, a.store, a.Audit, keys, time.Now), nil
+}
+
+// KeyPolicy returns the policy by which signing keys are made, with an algorithm for new ones, and
+// encrypted. It fails unless the replicas have these secrets.
+func (a *Admin) KeyPolicy(
+	ctx context.Context, s config.Secrets, algorithm token.Algorithm,
+) (*auth.KeyPolicy, error) {
+	policy, err := a.NewKeyPolicy(s, algorithm)
 	if err != nil {
 		return nil, err
 	}
-	return auth.NewService(auth.Parts{Store: a.store, Clock: time.Now, Keys: policy}), nil
+	return policy, a.Keys.ProveSecrets(ctx, policy)
 }
 
-// Close gives everything back.
-func (a *Admin) Close() {
+// NewKeyPolicy is [Admin.KeyPolicy] for secrets that the replicas need not have.
+func (a *Admin) NewKeyPolicy(s config.Secrets, algorithm token.Algorithm) (*auth.KeyPolicy, error) {
+	keys, err := s.Keychain()
+	if err != nil {
+		return nil, err
+	}
+	return auth.NewKeyPolicy(algorithm, 0, keys), nil
+}
+
+// Close frees everything. An error means that the audit log lacks some refusals.
+func (a *Admin) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
+	defer cancel()
+	err := a.Audit.TellCounted(ctx)
 	a.lane.Close()
 	a.store.Close()
+	return err
 }

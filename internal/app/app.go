@@ -1,4 +1,5 @@
-// Package app wires the parts of Gatehouse together and owns the life of a replica: start, ready, drain, stop.
+// Package app wires the parts of Gatehouse together and owns the life of a replica: start, ready,
+// drain, stop.
 package app
 
 import (
@@ -6,59 +7,61 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"runtime"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"gatehouse/db"
-	"gatehouse/internal/auth"
-	"gatehouse/internal/config"
-	"gatehouse/internal/httpapi"
-	"gatehouse/internal/password"
-	"gatehouse/internal/revocation"
-	"gatehouse/internal/token"
+	"gatehouse.example/db"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/backchannel"
+	"gatehouse.example/internal/config"
+	"gatehouse.example/internal/cursor"
+	"gatehouse.example/internal/edge"
+	"gatehouse.example/internal/httpapi"
+	"gatehouse.example/internal/password"
+	"gatehouse.example/internal/revocation"
 )
 
-// gcPercent lets garbage grow to four times what is in use before it is collected. What is in use is small, a few MiB
-// and the caches, so that by Go's default a busy replica would collect dozens of times a second: a tenth of its time. GOMEMLIMIT holds all the same.
+// gcPercent lets garbage grow to four times what is in use before it is collected. Only a few MiB
+// and the caches are in use. By Go's default, a busy replica would collect dozens of times a
+// second, and spend a tenth of its time on it. GOMEMLIMIT still holds.
 const gcPercent = 400
 
 // Options are what a process knows besides its settings.
 type Options struct {
 	Log     *slog.Logger
 	Version string
-	// Cores is the number of processors that the process may use. As many threads hash passwords, and Go's
-	// scheduler is given twice as many, so that requests need not wait until a hash is done.
+	// Cores is the number of processors that the process may use. As many threads hash passwords.
+	// Go's scheduler gets twice as many, so that requests need not wait until a hash is done.
 	Cores int
-	// Started, if not nil, is called when the service is ready, with the addresses that it listens on.
+	// Started, if not nil, is called when the service is ready, with the addresses on which it
+	// listens.
 	Started func(public, ops net.Addr)
-	// Clock is time.Now, but for tests of what expires.
+	// Clock is [time.Now], except in tests of what expires.
 	Clock func() time.Time
-	// After is time.After, but for tests of the drain: theirs says when a pause of it is over.
+	// After is [time.After], except in tests of the drain, which decide when its pause is over.
 	After func(time.Duration) <-chan time.Time
 }
 
-// Run is a replica. It serves until ctx ends, and then drains: /readyz says no, requests are taken for another
-// SHUTDOWN_DELAY, and those under way get SHUTDOWN_GRACE to end.
+// Run runs a replica. It serves until ctx ends, and then drains. During the drain /readyz says no,
+// requests are taken for another SHUTDOWN_DELAY, and those under way get SHUTDOWN_GRACE to end.
 func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	runtime.GOMAXPROCS(2 * o.Cores)
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	o.setDefaults()
+	tuneRuntime(o.Cores)
 
 	store, err := openStore(ctx, s.Database)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	ring, err := keyRing(s.Passwords)
+	ring, err := keyRing(s.Pepper)
 	if err != nil {
 		return err
 	}
@@ -66,88 +69,165 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 	lane := newLane(s, o.Cores, metrics)
 	defer lane.Close()
 	warnOfPriority(o.Log, lane.Stats())
+	revoked := revocation.NewSet(o.Clock(), s.AccessTokenLifetime())
+	keys, err := s.Keychain()
+	if err != nil {
+		return err
+	}
+	rules, err := newRules(s, o, keys, store, ring, lane, revoked)
+	if err != nil {
+		return err
+	}
+	handler, err := newHandler(s, o, rules, cursor.New(keys), metrics)
+	if err != nil {
+		return err
+	}
+
+	ready := &readiness{schema: store.SchemaVersion, sign: rules.Signer.MaySign}
+	ops := newOpsServer(s, ready, metrics, o.Log)
+	listener := store.NewListener(o.Log)
+	listener.Subscribe(db.Unlocks(rules.Limits.Forget))
+	signing := newSigningKeys(rules.keys, listener, o.Log, metrics)
+	revocations := newRevocations(revoked, listener, s.DatabaseStatementTimeout, o.Clock, o.Log,
+		metrics)
+	upkeep := newUpkeep(append(jobs(store),
+		signing.upkeep(),
+		whole("secret_keys", time.Hour, rules.keys.ClaimSecrets), // they are still in use here
+		whole("password_costs", time.Minute, func(ctx context.Context) error { // of imported hashes
+			return rules.passwords.LoadCosts(ctx, store)
+		}),
+		whole("audit_refusals", time.Minute, rules.Audit.TellCounted),
+		whole("session_uses", time.Minute, rules.Browsers.WriteUses),
+	), o.Log, metrics)
+	queued, err := newQueuedJobs(store, backchannel.NewWorker(backchannel.Options{
+		Clients: store, Tokens: rules.IDTokens, Clock: o.Clock, Log: o.Log,
+		Told: countLogouts(metrics),
+	}), o.Log)
+	if err != nil {
+		return err
+	}
+	public := newPublicServer(s, o, closeConnections(&ready.draining, handler))
+
+	parts := &components{}
+	defer func() { err = errors.Join(err, parts.stop()) }()
+	err = parts.start(ctx,
+		ops,
+		step{atStart: func(ctx context.Context) error {
+			return awaitDatabase(ctx, store, rules, signing, ready, o.Log)
+		}},
+		step{atStart: func(context.Context) error { return checkTutorialTokens(s, rules.Signer) }},
+		signing,
+		&background{run: listener.Run},
+		revocations,
+		// what was counted in the last minute
+		step{atStop: func() { tellCounted(ctx, rules.Audit, o.Log) }},
+		upkeep,
+		queued,
+		public,
+	)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil // stopped before it was ready
+	case err != nil:
+		return err
+	}
+	ready.serving.Store(true)
+	o.announce(public.addr(), ops.addr(), rules.keys.SecretIDs())
+	select {
+	case <-ctx.Done():
+	case err = <-public.failed:
+	case err = <-ops.failed:
+	}
+	ready.drain()
+	if err == nil {
+		o.Log.Info("draining", "delay", s.ShutdownDelay.String(), "grace", s.ShutdownGrace.String())
+		<-o.After(s.ShutdownDelay)
+	}
+	return err
+}
+
+func (o *Options) setDefaults() {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
 	if o.After == nil {
 		o.After = time.After
 	}
-	revoked := newRevocations(store, s.AccessTokenLifetime(), s.DatabaseStatementTimeout, o.Clock, o.Log, metrics)
-	defer revoked.stop()
-	service, err := newService(s, o, store, ring, lane, revoked.set)
-	if err != nil {
-		return err
+}
+
+func tuneRuntime(cores int) {
+	runtime.GOMAXPROCS(2 * cores)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
 	}
-	revoked.options.Unlocked = service.ForgetRefusals
-	keys := newSigningKeys(service, o.Log, metrics)
-	defer keys.stop()
-	revoked.options.KeysChanged = keys.changed
-	cursors, err := cursorKeys(s)
-	if err != nil {
-		return err
+}
+
+// announce says that the replica is ready.
+func (o *Options) announce(public, ops net.Addr, secretIDs []string) {
+	// Memory that only the start needed would stay until the first collection. An idle replica
+	// never comes to one.
+	debug.FreeOSMemory()
+	o.Log.Info("ready", "version", o.Version, "public", public.String(), "ops", ops.String(),
+		"secret_keys", secretIDs)
+	if o.Started != nil {
+		o.Started(public, ops)
 	}
-	api, err := httpapi.New(httpapi.Options{
-		Service: service, Cursors: cursors, Clock: o.Clock, Log: o.Log, Metrics: metrics, TrustedProxies: s.TrustedProxies,
-		ForwardedHeader: s.ForwardedHeader, Issuer: s.Issuer, RegistrationOpen: s.Registration == "open", RequestTimeout: s.RequestTimeout,
+}
+
+// newHandler returns what answers at the public port.
+func newHandler(
+	s config.Serve, o Options, rules *rules, cursors cursor.Cursors, metrics prometheus.Registerer,
+) (http.Handler, error) {
+	outermost, err := edge.New(edge.Options{
+		Log: o.Log, Metrics: metrics, TrustedProxies: s.TrustedProxies,
+		ForwardedHeader: s.ForwardedHeader, Issuer: s.Issuer, RequestTimeout: s.RequestTimeout,
+		CORSOrigins: s.CORSOrigins, CookieDomain: s.CookieDomain,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-
-	ready := &readiness{schema: store.SchemaVersion}
-	ops, err := listen(ctx, s.OpsAddr, direct, opsHandler(ready, metrics), s, o.Log)
+	people, err := newWeb(s, o, rules, outermost)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() {
-		_, stopErr := ops.stop(func() {}, 0)
-		err = errors.Join(err, stopErr)
-	}()
+	api, err := httpapi.New(httpapi.Options{
+		Edge: outermost, Rules: rules.Rules, Cursors: cursors, Clock: o.Clock, Metrics: metrics,
+		RegistrationOpen: s.Registration == "open", PasswordGrant: s.PasswordGrant == "on",
+		LoginFor: people.LoginFor,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return outermost.Serve(
+		people.Fallbacks(api.Fallbacks()), append(api.Routes(), people.Routes()...)...,
+	), nil
+}
 
-	if err := awaitDatabase(ctx, store, ring, keys, ready, o.Log); err != nil {
-		if ctx.Err() != nil {
-			return nil // stopped before it was ready
-		}
-		return err
-	}
-	keys.start(ctx)
-	if err := revoked.start(ctx); err != nil {
-		return nil // stopped before it was ready
-	}
-	defer startUpkeep(ctx, append(jobs(store), keys.upkeep()), o.Log, metrics)()
-	draining := &atomic.Bool{}
+func newOpsServer(
+	s config.Serve, ready *readiness, metrics *prometheus.Registry, log *slog.Logger,
+) *server {
+	atOnce := drain{settle: func() {}, cutOff: func() {}}
+	return newServer(s.OpsAddr, direct, opsHandler(ready, metrics), atOnce, s.RequestTimeout, log)
+}
+
+func newPublicServer(s config.Serve, o Options, h http.Handler) *server {
 	wrap := direct
 	if s.ProxyProtocol {
 		wrap = behind(s.TrustedProxies)
 	}
-	public, err := listen(ctx, s.ListenAddr, wrap, closeConnections(draining, api), s, o.Log)
-	if err != nil {
-		return err
-	}
-	ready.set(true)
-	debug.FreeOSMemory() // what the start has left would stay until the first collection, which an idle replica never comes to
-	o.Log.Info("ready", "version", o.Version, "public", public.addr.String(), "ops", ops.addr.String())
-	if o.Started != nil {
-		o.Started(public.addr, ops.addr)
-	}
+	return newServer(s.ListenAddr, wrap, h, drain{
+		settle: func() { <-o.After(min(s.ShutdownDelay, 500*time.Millisecond)) },
+		grace:  s.ShutdownGrace,
+		cutOff: func() { o.Log.Warn("requests were cut off", "grace", s.ShutdownGrace.String()) },
+	}, s.RequestTimeout, o.Log)
+}
 
-	select {
-	case <-ctx.Done():
-	case err = <-public.failed:
-	case err = <-ops.failed:
+func checkTutorialTokens(s config.Serve, signer *auth.Signer) error {
+	if s.TutorialTokens == "on" && !signer.SignsBySecret() {
+		return &config.Error{Setting: "TUTORIAL_TOKENS",
+			Problem: "the signing key in use is not of HS256: without it, run `gatehouse key rotate --algorithm HS256`"}
 	}
-	ready.set(false)
-	draining.Store(true)
-	if err == nil {
-		o.Log.Info("draining", "delay", s.ShutdownDelay.String(), "grace", s.ShutdownGrace.String())
-		<-o.After(s.ShutdownDelay)
-	}
-	settle := func() { <-o.After(min(s.ShutdownDelay, 500*time.Millisecond)) }
-	cutOff, stopErr := public.stop(settle, s.ShutdownGrace)
-	if cutOff {
-		o.Log.Warn("requests were cut off", "grace", s.ShutdownGrace.String())
-	}
-	return errors.Join(err, stopErr)
+	return nil
 }
 
 func openStore(ctx context.Context, s config.Database) (*db.DB, error) {
@@ -157,11 +237,13 @@ func openStore(ctx context.Context, s config.Database) (*db.DB, error) {
 	}
 	// The pool outlives ctx, which ends when the drain begins.
 	return db.Open(context.WithoutCancel(ctx), db.Options{
-		URL: url, MaxConns: s.DatabaseMaxConns, StatementTimeout: s.DatabaseStatementTimeout,
+		URL: url, Renew: s.Renewed, MaxConns: s.DatabaseMaxConns,
+		StatementTimeout: s.DatabaseStatementTimeout,
+		Pooled:           s.DatabaseExecMode == config.ExecModeExec,
 	})
 }
 
-func keyRing(s config.Passwords) (*password.KeyRing, error) {
+func keyRing(s config.Pepper) (*password.KeyRing, error) {
 	peppers, err := s.Peppers()
 	if err != nil {
 		return nil, err
@@ -184,8 +266,8 @@ func newLane(s config.Serve, cores int, r prometheus.Registerer) *password.Lane 
 	return lane
 }
 
-// warnOfPriority tells what the operator can do nothing about later: a sandbox that forbids setpriority(2) makes a
-// flood of logins everybody's.
+// warnOfPriority warns where a sandbox forbids setpriority(2). The operator can do nothing about it
+// later, and a flood of logins then slows everybody down.
 func warnOfPriority(log *slog.Logger, lane password.LaneStats) {
 	if lane.LowPriority < lane.Threads {
 		log.Warn("passwords are hashed at normal priority: logins can slow other requests",
@@ -193,83 +275,35 @@ func warnOfPriority(log *slog.Logger, lane password.LaneStats) {
 	}
 }
 
-func newService(s config.Serve, o Options, store *db.DB, passwordKeys *password.KeyRing, lane *password.Lane, revoked *revocation.Set) (*auth.Service, error) {
-	keys, err := s.Keys()
-	if err != nil {
-		return nil, err
-	}
-	ring, err := token.SecretRing(keys) // until the service has read what it is
-	if err != nil {
-		return nil, err
-	}
-	policy, err := auth.NewKeyPolicy(token.Algorithm(s.Algorithm), s.KeyRotation(), keys)
-	if err != nil {
-		return nil, err
-	}
-	tokens, err := token.NewIssuer(token.Settings{
-		Ring: ring, Issuer: s.Issuer, Audience: s.Audience,
-		Lifetime: s.AccessTokenLifetime(),
-	})
-	if err != nil {
-		return nil, err
-	}
-	refresh, err := token.NewRefreshKeys(keys)
-	if err != nil {
-		return nil, err
-	}
-	services, err := token.NewServiceKeys(keys, s.Issuer)
-	if err != nil {
-		return nil, err
-	}
-	hasher, err := password.NewHasher(lane, passwordKeys, s.BcryptCost)
-	if err != nil {
-		return nil, err
-	}
-	limiter, err := auth.NewLimiter(rateLimits(s.Limits), store, keys, o.Clock)
-	if err != nil {
-		return nil, err
-	}
-	const day = 24 * time.Hour
-	return auth.NewService(auth.Parts{
-		Store: store, Hasher: hasher, Policy: password.Policy{MinLength: s.PasswordMinLength}, Tokens: tokens,
-		TokenCache: s.TokenCacheSize, Revocations: auth.NewChecker(revoked, store, o.Clock, s.RevocationMaxStaleness),
-		Services: services, Refresh: refresh,
-		Limits: auth.SessionLimits{
-			Idle: time.Duration(s.RefreshTokenIdleDays) * day, Absolute: time.Duration(s.RefreshTokenExpireDays) * day,
-			Grace: time.Duration(s.RefreshGraceSeconds) * time.Second, PerUser: s.MaxSessions,
-		},
-		Limiter: limiter, Clock: o.Clock, SecretLifetime: s.InitialSecretLifetime(),
-		Keys: policy,
-	}), nil
-}
-
-func cursorKeys(s config.Serve) (*token.CursorKeys, error) {
-	keys, err := s.Keys()
-	if err != nil {
-		return nil, err
-	}
-	return token.NewCursorKeys(keys)
-}
-
-// awaitDatabase waits until the database answers and has the schema, so that a service may be started before
-// either, and then makes sure of the password keys, of room for the audit log and of the signing keys.
+// awaitDatabase waits until the database answers and has the schema, so that a service may be
+// started before either. Then it makes sure that there are the password keys, room in the audit
+// log, and the signing keys. An error that no wait can mend, such as a wrong password, is returned
+// at once.
 func awaitDatabase(
-	ctx context.Context, store *db.DB, ring *password.KeyRing, keys *signingKeys, ready *readiness, log *slog.Logger,
+	ctx context.Context, store *db.DB, rules *rules, keys *signingKeys, ready *readiness,
+	log *slog.Logger,
 ) error {
 	for {
 		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
-		err := ready.checkSchema(attempt)
+		err := store.Check(attempt)
 		if err == nil {
-			err = auth.ClaimPasswordKeys(attempt, store, ring)
+			err = ready.checkSchema(attempt)
+		}
+		if err == nil {
+			err = rules.peppers.Claim(attempt)
+		}
+		if err == nil {
+			err = rules.passwords.LoadCosts(attempt, store)
 		}
 		if err == nil {
 			err = prepareAudit(attempt, store, log)
 		}
 		cancel()
 		if err == nil {
-			err = keys.load(ctx)
+			err = keys.begin(ctx)
 		}
-		if !errors.Is(err, auth.ErrUnavailable) && !errors.Is(err, errSchemaBehind) && !errors.Is(err, context.DeadlineExceeded) {
+		late := errors.Is(err, errSchemaBehind) || errors.Is(err, context.DeadlineExceeded)
+		if err == nil || db.Hopeless(err) && !late {
 			return err
 		}
 		log.Warn("waiting for the database", "error", err.Error())
@@ -285,9 +319,13 @@ func prepareAudit(ctx context.Context, store *db.DB, log *slog.Logger) error {
 	if err := store.AddEventPartitions(ctx); err != nil {
 		return err
 	}
-	mayChange, err := store.MayChangeEvents(ctx)
-	if mayChange {
+	mayChange, mayCreate, err := store.EventRights(ctx)
+	switch {
+	case mayChange:
 		log.Warn("the service's role of PostgreSQL may change the audit log: see SERVICE_ROLE of gatehouse migrate")
+	case mayCreate:
+		log.Warn("the service's role of PostgreSQL may create objects in the schema or the database, where the owner could run into them: " +
+			"run gatehouse migrate with SERVICE_ROLE, and as the schema's owner REVOKE CREATE ON SCHEMA … FROM PUBLIC if that does not help")
 	}
 	return err
 }

@@ -17,12 +17,12 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"gatehouse/internal/app"
-	"gatehouse/internal/asynctest"
-	"gatehouse/internal/config"
-	"gatehouse/internal/dbtest"
-	"gatehouse/internal/httpapi/apitest"
-	"gatehouse/internal/token"
+	"gatehouse.example/internal/app"
+	"gatehouse.example/internal/asynctest"
+	"gatehouse.example/internal/config"
+	"gatehouse.example/internal/dbtest"
+	"gatehouse.example/internal/httpapi/apitest"
+	"gatehouse.example/internal/token"
 )
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
@@ -36,8 +36,8 @@ const (
 type replica struct {
 	*testing.T
 	public, ops string       // URLs; public is known once it has started
-	client      *http.Client // holds the answers of the public port to the contract
-	plain       *http.Client // for the port of the operators
+	client      *http.Client // compares the answers of the public port with the contract
+	plain       *http.Client // for the operators' port
 	log         *logBuffer
 	started     chan string   // gets the public URL
 	ended       chan struct{} // closed when Run has returned err
@@ -54,23 +54,28 @@ func launch(t *testing.T, databaseURL string, flags ...string) *replica {
 // launchWith is launch with options of the test's own.
 func launchWith(t *testing.T, options app.Options, databaseURL string, flags ...string) *replica {
 	t.Helper()
-	opsAddr := dbtest.FreeAddr(t) // tests look at this port before the replica tells where it listens
+	opsAddr := dbtest.FreeAddr(t) // tests ask this port before the replica says where it listens
 	settings, err := config.Load(append([]string{
 		"--database-url=" + databaseURL, "--secret-key=" + secretKey, "--bcrypt-cost=10",
-		"--listen-addr=127.0.0.1:0", "--ops-addr=" + opsAddr, "--algorithm=HS256", // so that tests can make tokens
-		// Where time-outs are no matter, however long a password waits on a busy machine to be hashed at low priority.
-		"--request-timeout=10m", "--database-statement-timeout=10m", "--shutdown-delay=0s", "--shutdown-grace=10m",
+		// so that tests can make tokens
+		"--listen-addr=127.0.0.1:0", "--ops-addr=" + opsAddr, "--algorithm=HS256",
+		// Time-outs that never matter, however long a password waits on a busy machine to be hashed
+		// at low priority.
+		"--request-timeout=10m", "--database-statement-timeout=10m", "--shutdown-delay=0s",
+		"--shutdown-grace=10m",
 	}, flags...))
 	must(t, err)
 	r := &replica{
-		T: t, ops: "http://" + opsAddr, client: apitest.Client(t), plain: newClient(t), log: &logBuffer{},
+		T: t, ops: "http://" + opsAddr, client: apitest.Client(t), plain: newClient(t),
+		log:     &logBuffer{},
 		started: make(chan string, 1), ended: make(chan struct{}),
 	}
 	ctx, terminate := context.WithCancel(context.Background())
 	r.terminate = terminate
 	go func() {
 		defer close(r.ended)
-		options.Log = slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		options.Log =
+			slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		options.Version, options.Cores = "test", 2
 		options.Started = func(public, _ net.Addr) { r.started <- "http://" + public.String() }
 		r.err = app.Run(ctx, settings, options)
@@ -102,7 +107,7 @@ func (r *replica) awaitStart() {
 	}
 }
 
-// stop is a SIGTERM and a wait for the end, which must be a good one.
+// stop sends what SIGTERM sends, and waits for the end, which must be without an error.
 func (r *replica) stop() {
 	r.Helper()
 	r.terminate()
@@ -112,8 +117,8 @@ func (r *replica) stop() {
 	}
 }
 
-// insertUser makes an account that nobody can log in to, a session and a token of it: without the cost of hashing, which the
-// race detector multiplies.
+// insertUser makes an account that nobody can log in to, with a session and a token. It avoids the
+// cost of hashing, which the race detector multiplies.
 func insertUser(t testing.TB, databaseURL string) string {
 	t.Helper()
 	id := uuid.New()
@@ -128,18 +133,27 @@ func insertUser(t testing.TB, databaseURL string) string {
 	return issueToken(t, secretKey, id, time.Now())
 }
 
-// issueToken makes one of the session that insertUser made under the user's id.
+// issueToken makes a token of the session that insertUser made under the user's id.
 func issueToken(t testing.TB, key string, user uuid.UUID, at time.Time) string {
 	t.Helper()
-	return issue(t, key, token.Subject{UserID: user, SessionID: user, Username: "alice", Version: 1}, at)
+	return issue(t, key,
+		token.Subject{UserID: user, SessionID: user, Username: "alice", Version: 1}, at)
 }
 
 func issue(t testing.TB, key string, subject token.Subject, at time.Time) string {
 	t.Helper()
+	return issueBy(t, "http://localhost:8000", key, subject, at)
+}
+
+// issueBy is issue for a service with another ISSUER.
+func issueBy(
+	t testing.TB, issuerURL, key string, subject token.Subject, at time.Time,
+) string {
+	t.Helper()
 	ring, err := token.SecretRing([][]byte{[]byte(key)})
 	must(t, err)
 	issuer, err := token.NewIssuer(token.Settings{
-		Ring: ring, Issuer: "http://localhost:8000", Audience: "gatehouse", Lifetime: time.Hour,
+		Ring: ring, Issuer: issuerURL, Audience: "gatehouse", Lifetime: time.Hour,
 	})
 	must(t, err)
 	issued, err := issuer.Issue(at, subject, time.Hour)
@@ -155,7 +169,7 @@ func connect(t testing.TB, databaseURL string) *pgx.Conn {
 	return conn
 }
 
-// answer is a response, read whole.
+// answer is a whole response.
 type answer struct {
 	status int
 	header http.Header
@@ -180,7 +194,7 @@ func (r *replica) do(request *http.Request) answer {
 	return a
 }
 
-// atOnce sends several requests together.
+// atOnce sends several requests at the same time.
 func (r *replica) atOnce(times int, request func() *http.Request) <-chan answer {
 	answers := make(chan answer, times)
 	for range times {
@@ -195,10 +209,11 @@ func (r *replica) atOnce(times int, request func() *http.Request) <-chan answer 
 	return answers
 }
 
-// request makes one; header is name, value, name, value, …
+// request makes a request. header is name, value, name, value, …
 func (r *replica) request(method, path, body string, header ...string) *http.Request {
 	r.Helper()
-	request, err := http.NewRequestWithContext(context.Background(), method, r.public+path, strings.NewReader(body))
+	request, err := http.NewRequestWithContext(context.Background(), method, r.public+path,
+		strings.NewReader(body))
 	must(r, err)
 	for n := 0; n < len(header); n += 2 {
 		request.Header.Add(header[n], header[n+1])
@@ -230,7 +245,7 @@ func (r *replica) meRequest(token string) *http.Request {
 	return r.request("GET", "/users/me", "", "Authorization", "Bearer "+token)
 }
 
-// loggedIn registers a user and returns a token of hers.
+// loggedIn registers a user, and returns an access token of theirs.
 func (r *replica) loggedIn(username, password string) string {
 	r.Helper()
 	r.want(http.StatusCreated, r.do(r.registerRequest(username, password)))
@@ -263,7 +278,7 @@ func (r *replica) want(status int, a answer) {
 	}
 }
 
-// onOps asks the port of the operators; status 0 while nobody listens there.
+// onOps asks the operators' port. The status is 0 while nobody listens there.
 func (r *replica) onOps(path string) answer {
 	r.Helper()
 	request, err := http.NewRequestWithContext(r.Context(), http.MethodGet, r.ops+path, nil)
@@ -278,10 +293,11 @@ func (r *replica) onOps(path string) answer {
 
 func (r *replica) awaitReadiness(status int) {
 	r.Helper()
-	asynctest.Await(r, "/readyz to answer", func() bool { return r.onOps("/readyz").status == status })
+	asynctest.Await(r, "/readyz to answer",
+		func() bool { return r.onOps("/readyz").status == status })
 }
 
-// newClient has connections of its own, which are closed when the test ends.
+// newClient returns a client with connections of its own, which are closed when the test ends.
 func newClient(t testing.TB) *http.Client {
 	transport := &http.Transport{MaxIdleConnsPerHost: 128}
 	t.Cleanup(transport.CloseIdleConnections)

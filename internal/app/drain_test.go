@@ -12,14 +12,16 @@ import (
 	"testing"
 	"time"
 
-	"gatehouse/internal/app"
-	"gatehouse/internal/asynctest"
-	"gatehouse/internal/dbtest"
+	"gatehouse.example/internal/app"
+	"gatehouse.example/internal/asynctest"
+	"gatehouse.example/internal/dbtest"
 )
 
-// bootPausing starts a replica whose drain takes no time of its own: the pause before the listener closes, and the one after
-// it, end when the test says so.
-func bootPausing(t *testing.T, databaseURL string, flags ...string) (r *replica, delayed, settled func()) {
+// bootPausing starts a replica whose drain has two pauses, one before the listener closes and one
+// after. Each ends when the test says so.
+func bootPausing(
+	t *testing.T, databaseURL string, flags ...string,
+) (r *replica, delayed, settled func()) {
 	t.Helper()
 	delay, settling := make(chan time.Time), make(chan time.Time)
 	after := func(d time.Duration) <-chan time.Time {
@@ -28,28 +30,32 @@ func bootPausing(t *testing.T, databaseURL string, flags ...string) (r *replica,
 		}
 		return settling
 	}
-	r = launchWith(t, app.Options{After: after}, databaseURL, append(flags, "--shutdown-delay=1h")...)
-	delayed, settled = sync.OnceFunc(func() { close(delay) }), sync.OnceFunc(func() { close(settling) })
-	t.Cleanup(func() { delayed(); settled() }) // if the test has failed before
+	r = launchWith(t, app.Options{After: after}, databaseURL,
+		append(flags, "--shutdown-delay=1h")...)
+	delayed, settled = sync.OnceFunc(func() { close(delay) }),
+		sync.OnceFunc(func() { close(settling) })
+	t.Cleanup(func() { delayed(); settled() }) // for a test that fails before
 	r.awaitStart()
 	return r, delayed, settled
 }
 
-// Every deployment stops every replica once. Clients that leave when they are told to must not see it.
+// Every deployment stops each replica once. Clients that leave when they are told to must not
+// notice.
 func TestNoRequestIsLostWhenAReplicaStopsUnderLoad(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)
 	token := insertUser(t, databaseURL)
-	r, delayed, settled := bootPausing(t, databaseURL, "--account-failures=0", "--account-failures-per-day=0", "--address-failures=0")
+	r, delayed, settled := bootPausing(t, databaseURL, "--account-failures=0",
+		"--account-failures-per-day=0", "--address-failures=0")
 
 	var (
 		clients  sync.WaitGroup
-		leaving  atomic.Bool // readiness was seen to be gone
+		leaving  atomic.Bool // the test has seen that the replica is not ready
 		answered atomic.Int64
 	)
 	load := func(client *http.Client, status int, request func() *http.Request) {
 		for last := false; !last; {
-			last = leaving.Load() // one more request when all know that the replica is about to stop
+			last = leaving.Load() // one more request after all know that the replica will stop
 			a, err := send(client, request())
 			switch {
 			case err != nil:
@@ -97,8 +103,8 @@ func TestNoRequestIsLostWhenAReplicaStopsUnderLoad(t *testing.T) {
 	}
 }
 
-// A client that does not leave is refused in the end. But a request on a connection that the service has taken is
-// not to be dropped: net/http's Shutdown alone would do so.
+// A client that does not leave is refused in the end. But a request on a connection that the
+// service has accepted must not be dropped. With net/http's Shutdown alone, it would be.
 func TestNoAcceptedRequestIsDroppedWhenTheListenerCloses(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)
@@ -135,7 +141,8 @@ func TestNoAcceptedRequestIsDroppedWhenTheListenerCloses(t *testing.T) {
 	}
 }
 
-// A request that began before the listener closed is to be finished, and its client told not to come back.
+// A request that began before the listener closed must be finished, and its client told not to come
+// back.
 func TestRequestsUnderWayAreFinishedAfterTheListenerClosed(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)

@@ -9,11 +9,12 @@ import (
 	"github.com/Shopify/toxiproxy/v2"
 	"github.com/jackc/pgx/v5"
 
-	"gatehouse/internal/asynctest"
-	"gatehouse/internal/dbtest"
+	"gatehouse.example/internal/asynctest"
+	"gatehouse.example/internal/dbtest"
 )
 
-// A database that is down for a while, for an upgrade or a fail-over, must cost requests but no restart.
+// If the database is down for a while, for an upgrade or a fail-over, that must cost requests, but
+// no restart.
 func TestServiceOutlivesItsDatabase(t *testing.T) {
 	t.Parallel()
 	server := dbtest.Private(t)
@@ -30,7 +31,7 @@ func TestServiceOutlivesItsDatabase(t *testing.T) {
 	r.want(http.StatusOK, r.do(r.loginRequest("alice", goodPassword)))
 }
 
-// wantUnavailable holds that everything which needs the database is refused as the contract says.
+// wantUnavailable checks that everything that needs the database is refused as the contract says.
 func (r *replica) wantUnavailable(token string) {
 	r.Helper()
 	for name, request := range map[string]*http.Request{
@@ -38,18 +39,21 @@ func (r *replica) wantUnavailable(token string) {
 		"POST /token":   r.loginRequest("alice", goodPassword),
 		"POST /users":   r.registerRequest("newcomer", goodPassword),
 	} {
-		if a := r.do(request); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
+		if a := r.do(request); a.status != http.StatusServiceUnavailable ||
+			a.header.Get("Retry-After") == "" {
 			r.Errorf("%s without a database: %d %v %s", name, a.status, a.header, a.body)
 		}
 	}
 	r.want(http.StatusUnauthorized, r.do(r.meRequest("no token")))
 }
 
-// awaitRecovery waits until requests succeed again: connections that died unnoticed may take the first ones with them.
+// awaitRecovery waits until requests succeed again. The first ones may meet connections that have
+// died unnoticed.
 func (r *replica) awaitRecovery(token string) {
 	r.Helper()
 	r.awaitReadiness(http.StatusOK)
-	asynctest.Await(r, "/users/me to work again", func() bool { return r.do(r.meRequest(token)).status == http.StatusOK })
+	asynctest.Await(r, "/users/me to work again",
+		func() bool { return r.do(r.meRequest(token)).status == http.StatusOK })
 }
 
 // dbProxy stands between a service and its database.
@@ -65,10 +69,11 @@ func startProxy(t testing.TB, databaseURL string) *dbProxy {
 	return &dbProxy{proxy, t, through}
 }
 
-// hang swallows what the database says, without closing a connection.
+// hang swallows what the database sends, without closing a connection.
 func (p *dbProxy) hang() {
 	p.t.Helper()
-	_, err := p.Toxics.AddToxicJson(strings.NewReader(`{"name": "hang", "type": "timeout", "attributes": {"timeout": 0}}`))
+	_, err := p.Toxics.AddToxicJson(
+		strings.NewReader(`{"name": "hang", "type": "timeout", "attributes": {"timeout": 0}}`))
 	must(p.t, err)
 }
 
@@ -77,7 +82,8 @@ func (p *dbProxy) recover() {
 	must(p.t, p.Toxics.RemoveToxic(context.Background(), "hang"))
 }
 
-// A database that neither answers nor refuses is the worst of all: without a deadline every request would hang.
+// A database that neither answers nor refuses is the worst: without a deadline, every request would
+// hang.
 func TestRequestsAreAnsweredWhileTheDatabaseHangs(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)
@@ -104,7 +110,8 @@ func TestServiceStopsWhileTheDatabaseHangs(t *testing.T) {
 	r.stop()
 }
 
-// A fail-over cuts connections in the middle of a query: nobody knows how it ended, so it must not be a success.
+// A fail-over cuts connections in the middle of a query. Nobody knows how the query ended, so the
+// answer must not be a success.
 func TestConnectionsCutInMidFlightAreUnavailability(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)
@@ -125,7 +132,7 @@ func TestConnectionsCutInMidFlightAreUnavailability(t *testing.T) {
 	r.awaitRecovery(token)
 }
 
-// usersLock keeps every query of the table users waiting.
+// usersLock makes every query of the table users wait.
 type usersLock struct {
 	t     testing.TB
 	conn  *pgx.Conn // holds the lock
@@ -140,7 +147,7 @@ func lockUsers(t testing.TB, databaseURL string) *usersLock {
 	return l
 }
 
-// awaitWaiting returns when as many queries wait for the table.
+// awaitWaiting returns when so many queries wait for the table.
 func (l *usersLock) awaitWaiting(queries int) {
 	l.t.Helper()
 	asynctest.Await(l.t, "requests to reach the database", func() bool {

@@ -10,17 +10,20 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	"gatehouse/internal/app"
-	"gatehouse/internal/asynctest"
-	"gatehouse/internal/config"
-	"gatehouse/internal/dbtest"
-	"gatehouse/migrations"
+	"gatehouse.example/internal/app"
+	"gatehouse.example/internal/asynctest"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/auth/authtest"
+	"gatehouse.example/internal/config"
+	"gatehouse.example/internal/dbtest"
+	"gatehouse.example/migrations"
 )
 
 func TestServiceStartsServesAndStops(t *testing.T) {
 	t.Parallel()
 	r := boot(t, dbtest.New(t))
-	for path, want := range map[string]int{"/livez": 200, "/readyz": 200, "/metrics": 200, "/users/me": 404} {
+	for path, want := range map[string]int{"/livez": 200, "/readyz": 200, "/metrics": 200,
+		"/users/me": 404} {
 		if a := r.onOps(path); a.status != want {
 			t.Errorf("%s of the operators' port: %d, want %d", path, a.status, want)
 		}
@@ -62,11 +65,16 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 		value  float64
 	}{
 		{"gatehouse_build_info", map[string]string{"version": "test"}, 1},
-		{"gatehouse_http_requests_total", map[string]string{"route": "/users", "method": "POST", "status": "2xx"}, 1},
-		{"gatehouse_http_requests_total", map[string]string{"route": "/token", "method": "POST", "status": "2xx"}, 1},
-		{"gatehouse_http_requests_total", map[string]string{"route": "/token", "method": "POST", "status": "4xx"}, 1},
-		{"gatehouse_http_requests_total", map[string]string{"route": "/users/me", "method": "GET", "status": "2xx"}, 1},
-		{"gatehouse_http_request_duration_seconds", map[string]string{"route": "/token", "method": "POST"}, 2},
+		{"gatehouse_http_requests_total",
+			map[string]string{"route": "/users", "method": "POST", "status": "2xx"}, 1},
+		{"gatehouse_http_requests_total",
+			map[string]string{"route": "/token", "method": "POST", "status": "2xx"}, 1},
+		{"gatehouse_http_requests_total",
+			map[string]string{"route": "/token", "method": "POST", "status": "4xx"}, 1},
+		{"gatehouse_http_requests_total",
+			map[string]string{"route": "/users/me", "method": "GET", "status": "2xx"}, 1},
+		{"gatehouse_http_request_duration_seconds",
+			map[string]string{"route": "/token", "method": "POST"}, 2},
 		{"gatehouse_logins_total", map[string]string{"outcome": "success"}, 1},
 		{"gatehouse_logins_total", map[string]string{"outcome": "wrong_password"}, 1},
 		{"gatehouse_password_lane_threads", nil, 2},
@@ -80,13 +88,15 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 		}
 	}
 	for _, job := range []string{"revocations", "sessions", "rate_limits"} {
-		if _, ok := metric(families["gatehouse_upkeep_last_success_timestamp_seconds"], map[string]string{"job": job}); !ok {
+		if _, ok := metric(families["gatehouse_upkeep_last_success_timestamp_seconds"],
+			map[string]string{"job": job}); !ok {
 			t.Errorf("the success of %s is not there", job)
 		}
 	}
 	for _, name := range []string{
 		"gatehouse_password_lane_low_priority_threads", "gatehouse_db_pool_max_connections",
-		"gatehouse_db_pool_acquired_connections", "gatehouse_db_pool_idle_connections", "gatehouse_db_pool_acquires_total", "gatehouse_db_pool_waits_total",
+		"gatehouse_db_pool_acquired_connections", "gatehouse_db_pool_idle_connections",
+		"gatehouse_db_pool_acquires_total", "gatehouse_db_pool_waits_total",
 		"gatehouse_db_pool_wait_seconds_total", "gatehouse_db_pool_new_connections_total",
 		"go_goroutines", "process_resident_memory_bytes",
 	} {
@@ -96,7 +106,7 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 	}
 }
 
-// metric returns the value of a series, for a histogram the number of its observations.
+// metric returns the value of a series. For a histogram, that is the number of observations.
 func metric(family *dto.MetricFamily, labels map[string]string) (float64, bool) {
 	for _, m := range family.GetMetric() {
 		got := map[string]string{}
@@ -122,7 +132,8 @@ func metric(family *dto.MetricFamily, labels map[string]string) (float64, bool) 
 	return 0, false
 }
 
-// In a new installation everything starts at once: the service must wait for its schema, not fail.
+// In a new installation everything starts at once. The service must wait for its schema, and not
+// fail.
 func TestServiceWaitsForItsSchemaAndWatchesIt(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.Empty(t)
@@ -141,16 +152,19 @@ func TestServiceWaitsForItsSchemaAndWatchesIt(t *testing.T) {
 
 	// The migrations of the next release come before its binary.
 	conn := connect(t, databaseURL)
-	_, err = conn.Exec(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES ($1, true)",
+	_, err = conn.Exec(t.Context(),
+		"INSERT INTO gatehouse_schema_version (version_id, is_applied) VALUES ($1, true)",
 		migrations.Latest()+1)
 	must(t, err)
 	r.want(http.StatusOK, r.onOps("/readyz"))
-	_, err = conn.Exec(t.Context(), "DELETE FROM goose_db_version WHERE version_id > $1", migrations.Latest())
+	_, err = conn.Exec(t.Context(), "DELETE FROM gatehouse_schema_version WHERE version_id > $1",
+		migrations.Latest())
 	must(t, err)
 
 	_, err = migrator.DownTo(t.Context(), 0)
 	must(t, err)
-	if a := r.onOps("/readyz"); a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, "gatehouse migrate") {
+	if a := r.onOps("/readyz"); a.status != http.StatusServiceUnavailable ||
+		!strings.Contains(a.body, "gatehouse migrate") {
 		t.Errorf("without its schema: %d %s", a.status, a.body)
 	}
 	r.want(http.StatusOK, r.onOps("/livez"))
@@ -159,7 +173,7 @@ func TestServiceWaitsForItsSchemaAndWatchesIt(t *testing.T) {
 	r.awaitReadiness(http.StatusOK)
 }
 
-// awaitPatience returns when the replica has said that it waits.
+// awaitPatience returns when the replica has logged that it waits.
 func (r *replica) awaitPatience() {
 	r.Helper()
 	asynctest.Await(r, "a word about the wait", func() bool {
@@ -172,12 +186,13 @@ func (r *replica) awaitPatience() {
 	})
 }
 
-// A replica that was stopped before it was ever ready has not failed.
+// A replica that is stopped before it is ready has not failed.
 func TestServiceCanBeStoppedWhileItWaits(t *testing.T) {
 	t.Parallel()
 	for name, databaseURL := range map[string]string{
-		"for its schema":   dbtest.Empty(t),
-		"for its database": "postgres://gatehouse@" + dbtest.FreeAddr(t) + "/gatehouse?sslmode=disable",
+		"for its schema": dbtest.Empty(t),
+		"for its database": "postgres://gatehouse@" + dbtest.FreeAddr(t) +
+			"/gatehouse?sslmode=disable",
 	} {
 		r := launch(t, databaseURL)
 		t.Log("waits " + name)
@@ -186,15 +201,17 @@ func TestServiceCanBeStoppedWhileItWaits(t *testing.T) {
 	}
 }
 
-// What no wait will mend must end the process, with words for the operator.
+// An error that no wait can mend must end the process, with words for the operator.
 func TestServiceDoesNotStartWithWrongSettings(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)
 	running := boot(t, databaseURL)
 	for name, test := range map[string]struct{ flag, says string }{
-		"no such database":     {"--database-url=" + otherDatabase(t, databaseURL), "3D000"},
-		"public port is taken": {"--listen-addr=" + strings.TrimPrefix(running.public, "http://"), "address already in use"},
-		"ops port is taken":    {"--ops-addr=" + strings.TrimPrefix(running.ops, "http://"), "address already in use"},
+		"no such database": {"--database-url=" + otherDatabase(t, databaseURL), "3D000"},
+		"public port is taken": {"--listen-addr=" + strings.TrimPrefix(running.public, "http://"),
+			"address already in use"},
+		"ops port is taken": {"--ops-addr=" + strings.TrimPrefix(running.ops, "http://"),
+			"address already in use"},
 	} {
 		r := launch(t, databaseURL, test.flag)
 		<-r.ended
@@ -202,7 +219,8 @@ func TestServiceDoesNotStartWithWrongSettings(t *testing.T) {
 			t.Errorf("%s: %v", name, r.err)
 		}
 	}
-	if err := app.Run(t.Context(), config.Serve{}, app.Options{}); err == nil || !strings.Contains(err.Error(), "DATABASE_URL") {
+	if err := app.Run(t.Context(), config.Serve{}, app.Options{}); err == nil ||
+		!strings.Contains(err.Error(), "DATABASE_URL") {
 		t.Errorf("no settings at all: %v", err)
 	}
 }
@@ -215,7 +233,7 @@ func otherDatabase(t testing.TB, databaseURL string) string {
 	return u.String()
 }
 
-// Without the key that stored hashes were made under, every login behind it would fail.
+// Without the key under which stored hashes were made, every login with one of them would fail.
 func TestServiceDoesNotStartWithoutAPasswordKeyOnRecord(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)
@@ -234,27 +252,29 @@ func TestAccountsAreManagedOutsideTheService(t *testing.T) {
 	token := r.loggedIn("alice", goodPassword)
 	admin := openAdmin(t, databaseURL)
 
-	_, err := admin.Disable(t.Context(), "alice")
+	_, err := admin.Accounts.Disable(t.Context(), authtest.Operator(), auth.ByName("alice"), nil)
 	must(t, err)
 	r.want(http.StatusUnauthorized, r.do(r.meRequest(token)))
 	r.want(http.StatusUnauthorized, r.do(r.loginRequest("alice", goodPassword)))
-	_, err = admin.Enable(t.Context(), "alice")
+	_, err = admin.Accounts.Enable(t.Context(), authtest.Operator(), auth.ByName("alice"), nil)
 	must(t, err)
 	r.want(http.StatusUnauthorized, r.do(r.meRequest(token)))
 	r.want(http.StatusOK, r.do(r.loginRequest("alice", goodPassword)))
 
-	_, err = admin.Register(t.Context(), "bob", goodPassword)
+	_, _, err = admin.Accounts.Register(t.Context(), authtest.Operator(),
+		auth.NewAccount{Username: "bob", Password: goodPassword})
 	must(t, err)
 	r.want(http.StatusOK, r.do(r.loginRequest("bob", goodPassword)))
 }
 
 func openAdmin(t *testing.T, databaseURL string) *app.Admin {
 	t.Helper()
-	settings, err := config.Load([]string{"--database-url=" + databaseURL, "--secret-key=" + secretKey, "--bcrypt-cost=10"})
+	settings, err := config.Load(
+		[]string{"--database-url=" + databaseURL, "--secret-key=" + secretKey, "--bcrypt-cost=10"})
 	must(t, err)
 	admin, err := app.OpenAdmin(t.Context(), settings.Database, settings.Passwords)
 	must(t, err)
-	t.Cleanup(admin.Close)
-	must(t, admin.ClaimPasswordKeys(t.Context()))
+	t.Cleanup(func() { _ = admin.Close() })
+	must(t, admin.Peppers.Prove(t.Context()))
 	return admin
 }

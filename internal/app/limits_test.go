@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"gatehouse/internal/dbtest"
+	"gatehouse.example/internal/dbtest"
 )
 
-// Connections are few: a client that never ends its header or its body must not keep one.
+// There are few connections. A client that never ends its header or its body must not keep one.
 func TestSlowClientsAreCutOff(t *testing.T) {
 	t.Parallel()
 	r := boot(t, dbtest.New(t))
@@ -28,7 +28,8 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 			_, err := io.WriteString(conn, sent)
 			must(t, err)
 			// A refusal of the half request may come before the end.
-			if answer, err := io.ReadAll(conn); err != nil || strings.HasPrefix(string(answer), "HTTP/1.1 2") {
+			if answer, err := io.ReadAll(conn); err != nil ||
+				strings.HasPrefix(string(answer), "HTTP/1.1 2") {
 				t.Errorf("%q, %v", answer, err)
 			}
 		})
@@ -39,7 +40,8 @@ func TestHeadersThatAreTooLargeAreRefused(t *testing.T) {
 	t.Parallel()
 	r := boot(t, dbtest.New(t))
 	conn := r.dial(t)
-	_, err := fmt.Fprintf(conn, "GET /users/me HTTP/1.1\r\nHost: gatehouse\r\nAuthorization: Bearer %s\r\n\r\n",
+	_, err := fmt.Fprintf(conn,
+		"GET /users/me HTTP/1.1\r\nHost: gatehouse\r\nAuthorization: Bearer %s\r\n\r\n",
 		strings.Repeat("a", 32<<10))
 	must(t, err)
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -50,7 +52,8 @@ func TestHeadersThatAreTooLargeAreRefused(t *testing.T) {
 	}
 }
 
-// dial opens a connection to the public port. It fails the test if the server keeps it for far too long.
+// dial opens a connection to the public port. It fails the test if the server keeps the connection
+// far too long.
 func (r *replica) dial(t testing.TB) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(r.public, "http://"))

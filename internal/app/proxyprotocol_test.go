@@ -13,13 +13,14 @@ import (
 	"testing"
 	"time"
 
-	"gatehouse/internal/asynctest"
-	"gatehouse/internal/dbtest"
+	"gatehouse.example/internal/asynctest"
+	"gatehouse.example/internal/dbtest"
 )
 
 const plainRequest = "GET /users/me HTTP/1.1\r\nHost: gatehouse\r\nX-Forwarded-For: 6.6.6.6\r\nConnection: close\r\n\r\n"
 
-// exchange sends text over a connection of its own, and returns the status of the answer: 0 if there is none.
+// exchange sends text over a connection of its own, and returns the status of the answer, or 0 if
+// there is none.
 func (r *replica) exchange(text string) int {
 	r.Helper()
 	conn := r.dial(r.T)
@@ -34,7 +35,7 @@ func (r *replica) exchange(text string) int {
 	return response.StatusCode
 }
 
-// lastClient is the address that the last request is logged under.
+// lastClient returns the client's address in the last request's log line.
 func (r *replica) lastClient() any {
 	r.Helper()
 	lines := r.log.lines(r, "request")
@@ -57,10 +58,12 @@ func TestATrustedProxyNamesTheClientByThePROXYProtocol(t *testing.T) {
 		if status := r.exchange(test.header + plainRequest); status != http.StatusUnauthorized {
 			t.Errorf("%s: status %d", test.name, status)
 		}
-		asynctest.Await(t, "the log of "+test.name, func() bool { return r.lastClient() == test.client })
+		asynctest.Await(t, "the log of "+test.name,
+			func() bool { return r.lastClient() == test.client })
 	}
 	before := len(r.log.lines(t, "request"))
-	for name, text := range map[string]string{"none": plainRequest, "malformed": "PROXY TCP4 nobody\r\n" + plainRequest} {
+	for name, text := range map[string]string{"none": plainRequest,
+		"malformed": "PROXY TCP4 nobody\r\n" + plainRequest} {
 		if status := r.exchange(text); status != 0 && status != http.StatusBadRequest {
 			t.Errorf("%s: status %d", name, status)
 		}
@@ -70,11 +73,12 @@ func TestATrustedProxyNamesTheClientByThePROXYProtocol(t *testing.T) {
 	}
 }
 
-// Else any client could say that it is another one.
+// Otherwise any client could claim to be another one.
 func TestAStrangerNamesNobodyByThePROXYProtocol(t *testing.T) {
 	t.Parallel()
 	r := boot(t, dbtest.New(t), "--trusted-proxies=10.0.0.0/8", "--proxy-protocol")
-	if status := r.exchange("PROXY TCP4 203.0.113.9 127.0.0.1 1234 8000\r\n" + plainRequest); status != http.StatusBadRequest {
+	if status := r.exchange("PROXY TCP4 203.0.113.9 127.0.0.1 1234 8000\r\n" +
+		plainRequest); status != http.StatusBadRequest {
 		t.Errorf("status %d", status)
 	}
 	if status := r.exchange(plainRequest); status != http.StatusUnauthorized {
@@ -105,7 +109,7 @@ listen gatehouse
 		_ = process.Process.Signal(syscall.SIGTERM)
 		_ = process.Wait()
 	})
-	// A client that the proxy's own address cannot be taken for.
+	// A client whose address differs from the proxy's own.
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}, Timeout: time.Minute}
 	asynctest.Await(t, "an answer through the proxy", func() bool {
 		conn, err := dialer.DialContext(t.Context(), "tcp", address)

@@ -3,9 +3,9 @@ package app
 import (
 	"time"
 
-	"gatehouse/internal/auth"
-	"gatehouse/internal/config"
-	"gatehouse/internal/ratelimit"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/config"
+	"gatehouse.example/internal/ratelimit"
 )
 
 func rateLimits(s config.Limits) auth.RateLimits {
@@ -17,7 +17,7 @@ func rateLimits(s config.Limits) auth.RateLimits {
 	}
 }
 
-// every is the limit of a burst, and then so many in each period; off if either is 0.
+// every returns a limit: a burst, and then so many in each period. It is off if burst or rate is 0.
 func every(period time.Duration, burst, rate int) ratelimit.Limit {
 	if rate == 0 {
 		return ratelimit.Limit{}

@@ -4,12 +4,12 @@ import (
 	"testing"
 	"time"
 
-	"gatehouse/internal/auth"
-	"gatehouse/internal/config"
-	"gatehouse/internal/ratelimit"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/config"
+	"gatehouse.example/internal/ratelimit"
 )
 
-// Each setting must reach the limit that it names, and 0 must not be taken for the strictest there is.
+// Each setting must reach the limit that it names. 0 means no limit, and not the strictest one.
 func TestSettingsBecomeTheLimitsThatTheyName(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -17,15 +17,19 @@ func TestSettingsBecomeTheLimitsThatTheyName(t *testing.T) {
 		want  auth.RateLimits
 	}{
 		"default": {nil, auth.RateLimits{
-			Account: ratelimit.Limit{Burst: 10, Interval: time.Minute}, AccountDay: ratelimit.Limit{Burst: 50, Interval: 1728 * time.Second},
+			Account:      ratelimit.Limit{Burst: 10, Interval: time.Minute},
+			AccountDay:   ratelimit.Limit{Burst: 50, Interval: 1728 * time.Second},
 			Address:      ratelimit.Limit{Burst: 100, Interval: 6 * time.Second},
 			Registration: ratelimit.Limit{Burst: 20, Interval: 3 * time.Minute},
 		}},
 		"set": {[]string{
-			"--account-failures=2", "--account-failures-per-minute=60", "--account-failures-per-day=2",
-			"--address-failures=3", "--address-failures-per-minute=4", "--address-registrations=5", "--address-registrations-per-hour=6",
+			"--account-failures=2", "--account-failures-per-minute=60",
+			"--account-failures-per-day=2",
+			"--address-failures=3", "--address-failures-per-minute=4", "--address-registrations=5",
+			"--address-registrations-per-hour=6",
 		}, auth.RateLimits{
-			Account: ratelimit.Limit{Burst: 2, Interval: time.Second}, AccountDay: ratelimit.Limit{Burst: 1, Interval: 24 * time.Hour},
+			Account:      ratelimit.Limit{Burst: 2, Interval: time.Second},
+			AccountDay:   ratelimit.Limit{Burst: 1, Interval: 24 * time.Hour},
 			Address:      ratelimit.Limit{Burst: 3, Interval: 15 * time.Second},
 			Registration: ratelimit.Limit{Burst: 5, Interval: 10 * time.Minute},
 		}},
@@ -35,8 +39,10 @@ func TestSettingsBecomeTheLimitsThatTheyName(t *testing.T) {
 		}
 	}
 	for _, off := range [][]string{
-		{"--account-failures=0", "--account-failures-per-day=0", "--address-failures=0", "--address-registrations=0"},
-		{"--account-failures-per-minute=0", "--account-failures-per-day=0", "--address-failures-per-minute=0", "--address-registrations-per-hour=0"},
+		{"--account-failures=0", "--account-failures-per-day=0", "--address-failures=0",
+			"--address-registrations=0"},
+		{"--account-failures-per-minute=0", "--account-failures-per-day=0",
+			"--address-failures-per-minute=0", "--address-registrations-per-hour=0"},
 	} {
 		l := rateLimits(limitsOf(t, off...))
 		if !l.Account.Off() || !l.AccountDay.Off() || !l.Address.Off() || !l.Registration.Off() {
@@ -47,7 +53,9 @@ func TestSettingsBecomeTheLimitsThatTheyName(t *testing.T) {
 
 func limitsOf(t *testing.T, flags ...string) config.Limits {
 	t.Helper()
-	s, err := config.Load(append([]string{"--database-url=postgres://127.0.0.1/x", "--secret-key=a secret key of the tests with 32 bytes or more"}, flags...))
+	s, err := config.Load(
+		append([]string{"--database-url=postgres://127.0.0.1/x",
+			"--secret-key=a secret key of the tests with 32 bytes or more"}, flags...))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,10 +5,12 @@ import (
 	"testing"
 	"time"
 
-	"gatehouse/internal/app"
-	"gatehouse/internal/asynctest"
-	"gatehouse/internal/config"
-	"gatehouse/internal/dbtest"
+	"gatehouse.example/internal/app"
+	"gatehouse.example/internal/asynctest"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/auth/authtest"
+	"gatehouse.example/internal/config"
+	"gatehouse.example/internal/dbtest"
 )
 
 func TestNoMoreThanTheLimitOfAnAccountFails(t *testing.T) {
@@ -25,13 +27,17 @@ func TestNoMoreThanTheLimitOfAnAddressRegisters(t *testing.T) {
 	r.want(http.StatusTooManyRequests, r.do(r.registerRequest("bob", goodPassword)))
 }
 
-// Each replica remembers whom it refuses, so that what one has reset, or the command line, is news to the others.
+// Each replica remembers whom it refuses. So a reset by another replica, or by the command line,
+// must reach it.
 func TestAnAccountThatIsUnlockedFromOutsideLogsInAtEveryReplica(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)
 	now := time.Now()
-	stopped := func() time.Time { return now } // a refusal that is remembered is so for good
-	first, second := launchWith(t, app.Options{Clock: stopped}, databaseURL, "--account-failures=1"), launchWith(t, app.Options{Clock: stopped}, databaseURL, "--account-failures=1")
+	// with a stopped clock, a remembered refusal lasts for ever
+	stopped := func() time.Time { return now }
+	first, second := launchWith(t, app.Options{Clock: stopped}, databaseURL,
+		"--account-failures=1"), launchWith(t, app.Options{Clock: stopped}, databaseURL,
+		"--account-failures=1")
 	first.awaitStart()
 	second.awaitStart()
 	first.want(http.StatusCreated, first.do(first.registerRequest("alice", goodPassword)))
@@ -40,7 +46,10 @@ func TestAnAccountThatIsUnlockedFromOutsideLogsInAtEveryReplica(t *testing.T) {
 	for _, r := range replicas {
 		r.want(http.StatusTooManyRequests, r.do(r.loginRequest("alice", goodPassword)))
 	}
-	_, err := openAdmin(t, databaseURL).Unlock(t.Context(), "Alice", config.Secrets{SecretKey: secretKey})
+	limits, err := openAdmin(t, databaseURL).Limits(t.Context(),
+		config.Secrets{SecretKey: secretKey})
+	must(t, err)
+	_, err = limits.Unlock(t.Context(), authtest.Operator(), auth.ByName("Alice"))
 	must(t, err)
 	for _, r := range replicas {
 		asynctest.Await(t, "the account to be let in", func() bool {

@@ -4,12 +4,13 @@ import (
 	"net/http"
 	"testing"
 
-	"gatehouse/internal/asynctest"
-	"gatehouse/internal/dbtest"
+	"gatehouse.example/internal/asynctest"
+	"gatehouse.example/internal/dbtest"
 )
 
-// Rows of everybody who has ever failed or logged in would fill the database, and one statement for all would hold logins up.
-// What keeps some from being deleted must keep neither the others nor news of bans.
+// Rows of everybody who has ever failed or logged in would fill the database, and a single
+// statement for all of them would hold up logins. If some rows cannot be deleted, the others must
+// be, and news of bans must still arrive.
 func TestPruningThatHangsDoesNotHoldUpRevocations(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)
@@ -28,18 +29,21 @@ func TestPruningThatHangsDoesNotHoldUpRevocations(t *testing.T) {
 	}
 	tx, err := connect(t, databaseURL).Begin(t.Context())
 	must(t, err)
-	_, err = tx.Exec(t.Context(), "LOCK TABLE sessions IN SHARE ROW EXCLUSIVE MODE") // it can still be read
+	// it can still be read
+	_, err = tx.Exec(t.Context(), "LOCK TABLE sessions IN SHARE ROW EXCLUSIVE MODE")
 	must(t, err)
 	r := boot(t, databaseURL)
 	r.wantCached(alice)
 	_, err = conn.Exec(t.Context(), "UPDATE users SET token_version = 2 WHERE username = 'alice'")
 	must(t, err)
-	asynctest.Await(t, "the ban to be known", func() bool { return r.verified(alice) == http.StatusUnauthorized })
+	asynctest.Await(t, "the ban to be known",
+		func() bool { return r.verified(alice) == http.StatusUnauthorized })
 	asynctest.Await(t, "what hangs to be given up", func() bool {
 		lines := r.log.lines(t, "upkeep failed")
 		return len(lines) == 1 && lines[0]["job"] == "sessions"
 	})
-	asynctest.Await(t, "old rows to be deleted", func() bool { return left("revocations") == 1 && left("rate_limits") == 1 })
+	asynctest.Await(t, "old rows to be deleted",
+		func() bool { return left("revocations") == 1 && left("rate_limits") == 1 })
 	must(t, tx.Rollback(t.Context()))
 	r.stop()
 

@@ -2,79 +2,76 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"gatehouse/db"
-	"gatehouse/internal/revocation"
+	"gatehouse.example/db"
+	"gatehouse.example/internal/revocation"
 )
 
-// pollInterval bounds how long a revocation may stay unknown where no notification comes.
+// pollInterval bounds how long a revocation stays unknown where no notification comes.
 const pollInterval = time.Second
 
-// revocations is what a replica knows of revoked access tokens, and what keeps it up to date.
+// revocations is the component that keeps the set of revoked access tokens up to date.
 type revocations struct {
-	set     *revocation.Set
-	store   *db.DB
-	options db.FollowOptions
-	loaded  chan struct{} // closed after the first read
-	end     context.CancelFunc
-	follow  sync.WaitGroup
+	background
+	loaded chan struct{} // closed after the first read
 }
 
-// newRevocations makes an empty set for access tokens of a lifetime. Until it is followed, each check is a question to
-// the database.
+// newRevocations makes the component, which hears of news from a listener. Until it has started,
+// each check of a token asks the database.
 func newRevocations(
-	store *db.DB, lifetime, statementTimeout time.Duration, clock func() time.Time, log *slog.Logger, r prometheus.Registerer,
+	set *revocation.Set, listener *db.Listener, statementTimeout time.Duration,
+	clock func() time.Time, log *slog.Logger, r prometheus.Registerer,
 ) *revocations {
-	v := &revocations{
-		set: revocation.NewSet(clock(), lifetime), store: store, loaded: make(chan struct{}), end: func() {},
-	}
-	reloads := revocationMetrics(r, v.set, clock)
-	load := sync.OnceFunc(func() { close(v.loaded) })
-	v.options = db.FollowOptions{
+	reloads, wentBack := revocationMetrics(r, set, clock)
+	loaded := make(chan struct{})
+	load := sync.OnceFunc(func() { close(loaded) })
+	follower := db.NewFollower(listener, set, db.FollowOptions{
 		Clock: clock, Log: log, Poll: pollInterval,
-		// A transaction that revokes has but a few statements, and pauses in it are bounded too.
-		Longest: max(15*time.Second, 4*statementTimeout),
+		// A transaction that revokes has only a few statements, and its pauses are bounded too.
+		Longest:  max(15*time.Second, 4*statementTimeout),
+		WentBack: wentBack.Inc,
 		Read: func(full bool) {
 			if full {
 				reloads.Inc()
 			}
 			load()
 		},
-	}
-	return v
+	})
+	return &revocations{background: background{run: follower.Run}, loaded: loaded}
 }
 
-// start follows the database, and returns when the set has been loaded. It goes on after ctx has ended, which is when
-// the drain begins, until stop.
+// start returns when the set has been loaded.
 func (v *revocations) start(ctx context.Context) error {
-	following, end := context.WithCancel(context.WithoutCancel(ctx))
-	v.end = end
-	v.follow.Go(func() { v.store.Follow(following, v.set, v.options) })
+	_ = v.background.start(ctx)
 	select {
 	case <-v.loaded:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return errors.Join(ctx.Err(), v.stop())
 	}
 }
 
-// stop returns when nothing uses the database any more.
-func (v *revocations) stop() {
-	v.end()
-	v.follow.Wait()
-}
-
-func revocationMetrics(r prometheus.Registerer, set *revocation.Set, clock func() time.Time) (reloads prometheus.Counter) {
+func revocationMetrics(
+	r prometheus.Registerer, set *revocation.Set, clock func() time.Time,
+) (reloads, wentBack prometheus.Counter) {
 	reloads = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "gatehouse_revocations_reloads_total", Help: "Times that all revocations were read: at the start and after each lost connection.",
+		Name: "gatehouse_revocations_reloads_total",
+		Help: "Times that all revocations were read: at the start and after each lost connection.",
 	})
-	r.MustRegister(reloads)
-	gauge(r, "revocations_entries", "Revocations in memory.", func() float64 { return float64(set.Len()) })
-	gauge(r, "revocations_age_seconds", "Time since they were last known to be all there are.", func() float64 { return set.Age(clock()).Seconds() })
-	return reloads
+	wentBack = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "gatehouse_database_went_back_total",
+		Help: "Times that the database did not know any more what it knew before: it was restored, or has failed over with a loss.",
+	})
+	r.MustRegister(reloads, wentBack)
+	gauge(r, "revocations_entries", "Revocations in memory.",
+		func() float64 { return float64(set.Len()) })
+	gauge(r, "revocations_age_seconds", "Time since they were last known to be all there are.",
+		func() float64 { return set.Age(clock()).Seconds() })
+	return reloads, wentBack
 }

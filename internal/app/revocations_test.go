@@ -9,21 +9,30 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"gatehouse/db"
-	"gatehouse/internal/dbtest"
+	"gatehouse.example/db"
+	"gatehouse.example/internal/dbtest"
+	"gatehouse.example/internal/revocation"
 )
 
-func followed(t *testing.T, databaseURL string) (*revocations, *prometheus.Registry) {
+func followed(
+	t *testing.T, databaseURL string,
+) (*revocation.Set, *revocations, *prometheus.Registry) {
 	t.Helper()
-	store, err := db.Open(context.Background(), db.Options{URL: databaseURL, StatementTimeout: time.Minute})
+	store, err := db.Open(context.Background(),
+		db.Options{URL: databaseURL, StatementTimeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(store.Close)
-	metrics := prometheus.NewRegistry()
-	v := newRevocations(store, time.Minute, time.Minute, time.Now, slog.New(slog.DiscardHandler), metrics)
-	t.Cleanup(v.stop)
-	return v, metrics
+	log, metrics := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
+	set, listener := revocation.NewSet(time.Now(), time.Minute), store.NewListener(log)
+	v := newRevocations(set, listener, time.Minute, time.Now, log, metrics)
+	listening := &background{run: listener.Run}
+	if err := listening.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = v.stop(), listening.stop() })
+	return set, v, metrics
 }
 
 func value(t *testing.T, metrics *prometheus.Registry, name string) float64 {
@@ -45,7 +54,7 @@ func value(t *testing.T, metrics *prometheus.Registry, name string) float64 {
 // A replica that is ready before it knows who was banned would let them in.
 func TestRevocationsAreLoadedWhenStartReturns(t *testing.T) {
 	t.Parallel()
-	v, metrics := followed(t, dbtest.New(t))
+	set, v, metrics := followed(t, dbtest.New(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	if age := value(t, metrics, "gatehouse_revocations_age_seconds"); age < 1e9 {
 		t.Errorf("age %v before the first read", age)
@@ -53,19 +62,20 @@ func TestRevocationsAreLoadedWhenStartReturns(t *testing.T) {
 	if err := v.start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if age := v.set.Age(time.Now()); age > time.Hour {
+	if age := set.Age(time.Now()); age > time.Hour {
 		t.Errorf("age %v", age)
 	}
-	for name, want := range map[string]float64{"gatehouse_revocations_reloads_total": 1, "gatehouse_revocations_entries": 0} {
+	for name, want := range map[string]float64{"gatehouse_revocations_reloads_total": 1,
+		"gatehouse_revocations_entries": 0} {
 		if got := value(t, metrics, name); got != want {
 			t.Errorf("%s is %v, want %v", name, got, want)
 		}
 	}
-	// Requests are answered while the replica drains, and somebody may be banned meanwhile.
+	// Requests are answered while the replica drains, and somebody may be banned then.
 	cancel()
-	before := v.set.Age(time.Now())
-	for deadline := time.After(time.Minute); ; before = max(before, v.set.Age(time.Now())) {
-		if v.set.Age(time.Now()) < before {
+	before := set.Age(time.Now())
+	for deadline := time.After(time.Minute); ; before = max(before, set.Age(time.Now())) {
+		if set.Age(time.Now()) < before {
 			break
 		}
 		select {
@@ -78,7 +88,7 @@ func TestRevocationsAreLoadedWhenStartReturns(t *testing.T) {
 
 func TestAStartIsGivenUpWithItsContext(t *testing.T) {
 	t.Parallel()
-	v, _ := followed(t, "postgres://u@127.0.0.1:1/x?sslmode=disable")
+	_, v, _ := followed(t, "postgres://u@127.0.0.1:1/x?sslmode=disable")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := v.start(ctx); !errors.Is(err, context.Canceled) {

@@ -15,12 +15,13 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"gatehouse/internal/app"
-	"gatehouse/internal/asynctest"
-	"gatehouse/internal/auth"
-	"gatehouse/internal/config"
-	"gatehouse/internal/dbtest"
-	"gatehouse/internal/token"
+	"gatehouse.example/internal/app"
+	"gatehouse.example/internal/asynctest"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/auth/authtest"
+	"gatehouse.example/internal/config"
+	"gatehouse.example/internal/dbtest"
+	"gatehouse.example/internal/token"
 )
 
 // keyring is the operator's view of the signing keys.
@@ -35,32 +36,42 @@ func openKeyring(t *testing.T, databaseURL string) keyring {
 	return keyring{t, openAdmin(t, databaseURL), connect(t, dbtest.Owner(t, databaseURL))}
 }
 
-// of is the service that makes keys of an algorithm.
-func (k keyring) of(algorithm token.Algorithm) *auth.Service {
+// policy makes keys of an algorithm.
+func (k keyring) policy(algorithm token.Algorithm) *auth.KeyPolicy {
 	k.Helper()
-	service, err := k.admin.Keys(config.Secrets{SecretKey: secretKey}, algorithm)
+	policy, err := k.admin.KeyPolicy(k.Context(), config.Secrets{SecretKey: secretKey}, algorithm)
 	must(k, err)
-	return service
+	return policy
 }
 
+// in returns the keys of access tokens in a state.
 func (k keyring) in(state auth.KeyState) (keys []auth.SigningKey) {
 	k.Helper()
-	all, err := k.admin.SigningKeys(k.Context())
+	return k.inRing(auth.AccessRing(), state)
+}
+
+func (k keyring) inRing(ring auth.KeyRing, state auth.KeyState) []auth.SigningKey {
+	k.Helper()
+	all, err := k.admin.Keys.List(k.Context())
 	must(k, err)
-	return slices.DeleteFunc(all, func(key auth.SigningKey) bool { return key.State != state })
+	return slices.DeleteFunc(all, func(key auth.SigningKey) bool {
+		return key.State != state || key.Ring() != ring
+	})
 }
 
 // pass lets time pass for the keys.
 func (k keyring) pass(d time.Duration) {
 	k.Helper()
-	_, err := k.owner.Exec(k.Context(), fmt.Sprintf(`ALTER TABLE signing_keys DISABLE TRIGGER signing_keys_forward;
-		UPDATE signing_keys SET created_at = created_at - d, activated_at = activated_at - d, retiring_at = retiring_at - d
-		FROM (SELECT make_interval(secs => %g) AS d) passed WHERE ended_at IS NULL;
-		ALTER TABLE signing_keys ENABLE TRIGGER signing_keys_forward`, d.Seconds()))
-	must(k, err)
+	for _, table := range []string{"signing_keys", "id_token_keys"} {
+		_, err := k.owner.Exec(k.Context(), fmt.Sprintf(`ALTER TABLE %[1]s DISABLE TRIGGER %[1]s_forward;
+			UPDATE %[1]s SET created_at = created_at - d, activated_at = activated_at - d, retiring_at = retiring_at - d
+			FROM (SELECT make_interval(secs => %[2]g) AS d) passed WHERE ended_at IS NULL;
+			ALTER TABLE %[1]s ENABLE TRIGGER %[1]s_forward`, table, d.Seconds()))
+		must(k, err)
+	}
 }
 
-// orReplica holds that a step is done, if not by the operator then by a replica that found it due.
+// orReplica checks that a step is done, if not by the operator then by a replica that found it due.
 func orReplica(t *testing.T, err error) {
 	t.Helper()
 	if err != nil && !errors.Is(err, auth.ErrKeyNotFound) {
@@ -68,7 +79,7 @@ func orReplica(t *testing.T, err error) {
 	}
 }
 
-// published are the keys that a replica tells others.
+// published returns the keys that a replica publishes.
 func (r *replica) published() map[string]token.Key {
 	r.Helper()
 	a := r.do(r.request("GET", "/.well-known/jwks.json", ""))
@@ -84,7 +95,7 @@ func (r *replica) published() map[string]token.Key {
 	return keys
 }
 
-// headerOf is that of a token.
+// headerOf returns the header of a token.
 func headerOf(t testing.TB, raw string) (header struct{ Alg, Kid string }) {
 	t.Helper()
 	encoded, _, _ := strings.Cut(raw, ".")
@@ -94,7 +105,8 @@ func headerOf(t testing.TB, raw string) (header struct{ Alg, Kid string }) {
 	return header
 }
 
-// traffic is people who refresh at one replica after another, and show what they get to all of them.
+// traffic is people who refresh at one replica after another, and show their new tokens to all of
+// them.
 type traffic struct {
 	requests, refused atomic.Int64
 	stop              chan struct{}
@@ -105,7 +117,8 @@ type traffic struct {
 }
 
 func startTraffic(t *testing.T, replicas []*replica, people []login) *traffic {
-	w := &traffic{stop: make(chan struct{}), latest: make([]string, len(people)), rounds: make([]int, len(people))}
+	w := &traffic{stop: make(chan struct{}), latest: make([]string, len(people)),
+		rounds: make([]int, len(people))}
 	for n, l := range people {
 		w.people.Go(func() {
 			for round := 0; ; round++ {
@@ -114,7 +127,8 @@ func startTraffic(t *testing.T, replicas []*replica, people []login) *traffic {
 					return
 				default:
 				}
-				a := w.send(t, replicas[(n+round)%len(replicas)].refreshRequest(l.refresh), replicas[0])
+				a := w.send(t, replicas[(n+round)%len(replicas)].refreshRequest(l.refresh),
+					replicas[0])
 				var granted struct {
 					Access  string `json:"access_token"`
 					Refresh string `json:"refresh_token"`
@@ -157,7 +171,7 @@ func (w *traffic) send(t *testing.T, request *http.Request, by *replica) answer 
 	return a
 }
 
-// turn returns when everybody has got new tokens twice, so that nobody has one from before.
+// turn returns when everybody has got new tokens twice, so that nobody has an earlier one.
 func (w *traffic) turn(t *testing.T) {
 	t.Helper()
 	w.mu.Lock()
@@ -185,8 +199,8 @@ func (w *traffic) signedBy(t *testing.T) (kids []string) {
 	return kids
 }
 
-// From the secret of the tutorial to keys, and from key to key, under load: nobody is refused, and whoever has fetched the
-// keys before one signs knows it.
+// The service goes from the secret to keys, and from key to key, under load. Nobody is refused, and
+// whoever fetches the published keys has each key before it signs.
 func TestKeysRotateUnderLoadAndNobodyIsRefused(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)
@@ -203,7 +217,7 @@ func TestKeysRotateUnderLoadAndNobodyIsRefused(t *testing.T) {
 	w := startTraffic(t, replicas, people)
 	w.turn(t)
 	for _, algorithm := range []token.Algorithm{token.ES256, token.EdDSA, token.ES256} {
-		must(t, k.of(algorithm).AddSigningKey(t.Context(), algorithm))
+		must(t, k.admin.Keys.Add(t.Context(), authtest.Operator(), k.policy(algorithm), auth.AccessRing()))
 		next := k.in(auth.KeyNext)[0].ID
 		fetched := make([]map[string]token.Key, len(replicas))
 		for n, r := range replicas {
@@ -213,21 +227,23 @@ func TestKeysRotateUnderLoadAndNobodyIsRefused(t *testing.T) {
 				return ok
 			})
 		}
-		if err := k.of(algorithm).ActivateSigningKey(t.Context()); !errors.Is(err, auth.ErrTooEarly) {
+		if err := k.admin.Keys.Activate(t.Context(),
+			authtest.Operator(), auth.AccessRing()); !errors.Is(err, auth.ErrTooEarly) {
 			t.Errorf("a key that others may not know may sign: %v", err)
 		}
 		if slices.Contains(w.signedBy(t), next) {
 			t.Error("it signs before it is active")
 		}
 		k.pass(331 * time.Second)
-		orReplica(t, k.of(algorithm).ActivateSigningKey(t.Context()))
+		orReplica(t, k.admin.Keys.Activate(t.Context(), authtest.Operator(), auth.AccessRing()))
 		asynctest.Await(t, "all to sign with it", func() bool {
 			w.turn(t)
 			return !slices.ContainsFunc(w.signedBy(t), func(kid string) bool { return kid != next })
 		})
 		ring, err := token.NewVerifyingRing(fetched[0][next])
 		must(t, err)
-		verifier, err := token.NewIssuer(token.Settings{Ring: ring, Issuer: "http://localhost:8000", Audience: "gatehouse", Lifetime: time.Hour})
+		verifier, err := token.NewIssuer(token.Settings{Ring: ring, Issuer: "http://localhost:8000",
+			Audience: "gatehouse", Lifetime: time.Hour})
 		must(t, err)
 		w.mu.Lock()
 		latest := slices.Clone(w.latest)
@@ -242,13 +258,15 @@ func TestKeysRotateUnderLoadAndNobodyIsRefused(t *testing.T) {
 		if before.TokenLifetime < 30*time.Minute {
 			t.Errorf("the replicas have not said how long their tokens live: %+v", before)
 		}
-		if err := k.admin.RetireSigningKey(t.Context(), before.ID); !errors.Is(err, auth.ErrTooEarly) {
+		if err := k.admin.Keys.Retire(t.Context(), authtest.Operator(),
+			before.ID); !errors.Is(err, auth.ErrTooEarly) {
 			t.Errorf("a key whose tokens live may be retired: %v", err)
 		}
 		k.pass(before.TokenLifetime + time.Minute)
-		orReplica(t, k.admin.RetireSigningKey(t.Context(), before.ID))
+		orReplica(t, k.admin.Keys.Retire(t.Context(), authtest.Operator(), before.ID))
 		for _, r := range replicas {
-			asynctest.Await(t, "the key to be forgotten", func() bool { _, ok := r.published()[before.ID]; return !ok })
+			asynctest.Await(t, "the key to be forgotten",
+				func() bool { _, ok := r.published()[before.ID]; return !ok })
 		}
 		w.turn(t)
 	}
@@ -259,11 +277,12 @@ func TestKeysRotateUnderLoadAndNobodyIsRefused(t *testing.T) {
 	}
 }
 
-// What a replica remembers of verified tokens must not outlive the key.
+// A replica's memory of verified tokens must not outlive the key.
 func TestTokensOfARevokedKeyAreRefusedByEveryReplicaThatHasCachedThem(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)
-	replicas := []*replica{boot(t, databaseURL, "--algorithm=ES256"), boot(t, databaseURL, "--algorithm=ES256")}
+	replicas := []*replica{boot(t, databaseURL, "--algorithm=ES256"),
+		boot(t, databaseURL, "--algorithm=ES256")}
 	k, conn := openKeyring(t, databaseURL), connect(t, databaseURL)
 	alice, _ := logins(t, conn, "alice")
 	if got := replicas[0].verified(alice); got != http.StatusUnauthorized {
@@ -287,13 +306,83 @@ func TestTokensOfARevokedKeyAreRefusedByEveryReplicaThatHasCachedThem(t *testing
 	for _, r := range replicas {
 		r.wantCached(alice)
 	}
-	must(t, k.of(token.ES256).RevokeSigningKey(t.Context(), leaked.Kid))
+	must(t, k.admin.Keys.Revoke(t.Context(), authtest.Operator(), k.policy(token.ES256),
+		leaked.Kid))
 	for _, r := range replicas {
-		asynctest.Await(t, "the key to be refused", func() bool { return r.verified(alice) == http.StatusUnauthorized })
+		asynctest.Await(t, "the key to be refused",
+			func() bool { return r.verified(alice) == http.StatusUnauthorized })
 	}
 	refresh(replicas[1]) // the session goes on, by the new key
 	for _, r := range replicas {
-		asynctest.Await(t, "the new key to be known", func() bool { return r.verified(alice) == http.StatusNoContent })
+		asynctest.Await(t, "the new key to be known",
+			func() bool { return r.verified(alice) == http.StatusNoContent })
+	}
+}
+
+// The keys of ID tokens are published where the key of access tokens is a secret too. One that has
+// leaked must leave the key set of each replica at once, and access tokens must not notice.
+func TestARevokedKeyOfIDTokensLeavesTheKeySetOfEveryReplica(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	replicas := []*replica{boot(t, databaseURL), boot(t, databaseURL)}
+	k, conn := openKeyring(t, databaseURL), connect(t, databaseURL)
+	alice, _ := logins(t, conn, "alice")
+	if secret := k.in(auth.KeyActive); len(secret) != 1 || secret[0].Algorithm != token.HS256 {
+		t.Fatalf("%+v", secret)
+	}
+	for _, ring := range auth.RingsFor(auth.KeyForID) {
+		leaked := k.inRing(ring, auth.KeyActive)[0]
+		must(t, k.admin.Keys.Revoke(t.Context(), authtest.Operator(), k.policy(token.ES256),
+			leaked.ID))
+		successor := k.inRing(ring, auth.KeyActive)[0]
+		if successor.Algorithm != leaked.Algorithm {
+			t.Errorf("%s takes over from %s", successor.Algorithm, leaked.Algorithm)
+		}
+		for _, r := range replicas {
+			asynctest.Await(t, "the key to leave, and another to come", func() bool {
+				keys := r.published()
+				_, still := keys[leaked.ID]
+				_, now := keys[successor.ID]
+				return !still && now && len(keys) == 3
+			})
+			r.want(http.StatusNoContent, r.do(r.verifyRequest("GET", "/verify", alice.access)))
+		}
+	}
+}
+
+// Whoever asks the log since when a key signs must find an answer in each case.
+func TestTheLogNamesTheKeyThatTakesOverFromARevokedOne(t *testing.T) {
+	t.Parallel()
+	k := openKeyring(t, dbtest.New(t))
+	keys, by, policy := k.admin.Keys, authtest.Operator(), k.policy(token.ES256)
+	must(t, keys.Add(t.Context(), by, policy, auth.AccessRing()))
+	must(t, keys.Add(t.Context(), by, policy, auth.AccessRing()))
+	first, second := k.in(auth.KeyActive)[0].ID, k.in(auth.KeyNext)[0].ID
+	must(t, keys.Revoke(t.Context(), by, policy, first))
+	must(t, keys.Revoke(t.Context(), by, policy, second)) // while there is no next one
+	third := k.in(auth.KeyActive)[0].ID
+	fresh, err := k.admin.NewKeyPolicy(
+		config.Secrets{SecretKey: "the next secret key has 32 bytes or more"}, token.ES256)
+	must(t, err)
+	must(t, keys.Reset(t.Context(), by, fresh))
+	fourth := k.in(auth.KeyActive)[0].ID
+	events, err := k.admin.Audit.Events(t.Context(), auth.EventFilter{}, auth.EventPosition{}, 100)
+	must(t, err)
+	var told []string
+	for _, e := range slices.Backward(events) {
+		told = append(told, string(e.Action)+" "+e.Target)
+	}
+	want := []string{
+		"key.add " + first, "key.add " + second,
+		"key.revoke " + first, "key.activate " + second,
+		"key.revoke " + second, "key.add " + third,
+		"key.reset " + fourth, "key.add " + fourth,
+	}
+	for _, ring := range auth.RingsFor(auth.KeyForID) {
+		want = append(want, "key.add "+k.inRing(ring, auth.KeyActive)[0].ID)
+	}
+	if !slices.Equal(told, want) {
+		t.Errorf("the log tells\n%q, want\n%q", told, want)
 	}
 }
 
@@ -303,17 +392,22 @@ func TestAReplicaWithAnotherSecretDoesNotStartAndOverwritesNothing(t *testing.T)
 	boot(t, databaseURL, "--algorithm=ES256").stop()
 	k := openKeyring(t, databaseURL)
 	before := k.in(auth.KeyActive)
-	other := launch(t, databaseURL, "--algorithm=ES256", "--secret-key="+strings.Repeat("another-secret-", 3))
+	other := launch(t, databaseURL, "--algorithm=ES256",
+		"--secret-key="+strings.Repeat("another-secret-", 3))
 	<-other.ended
-	if other.err == nil || !strings.Contains(other.err.Error(), "SECRET_KEY does not open the signing key "+before[0].ID) || strings.Contains(other.err.Error(), "\n") {
+	if other.err == nil ||
+		!strings.Contains(other.err.Error(), "SECRET_KEY is not the one of this installation") ||
+		strings.Contains(other.err.Error(), "\n") {
 		t.Errorf("%v", other.err)
 	}
-	if after := k.in(auth.KeyActive); len(after) != 1 || after[0].ID != before[0].ID || !slices.Equal(after[0].Sealed, before[0].Sealed) {
+	if after := k.in(auth.KeyActive); len(after) != 1 || after[0].ID != before[0].ID ||
+		!slices.Equal(after[0].Sealed, before[0].Sealed) {
 		t.Errorf("%+v", after)
 	}
 }
 
-// SECRET_KEY is replaced in three steps: a new one in front, the keys encrypted anew, the old one away.
+// SECRET_KEY is replaced in three steps: add a new one in front, encrypt the keys anew, and remove
+// the old one.
 func TestTheSecretIsReplacedUnderLoadAndNobodyIsRefused(t *testing.T) {
 	t.Parallel()
 	const newSecret = "the next secret key has 32 bytes or more"
@@ -334,9 +428,11 @@ func TestTheSecretIsReplacedUnderLoadAndNobodyIsRefused(t *testing.T) {
 	}
 	w := startTraffic(t, replicas, []login{one, other})
 	w.turn(t)
-	keys, err := k.admin.Keys(config.Secrets{SecretKey: newSecret + "," + secretKey}, token.ES256)
+	policy, err := k.admin.KeyPolicy(k.Context(),
+		config.Secrets{SecretKey: newSecret + "," + secretKey}, token.ES256)
 	must(t, err)
-	if n, err := keys.RewrapSigningKeys(t.Context()); n != 1 || err != nil {
+	if n, err := k.admin.Keys.Rewrap(t.Context(), authtest.Operator(), policy); n != 4 ||
+		err != nil {
 		t.Errorf("%d, %v", n, err)
 	}
 	w.turn(t)
@@ -344,30 +440,38 @@ func TestTheSecretIsReplacedUnderLoadAndNobodyIsRefused(t *testing.T) {
 	boot(t, databaseURL, "--algorithm=ES256", "--secret-key="+newSecret).stop()
 }
 
-// A document that caches keep must not say what one client wanted it to.
+// One client must not decide what a document says that caches keep for others.
 func TestNoHostHeaderGetsIntoADocumentThatOthersRead(t *testing.T) {
 	t.Parallel()
 	r := boot(t, dbtest.New(t), "--algorithm=ES256", "--issuer=https://id.example.com/base")
-	for _, path := range []string{"/.well-known/oauth-authorization-server", "/.well-known/jwks.json"} {
+	for _, path := range []string{"/.well-known/oauth-authorization-server",
+		"/.well-known/jwks.json"} {
 		plain := r.do(r.request("GET", path, ""))
 		r.want(http.StatusOK, plain)
-		spoofed := r.request("GET", path, "", "X-Forwarded-Host", "evil.example", "X-Forwarded-Proto", "http", "Forwarded", "host=evil.example")
+		spoofed := r.request("GET", path, "", "X-Forwarded-Host", "evil.example",
+			"X-Forwarded-Proto", "http", "Forwarded", "host=evil.example")
 		spoofed.Host = "evil.example"
-		if a := r.do(spoofed); a.body != plain.body || a.header.Get("ETag") != plain.header.Get("ETag") {
+		if a := r.do(spoofed); a.body != plain.body ||
+			a.header.Get("ETag") != plain.header.Get("ETag") {
 			t.Errorf("%s: %s", path, a.body)
 		}
 		if got := plain.header.Get("Cache-Control"); got != "public, max-age=300" {
 			t.Errorf("%s: Cache-Control: %s", path, got)
 		}
-		if a := r.do(r.request("GET", path, "", "If-None-Match", plain.header.Get("ETag"))); a.status != http.StatusNotModified || a.body != "" {
+		if a := r.do(r.request("GET", path, "", "If-None-Match",
+			plain.header.Get("ETag"))); a.status != http.StatusNotModified || a.body != "" {
 			t.Errorf("%s: %+v", path, a)
 		}
 	}
 	var metadata map[string]any
-	must(t, json.Unmarshal([]byte(r.do(r.request("GET", "/.well-known/oauth-authorization-server", "")).body), &metadata))
+	must(t, json.Unmarshal(
+		[]byte(r.do(r.request("GET", "/.well-known/oauth-authorization-server", "")).body),
+		&metadata))
 	for name, want := range map[string]string{
-		"issuer": "https://id.example.com/base", "token_endpoint": "https://id.example.com/base/token",
-		"jwks_uri": "https://id.example.com/base/.well-known/jwks.json", "revocation_endpoint": "https://id.example.com/base/revoke",
+		"issuer":                 "https://id.example.com/base",
+		"token_endpoint":         "https://id.example.com/base/token",
+		"jwks_uri":               "https://id.example.com/base/.well-known/jwks.json",
+		"revocation_endpoint":    "https://id.example.com/base/revoke",
 		"introspection_endpoint": "https://id.example.com/base/introspect",
 	} {
 		if metadata[name] != want {
@@ -376,38 +480,53 @@ func TestNoHostHeaderGetsIntoADocumentThatOthersRead(t *testing.T) {
 	}
 }
 
-// A key that nobody looks after is replaced all the same, step by step, and the audit log says that a replica did it. Each
-// replica looks at its start.
+// A key that nobody looks after is still replaced, step by step, and the audit log says that a
+// replica did it. Each replica looks when it starts.
 func TestReplicasReplaceAnOldKeyByThemselves(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)
 	look := func() { boot(t, databaseURL, "--algorithm=ES256", "--key-rotation-days=1") }
 	look()
 	k := openKeyring(t, databaseURL)
-	first := k.in(auth.KeyActive)[0].ID
+	rings := append(auth.RingsFor(auth.KeyForID), auth.AccessRing())
+	first := map[auth.KeyRing]string{}
+	for _, ring := range rings {
+		first[ring] = k.inRing(ring, auth.KeyActive)[0].ID
+	}
 	for _, step := range []struct {
 		passes time.Duration
 		state  auth.KeyState
-	}{{24 * time.Hour, auth.KeyNext}, {331 * time.Second, auth.KeyRetiring}, {time.Hour, auth.KeyRetired}} {
+	}{{24 * time.Hour, auth.KeyNext}, {331 * time.Second, auth.KeyRetiring},
+		{time.Hour, auth.KeyRetired}} {
 		k.pass(step.passes)
 		look()
-		asynctest.Await(t, "a key to be "+string(step.state), func() bool { return len(k.in(step.state)) == 1 })
+		for _, ring := range rings {
+			asynctest.Await(t, fmt.Sprint("a key of ", ring, " to be ", step.state),
+				func() bool { return len(k.inRing(ring, step.state)) == 1 })
+		}
 	}
-	if retired := k.in(auth.KeyRetired)[0].ID; retired != first {
-		t.Errorf("%s is retired and not %s", retired, first)
-	}
-	events, err := k.admin.Events(t.Context(), auth.EventFilter{}, auth.EventPosition{}, 100)
+	events, err := k.admin.Audit.Events(t.Context(), auth.EventFilter{}, auth.EventPosition{}, 100)
 	must(t, err)
-	var told []string
-	for _, e := range slices.Backward(events) {
-		told = append(told, string(e.Action)+" by "+e.Actor)
-	}
-	if want := []string{"key.add by service", "key.add by service", "key.activate by service", "key.retire by service"}; !slices.Equal(told, want) {
-		t.Errorf("%q", told)
+	for _, ring := range rings {
+		if retired := k.inRing(ring, auth.KeyRetired)[0].ID; retired != first[ring] {
+			t.Errorf("%s: %s is retired and not %s", ring, retired, first[ring])
+		}
+		second := k.inRing(ring, auth.KeyActive)[0].ID
+		var told []string
+		for _, e := range slices.Backward(events) {
+			if e.Target == first[ring] || e.Target == second {
+				told = append(told, string(e.Action)+" by "+string(e.By.Kind))
+			}
+		}
+		if want := []string{"key.add by service", "key.add by service", "key.activate by service",
+			"key.retire by service"}; !slices.Equal(told, want) {
+			t.Errorf("%s: %q", ring, told)
+		}
 	}
 }
 
-// By each algorithm, over HTTP: a token with any part changed is nobody's, and so is one of another algorithm's name.
+// This tries each algorithm over HTTP. A token with any changed part is refused, and so is one with
+// the name of another algorithm.
 func TestNoChangedTokenGetsInByAnyAlgorithm(t *testing.T) {
 	t.Parallel()
 	for _, algorithm := range []token.Algorithm{token.ES256, token.EdDSA, token.RS256} {
@@ -422,8 +541,11 @@ func TestNoChangedTokenGetsInByAnyAlgorithm(t *testing.T) {
 			}
 			refused := func(what, changed string) {
 				t.Helper()
-				for _, request := range []*http.Request{r.verifyRequest("GET", "/verify", changed), r.meRequest(changed)} {
-					if a := r.do(request); a.status != http.StatusUnauthorized || !strings.Contains(a.header.Get("WWW-Authenticate"), `error="invalid_token"`) {
+				for _, request := range []*http.Request{r.verifyRequest("GET", "/verify", changed),
+					r.meRequest(changed)} {
+					if a := r.do(request); a.status != http.StatusUnauthorized ||
+						!strings.Contains(a.header.Get("WWW-Authenticate"),
+							`error="invalid_token"`) {
 						t.Errorf("%s at %s: %d: %s", what, request.URL.Path, a.status, changed)
 					}
 				}
@@ -438,14 +560,76 @@ func TestNoChangedTokenGetsInByAnyAlgorithm(t *testing.T) {
 				}
 			}
 			parts := strings.Split(raw, ".")
-			for _, alg := range []string{"none", "HS256", "ES256", "EdDSA", "RS256", "ES384", "PS256"} {
+			for _, alg := range []string{"none", "HS256", "ES256", "EdDSA", "RS256", "ES384",
+				"PS256"} {
 				if alg != string(algorithm) {
-					header := fmt.Sprintf(`{"alg":%q,"kid":%q,"typ":"at+jwt"}`, alg, headerOf(t, raw).Kid)
-					refused(alg, base64.RawURLEncoding.EncodeToString([]byte(header))+"."+parts[1]+"."+parts[2])
+					header := fmt.Sprintf(`{"alg":%q,"kid":%q,"typ":"at+jwt"}`, alg,
+						headerOf(t, raw).Kid)
+					refused(alg,
+						base64.RawURLEncoding.EncodeToString([]byte(header))+"."+parts[1]+"."+
+							parts[2])
 				}
 			}
 			refused("no signature", parts[0]+"."+parts[1]+".")
 			r.want(http.StatusNoContent, r.do(r.verifyRequest("GET", "/verify", raw)))
+		})
+	}
+}
+
+// Whoever has a leaked SECRET_KEY can pass for any user until the last replica that uses it has
+// been restarted.
+func TestALeakedSecretIsOfNoUseFromTheResetOn(t *testing.T) {
+	t.Parallel()
+	const newSecret = "the next secret key has 32 bytes or more"
+	for _, algorithm := range []token.Algorithm{token.ES256, token.HS256} {
+		t.Run(string(algorithm), func(t *testing.T) {
+			t.Parallel()
+			databaseURL, flag := dbtest.New(t), "--algorithm="+string(algorithm)
+			leaked := boot(t, databaseURL, flag)
+			k := openKeyring(t, databaseURL)
+			_, _, err := k.admin.Accounts.Register(t.Context(), authtest.Operator(),
+				auth.NewAccount{Username: "alice", Password: alicesPassword})
+			must(t, err)
+			granted := leaked.do(leaked.loginRequest("alice", alicesPassword))
+			leaked.want(http.StatusOK, granted)
+			var before struct {
+				Access  string `json:"access_token"`
+				Refresh string `json:"refresh_token"`
+			}
+			must(t, json.Unmarshal([]byte(granted.body), &before))
+
+			for _, kept := range []config.Secrets{{SecretKey: secretKey},
+				{SecretKey: newSecret + "," + secretKey}} {
+				useless, err := k.admin.NewKeyPolicy(kept, algorithm)
+				must(t, err)
+				if err := k.admin.Keys.Reset(t.Context(), authtest.Operator(),
+					useless); !errors.Is(err, auth.ErrNotReplaced) {
+					t.Errorf("a reset that keeps the leaked secret: %v", err)
+				}
+			}
+			fresh, err := k.admin.NewKeyPolicy(config.Secrets{SecretKey: newSecret}, algorithm)
+			must(t, err)
+			must(t, k.admin.Keys.Reset(t.Context(), authtest.Operator(), fresh))
+			asynctest.Await(t, "the replica that has the leaked secret still", func() bool {
+				return leaked.do(leaked.verifyRequest("GET", "/verify",
+					before.Access)).status == http.StatusUnauthorized
+			})
+			leaked.want(http.StatusServiceUnavailable,
+				leaked.do(leaked.loginRequest("alice", alicesPassword)))
+			leaked.want(http.StatusServiceUnavailable,
+				leaked.do(leaked.refreshRequest(before.Refresh)))
+
+			again := launch(t, databaseURL, flag)
+			<-again.ended
+			if !errors.Is(again.err, auth.ErrOtherSecret) ||
+				strings.Contains(again.err.Error(), secretKey) {
+				t.Errorf("a replica starts with the leaked secret: %v", again.err)
+			}
+			r := boot(t, databaseURL, flag, "--secret-key="+newSecret)
+			r.want(http.StatusUnauthorized, r.do(r.verifyRequest("GET", "/verify", before.Access)))
+			r.want(http.StatusBadRequest, r.do(r.refreshRequest(before.Refresh)))
+			r.want(http.StatusNoContent,
+				r.do(r.verifyRequest("GET", "/verify", r.login("alice", alicesPassword))))
 		})
 	}
 }

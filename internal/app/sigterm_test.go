@@ -10,15 +10,17 @@ import (
 	"syscall"
 	"testing"
 
-	"gatehouse/internal/dbtest"
-	"gatehouse/internal/httpapi/apitest"
+	"gatehouse.example/internal/dbtest"
+	"gatehouse.example/internal/httpapi/apitest"
 )
 
-// Between the signal of a container engine and Run are lines of the command that only a process can try out.
+// Between the signal of a container engine and Run are lines of the command that only a real
+// process can test.
 func TestSIGTERMFinishesRequestsAndEndsTheProcessWell(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)
-	r := &replica{T: t, ops: "http://" + dbtest.FreeAddr(t), client: apitest.Client(t), plain: newClient(t), log: &logBuffer{}}
+	r := &replica{T: t, ops: "http://" + dbtest.FreeAddr(t), client: apitest.Client(t),
+		plain: newClient(t), log: &logBuffer{}}
 	process := startBinary(t, r, databaseURL)
 	token := insertUser(t, databaseURL)
 
@@ -46,13 +48,16 @@ func TestSIGTERMFinishesRequestsAndEndsTheProcessWell(t *testing.T) {
 func startBinary(t *testing.T, r *replica, databaseURL string) *exec.Cmd {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "gatehouse")
-	if output, err := exec.Command("go", "build", "-tags", "nomsgpack", "-o", binary, "gatehouse/cmd/gatehouse").CombinedOutput(); err != nil {
+	if output, err := exec.Command("go", "build", "-tags", "nomsgpack", "-o", binary,
+		"gatehouse.example/cmd/gatehouse").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, output)
 	}
 	process := exec.Command(binary, "serve")
-	process.Env = append(os.Environ(), "DATABASE_URL="+databaseURL, "SECRET_KEY="+secretKey, "ALGORITHM=HS256",
+	process.Env = append(os.Environ(), "DATABASE_URL="+databaseURL, "SECRET_KEY="+secretKey,
+		"ALGORITHM=HS256",
 		"LISTEN_ADDR=127.0.0.1:0", "OPS_ADDR="+r.ops[len("http://"):],
-		"REQUEST_TIMEOUT=10m", "DATABASE_STATEMENT_TIMEOUT=10m", "SHUTDOWN_DELAY=0s", "SHUTDOWN_GRACE=10m")
+		"REQUEST_TIMEOUT=10m", "DATABASE_STATEMENT_TIMEOUT=10m", "SHUTDOWN_DELAY=0s",
+		"SHUTDOWN_GRACE=10m")
 	process.Stderr = r.log
 	stdout, err := process.StdoutPipe()
 	must(t, err)

@@ -4,38 +4,42 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"gatehouse/db"
+	"gatehouse.example/db"
+	"gatehouse.example/internal/auth"
 )
 
 const (
-	// keepRevocations is longer than the longest lifetime that the settings allow for an access token: no replica's
-	// setting makes another one forget.
+	// keepRevocations is longer than the longest lifetime that the settings allow for an access
+	// token. So no replica's setting makes another replica forget a revocation too early.
 	keepRevocations = 25 * time.Hour
 
-	// keepSessions is how long sessions that are over can be looked into. By then a refresh token of one is as unknown as
-	// it was refused before.
+	// keepSessions is how long sessions that are over are kept for inquiries. After that, a refresh
+	// token of such a session is unknown, and is refused as before.
 	keepSessions = 30 * 24 * time.Hour
 
-	// jobTimeout bounds how long the other jobs wait for one that hangs.
+	// keepCodes is how long a code that has expired is kept. If it is redeemed again within that
+	// time, its session ends.
+	keepCodes = 24 * time.Hour
+
+	// jobTimeout bounds how long a job that hangs can hold up the others.
 	jobTimeout = 5 * time.Second
 )
 
-// job is something that each replica does for the database now and then. Replicas that do it at once must share the work
-// or find it done.
+// job is something that each replica does for the database now and then. Replicas that run it at
+// the same time must share the work, or find it done.
 type job struct {
 	name  string
 	every time.Duration
-	rows  int // at once, so that nobody waits long for one of them
+	rows  int // most at once, so that no row is locked for long
 	do    func(ctx context.Context, rows int) (done int64, err error)
 }
 
-// jobs delete what is of no use any more, and make room in the audit log months before it is needed. What is left for a while
-// does no harm.
+// jobs delete what is of no use any more, make room in the audit log months before it is needed,
+// and complete names that were registered without a skeleton. A delay does no harm.
 func jobs(store *db.DB) []job {
 	return []job{
 		{"revocations", time.Minute, 500, func(ctx context.Context, rows int) (int64, error) {
@@ -44,14 +48,32 @@ func jobs(store *db.DB) []job {
 		{"sessions", time.Minute, 500, func(ctx context.Context, rows int) (int64, error) {
 			return store.PruneSessions(ctx, keepSessions, rows)
 		}},
-		{"rate_limits", time.Minute, 1000, store.PruneRates},
-		{"audit_partitions", time.Hour, 0, func(ctx context.Context, _ int) (int64, error) {
-			return 0, store.AddEventPartitions(ctx)
+		{"authorization_codes", time.Minute, 1000, func(ctx context.Context, rows int) (int64, error) {
+			return store.PruneCodes(ctx, keepCodes, rows)
 		}},
+		{"rate_limits", time.Minute, 1000, store.PruneRates},
+		{"username_skeletons", time.Minute, 500, store.MakeSkeletons},
+		whole("audit_partitions", time.Hour, store.AddEventPartitions),
 	}
 }
 
-// run does a job once. There may be more to do if it found all the rows that it does at once.
+// whole is a job that is done in one go.
+func whole(name string, every time.Duration, do func(context.Context) error) job {
+	return job{name, every, 0,
+		func(ctx context.Context, _ int) (int64, error) { return 0, do(ctx) }}
+}
+
+// tellCounted writes the refusals that the replica has only counted into the audit log, for the
+// last time.
+func tellCounted(ctx context.Context, audit *auth.Audit, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), jobTimeout)
+	defer cancel()
+	if err := audit.TellCounted(ctx); err != nil {
+		log.Warn("the audit log lacks refusals of the last minute", "error", err.Error())
+	}
+}
+
+// run does a job once. There may be more to do if the job has done as many rows as it may at once.
 func (j job) run(ctx context.Context) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, jobTimeout)
 	defer cancel()
@@ -59,39 +81,40 @@ func (j job) run(ctx context.Context) (more bool, err error) {
 	return err == nil && j.rows > 0 && done >= int64(j.rows), err
 }
 
-// upkeep does jobs one after another, so that they take one connection together.
+// upkeep is the component that does the jobs. It does one after another, so that they take one
+// connection together.
 type upkeep struct {
+	background
 	jobs      []job
 	log       *slog.Logger
 	succeeded *prometheus.GaugeVec
 }
 
-// startUpkeep does the jobs until ctx has ended or stop is called, which returns when the database is no longer used.
-func startUpkeep(ctx context.Context, jobs []job, log *slog.Logger, r prometheus.Registerer) (stop func()) {
-	u := &upkeep{jobs, log, prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "gatehouse_upkeep_last_success_timestamp_seconds", Help: "When a job last succeeded; 0: never since the start.",
+func newUpkeep(jobs []job, log *slog.Logger, r prometheus.Registerer) *upkeep {
+	u := &upkeep{jobs: jobs, log: log, succeeded: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "gatehouse_upkeep_last_success_timestamp_seconds",
+		Help: "When a job last succeeded; 0: never since the start.",
 	}, []string{"job"})}
 	r.MustRegister(u.succeeded)
 	for _, j := range jobs {
-		u.succeeded.WithLabelValues(j.name) // 0: one that has never succeeded is worth an alert too
+		// shows 0: a job that never succeeded is worth an alert too
+		u.succeeded.WithLabelValues(j.name)
 	}
-	ctx, end := context.WithCancel(ctx)
-	var done sync.WaitGroup
-	done.Go(func() { u.loop(ctx) })
-	return func() { end(); done.Wait() }
+	u.run = u.loop
+	return u
 }
 
 func (u *upkeep) loop(ctx context.Context) {
-	due := make([]time.Time, len(u.jobs)) // all at once
+	due := make([]time.Time, len(u.jobs)) // all are due at once
 	for ctx.Err() == nil {
 		for n, j := range u.jobs {
 			began := time.Now()
 			if began.Before(due[n]) {
 				continue
 			}
-			if more := u.do(ctx, j); !more { // else the next rows are due when the other jobs have had their turn
+			if more := u.do(ctx, j); !more {
 				due[n] = began.Add(j.every)
-			}
+			} // else the next rows are due after the turn of the other jobs
 		}
 		wait := time.NewTimer(time.Until(slices.MinFunc(due, time.Time.Compare)))
 		select {

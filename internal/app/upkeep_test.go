@@ -10,10 +10,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"gatehouse/internal/asynctest"
+	"gatehouse.example/internal/asynctest"
 )
 
-// succeeded returns when a job last succeeded, and 0 for never; -1 if there is no such job.
+// succeeded returns when a job last succeeded, 0 for never, and -1 if there is no such job.
 func succeeded(t *testing.T, metrics *prometheus.Registry, job string) float64 {
 	t.Helper()
 	families, err := metrics.Gather()
@@ -30,14 +30,14 @@ func succeeded(t *testing.T, metrics *prometheus.Registry, job string) float64 {
 	return -1
 }
 
-// A table that one job cannot work on must not let all the others grow, and somebody must be told.
+// If one job cannot work on its table, the other tables must not grow, and somebody must be told.
 func TestAJobThatFailsIsReportedAndTheOthersAreDone(t *testing.T) {
 	t.Parallel()
 	var log asynctest.Buffer
 	metrics := prometheus.NewRegistry()
 	turns := make(chan string, 100)
 	batches := []int64{10, 10, 3}
-	stop := startUpkeep(t.Context(), []job{
+	u := newUpkeep([]job{
 		{"broken", time.Hour, 10, func(context.Context, int) (int64, error) { turns <- "broken"; return 10, errors.New("no such table") }},
 		{"big", time.Hour, 10, func(_ context.Context, rows int) (done int64, err error) {
 			turns <- "big"
@@ -56,7 +56,11 @@ func TestAJobThatFailsIsReportedAndTheOthersAreDone(t *testing.T) {
 			return 0, nil
 		}},
 	}, slog.New(slog.NewTextHandler(&log, nil)), metrics)
-	// What is left has its turn after the others, without a wait; a failure waits for the next time.
+	if err := u.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// Rows that are left have their turn after the other jobs, without a wait. After a failure, the
+	// job waits for its next time.
 	var got []string
 	for often := 0; often < 5; {
 		if turn := <-turns; turn == "often" {
@@ -65,7 +69,9 @@ func TestAJobThatFailsIsReportedAndTheOthersAreDone(t *testing.T) {
 			got = append(got, turn)
 		}
 	}
-	stop()
+	if err := u.stop(); err != nil {
+		t.Error(err)
+	}
 	if order := strings.Join(got, " "); order != "broken big small big big" {
 		t.Errorf("turns: %s", order)
 	}
@@ -82,12 +88,12 @@ func TestAJobThatFailsIsReportedAndTheOthersAreDone(t *testing.T) {
 	}
 }
 
-// A replica must be able to leave whatever its database does, and leaving is no failure.
+// A replica must be able to stop whatever its database does, and stopping is no failure.
 func TestUpkeepEndsInTheMiddleOfAJob(t *testing.T) {
 	t.Parallel()
 	var log asynctest.Buffer
 	begun := make(chan struct{})
-	stop := startUpkeep(t.Context(), []job{{"hanging", time.Hour, 1, func(ctx context.Context, _ int) (int64, error) {
+	u := newUpkeep([]job{{"hanging", time.Hour, 1, func(ctx context.Context, _ int) (int64, error) {
 		if _, bounded := ctx.Deadline(); !bounded {
 			t.Error("nothing bounds the job")
 		}
@@ -95,8 +101,13 @@ func TestUpkeepEndsInTheMiddleOfAJob(t *testing.T) {
 		<-ctx.Done()
 		return 0, ctx.Err()
 	}}}, slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
+	if err := u.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	<-begun
-	stop()
+	if err := u.stop(); err != nil {
+		t.Error(err)
+	}
 	if log.String() != "" {
 		t.Errorf("log: %s", &log)
 	}

@@ -13,14 +13,14 @@ import (
 
 	"github.com/google/uuid"
 
-	"gatehouse/internal/token"
+	"gatehouse.example/internal/outcome"
 )
 
-// Action is what somebody did or wanted to do.
+// Action is what somebody did, or tried to do.
 type Action string
 
-// Actions that the audit log tells of. Reading is none, but for the export, which takes password hashes away, and for
-// what was refused because of a missing permission (Authorize).
+// Actions that the audit log records. Reading is not recorded, with two exceptions: an export,
+// since it takes data away, and a request that lacks a permission (ActionAuthorize).
 const (
 	ActionLogin           Action = "login"
 	ActionRefresh         Action = "refresh"
@@ -29,24 +29,29 @@ const (
 	ActionEndSession      Action = "session.end"
 	ActionEndSessions     Action = "sessions.end"
 	ActionRegister        Action = "user.register" // by a stranger
-	ActionCreateUser      Action = "user.create"   // by whoever manages users
+	ActionCreateUser      Action = "user.create"   // by somebody who manages users
 	ActionDisableUser     Action = "user.disable"
 	ActionEnableUser      Action = "user.enable"
 	ActionUnlockUser      Action = "user.unlock"
 	ActionDeleteUser      Action = "user.delete"
 	ActionImportUsers     Action = "users.import"
+	ActionExportUser      Action = "user.export" // by its owner
 	ActionExportUsers     Action = "users.export"
 	ActionChangePassword  Action = "password.change" // by its owner
 	ActionSetPassword     Action = "password.set"    // by the operator
-	ActionRequireChange   Action = "password.expire" // by whoever manages users
+	ActionRequireChange   Action = "password.expire" // by somebody who manages users
 	ActionSetRole         Action = "role.set"
 	ActionDeleteRole      Action = "role.delete"
 	ActionGrantRole       Action = "role.grant"
 	ActionRevokeRole      Action = "role.revoke"
-	ActionIssueToken      Action = "token.issue" // to a client, for itself
+	ActionIssueToken      Action = "token.issue" // to a client for itself
+	ActionIssueCode       Action = "code.issue"
+	ActionRedeemCode      Action = "code.redeem"
+	ActionConsent         Action = "consent.give"
 	ActionGrantToClient   Action = "client.grant"
 	ActionRevokeOfClient  Action = "client.revoke"
 	ActionAddClient       Action = "client.add"
+	ActionSetClient       Action = "client.set"
 	ActionDisableClient   Action = "client.disable"
 	ActionEnableClient    Action = "client.enable"
 	ActionRotateSecret    Action = "client.rotate"
@@ -58,117 +63,130 @@ const (
 	ActionRetireKey       Action = "key.retire"
 	ActionRevokeKey       Action = "key.revoke"
 	ActionRewrapKeys      Action = "key.rewrap"
+	ActionResetKeys       Action = "key.reset"
+	ActionRestored        Action = "database.restored"
 	ActionAuthorize       Action = "authorize"
+	ActionProveClient     Action = "client.authenticate"
+	ActionRefusals        Action = "refusals" // refusals of more kinds than are counted apart
 	mostTargetCharacters         = 128
 	mostRequestCharacters        = 128
 	mostAddressCharacters        = 64
+	mostNameCharacters           = 64
 )
 
-// Kinds of actors.
-const (
-	ActorAnonymous = "anonymous" // or whoever did not prove who he is
-	ActorUser      = "user"
-	ActorClient    = "client"   // an OAuth client, for itself
-	ActorOperator  = "operator" // at the command line, with the database's password
-	ActorService   = "service"  // a replica by itself
-)
-
-// Origin is who asks for an operation, and from where. It goes with the context: the audit log alone depends on it, and
-// tells of every operation.
-type Origin struct {
-	Actor     string    // one of the kinds; "" is ActorAnonymous
-	ActorID   uuid.UUID // of an ActorUser, or what stands for an ActorClient
-	RequestID string
-	Address   string
-	UserAgent string
-}
-
-type originKey struct{}
-
-// WithOrigin says who asks for the operations of a context.
-func WithOrigin(ctx context.Context, o Origin) context.Context {
-	return context.WithValue(ctx, originKey{}, o)
-}
-
-// WithSubject says that the user or the client is known now.
-func WithSubject(ctx context.Context, subject token.Subject) context.Context {
-	o := originOf(ctx)
-	o.Actor, o.ActorID = ActorUser, subject.UserID
-	if subject.IsClient() {
-		o.Actor = ActorClient
+// Actions returns all actions that the audit log may have, by name.
+func Actions() []Action {
+	return []Action{
+		ActionPruneAudit, ActionAuthorize, ActionAddClient, ActionProveClient, ActionDisableClient,
+		ActionEnableClient, ActionGrantToClient, ActionRetireSecret, ActionRevokeOfClient,
+		ActionRotateSecret, ActionSetClient, ActionActivateKey, ActionAddKey, ActionRetireKey, ActionRevokeKey,
+		ActionResetKeys, ActionRewrapKeys, ActionRestored, ActionLogin, ActionLogout,
+		ActionChangePassword, ActionRequireChange, ActionSetPassword, ActionRetirePepper,
+		ActionRefresh, ActionRefusals, ActionDeleteRole, ActionGrantRole, ActionRevokeRole,
+		ActionIssueCode, ActionRedeemCode, ActionConsent, ActionSetRole, ActionEndSession, ActionEndSessions, ActionIssueToken, ActionRevokeToken,
+		ActionCreateUser, ActionDeleteUser, ActionDisableUser, ActionEnableUser, ActionRegister,
+		ActionExportUser, ActionUnlockUser, ActionExportUsers, ActionImportUsers,
 	}
-	return WithOrigin(ctx, o)
 }
 
-func originOf(ctx context.Context) Origin {
-	o, _ := ctx.Value(originKey{}).(Origin)
-	return o
+// Outcomes returns all outcomes that the audit log may have, by name.
+func Outcomes() (names []string) {
+	for _, err := range Refusals() {
+		if known, ok := outcome.Of(err); ok && !known.IsFault() && known.Outcome() != "" {
+			names = append(names, known.Outcome())
+		}
+	}
+	names = append(names, outcomeSuccess, outcomeSeveral, OutcomeRepeated, OutcomeRepeatedElsewhere)
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
-// Event is what the audit log tells of an operation.
+// Outcomes of a refresh token that is answered again, within the grace. The function [Outcome] has
+// the others.
+const (
+	OutcomeRepeated = "repeated"
+	// OutcomeRepeatedElsewhere is a repeat from another network than that of the refresh.
+	OutcomeRepeatedElsewhere = "repeated_elsewhere"
+)
+
+// Event is what the audit log records of an operation.
 type Event struct {
 	Action  Action
-	Outcome string    // as the function Outcome names it
-	UserID  uuid.UUID // whom it was done to; Nil: nobody, or whom UserKey names
-	UserKey string    // of whoever has no name yet, or whose id is not known
-	Target  string    // what else it was done to
+	Outcome string    // of the function Outcome, or one of the constants
+	UserID  uuid.UUID // the user it was done to; Nil: none, or the one that UserKey names
+	UserKey string    // the key of a username, for a user whose id is not known
+	Target  string    // what it was done to besides
+	Count   int64     // how many operations it stands for
+	By      Actor
 	Origin
 }
+
+// outcomeSeveral is the outcome of an event that stands for refusals with different reasons.
+const outcomeSeveral = "several"
 
 // RecordedEvent is a line of the audit log.
 type RecordedEvent struct {
 	Event
 	ID        int64
 	At        time.Time
-	ActorName string // as it is now; empty if there is no such user any more
-	UserName  string // likewise
+	ActorName string // the name now; empty if the user was deleted
+	UserName  string // as ActorName
 }
 
-// EventFilter says which events are looked for. The zero one says all.
+// EventFilter says which events to find. The zero EventFilter matches all.
 type EventFilter struct {
 	UserID, ActorID    uuid.UUID
+	Actor              ActorKind
+	Operator           string // the name of an operator; only with ActorOperator
 	Action             Action
 	Outcome, RequestID string
-	Since, Until       time.Time // Until is the first moment after
+	Since, Until       time.Time // Until is the first moment after the period
 }
 
-// EventPosition is a place in the log, from which events go back in time. The zero one is its end.
+// EventPosition is a place in the log, from which events go back in time. The zero position is the
+// end of the log.
 type EventPosition struct {
 	At time.Time
 	ID int64
 }
 
-// Position is where the events before this one begin.
+// Position is the place from which a list goes on with the events before this one.
 func (e RecordedEvent) Position() EventPosition { return EventPosition{e.At, e.ID} }
 
-// newEvent is of an operation that succeeds: a Store tells of it in the transaction in which it happens.
-func newEvent(ctx context.Context, action Action, userID uuid.UUID, target string) Event {
+// newEvent returns the event of an operation that succeeds. A store records it in the transaction
+// of the operation.
+func newEvent(ctx context.Context, by Actor, action Action, userID uuid.UUID, target string) Event {
 	o := originOf(ctx)
-	o.Actor = cmp.Or(o.Actor, ActorAnonymous)
-	o.RequestID, o.Address = oneLine(o.RequestID, mostRequestCharacters), oneLine(o.Address, mostAddressCharacters)
+	o.RequestID, o.Address = oneLine(o.RequestID, mostRequestCharacters),
+		oneLine(o.Address, mostAddressCharacters)
 	o.UserAgent = oneLine(o.UserAgent, maxUserAgent)
-	return Event{Action: action, Outcome: Outcome(nil), UserID: userID, Target: oneLine(target, mostTargetCharacters), Origin: o}
+	by.Kind, by.Name = cmp.Or(by.Kind, ActorAnonymous), oneLine(by.Name, mostNameCharacters)
+	return Event{
+		Action: action, Outcome: Outcome(nil), UserID: userID,
+		Target: oneLine(target, mostTargetCharacters), Count: 1, By: by, Origin: o,
+	}
 }
 
-// by makes an event that of a user who has just proved who he is.
+// by returns the event as one of a user, who has just proved who they are.
 func (e Event) by(userID uuid.UUID) Event {
-	e.UserID, e.Actor, e.ActorID = userID, ActorUser, userID
+	e.UserID, e.By = userID, Actor{Kind: ActorUser, ID: userID}
 	return e
 }
 
-// byClient makes an event that of a client that has just proved itself.
+// byClient returns the event as one of a client, which has just authenticated.
 func (e Event) byClient(subject uuid.UUID) Event {
-	e.Actor, e.ActorID = ActorClient, subject
+	e.By = Actor{Kind: ActorClient, ID: subject}
 	return e
 }
 
-// of makes an event that of what is done to a user.
+// of returns the event as one of something that is done to a user.
 func (e Event) of(userID uuid.UUID) Event {
 	e.UserID = userID
 	return e
 }
 
-// named makes an event that of whoever has, had or would have a username. Nobody has a name that is none.
+// named returns the event as one about the user who has, had or would have a username. Text that
+// cannot be a username changes nothing.
 func (e Event) named(username string) Event {
 	if name, err := parseUsername(username); err == nil {
 		e.UserKey = name.Key
@@ -176,7 +194,7 @@ func (e Event) named(username string) Event {
 	return e
 }
 
-// oneLine is text that a database takes and that stays on the line of a log where it is printed.
+// oneLine returns text that a database takes, and that stays on one line of a printed log.
 func oneLine(text string, most int) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
@@ -186,67 +204,140 @@ func oneLine(text string, most int) string {
 	}, cut(text, most))
 }
 
-// recordTimeout bounds what a caller waits for after everything else is done: his turn at the database, among others.
+// recordTimeout bounds how long a caller waits for the audit log after everything else is done,
+// including the turn at the database.
 const recordTimeout = 5 * time.Second
 
-// told leaves a line of an operation that was refused: of one that succeeded, the Store has left it. It is deferred, with
-// the operation's error. If the line cannot be written, nobody learns whether a guess was right: the error becomes
-// ErrUnavailable.
-func (s *Service) told(ctx context.Context, e *Event, err *error) {
+// AuditStore stores the audit log.
+type AuditStore interface {
+	// RecordEvent stores an event by itself. It is for refusals.
+	RecordEvent(ctx context.Context, e Event) error
+	// RecordEvents is RecordEvent for many. It stores all of them or none.
+	RecordEvents(ctx context.Context, events []Event) error
+	// FindEvents returns at most limit events that match the filter, the newest first. It begins
+	// with the first one before a position.
+	FindEvents(
+		ctx context.Context, filter EventFilter, before EventPosition, limit int,
+	) ([]RecordedEvent, error)
+	// PruneEvents deletes from the log. If it fails, it may have deleted some of the refusals.
+	PruneEvents(ctx context.Context, e Event, p Prune) (Pruned, error)
+}
+
+// Audit is the audit log. A store records what succeeds, in the transaction of the operation.
+// Refusals are recorded here.
+type Audit struct {
+	store AuditStore
+	tally *Tally
+}
+
+// NewAudit makes an Audit that records refusals as far as the tally admits them.
+func NewAudit(store AuditStore, tally *Tally) *Audit { return &Audit{store, tally} }
+
+// told records an operation that was refused. An operation that succeeded was recorded by its
+// store. It is deferred, with the operation's error. If it cannot write the line, the error becomes
+// [ErrUnavailable], so that nobody learns whether a guess was right. Whether a line is written or
+// counted depends on the caller alone, so that reveals nothing either.
+func (a *Audit) told(ctx context.Context, e *Event, err *error) {
 	if !worthTelling(*err) || e.Action == "" {
 		return
 	}
 	e.Outcome = Outcome(*err)
-	// Whoever has left in the meantime is told of all the same.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
-	defer cancel()
-	if failed := s.store.RecordEvent(ctx, *e); failed != nil {
-		*err = fmt.Errorf("audit of %s (%s): %w", e.Action, e.Outcome, failed)
+	if failed := a.tell(ctx, *e); failed != nil {
+		*err = failed
 	}
 }
 
-// worthTelling is true for refusals by a rule. Malformed input decides nothing, faults are in the log of the requests, and
-// a flood that is turned away must not become one of writes.
+// record records something that succeeded and changed nothing.
+func (a *Audit) record(ctx context.Context, e Event) error { return a.store.RecordEvent(ctx, e) }
+
+// tell records something that changed nothing, or counts it.
+func (a *Audit) tell(ctx context.Context, e Event) error {
+	if !a.tally.admits(e) {
+		return nil
+	}
+	// It is recorded even if the caller has gone by now.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	if err := a.store.RecordEvent(ctx, e); err != nil {
+		return fmt.Errorf("audit of %s (%s): %w", e.Action, e.Outcome, err)
+	}
+	return nil
+}
+
+// worthTelling is true for refusals by a rule. Malformed input decides nothing. Faults are in the
+// log of requests. A flood of requests that are turned away must not become a flood of writes.
 func worthTelling(err error) bool {
-	switch Outcome(err) {
-	case "success", "error", "invalid_input", "overloaded", "stopping", "unavailable":
+	if known, ok := outcome.Of(err); !ok || known.IsFault() {
 		return false
 	}
 	limited, ok := errors.AsType[*LimitedError](err)
-	return !ok || !limited.Remembered
+	return !ok || !limited.Remembered && !limited.Undecided
 }
 
-// Events returns at most limit events that the filter names, the newest first, from the first before a position.
-func (s *Service) Events(ctx context.Context, filter EventFilter, before EventPosition, limit int) ([]RecordedEvent, error) {
-	return s.store.FindEvents(ctx, filter, before, limit)
+// Events returns at most limit events that match the filter, the newest first. It begins with the
+// first one before a position.
+func (a *Audit) Events(
+	ctx context.Context, filter EventFilter, before EventPosition, limit int,
+) ([]RecordedEvent, error) {
+	return a.store.FindEvents(ctx, filter, before, limit)
 }
 
-// PruneEvents drops the months of the audit log that ended so long ago, and returns their names. Only the owner of the
-// schema may.
-func (s *Service) PruneEvents(ctx context.Context, olderThan time.Duration) ([]string, error) {
-	return s.store.PruneEvents(ctx, newEvent(ctx, ActionPruneAudit, uuid.Nil, olderThan.String()), olderThan)
+// Prune says what is deleted from the audit log.
+type Prune struct {
+	OlderThan time.Duration
+	Refusals  bool // delete refusals alone, also of the current month; false: delete whole months
+	// Deleted is an age. Of accounts that were deleted longer ago, nothing personal stays:
+	// addresses, programs, request ids and session ids are blanked.
+	Deleted time.Duration
+}
+
+// Pruned is what was deleted: the names of months, how many refusals, and how many events were
+// blanked.
+type Pruned struct {
+	Months   []string
+	Refusals int64
+	Blanked  int64
+}
+
+// Prune deletes old events from the audit log, and blanks what is personal of accounts that are
+// gone. Only the owner of the schema may do that.
+func (a *Audit) Prune(ctx context.Context, by Actor, p Prune) (Pruned, error) {
+	if err := by.operates(); err != nil {
+		return Pruned{}, err
+	}
+	what := p.OlderThan.String()
+	if p.Refusals {
+		what = "refusals " + what
+	}
+	return a.store.PruneEvents(ctx, newEvent(ctx, by, ActionPruneAudit, uuid.Nil, what), p)
 }
 
 const (
 	followEvery = time.Second
 	followPage  = 500
 
-	// followOverlap is how long after others an event may come to light that is older: it is committed when its
-	// transaction is, for instance after a standby has it.
+	// followOverlap is how much later than others an event may become visible, although it is
+	// older. An event is visible when its transaction is committed, and that may have to wait for a
+	// standby.
 	followOverlap = 30 * time.Second
 )
 
-// LastEvents is Events from the end of the log, in the order in which they happened.
-func (s *Service) LastEvents(ctx context.Context, filter EventFilter, limit int) ([]RecordedEvent, error) {
-	events, err := s.Events(ctx, filter, EventPosition{}, limit)
+// LastEvents returns the last events of the log, in the order in which they happened.
+func (a *Audit) LastEvents(
+	ctx context.Context, filter EventFilter, limit int,
+) ([]RecordedEvent, error) {
+	events, err := a.Events(ctx, filter, EventPosition{}, limit)
 	slices.Reverse(events)
 	return events, err
 }
 
-// FollowEvents gives each the last events, and then those that happen, each once, until the context ends or each has an
-// error, which it returns. It goes on when the database has been gone for a while.
-func (s *Service) FollowEvents(ctx context.Context, filter EventFilter, last int, each func(RecordedEvent) error) error {
-	events, err := s.LastEvents(ctx, filter, last)
+// FollowEvents calls each with the last events, and then with those that happen, each event once.
+// It returns when the context ends, or when each returns an error, which it returns. It goes on
+// after an outage of the database.
+func (a *Audit) FollowEvents(
+	ctx context.Context, filter EventFilter, last int, each func(RecordedEvent) error,
+) error {
+	events, err := a.LastEvents(ctx, filter, last)
 	if err != nil {
 		return err
 	}
@@ -266,30 +357,38 @@ func (s *Service) FollowEvents(ctx context.Context, filter EventFilter, last int
 		}
 		if n := len(events); n > 0 {
 			filter.Since = latest(filter.Since, events[n-1].At.Add(-followOverlap))
-			maps.DeleteFunc(given, func(_ int64, at time.Time) bool { return at.Before(filter.Since) })
+			maps.DeleteFunc(given, func(_ int64, at time.Time) bool {
+				return at.Before(filter.Since)
+			})
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(followEvery):
+		if err := pause(ctx, followEvery); err != nil {
+			return err
 		}
-		if events, err = s.allEvents(ctx, filter); err != nil && !errors.Is(err, ErrUnavailable) {
+		if events, err = a.allEvents(ctx, filter); err != nil && !errors.Is(err, ErrUnavailable) {
 			return err
 		}
 	}
 }
 
-// allEvents reads all that a filter names, page by page, in the order in which they happened.
-func (s *Service) allEvents(ctx context.Context, filter EventFilter) (all []RecordedEvent, err error) {
-	for before := (EventPosition{}); ; before = all[len(all)-1].Position() {
-		page, err := s.Events(ctx, filter, before, followPage)
+// allEvents reads all events that match a filter, page by page, in the order in which they
+// happened.
+func (a *Audit) allEvents(
+	ctx context.Context, filter EventFilter,
+) (all []RecordedEvent, err error) {
+	for before := (EventPosition{}); ; {
+		page, err := ReadPage(followPage, func(limit int) ([]RecordedEvent, error) {
+			return a.Events(ctx, filter, before, limit)
+		})
 		if err != nil {
 			return nil, err
 		}
-		if all = append(all, page...); len(page) < followPage {
+		all = append(all, page.Items...)
+		last := page.Last()
+		if last == nil {
 			slices.Reverse(all)
 			return all, nil
 		}
+		before = last.Position()
 	}
 }
 

@@ -11,11 +11,13 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
-	"gatehouse/db"
-	"gatehouse/internal/auth"
-	"gatehouse/internal/dbtest"
-	"gatehouse/internal/password"
-	"gatehouse/internal/token"
+	"gatehouse.example/db"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/auth/authtest"
+	"gatehouse.example/internal/dbtest"
+	"gatehouse.example/internal/keychain"
+	"gatehouse.example/internal/password"
+	"gatehouse.example/internal/token"
 )
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
@@ -28,15 +30,16 @@ const (
 // fixture is a service on a database of its own.
 type fixture struct {
 	*testing.T
-	*auth.Service
-	store  *db.DB
-	hasher *password.Hasher
-	lane   *password.Lane
-	keys   *token.RefreshKeys
-	limits auth.SessionLimits
+	*authtest.Rules
+	store   *db.DB
+	hasher  *password.Hasher
+	lane    *password.Lane
+	keys    *token.RefreshKeys
+	peppers *password.KeyRing
+	limits  auth.SessionLimits
 }
 
-var client = auth.Client{Address: "192.0.2.1", UserAgent: "test"}
+var client = auth.Caller{Address: "192.0.2.1", UserAgent: "test"}
 
 func start(t *testing.T) *fixture {
 	t.Helper()
@@ -51,35 +54,32 @@ func open(t *testing.T, url string) *db.DB {
 	return store
 }
 
-// on makes a service that hashes at a cost and under peppers.
+// on builds the rules, with a hash cost and peppers.
 func on(t *testing.T, store *db.DB, cost int, peppers ...string) *fixture {
 	t.Helper()
-	f := &fixture{T: t, store: store, lane: password.NewLane(password.LaneOptions{Threads: 2, Queue: 100})}
+	f := &fixture{
+		T: t, store: store, lane: password.NewLane(password.LaneOptions{Threads: 2, Queue: 100}),
+		peppers: ringOf(t, peppers...),
+	}
 	t.Cleanup(f.lane.Close)
-	ring := ringOf(t, peppers...)
-	must(t, auth.ClaimPasswordKeys(t.Context(), store, ring))
 	var err error
-	f.hasher, err = password.NewHasher(f.lane, ring, cost)
+	f.hasher, err = password.NewHasher(f.lane, f.peppers, cost)
 	must(t, err)
-	f.keys, err = token.NewRefreshKeys([][]byte{[]byte(strings.Repeat("k", 32))})
-	must(t, err)
-	f.limits = auth.SessionLimits{Idle: 24 * time.Hour, Absolute: 48 * time.Hour, Grace: 10 * time.Minute, PerUser: 100}
-	f.Service = auth.NewService(auth.Parts{
-		Store: store, Hasher: f.hasher, Tokens: issuer(t), TokenCache: 1000, Refresh: f.keys, Limits: f.limits, Clock: time.Now,
-		SecretLifetime: time.Hour,
-	})
+	f.limits = auth.SessionLimits{
+		Idle: 24 * time.Hour, Absolute: 48 * time.Hour, Grace: 10 * time.Minute, PerUser: 100,
+		RepeatElsewhere: true,
+	}
+	f.anew(store, authtest.Options{})
+	must(t, f.Peppers.Claim(t.Context()))
 	return f
 }
 
-func issuer(t *testing.T) *token.Issuer {
-	t.Helper()
-	ring, err := token.SecretRing([][]byte{[]byte(strings.Repeat("k", 32))})
-	must(t, err)
-	i, err := token.NewIssuer(token.Settings{
-		Ring: ring, Issuer: "https://id.test", Audience: "test", Lifetime: time.Hour,
-	})
-	must(t, err)
-	return i
+// anew builds the rules anew, with the same hasher and limits.
+func (f *fixture) anew(store auth.Store, o authtest.Options) {
+	f.Helper()
+	o.Hasher, o.Peppers, o.Limits = f.hasher, f.peppers, f.limits
+	f.Rules = authtest.New(f.T, store, o)
+	f.keys = f.RefreshKeys
 }
 
 func ringOf(t *testing.T, peppers ...string) *password.KeyRing {
@@ -102,16 +102,21 @@ func must(t testing.TB, err error) {
 
 func (f *fixture) register(username string) auth.User {
 	f.Helper()
-	user, err := f.Register(f.Context(), username, goodPassword)
+	user, _, err := f.Accounts.Register(
+		f.Context(), authtest.Operator(),
+		auth.NewAccount{Username: username, Password: goodPassword},
+	)
 	must(f, err)
 	return user
 }
 
-// imported is a user whose hash was made elsewhere.
+// imported makes a user whose hash was made elsewhere.
 func (f *fixture) imported(username, hash string) {
 	f.Helper()
 	f.register(username)
-	_, err := f.store.SetPassword(f.Context(), anEvent(), username, auth.StoredPassword{Hash: hash})
+	_, err := f.store.SetPassword(
+		f.Context(), anEvent(), auth.Freely(), username, auth.StoredPassword{Hash: hash},
+	)
 	must(f, err)
 }
 
@@ -124,28 +129,37 @@ func (f *fixture) hashOf(username string) string {
 
 func (f *fixture) wantLogin(username, pw string, want error) {
 	f.Helper()
-	if _, err := f.Login(f.Context(), username, pw, client); !errors.Is(err, want) {
+	if _, err := f.Logins.Login(f.Context(), username, pw, client); !errors.Is(err, want) {
 		f.Errorf("login of %s: %v, want %v", username, err, want)
 	}
 }
 
-// duringHashing runs a login and does act after the password was read from the database and before it is hashed.
+// duringHashing runs a login. It calls act after the password was read from the database and before
+// it is hashed.
 func (f *fixture) duringHashing(username string, act func()) error {
+	f.Helper()
+	return f.duringHashingOf(func() error {
+		_, err := f.Logins.Login(f.Context(), username, goodPassword, client)
+		return err
+	}, act)
+}
+
+// duringHashingOf is duringHashing for something else that hashes a password.
+func (f *fixture) duringHashingOf(do func() error, act func()) error {
 	f.Helper()
 	var wg sync.WaitGroup
 	running, end := make(chan struct{}, 2), make(chan struct{})
 	for range 2 {
-		wg.Go(func() { _ = f.lane.Do(context.Background(), func() { running <- struct{}{}; <-end }) })
+		wg.Go(func() {
+			_ = f.lane.Do(context.Background(), "", func() { running <- struct{}{}; <-end })
+		})
 	}
 	<-running
 	<-running
 	outcome := make(chan error, 1)
-	wg.Go(func() {
-		_, err := f.Login(f.Context(), username, goodPassword, client)
-		outcome <- err
-	})
+	wg.Go(func() { outcome <- do() })
 	for f.lane.Stats().Queued == 0 && len(outcome) == 0 {
-		runtime.Gosched() // the login is at the database, and then waits in the queue
+		runtime.Gosched() // it is at the database, and then waits in the queue
 	}
 	act()
 	close(end)
@@ -158,7 +172,7 @@ func TestAnAccountDisabledWhileItsPasswordIsHashedDoesNotLogIn(t *testing.T) {
 	f := start(t)
 	f.register("alice")
 	err := f.duringHashing("alice", func() {
-		_, err := f.Disable(t.Context(), "alice")
+		_, err := f.Accounts.Disable(t.Context(), authtest.Operator(), auth.ByName("alice"), nil)
 		must(t, err)
 	})
 	if !errors.Is(err, auth.ErrDisabled) {
@@ -172,7 +186,10 @@ func TestAPasswordReplacedWhileItIsHashedDoesNotLogIn(t *testing.T) {
 	f.register("alice")
 	other := on(t, f.store, cost) // f's own lane is taken
 	err := f.duringHashing("alice", func() {
-		_, err := other.SetPassword(t.Context(), "alice", "another good password")
+		_, _, err := other.Accounts.SetPassword(
+			t.Context(), authtest.Operator(), auth.ByName("alice"),
+			auth.NewPassword{Password: "another good password"},
+		)
 		must(t, err)
 	})
 	if !errors.Is(err, auth.ErrSuperseded) {
@@ -184,21 +201,21 @@ func TestATokenFromBeforeADisableIsRefusedThoughTheAccountIsEnabledAgain(t *test
 	t.Parallel()
 	f := start(t)
 	f.register("alice")
-	grant, err := f.Login(t.Context(), "alice", goodPassword, client)
+	grant, err := f.Logins.Login(t.Context(), "alice", goodPassword, client)
 	must(t, err)
-	access, err := f.Authenticate(grant.AccessToken)
+	access, err := f.Access.Authenticate(grant.AccessToken)
 	must(t, err)
-	if _, err := f.Me(t.Context(), access); err != nil {
+	if _, err := f.Access.Me(t.Context(), access); err != nil {
 		t.Errorf("live: %v", err)
 	}
-	_, err = f.Disable(t.Context(), "alice")
+	_, err = f.Accounts.Disable(t.Context(), authtest.Operator(), auth.ByName("alice"), nil)
 	must(t, err)
-	if _, err := f.Me(t.Context(), access); !errors.Is(err, auth.ErrInvalidToken) {
+	if _, err := f.Access.Me(t.Context(), access); !errors.Is(err, auth.ErrInvalidToken) {
 		t.Errorf("disabled: %v", err)
 	}
-	_, err = f.Enable(t.Context(), "alice")
+	_, err = f.Accounts.Enable(t.Context(), authtest.Operator(), auth.ByName("alice"), nil)
 	must(t, err)
-	if _, err := f.Me(t.Context(), access); !errors.Is(err, auth.ErrInvalidToken) {
+	if _, err := f.Access.Me(t.Context(), access); !errors.Is(err, auth.ErrInvalidToken) {
 		t.Errorf("enabled again: %v", err)
 	}
 }
@@ -207,11 +224,12 @@ func TestDisablingTwiceRevokesOnceAndKeepsTheFirstTime(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	f.register("alice")
-	first, err := f.Disable(t.Context(), "Alice")
+	first, err := f.Accounts.Disable(t.Context(), authtest.Operator(), auth.ByName("Alice"), nil)
 	must(t, err)
-	second, err := f.Disable(t.Context(), "alice")
+	second, err := f.Accounts.Disable(t.Context(), authtest.Operator(), auth.ByName("alice"), nil)
 	must(t, err)
-	if !second.DisabledAt.Equal(*first.DisabledAt) || second.TokenVersion != first.TokenVersion || second.UpdatedAt != first.UpdatedAt {
+	if !second.DisabledAt.Equal(*first.DisabledAt) || second.TokenVersion != first.TokenVersion ||
+		second.UpdatedAt != first.UpdatedAt {
 		t.Errorf("first %+v, second %+v", first, second)
 	}
 }
@@ -220,13 +238,25 @@ func TestOperationsOnNobodyFindNobody(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	for _, name := range []string{"nobody", "no body", ""} {
-		for op, do := range map[string]func(context.Context, string) (auth.User, error){
-			"User": f.User, "Disable": f.Disable, "Enable": f.Enable,
-			"SetPassword": func(ctx context.Context, name string) (auth.User, error) {
-				return f.SetPassword(ctx, name, goodPassword)
+		who, by := auth.ByName(name), authtest.Operator()
+		for op, do := range map[string]func(context.Context) (auth.User, error){
+			"find": func(ctx context.Context) (auth.User, error) {
+				return f.Accounts.Find(ctx, who)
+			},
+			"disable": func(ctx context.Context) (auth.User, error) {
+				return f.Accounts.Disable(ctx, by, who, nil)
+			},
+			"enable": func(ctx context.Context) (auth.User, error) {
+				return f.Accounts.Enable(ctx, by, who, nil)
+			},
+			"set a password": func(ctx context.Context) (auth.User, error) {
+				user, _, err := f.Accounts.SetPassword(
+					ctx, by, who, auth.NewPassword{Password: goodPassword},
+				)
+				return user, err
 			},
 		} {
-			if _, err := do(t.Context(), name); !errors.Is(err, auth.ErrUserNotFound) {
+			if _, err := do(t.Context()); !errors.Is(err, auth.ErrUserNotFound) {
 				t.Errorf("%s of %q: %v", op, name, err)
 			}
 		}
@@ -241,7 +271,7 @@ func TestListGoesThroughAllUsersPageByPage(t *testing.T) {
 	}
 	var got []string
 	for after := ""; ; {
-		page, err := f.FindUsers(t.Context(), auth.UserFilter{}, after, 2)
+		page, err := f.Accounts.List(t.Context(), auth.UserFilter{}, after, 2)
 		must(t, err)
 		for _, u := range page {
 			got = append(got, u.Username.Given)
@@ -277,13 +307,11 @@ func TestAnImportedHashLogsInAndIsThenOneOfOurs(t *testing.T) {
 	}
 }
 
-// Each step of cost doubles the work: a planted hash must not hold a thread for hours.
+// Each step of cost doubles the work. A planted hash must not occupy a thread for hours.
 func TestAHashOfTooHighACostLogsNobodyIn(t *testing.T) {
 	t.Parallel()
 	f := start(t)
-	plain, err := bcrypt.GenerateFromPassword([]byte(goodPassword), cost+3)
-	must(t, err)
-	f.imported("alice", string(plain))
+	f.imported("alice", "$2a$17$"+strings.Repeat(".", 53))
 	before := f.hasher.Work()
 	f.wantLogin("alice", goodPassword, auth.ErrUnusableHash)
 	if got := f.hasher.Work() - before; got != 1<<cost {
@@ -291,7 +319,7 @@ func TestAHashOfTooHighACostLogsNobodyIn(t *testing.T) {
 	}
 }
 
-// Two logins that both replace an old hash must both succeed: neither changed the password.
+// Two logins that both replace an old hash must both succeed, since neither changed the password.
 func TestTwoLoginsThatBothRehashBothSucceed(t *testing.T) {
 	t.Parallel()
 	f := start(t)
@@ -299,7 +327,8 @@ func TestTwoLoginsThatBothRehashBothSucceed(t *testing.T) {
 	must(t, err)
 	f.imported("alice", string(plain))
 	other := on(t, f.store, cost)
-	err = f.duringHashing("alice", func() { other.wantLogin("alice", goodPassword, nil) }) // whose hash is there first
+	// its hash is stored first
+	err = f.duringHashing("alice", func() { other.wantLogin("alice", goodPassword, nil) })
 	if err != nil {
 		t.Errorf("second login: %v", err)
 	}
@@ -312,16 +341,19 @@ func TestARehashThatIsTooLateChangesNothing(t *testing.T) {
 	f := start(t)
 	f.register("alice")
 	old := f.hashOf("alice")
-	_, err := f.SetPassword(t.Context(), "alice", "another good password")
+	_, _, err := f.Accounts.SetPassword(
+		t.Context(), authtest.Operator(), auth.ByName("alice"),
+		auth.NewPassword{Password: "another good password"},
+	)
 	must(t, err)
-	user, err := f.User(t.Context(), "alice")
+	user, err := f.Accounts.Find(t.Context(), auth.ByName("alice"))
 	must(t, err)
 	must(t, f.store.RehashPassword(t.Context(), user.ID, old, old))
 	f.wantLogin("alice", goodPassword, auth.ErrWrongPassword)
 	f.wantLogin("alice", "another good password", nil)
 }
 
-// The work of a login must not tell how old an account is.
+// The work of a login must not reveal how old an account is.
 func TestALowerStoredCostIsToppedUpToTheSameWork(t *testing.T) {
 	t.Parallel()
 	f := start(t)
@@ -331,14 +363,14 @@ func TestALowerStoredCostIsToppedUpToTheSameWork(t *testing.T) {
 	f.register("new")
 	for _, name := range []string{"old", "new", "nobody"} {
 		before := f.hasher.Work()
-		_, _ = f.Login(t.Context(), name, "wrong", client)
+		_, _ = f.Logins.Login(t.Context(), name, "wrong", client)
 		if got := f.hasher.Work() - before; got != 1<<cost {
 			t.Errorf("%s: work %d, want %d", name, got, 1<<cost)
 		}
 	}
 }
 
-// An imported account may have been made with no password at all, which no login may use.
+// An imported account may have the hash of an empty password. No login may use it.
 func TestAnEmptyPasswordLogsNobodyIn(t *testing.T) {
 	t.Parallel()
 	f := start(t)
@@ -370,42 +402,86 @@ func TestAPepperCanBeRotatedWithoutLockingAnybodyOut(t *testing.T) {
 	second.wantLogin("alice", goodPassword, nil)
 	second.wantLogin("bob", goodPassword, nil)
 	oldID, newID := ringOf(t, "a").Current().ID, ringOf(t, "b").Current().ID
-	users, err := second.PasswordKeyUsers(t.Context())
+	users, err := second.Peppers.Users(t.Context())
 	must(t, err)
 	if len(users) != 3 || users["0"] != 0 || users[oldID] != 0 || users[newID] != 2 {
 		t.Errorf("users by key: %v", users)
 	}
-	if err := auth.ClaimPasswordKeys(t.Context(), f.store, ringOf(t, "b")); err == nil || !strings.Contains(err.Error(), oldID) {
+	if err := auth.NewPeppers(f.store, ringOf(t, "b"), nil).Claim(t.Context()); err == nil ||
+		!strings.Contains(err.Error(), oldID) {
 		t.Errorf("without a key on record: %v", err)
 	}
-	must(t, second.RetirePasswordKey(t.Context(), ringOf(t, "b", "a"), oldID))
-	must(t, auth.ClaimPasswordKeys(t.Context(), f.store, ringOf(t, "b")))
+	must(t, second.Peppers.Retire(t.Context(), authtest.Operator(), oldID, unasked(t)))
+	must(t, auth.NewPeppers(f.store, ringOf(t, "b"), nil).Claim(t.Context()))
+}
+
+// unasked fails a test if it is asked whether a key is to be retired.
+func unasked(t *testing.T) func() error {
+	return func() error {
+		t.Helper()
+		t.Error("it was asked whether a key is to be retired")
+		return nil
+	}
 }
 
 func TestAPasswordKeyThatIsNeededCannotBeRetired(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	f.register("alice")
-	ring := ringOf(t, "a")
-	if err := f.RetirePasswordKey(t.Context(), ring, "0"); !errors.Is(err, auth.ErrPasswordKeyInUse) {
+	peppers := auth.NewPeppers(f.store, ringOf(t, "a"), f.Audit)
+	must(t, peppers.Claim(t.Context()))
+	if err := peppers.Retire(
+		t.Context(), authtest.Operator(), "0", unasked(t),
+	); !errors.Is(err, auth.ErrPasswordKeyInUse) {
 		t.Errorf("in use: %v", err)
 	}
-	if err := f.RetirePasswordKey(t.Context(), ring, ring.Current().ID); !errors.Is(err, auth.ErrPasswordKeyInUse) {
+	if err := peppers.Retire(
+		t.Context(), authtest.Operator(), peppers.Current(), unasked(t),
+	); !errors.Is(err, auth.ErrPasswordKeyInUse) {
 		t.Errorf("current: %v", err)
 	}
-	if err := f.RetirePasswordKey(t.Context(), ring, "feed"); !errors.Is(err, auth.ErrPasswordKeyNotFound) {
+	if err := peppers.Retire(
+		t.Context(), authtest.Operator(), "feed", unasked(t),
+	); !errors.Is(err, auth.ErrPasswordKeyNotFound) {
 		t.Errorf("unknown: %v", err)
 	}
 }
 
-// A replica with another pepper under a recorded id would refuse every password hashed with the right one.
+// A replica with another pepper under a recorded id would refuse every password hashed with the
+// right one.
 func TestAPasswordKeyWithAnotherValueThanTheOneOnRecordIsNamed(t *testing.T) {
 	t.Parallel()
 	store := open(t, dbtest.New(t))
 	ring := ringOf(t, "a")
-	must(t, store.RecordPasswordKey(t.Context(), password.KeyRecord{ID: ring.Current().ID, Check: make([]byte, 32)}))
-	if err := auth.ClaimPasswordKeys(t.Context(), store, ring); err == nil || !strings.Contains(err.Error(), ring.Current().ID) {
+	must(t, store.RecordPasswordKey(
+		t.Context(), password.KeyRecord{ID: ring.Current().ID, Check: make([]byte, 32)},
+	))
+	if err := auth.NewPeppers(store, ring, nil).Claim(t.Context()); err == nil ||
+		!strings.Contains(err.Error(), ring.Current().ID) {
 		t.Errorf("%v", err)
+	}
+}
+
+// With the wrong key on record, no replica with the right keys would start.
+func TestAProcessThatLacksAPasswordKeyPutsNoneOnRecord(t *testing.T) {
+	t.Parallel()
+	store := open(t, dbtest.New(t))
+	peppers := func(secrets ...string) *auth.Peppers {
+		return auth.NewPeppers(store, ringOf(t, secrets...), nil)
+	}
+	must(t, peppers("a").Claim(t.Context()))
+	if err := peppers("b").Claim(t.Context()); err == nil {
+		t.Error("a replica starts without a key on record")
+	}
+	if err := peppers("b").Prove(t.Context()); err == nil {
+		t.Error("a command goes on without a key on record")
+	}
+	if err := peppers("b", "a").Prove(t.Context()); err == nil {
+		t.Error("a command brought a key that the replicas lack")
+	}
+	recorded, err := store.PasswordKeys(t.Context())
+	if err != nil || len(recorded) != 1 || recorded[0].ID != peppers("a").Current() {
+		t.Errorf("%v, %v", recorded, err)
 	}
 }
 
@@ -416,7 +492,9 @@ func TestALoginWhoseCallerLeftIsNotStarted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	before := f.hasher.Work()
-	if _, err := f.Login(ctx, "alice", goodPassword, client); !errors.Is(err, context.Canceled) {
+	if _, err := f.Logins.Login(
+		ctx, "alice", goodPassword, client,
+	); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 	if f.hasher.Work() != before {
@@ -429,12 +507,13 @@ func TestOutcomeNamesTheReasonOfARefusal(t *testing.T) {
 	f := start(t)
 	f.register("alice")
 	f.register("disabled")
-	_, err := f.Disable(t.Context(), "disabled")
+	_, err := f.Accounts.Disable(t.Context(), authtest.Operator(), auth.ByName("disabled"), nil)
 	must(t, err)
 	for want, try := range map[string][2]string{
-		"success": {"alice", goodPassword}, "wrong_password": {"alice", "x"}, "unknown_user": {"nobody", "x"}, "disabled": {"disabled", goodPassword},
+		"success": {"alice", goodPassword}, "wrong_password": {"alice", "x"},
+		"unknown_user": {"nobody", "x"}, "disabled": {"disabled", goodPassword},
 	} {
-		_, err := f.Login(t.Context(), try[0], try[1], client)
+		_, err := f.Logins.Login(t.Context(), try[0], try[1], client)
 		if got := auth.Outcome(err); got != want {
 			t.Errorf("outcome %s, want %s (%v)", got, want, err)
 		}
@@ -442,13 +521,24 @@ func TestOutcomeNamesTheReasonOfARefusal(t *testing.T) {
 			t.Errorf("%v is not ErrBadCredentials", err)
 		}
 	}
-	_, err = f.Register(t.Context(), "a b", "short")
+	_, _, err = f.Accounts.Register(
+		t.Context(), authtest.Operator(), auth.NewAccount{Username: "a b", Password: "short"},
+	)
 	if got := auth.Outcome(err); got != "invalid_input" {
 		t.Errorf("outcome %s of %v", got, err)
 	}
 }
 
-// anEvent is for what tests do by way of the store.
+// anEvent is for changes that tests make through the store.
 func anEvent() auth.Event {
-	return auth.Event{Action: auth.ActionSetPassword, Outcome: auth.Outcome(nil), Origin: auth.Origin{Actor: auth.ActorOperator}}
+	return auth.Event{
+		Action: auth.ActionSetPassword, Outcome: auth.Outcome(nil), By: authtest.Operator(),
+	}
+}
+
+func keychainOf(t *testing.T, secret string) *keychain.Keychain {
+	t.Helper()
+	keys, err := keychain.New([][]byte{[]byte(secret)})
+	must(t, err)
+	return keys
 }

@@ -15,15 +15,16 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"gatehouse/internal/asynctest"
-	"gatehouse/internal/auth"
-	"gatehouse/internal/dbtest"
+	"gatehouse.example/internal/asynctest"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/dbtest"
 )
 
-// cuttable is a service whose statements can be held up at a point, and whose connections can be cut there.
+// cuttable is a service whose statements can be stopped at a point, and whose connections can be
+// cut there.
 type cuttable struct {
 	*clocked
-	gate *pgx.Conn // whoever reaches the point waits for it
+	gate *pgx.Conn // a statement that reaches the point waits for it
 	cut  *proxied
 }
 
@@ -55,7 +56,7 @@ func (c *cuttable) exec(on *pgx.Conn, sql string) {
 	must(c, err)
 }
 
-// holdAt makes whoever comes to the point wait. A point is the part of CREATE TRIGGER that says when.
+// holdAt makes statements wait at a point. A point is the part of CREATE TRIGGER that says when.
 func (c *cuttable) holdAt(point string) {
 	c.Helper()
 	c.exec(c.gate, `CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -69,7 +70,7 @@ func (c *cuttable) letGo() {
 	c.exec(c.gate, "SELECT pg_advisory_unlock(1)")
 }
 
-// held waits until somebody is at the point, and returns its backend.
+// held waits until a statement is at the point, and returns its backend.
 func (c *cuttable) held() (pid int) {
 	c.Helper()
 	asynctest.Await(c, "a statement to be held up", func() bool {
@@ -83,7 +84,7 @@ func (c *cuttable) held() (pid int) {
 	return pid
 }
 
-// record is what the tables say of a session.
+// record returns what the tables say about a session.
 type record struct {
 	counter int64
 	reason  string
@@ -99,7 +100,8 @@ func (c *clocked) record(id uuid.UUID) (r record) {
 	return r
 }
 
-// The points at which a statement on sessions or revocations can be cut off. The last one is after its commit.
+// The points at which a statement on sessions or revocations can be cut off. The last one is after
+// its commit.
 var cutPoints = map[string]string{
 	"before the session changes": "TRIGGER hold BEFORE UPDATE ON sessions",
 	"after the session changed":  "TRIGGER hold AFTER UPDATE ON sessions",
@@ -110,7 +112,8 @@ var cutPoints = map[string]string{
 
 const answerLost = "when the answer is lost"
 
-// Half of it would be a session that is over but whose access tokens pass /verify, or one that goes on but was revoked.
+// If half of the end were stored, a session could be over while its access tokens pass /verify, or
+// could go on although it was revoked.
 func TestReuseCutOffAtAnyPointEndsTheSessionWholeOrNotAtAll(t *testing.T) {
 	t.Parallel()
 	for _, name := range append(slices.Sorted(maps.Keys(cutPoints)), answerLost) {
@@ -145,12 +148,13 @@ func TestReuseCutOffAtAnyPointEndsTheSessionWholeOrNotAtAll(t *testing.T) {
 	}
 }
 
-// Whoever does not know whether a refresh happened tries again, and must not be taken for a thief.
+// A client that does not know whether a refresh happened tries again. It must not be taken for a
+// thief.
 func TestARefreshCutOffAtAnyPointCanBeTriedAgain(t *testing.T) {
 	t.Parallel()
 	for _, name := range append(slices.Sorted(maps.Keys(cutPoints)), answerLost) {
 		if strings.Contains(cutPoints[name], "revocations") {
-			continue // a refresh has none
+			continue // a refresh has no such statement
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -196,14 +200,16 @@ func (c *cuttable) cutOff(name string, session uuid.UUID, raw string) {
 	c.letGo()
 }
 
-// loseAnswer lets the database do as it is told, but not say so.
+// loseAnswer lets the database do its work, but loses its answer.
 func (c *cuttable) loseAnswer(session uuid.UUID, raw string) {
 	c.Helper()
 	before := c.record(session)
 	c.holdAt(cutPoints["before the session changes"])
 	outcome := c.refreshing(c.cut.fixture, raw)
 	c.held()
-	_, err := c.cut.proxy.Toxics.AddToxicJson(strings.NewReader(`{"name": "hang", "type": "timeout", "attributes": {"timeout": 0}}`))
+	_, err := c.cut.proxy.Toxics.AddToxicJson(
+		strings.NewReader(`{"name": "hang", "type": "timeout", "attributes": {"timeout": 0}}`),
+	)
 	must(c, err)
 	c.letGo()
 	asynctest.Await(c, "the commit", func() bool { return c.record(session) != before })
@@ -216,14 +222,14 @@ func (c *cuttable) loseAnswer(session uuid.UUID, raw string) {
 func (c *cuttable) refreshing(by *fixture, raw string) <-chan error {
 	outcome := make(chan error, 1)
 	go func() {
-		_, err := by.Refresh(c.Context(), raw, client)
+		_, err := by.Tokens.Refresh(c.Context(), raw, client)
 		outcome <- err
 	}()
 	return outcome
 }
 
-// The same at points that nobody has thought of: connections are killed all the time while a client goes on, which
-// tries again with the same token until it has an answer.
+// The same at points that nobody has thought of. Connections are killed all the time, while a
+// client tries again with the same token until it has an answer.
 func TestAClientThatTriesAgainOutlivesAnyCuts(t *testing.T) {
 	t.Parallel()
 	c := startCuttable(t)
@@ -234,17 +240,19 @@ func TestAClientThatTriesAgainOutlivesAnyCuts(t *testing.T) {
 	interrupted := 0
 	stubborn := func(raw string) (auth.Grant, error) {
 		for {
-			grant, err := c.Refresh(t.Context(), raw, client)
+			grant, err := c.Tokens.Refresh(t.Context(), raw, client)
 			if !errors.Is(err, auth.ErrUnavailable) {
 				return grant, err
 			}
 			interrupted++
-			if got := c.record(session); (got.reason == "") != (got.revoked == 0) || got.revoked > 1 {
+			if got := c.record(session); (got.reason == "") != (got.revoked == 0) ||
+				got.revoked > 1 {
 				t.Errorf("half done: %+v", got)
 			}
 		}
 	}
-	for n := 0; interrupted < 30 || len(grants) < 3; n++ { // of fewer refreshes, none is old enough to be stolen
+	// after fewer refreshes, no token is old enough to play the stolen one
+	for n := 0; interrupted < 30 || len(grants) < 3; n++ {
 		next, err := stubborn(grants[n].RefreshToken)
 		must(t, err)
 		if got := c.record(session); got != (record{counter: int64(n) + 1, moved: true}) {
@@ -257,12 +265,13 @@ func TestAClientThatTriesAgainOutlivesAnyCuts(t *testing.T) {
 		t.Errorf("stolen: %v", err)
 	}
 	stop()
-	if got := c.record(session); got.reason != "reuse" || got.revoked != 1 || got.counter != int64(len(grants)-1) {
+	if got := c.record(session); got.reason != "reuse" || got.revoked != 1 ||
+		got.counter != int64(len(grants)-1) {
 		t.Errorf("in the end: %+v", got)
 	}
 }
 
-// killAtRandom ends the service's connections again and again, until it is told to stop.
+// killAtRandom ends the service's connections again and again, until the test stops it.
 func (c *cuttable) killAtRandom() (stop func()) {
 	ended := make(chan struct{})
 	var killer sync.WaitGroup

@@ -6,112 +6,313 @@ import (
 	"strings"
 	"time"
 
-	"gatehouse/internal/password"
+	"gatehouse.example/internal/outcome"
+	"gatehouse.example/internal/password"
 )
 
-// What an operation may answer besides success. Anything else is a fault, of which the caller is told nothing.
+// The errors that an operation may return. Any other error is a fault, and the caller learns
+// nothing about it. Each of these is in [Refusals] too.
 var (
-	// ErrBadCredentials is all that a caller learns of a refused login. The errors below that wrap it tell
-	// the log why.
-	ErrBadCredentials = errors.New("incorrect username or password")
-	ErrUnknownUser    = fmt.Errorf("%w: unknown user", ErrBadCredentials)
-	ErrWrongPassword  = fmt.Errorf("%w: wrong password", ErrBadCredentials)
-	ErrDisabled       = fmt.Errorf("%w: disabled account", ErrBadCredentials)
-	// ErrPasswordExpired: it was an initial secret that nobody has used in time.
-	ErrPasswordExpired = fmt.Errorf("%w: expired password", ErrBadCredentials)
-	// ErrSuperseded: the account was disabled or given another password while this one was being checked.
-	ErrSuperseded = fmt.Errorf("%w: account changed meanwhile", ErrBadCredentials)
-	// ErrUnusableHash: the stored hash is of a form, cost or key that is not accepted.
-	ErrUnusableHash = fmt.Errorf("%w: unusable password hash", ErrBadCredentials)
+	// ErrBadCredentials is all that a caller learns of a refused login. The errors below that wrap
+	// it say the reason, for the log.
+	ErrBadCredentials = outcome.NewFamily("incorrect username or password")
+	ErrUnknownUser    = outcome.Reason(
+		ErrBadCredentials, "unknown_user", "there is no such account",
+	)
+	ErrWrongPassword = outcome.Reason(ErrBadCredentials, "wrong_password", "the password is wrong")
+	ErrDisabled      = outcome.Reason(ErrBadCredentials, "disabled", "the account is disabled")
+	// ErrPasswordExpired: the password was an initial secret, and was not used in time.
+	ErrPasswordExpired = outcome.Reason(
+		ErrBadCredentials, "expired", "the initial secret has expired",
+	)
+	// ErrSuperseded: the account was disabled or given another password while this password was
+	// being verified.
+	ErrSuperseded = outcome.Reason(
+		ErrBadCredentials, "superseded", "the account has changed meanwhile",
+	)
+	// ErrUnusableHash: the stored hash has a form, cost or key that is not accepted.
+	ErrUnusableHash = outcome.Reason(
+		ErrBadCredentials, "unusable_hash", "the stored hash cannot be used",
+	)
 
-	// ErrWrongCurrentPassword comes with an InputError: who changes a password must know the one before.
-	ErrWrongCurrentPassword = errors.New("wrong current password")
-	// ErrMustChangePassword: the password is right, and good for nothing but ReplacePassword.
-	ErrMustChangePassword = errors.New("the password must be changed")
+	// ErrWrongCurrentPassword comes with an [InputError]. Whoever changes a password must know the
+	// current one.
+	ErrWrongCurrentPassword = outcome.New("wrong_password", "the current password is wrong")
+	// ErrMustChangePassword: the password is right, but good only for [Logins.ReplacePassword].
+	ErrMustChangePassword = outcome.New(
+		"password_change_required", "the password must be changed first",
+	)
 
 	// ErrInvalidToken is for an access token that is forged, malformed, expired or revoked.
-	ErrInvalidToken = errors.New("invalid authentication credentials")
+	ErrInvalidToken = outcome.New("invalid_token", "the token is not valid")
 
 	// ErrNoFeed: revocations cannot be signed for others, since the signing key is a secret.
-	ErrNoFeed = errors.New("no signed revocations by a secret")
+	ErrNoFeed = outcome.NewFault(
+		"no_feed", "revocations are not signed here: the signing key is a secret",
+	)
 
 	// ErrInvalidGrant is all that a caller learns of a refused refresh token.
-	ErrInvalidGrant = errors.New("invalid refresh token")
-	// ErrTokenReused: a refresh token was used that had a successor in use. The session is over.
-	ErrTokenReused = fmt.Errorf("%w: used again", ErrInvalidGrant)
-
-	// ErrSessionOver: it was ended, or nobody has used it for too long.
-	ErrSessionOver = fmt.Errorf("%w: the session is over", ErrInvalidGrant)
+	ErrInvalidGrant = outcome.New("invalid_grant", "the refresh token is not valid")
+	// ErrTokenReused: a refresh token was used again although its successor was in use. The session
+	// is over.
+	ErrTokenReused = outcome.Reason(ErrInvalidGrant, "token_reused", "it was used before")
+	// ErrSessionOver: the session was ended, or was not used for too long.
+	ErrSessionOver = outcome.Reason(ErrInvalidGrant, "session_over", "the session is over")
 	// ErrOtherClient: the token was issued to another client than the one that sends it.
-	ErrOtherClient = fmt.Errorf("%w: another client's", ErrInvalidGrant)
+	ErrOtherClient = outcome.Reason(
+		ErrInvalidGrant, "other_client", "it was issued to another client",
+	)
 
-	// ErrNoSession: the token is a client's own, and of no session that could be ended (RFC 7009 §2.2.1).
-	ErrNoSession = errors.New("the token has no session")
+	// ErrInvalidCode is all that a caller learns of a refused authorization code.
+	ErrInvalidCode = outcome.Reason(ErrInvalidGrant, "invalid_code", "the code is not valid")
+	// ErrCodeReused: the code was redeemed before. The session that it started is over.
+	ErrCodeReused = outcome.Reason(ErrInvalidCode, "code_reused", "it was used before")
 
-	// ErrInvalidClient is all that a caller learns of refused credentials of a client (RFC 6749 §5.2).
-	ErrInvalidClient = errors.New("invalid client")
+	// ErrUnknownApp: the authorization endpoint does not know the client, or the client may not use
+	// it.
+	ErrUnknownApp = outcome.New("unknown_app", "there is no such app here, or it may not log in")
+	// ErrRedirectURI: the redirect URI is missing, or is none of the client's.
+	ErrRedirectURI = outcome.New("redirect_uri", "the redirect URI is not one of the app's")
+	// ErrLogoutHint: what came as an ID token is none of this service.
+	ErrLogoutHint = outcome.New("logout_hint", "id_token_hint is not an ID token of this service")
+	// ErrAuthorizationRequest comes with a detail of what is wrong.
+	ErrAuthorizationRequest = outcome.New(
+		"authorization_request", "the request for authorization is not valid",
+	)
+	ErrResponseType = outcome.New(
+		"response_type", "the response type is not supported: it must be code",
+	)
+	// Objects of OpenID Connect Core §6 and §7.2.1 are not supported.
+	ErrRequestObject      = outcome.New("request_object", "request is not supported")
+	ErrRequestURI         = outcome.New("request_uri", "request_uri is not supported")
+	ErrRegistrationObject = outcome.New("registration_object", "registration is not supported")
+	// ErrInvalidTarget: the client's tokens may not be for this resource (RFC 8707 §2).
+	ErrInvalidTarget = outcome.New("invalid_target", "the resource is none of the app's")
+	// ErrUnmetRequirements: the app demands another acr than a login here has.
+	ErrUnmetRequirements = outcome.New(
+		"unmet_requirements", "the login cannot be as strong as the app demands",
+	)
+	// ErrLoginRequired and ErrConsentRequired: the app wants no page to be shown.
+	ErrLoginRequired   = outcome.New("login_required", "the user has to log in")
+	ErrConsentRequired = outcome.New("consent_required", "the user has to be asked")
+	// ErrAccessDenied: the user does not let the app in.
+	ErrAccessDenied = outcome.New("access_denied", "the user does not let the app in")
+	// ErrNotForUser: the user lacks the role that the app demands.
+	ErrNotForUser = outcome.Reason(ErrAccessDenied, "not_for_user", "the user lacks a role")
+
+	// ErrNoSession: the token is a client's own. It has no session that could be ended (RFC 7009
+	// §2.2.1).
+	ErrNoSession = outcome.New("no_session", "the token is a client's own, and has no session")
+
+	// ErrInvalidClient is all that a caller learns of refused credentials of a client (RFC 6749
+	// §5.2).
+	ErrInvalidClient = outcome.New("invalid_client", "the client could not be authenticated")
 	// ErrUnauthorizedClient: the client may not use this grant.
-	ErrUnauthorizedClient = errors.New("the client may not use this grant")
-	ErrClientNotFound     = errors.New("no such client")
-	ErrClientIDTaken      = errors.New("client id is taken")
+	ErrUnauthorizedClient = outcome.New("unauthorized_client", "the client may not use this grant")
+	// ErrPasswordGrantOff: no passwords are exchanged for tokens.
+	ErrPasswordGrantOff = outcome.New(
+		"password_grant_off", "passwords are not exchanged for tokens: PASSWORD_GRANT is off",
+	)
+	// ErrNotAdmitted: the user lacks the role that the client demands of its users.
+	ErrNotAdmitted = outcome.New(
+		"not_admitted", "the account does not have the role that the client demands",
+	)
+	ErrClientNotFound = outcome.New(
+		"client_not_found", "no such client; `gatehouse client list` shows all",
+	)
+	ErrClientIDTaken = outcome.New(
+		"client_id_taken", "the client id is taken; choose another one",
+	)
+	// ErrTooManyClients: a thousand clients are registered.
+	ErrTooManyClients = outcome.New(
+		"too_many_clients", "there are as many clients as there may be",
+	)
 	// ErrClientPublic: a public client has no secrets.
-	ErrClientPublic = errors.New("the client is public, and has no secret")
+	ErrClientPublic = outcome.New(
+		"client_public", "the client is public and has no secret; a confidential client has one",
+	)
 
-	// ErrInvalidScope: a token was asked for with more than may be had (RFC 6749 §5.2), after a right password.
-	ErrInvalidScope = errors.New("invalid scope")
+	// ErrInvalidScope: the request asked for more than may be given (RFC 6749 §5.2). The password
+	// was right.
+	ErrInvalidScope = outcome.New(
+		"invalid_scope", "the scope is malformed, or asks for more than is allowed",
+	)
 
-	// ErrForbidden is for who lacks a permission.
-	ErrForbidden = errors.New("insufficient rights")
-	// ErrBeyondRights: somebody would give, take or overrule rights that he has not.
-	ErrBeyondRights = fmt.Errorf("%w: rights that are not one's own", ErrForbidden)
-	// ErrLastAdmin: without this account, nobody could undo anything.
-	ErrLastAdmin = errors.New("the last enabled admin must stay")
+	// ErrForbidden: the caller lacks a permission.
+	ErrForbidden = outcome.New("forbidden", "the token does not allow this")
+	// ErrBeyondRights: the caller would give, take or overrule rights that the caller does not
+	// have.
+	ErrBeyondRights = outcome.Reason(
+		ErrForbidden, "beyond_rights",
+		"it would give, take or overrule rights that the caller does not have",
+	)
+	// ErrLastAdmin: without this account, nobody could manage the others.
+	ErrLastAdmin = outcome.New(
+		"last_admin", "the last enabled admin must stay; make another account an admin first",
+	)
 	// ErrTooManyRights: the rights of a user would not fit into a token.
-	ErrTooManyRights = errors.New("too many roles and permissions")
-	ErrRoleNotFound  = errors.New("no such role")
-	ErrRoleBuiltIn   = errors.New("the role is built in")
-	// ErrChanged: what was to be changed is not as the caller saw it.
-	ErrChanged = errors.New("changed meanwhile")
+	ErrTooManyRights = outcome.New(
+		"too_many_rights", "too many roles and permissions for a token; use fewer",
+	)
+	ErrRoleNotFound = outcome.New(
+		"role_not_found", "no such role; `gatehouse role list` shows all",
+	)
+	// ErrRoleDemanded: without the role, a client would let everybody in.
+	ErrRoleDemanded = outcome.New(
+		"role_demanded",
+		"a client lets only holders of the role in; give the client another required role first",
+	)
+	ErrRoleBuiltIn = outcome.New(
+		"role_built_in", "the role is built in; it cannot be changed or deleted",
+	)
+	// ErrChanged: what is to be changed is no longer as the caller saw it.
+	ErrChanged = outcome.New(
+		"changed", "it has changed meanwhile; look at it again, then try again",
+	)
 
-	ErrUserNotFound    = errors.New("no such user")
-	ErrSessionNotFound = errors.New("no such session")
-	ErrUsernameTaken   = errors.New("username is taken")
+	ErrUserNotFound = outcome.New(
+		"user_not_found", "no such user; `gatehouse user list` shows all",
+	)
+	ErrSessionNotFound = outcome.New("session_not_found", "no such session")
+	ErrUsernameTaken   = outcome.New("username_taken", "the username is taken; choose another one")
+	// ErrRegistrationClosed: strangers may not make accounts.
+	ErrRegistrationClosed = outcome.New(
+		"registration_closed", "registration is closed; ask an administrator for an account",
+	)
 
 	// ErrPasswordKeyInUse: a password key that stored hashes still need cannot be retired.
-	ErrPasswordKeyInUse = errors.New("password key is in use")
+	ErrPasswordKeyInUse = outcome.New("pepper_in_use", "the password key is still in use")
 	// ErrPasswordKeyNotFound: there is no record of such a password key.
-	ErrPasswordKeyNotFound = errors.New("no such password key")
+	ErrPasswordKeyNotFound = outcome.New(
+		"pepper_not_found", "no such password key; `gatehouse pepper list` shows all",
+	)
 
-	// ErrLimited: there were too many attempts. It comes as a *LimitedError.
-	ErrLimited = errors.New("too many attempts")
-	// ErrOverloaded: more passwords wait to be hashed than can be hashed in time. The caller may try again.
+	ErrKeyNotFound = outcome.New(
+		"key_not_found", "no such signing key, or it has ended; `gatehouse key list` shows all",
+	)
+	// ErrKeyPending: there is a next key already.
+	ErrKeyPending = outcome.New(
+		"key_pending", "there is a next key already; let it sign or retire it first",
+	)
+	// ErrKeySigns: the active key cannot end before another key has taken over.
+	ErrKeySigns = outcome.New(
+		"key_signs", "the key is the active one; run `gatehouse key rotate` first",
+	)
+	// ErrKeyIsSecret: the key of HS256 is SECRET_KEY. It is replaced by putting another one before
+	// it.
+	ErrKeyIsSecret = outcome.New(
+		"key_is_secret",
+		"the key of HS256 is SECRET_KEY: replace SECRET_KEY instead, as docs/keys.md says",
+	)
+	// ErrTooEarly comes as a [*TooEarlyError].
+	ErrTooEarly = outcome.New("too_early", "too early")
+	// ErrOtherSecret: SECRET_KEY is not that of this installation. The error's text names those
+	// that are.
+	ErrOtherSecret = outcome.NewFault(
+		outcomeFault, "SECRET_KEY is not the one of this installation",
+	)
+	// ErrNotReplaced: what was made with a leaked SECRET_KEY would stay good.
+	ErrNotReplaced = outcome.NewFault(
+		outcomeFault,
+		"SECRET_KEY must be a new key alone: with the old key beside it, all that was made with that stays good",
+	)
+
+	// ErrClocksApart: the clocks of the caller and of the database disagree on what is past.
+	ErrClocksApart = outcome.New(
+		"clocks_apart",
+		"the clocks of this machine and of the database differ; set them right first",
+	)
+	// ErrBadLines: there was a bad line, so nothing was imported.
+	ErrBadLines = outcome.New("bad_lines", "nothing was imported")
+
+	// ErrLimited: there were too many attempts. It comes as a [*LimitedError].
+	ErrLimited = outcome.New("limited", "too many attempts")
+	// ErrOverloaded: more passwords wait to be hashed than can be hashed in time. The caller may
+	// try again.
 	ErrOverloaded = password.ErrOverloaded
-	// ErrStopping: the process is going down and hashes no more passwords.
+	// ErrCrowded is [ErrOverloaded] because of requests from the caller's own network. There may be
+	// room again in a second.
+	ErrCrowded = password.ErrCrowded
+	// ErrStopping: the process is stopping, and hashes no more passwords.
 	ErrStopping = password.ErrClosed
-	// ErrUnavailable: the database cannot be reached or did not answer in time. Whether a change was made
-	// is not known.
-	ErrUnavailable = errors.New("storage is unavailable")
+	// ErrUnavailable: the database cannot be reached, or did not answer in time. It is not known
+	// whether a change was made.
+	ErrUnavailable = outcome.NewFault(
+		"unavailable", "the database cannot be reached, or did not answer in time",
+	)
 )
 
-// LimitedError is ErrLimited with the time after which another attempt may be let through.
-type LimitedError struct {
-	RetryAfter time.Duration
-	// Remembered is true of one that only repeats an earlier decision, without a look at the database.
-	Remembered bool
+// Refusals returns all errors of this package that have a name. Their outcomes are the words of the
+// audit log, and package httpapi has an answer for each.
+func Refusals() []error {
+	return []error{
+		ErrBadCredentials, ErrUnknownUser, ErrWrongPassword, ErrDisabled, ErrPasswordExpired,
+		ErrSuperseded, ErrUnusableHash,
+		ErrWrongCurrentPassword, ErrMustChangePassword,
+		ErrInvalidToken, ErrNoFeed, ErrInvalidGrant, ErrTokenReused, ErrSessionOver, ErrOtherClient,
+		ErrInvalidCode, ErrCodeReused, ErrUnknownApp, ErrRedirectURI, ErrLogoutHint, ErrAuthorizationRequest,
+		ErrResponseType, ErrRequestObject, ErrRequestURI, ErrRegistrationObject, ErrInvalidTarget,
+		ErrUnmetRequirements, ErrLoginRequired, ErrConsentRequired, ErrAccessDenied,
+		ErrNotForUser,
+		ErrNoSession,
+		ErrInvalidClient, ErrUnauthorizedClient, ErrPasswordGrantOff, ErrClientNotFound,
+		ErrClientIDTaken, ErrTooManyClients, ErrClientPublic, ErrNotAdmitted, ErrInvalidScope,
+		ErrForbidden, ErrBeyondRights, ErrLastAdmin, ErrTooManyRights, ErrRoleNotFound,
+		ErrRoleDemanded, ErrRoleBuiltIn, ErrChanged,
+		ErrUserNotFound, ErrSessionNotFound, ErrUsernameTaken, ErrRegistrationClosed,
+		ErrPasswordKeyInUse, ErrPasswordKeyNotFound,
+		ErrKeyNotFound, ErrKeyPending, ErrKeySigns, ErrKeyIsSecret, ErrTooEarly, ErrOtherSecret,
+		ErrNotReplaced,
+		ErrClocksApart, ErrBadLines,
+		ErrLimited, ErrOverloaded, ErrCrowded, ErrStopping, ErrUnavailable,
+	}
 }
 
-func (e *LimitedError) Error() string { return fmt.Sprintf("%v: wait %v", ErrLimited, e.RetryAfter) }
+// Outcomes that are not refusals.
+const (
+	outcomeSuccess = "success"
+	outcomeInvalid = "invalid_input"
+	outcomeFault   = "error"
+)
 
-// Unwrap makes it an ErrLimited.
+// Outcome names how an operation ended, in one word for logs, metrics and the audit log. If several
+// errors were wrapped or joined, the first expected one counts ([outcome.Of]).
+func Outcome(err error) string {
+	if err == nil {
+		return outcomeSuccess
+	}
+	if known, ok := outcome.Of(err); ok && known.Outcome() != "" {
+		return known.Outcome()
+	}
+	if _, ok := errors.AsType[InputError](err); ok {
+		return outcomeInvalid
+	}
+	return outcomeFault
+}
+
+// LimitedError is an [ErrLimited] with the time after which another attempt may succeed.
+type LimitedError struct {
+	RetryAfter time.Duration
+	// Remembered is true if this only repeats an earlier decision, without asking the database.
+	Remembered bool
+	// Undecided is true if too many wait already for what others have reserved.
+	Undecided bool
+}
+
+func (e *LimitedError) Error() string {
+	return fmt.Sprintf("%v: wait %v", ErrLimited, e.RetryAfter)
+}
+
+// Unwrap returns [ErrLimited].
 func (e *LimitedError) Unwrap() error { return ErrLimited }
 
-// FieldError is one thing wrong with an input, in words for whoever filled it in.
+// FieldError is one thing that is wrong with an input, in words for whoever filled it in.
 type FieldError struct {
 	Field   string `json:"field"`
 	Message string `json:"message"`
 }
 
-// InputError holds all that is wrong with an input.
+// InputError holds everything that is wrong with an input.
 type InputError []FieldError
 
 func (e InputError) Error() string {
@@ -122,67 +323,16 @@ func (e InputError) Error() string {
 	return strings.Join(lines, "; ")
 }
 
-// Outcome names how an operation ended, by words that log lines and metrics are searched for.
-func Outcome(err error) string {
-	for _, o := range outcomes {
-		if errors.Is(err, o.err) {
-			return o.name
-		}
-	}
-	if _, ok := errors.AsType[InputError](err); ok {
-		return "invalid_input"
-	}
-	return "error"
+// because returns an [InputError] within which its reasons are found too. A page can say them in
+// another language.
+func because(wrong InputError, reasons ...error) error {
+	return reasonedError{wrong, errors.Join(reasons...)}
 }
 
-type outcome struct {
-	err  error
-	name string
+type reasonedError struct {
+	InputError
+	reasons error
 }
 
-// outcomes is in order of precedence: a refused login's reason before the refusal that it wraps.
-var outcomes = []outcome{
-	{nil, "success"},
-	{ErrUnknownUser, "unknown_user"},
-	{ErrWrongPassword, "wrong_password"},
-	{ErrWrongCurrentPassword, "wrong_password"},
-	{ErrDisabled, "disabled"},
-	{ErrPasswordExpired, "expired"},
-	{ErrSuperseded, "superseded"},
-	{ErrUnusableHash, "unusable_hash"},
-	{ErrMustChangePassword, "password_change_required"},
-	{ErrInvalidToken, "invalid_token"},
-	{ErrTokenReused, "token_reused"},
-	{ErrSessionOver, "session_over"},
-	{ErrOtherClient, "other_client"},
-	{ErrInvalidGrant, "invalid_grant"},
-	{ErrNoSession, "no_session"},
-	{ErrInvalidClient, "invalid_client"},
-	{ErrUnauthorizedClient, "unauthorized_client"},
-	{ErrClientNotFound, "client_not_found"},
-	{ErrClientIDTaken, "client_id_taken"},
-	{ErrClientPublic, "client_public"},
-	{ErrInvalidScope, "invalid_scope"},
-	{ErrBeyondRights, "beyond_rights"},
-	{ErrForbidden, "forbidden"},
-	{ErrLastAdmin, "last_admin"},
-	{ErrTooManyRights, "too_many_rights"},
-	{ErrRoleBuiltIn, "role_built_in"},
-	{ErrChanged, "changed"},
-	{ErrRoleNotFound, "role_not_found"},
-	{ErrSessionNotFound, "session_not_found"},
-	{ErrUserNotFound, "user_not_found"},
-	{ErrUsernameTaken, "username_taken"},
-	{ErrPasswordKeyInUse, "pepper_in_use"},
-	{ErrPasswordKeyNotFound, "pepper_not_found"},
-	{ErrKeyNotFound, "key_not_found"},
-	{ErrKeyPending, "key_pending"},
-	{ErrKeySigns, "key_signs"},
-	{ErrKeyIsSecret, "key_is_secret"},
-	{ErrTooEarly, "too_early"},
-	{ErrBadLines, "bad_lines"},
-	{ErrLimited, "limited"},
-	{ErrOverloaded, "overloaded"},
-	{ErrStopping, "stopping"},
-	{ErrUnavailable, "unavailable"},
-}
+// Unwrap returns the InputError and its reasons.
+func (e reasonedError) Unwrap() []error { return []error{e.InputError, e.reasons} }

@@ -3,15 +3,17 @@ package auth
 import (
 	"context"
 	"errors"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
-	"gatehouse/internal/token"
+	"gatehouse.example/internal/token"
 )
 
-// Introspection is what is told of a token (RFC 7662 §2.2). The zero one is of a token that is not active, of which nothing
-// else is told.
+// Introspection is what a client learns about a token (RFC 7662 §2.2). The zero Introspection is
+// that of a token that is not active. Nothing else is said about such a token.
 type Introspection struct {
 	Active            bool
 	Scope, ClientID   string
@@ -20,23 +22,25 @@ type Introspection struct {
 	Issuer            string
 	IssuedAt, Expires time.Time
 
-	// Of an access token alone:
+	// Only for an access token:
 	ID       uuid.UUID
-	Audience string
+	Audience []string
 }
 
-// Introspect tells what a token is good for now, by a fresh look at its session and user, and changes nothing. The token's
-// form says of which type it is: no hint is needed. A refresh token is answered to its own client alone, so that a service
-// which is sent one does not take it for an access token.
-func (s *Service) Introspect(ctx context.Context, client OAuthClient, raw string) (Introspection, error) {
+// Introspect returns what a token is good for now. It reads the session and the user anew, and
+// changes nothing. No hint is needed, since the token's form shows its type. A refresh token is
+// answered to its own client alone. So a service that is sent one does not take it for an access
+// token.
+func (t *Tokens) Introspect(ctx context.Context, client Client, raw string) (Introspection, error) {
 	presented, err := token.ParseRefresh(raw)
 	if err == nil {
-		return inactive(s.introspectRefresh(ctx, client, presented))
+		return inactive(t.introspectRefresh(ctx, client, presented))
 	}
-	return inactive(s.introspectAccess(ctx, raw))
+	return inactive(t.introspectAccess(ctx, raw))
 }
 
-// inactive takes what is wrong with a token for an answer. A database that does not answer stays an error.
+// inactive turns the error of a bad token into the answer that it is not active. An outage of the
+// database stays an error.
 func inactive(found Introspection, err error) (Introspection, error) {
 	if errors.Is(err, ErrInvalidToken) || errors.Is(err, ErrInvalidGrant) {
 		return Introspection{}, nil
@@ -44,77 +48,111 @@ func inactive(found Introspection, err error) (Introspection, error) {
 	return found, err
 }
 
-func (s *Service) introspectAccess(ctx context.Context, raw string) (Introspection, error) {
-	access, err := s.Authenticate(raw)
+func (t *Tokens) introspectAccess(ctx context.Context, raw string) (Introspection, error) {
+	access, err := t.access.authenticateForAny(raw)
 	if err != nil {
 		return Introspection{}, err
 	}
-	user, err := live(ctx, s.store, access)
+	username, err := t.liveName(ctx, access)
 	if err != nil {
 		return Introspection{}, err
 	}
-	issuer, audience := s.tokens.Names()
+	issuer, audience := t.signer.tokens.Names()
+	resources := strings.Fields(access.Resources)
+	if len(resources) == 0 {
+		resources = []string{audience}
+	}
 	return Introspection{
-		Active: true, Scope: access.Scope, ClientID: access.ClientID, Username: user.Username.Given, Subject: access.Name(),
-		Issuer: issuer, IssuedAt: access.IssuedAt, Expires: access.Expires, ID: access.ID, Audience: audience,
+		Active: true, Scope: access.Scope, ClientID: access.ClientID, Username: username,
+		Subject: access.Name(),
+		Issuer:  issuer, IssuedAt: access.IssuedAt, Expires: access.Expires, ID: access.ID,
+		Audience: resources,
 	}, nil
 }
 
-func (s *Service) introspectRefresh(ctx context.Context, client OAuthClient, presented token.Refresh) (Introspection, error) {
-	state, err := s.verifiedSession(ctx, presented)
+// liveName returns the username of an access token's user, and "" for a client's own token. Errors:
+// [ErrInvalidToken].
+func (t *Tokens) liveName(ctx context.Context, access token.Access) (string, error) {
+	if access.IsClient() {
+		_, err := liveClient(ctx, t.store, access)
+		return "", err
+	}
+	state, err := liveSession(ctx, t.store, access)
+	return state.User.Username.Given, err
+}
+
+func (t *Tokens) introspectRefresh(
+	ctx context.Context, client Client, presented token.Refresh,
+) (Introspection, error) {
+	state, err := t.verifiedSession(ctx, presented)
 	if err != nil {
 		return Introspection{}, err
 	}
 	if state.Client.ID != client.ID {
 		return Introspection{}, ErrOtherClient
 	}
-	// One that is answered once more, within the grace, is used up all the same.
-	if decideRefresh(state, presented.N, s.limits.Grace) != refreshRotate {
+	// A token that would be answered once more within the grace is still used up.
+	if decideRefresh(state, presented.N, netip.Prefix{}, t.limits) != refreshRotate {
 		return Introspection{}, ErrSessionOver
 	}
 	expires := state.ExpiresAt
 	if state.IdleExpiresAt.Before(expires) {
 		expires = state.IdleExpiresAt
 	}
-	issuer, _ := s.tokens.Names()
+	issuer, _ := t.signer.tokens.Names()
 	return Introspection{
-		Active: true, Scope: state.Client.narrowed(narrowed(state.User, state.Scope)), ClientID: state.Client.PublicID(),
-		Username: state.User.Username.Given, Subject: state.User.ID.String(), Issuer: issuer, IssuedAt: state.RotatedAt, Expires: expires,
+		Active: true, Scope: state.Client.narrowed(narrowed(state.User, state.Scope)),
+		ClientID: state.Client.PublicID(),
+		Username: state.User.Username.Given, Subject: state.User.ID.String(), Issuer: issuer,
+		IssuedAt: state.RotatedAt, Expires: expires,
 	}, nil
 }
 
-// Revoke ends the session of an access or refresh token, and with it all its tokens (RFC 7009 §2.1). What is no token, or of
-// a session that is over, is nothing to complain about: what was wanted is so. ErrOtherClient, and then nothing is changed; so it
-// is with ErrNoSession, of a client's own token.
-func (s *Service) Revoke(ctx context.Context, client OAuthClient, raw string) (err error) {
-	var e Event // of a token that was made here
-	defer s.told(ctx, &e, &err)
-	userID, sessionID, issuedTo, err := s.sessionOf(ctx, raw)
+// Revoke ends the session of an access or refresh token, and so revokes all its tokens (RFC 7009
+// §2.1). It is no error if the text is no token, or if the session is over: then all is as it was
+// wanted. Errors: [ErrOtherClient] if the token was issued to another client; [ErrNoSession] for a
+// client's own token. In both cases nothing changes.
+func (t *Tokens) Revoke(ctx context.Context, client Client, raw string) (err error) {
+	var e Event // only for a token that was made here
+	defer t.audit.told(ctx, &e, &err)
+	userID, sessionID, issuedTo, err := t.sessionOf(ctx, raw)
+	if errors.Is(err, ErrSessionNotFound) {
+		return t.store.Settle(ctx)
+	}
 	if errors.Is(err, ErrInvalidToken) || errors.Is(err, ErrInvalidGrant) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	e = newEvent(ctx, ActionRevokeToken, uuid.Nil, sessionID.String()+" "+client.PublicID()).by(userID)
+	e = newEvent(
+		ctx, Actor{}, ActionRevokeToken, uuid.Nil, sessionID.String()+" "+client.PublicID(),
+	).by(userID)
+	if sessionID == uuid.Nil { // it is a client's own token
+		e = newEvent(
+			ctx, Actor{}, ActionRevokeToken, uuid.Nil, client.PublicID(),
+		).byClient(token.ClientSubject(issuedTo))
+	}
 	switch {
 	case issuedTo != client.PublicID():
 		return ErrOtherClient
 	case sessionID == uuid.Nil:
-		e = Event{} // there is no user of whom to tell
 		return ErrNoSession
 	}
-	_, err = s.store.EndSession(ctx, e, userID, sessionID, endedByLogout)
+	_, err = t.store.EndSession(ctx, e, userID, sessionID, endedByLogout)
 	return err
 }
 
-// sessionOf tells whose token it is, of which session, and to which client it was issued. ErrInvalidToken, ErrInvalidGrant.
-func (s *Service) sessionOf(ctx context.Context, raw string) (userID, sessionID uuid.UUID, clientID string, err error) {
+// sessionOf returns the user and the session of a token, and the client that it was issued to.
+// Errors: [ErrInvalidToken], [ErrInvalidGrant].
+func (t *Tokens) sessionOf(
+	ctx context.Context, raw string,
+) (userID, sessionID uuid.UUID, clientID string, err error) {
 	presented, err := token.ParseRefresh(raw)
 	if err != nil {
-		access, err := s.Authenticate(raw)
+		access, err := t.access.authenticateForAny(raw)
 		return access.UserID, access.SessionID, access.ClientID, err
 	}
-	state, err := s.verifiedSession(ctx, presented)
+	state, err := t.verifiedSession(ctx, presented)
 	return state.User.ID, presented.SessionID, state.Client.PublicID(), err
 }

@@ -9,109 +9,284 @@ import (
 
 	"github.com/google/uuid"
 
-	"gatehouse/internal/password"
+	"gatehouse.example/internal/token"
 )
 
-// Grant is what a login or a refresh gives.
-type Grant struct {
-	User         User
-	AccessToken  string
-	ExpiresIn    time.Duration // of the access token
-	Scope        string        // permissions of the access token, with spaces between
-	RefreshToken string        // empty if the client may not use one
-	Device       string        // by which the device is known at its next login; only of a login, and empty without limits
+// LoginStore stores what users prove their identity with.
+type LoginStore interface {
+	AccessStore
+	userFinder
+
+	// CredentialsByKey is UserByKey and also returns the password hash, for a login. Errors:
+	// [ErrUserNotFound].
+	CredentialsByKey(ctx context.Context, key string) (Credentials, error)
+	// RehashPassword replaces a hash with another hash of the same password, if the stored one is
+	// still oldHash. If it is not, somebody else was first, and nothing changes.
+	RehashPassword(ctx context.Context, id uuid.UUID, oldHash, newHash string) error
+	// ReplacePassword is [AccountStore.SetPassword] without an expiry. The user must not have
+	// changed meanwhile, and the password must not have expired. Errors: [ErrUserNotFound].
+	ReplacePassword(ctx context.Context, e Event, user User, passwordHash string) (User, error)
+	// ChangePassword is [AccountStore.SetPassword] for a user who has not changed meanwhile. It
+	// keeps one session, which must be live. It returns that session after the change, with the
+	// user's new token version. Errors: [ErrUserNotFound].
+	ChangePassword(ctx context.Context, e Event, change PasswordChange) (SessionState, error)
 }
 
-// Login checks a password and starts a session, with all of the user's permissions or, if a scope is given, with those.
-// ErrBadCredentials, by one of the errors that wrap it; ErrMustChangePassword; ErrInvalidScope if the user has not what is asked
-// for; ErrLimited.
-//
-// Whether there is such a user, and whether the account is disabled, is kept from whoever does not know the
-// password: every refusal costs the same hashing, and whether the account is disabled, or the password has expired or must
-// be changed, is looked at last.
-func (s *Service) Login(ctx context.Context, username, pw string, client Client, scope ...string) (Grant, error) {
-	if err := s.hasher.CheckRoom(); err != nil { // a flood that is turned away must not reach the database
-		return Grant{}, err
+// Logins prove who users are, and start their sessions. A login has two steps: prove the user, and
+// start a session. Between them, [Proof.Demand] says what the account demands.
+type Logins struct {
+	store     LoginStore
+	passwords *Passwords
+	limits    *Limits
+	tokens    *Tokens
+	browsers  *Browsers
+	audit     *Audit
+	clock     func() time.Time
+}
+
+// LoginParts are what Logins is made of. All are needed.
+type LoginParts struct {
+	Store     LoginStore
+	Passwords *Passwords
+	Limits    *Limits
+	Tokens    *Tokens
+	Browsers  *Browsers
+	Audit     *Audit
+	Clock     func() time.Time
+}
+
+// NewLogins makes Logins.
+func NewLogins(p LoginParts) *Logins {
+	return &Logins{p.Store, p.Passwords, p.Limits, p.Tokens, p.Browsers, p.Audit, p.Clock}
+}
+
+// Proof says that somebody has proved to be a user, and how.
+type Proof struct {
+	Credentials
+	// Methods are the authentication methods (RFC 8176 §2).
+	Methods []string
+	// At is the time of the proof.
+	At time.Time
+	// rehash is the hash that should replace the stored one; "" if the stored one is fine.
+	rehash string
+}
+
+// Demand returns what an account demands of its user before a session may start. Errors:
+// [ErrMustChangePassword].
+func (p Proof) Demand() error {
+	if p.MustChangePassword {
+		return ErrMustChangePassword
 	}
-	return s.limited(ctx, ActionLogin, username, client, func(e Event) (Grant, error) {
-		return s.logIn(ctx, e, username, pw, client, scope)
+	return nil
+}
+
+// attempt is a login that is under way.
+type attempt struct {
+	name     Username // the key is empty if no user can have the name
+	given    string
+	caller   Caller
+	reserved reservation
+}
+
+// Login proves a user with the password and starts a session. The session has all of the user's
+// permissions or, with a scope, those of the scope. Errors: [ErrBadCredentials], as one of the
+// errors that wrap it; [ErrMustChangePassword]; [ErrInvalidScope] if the user lacks a permission of
+// the scope; [ErrNotAdmitted]; [ErrLimited].
+//
+// A caller who does not know the password learns nothing about the account, not even whether it
+// exists or is disabled. Every refusal costs the same hashing. Whether the account is disabled, or
+// the password has expired or must be changed, is checked last.
+func (l *Logins) Login(
+	ctx context.Context, username, pw string, caller Caller, scope ...string,
+) (Grant, error) {
+	return loggedIn(ctx, l, username, pw, caller, func(e Event, proof Proof) (Grant, error) {
+		return l.start(ctx, e, proof, caller, strings.Join(scope, " "))
 	})
 }
 
-// limited does what somebody proves himself for by a password: not too often, and told of if it is refused. ErrLimited.
-func (s *Service) limited(ctx context.Context, action Action, username string, client Client, do func(Event) (Grant, error)) (grant Grant, err error) {
-	e := newEvent(ctx, action, uuid.Nil, "").named(username)
-	defer s.told(ctx, &e, &err)
-	reserved, err := s.limiter.reserveLogin(ctx, username, client)
-	if err != nil {
-		return Grant{}, err
+// LoginInBrowser is Login with a session of the browser, which has a cookie in place of tokens.
+// Errors: those of Login, but for the one of the scope.
+func (l *Logins) LoginInBrowser(
+	ctx context.Context, username, pw string, caller Caller, login BrowserLogin,
+) (BrowserGrant, error) {
+	return loggedIn(ctx, l, username, pw, caller, func(e Event, proof Proof) (BrowserGrant, error) {
+		return l.startInBrowser(ctx, e, proof, caller, login)
+	})
+}
+
+// loggedIn proves a user, and starts a session when all that the account demands is there.
+func loggedIn[T any](
+	ctx context.Context, l *Logins, username, pw string, caller Caller,
+	start func(Event, Proof) (T, error),
+) (none T, err error) {
+	// a flood that is refused must not reach the database
+	if err := l.passwords.checkRoom(ctx); err != nil {
+		return none, err
 	}
-	grant, err = do(e)
-	s.limiter.settle(ctx, reserved, err)
+	return limitedTo(ctx, l, ActionLogin, newAttempt(username, caller),
+		func(e Event, a *attempt) (T, error) {
+			proof, err := l.prove(ctx, a, pw)
+			if err == nil {
+				err = proof.Demand()
+			}
+			if err != nil {
+				return none, err
+			}
+			return start(e, proof)
+		})
+}
+
+func newAttempt(username string, caller Caller) *attempt {
+	// a malformed one has no key, and is refused like an unknown one
+	name, _ := parseUsername(username)
+	return &attempt{name: name, given: username, caller: caller}
+}
+
+// limitedTo does what a user proves their identity for with a password. It bounds how often, and
+// records refusals. Errors: [ErrLimited].
+func limitedTo[T any](
+	ctx context.Context, l *Logins, action Action, a *attempt, do func(Event, *attempt) (T, error),
+) (grant T, err error) {
+	e := newEvent(ctx, Actor{}, action, uuid.Nil, "")
+	e.UserKey = a.name.Key
+	defer l.audit.told(ctx, &e, &err)
+	if a.reserved, err = l.limits.reserveLogin(ctx, a.account(), a.caller); err != nil {
+		return grant, err
+	}
+	grant, err = do(e, a)
+	l.limits.settle(ctx, a.reserved.taken, err)
 	return grant, err
 }
 
-// logIn is Login without limits.
-func (s *Service) logIn(ctx context.Context, e Event, username, pw string, client Client, scope []string) (Grant, error) {
-	found, verdict, err := s.prove(ctx, username, pw)
+// account is what the limits count a login under: the key of the name. Text that cannot be a name
+// is counted as it is. It cannot be the key of another name.
+func (a *attempt) account() string {
+	if a.name.Key != "" {
+		return a.name.Key
+	}
+	return a.given
+}
+
+// start starts the session of a proved user. Hashing takes long enough for an administrator to act
+// meanwhile, so the session starts only if the user has not changed.
+func (l *Logins) start(
+	ctx context.Context, e Event, proof Proof, caller Caller, requested string,
+) (Grant, error) {
+	if _, requested = SplitScope(requested); requested != "" {
+		var err error
+		if requested, err = checkScope(
+			caller.Client.narrowed(scopeOf(proof.Permissions)), requested,
+		); err != nil {
+			return Grant{}, err
+		}
+	}
+	if err := l.rehash(ctx, proof); err != nil {
+		return Grant{}, err
+	}
+	return l.startSession(ctx, e, proof, caller, requested)
+}
+
+func (l *Logins) startInBrowser(
+	ctx context.Context, e Event, proof Proof, caller Caller, login BrowserLogin,
+) (BrowserGrant, error) {
+	if err := l.rehash(ctx, proof); err != nil {
+		return BrowserGrant{}, err
+	}
+	grant, err := l.browsers.start(ctx, e, proof, caller, login)
+	if errors.Is(err, ErrUserNotFound) {
+		return BrowserGrant{}, l.superseded(ctx, proof.User)
+	}
+	if err == nil {
+		grant.Device, grant.DeviceName = l.limits.deviceFor(proof.User, caller)
+	}
+	return grant, err
+}
+
+// rehash stores the hash that should replace the one of the proof, if there is one.
+func (l *Logins) rehash(ctx context.Context, proof Proof) error {
+	if proof.rehash == "" {
+		return nil
+	}
+	return l.store.RehashPassword(ctx, proof.ID, proof.PasswordHash, proof.rehash)
+}
+
+// startSession starts a session, and makes its device known. Errors: [ErrBadCredentials] if the
+// user has changed.
+func (l *Logins) startSession(
+	ctx context.Context, e Event, proof Proof, caller Caller, scope string,
+) (Grant, error) {
+	grant, err := l.tokens.start(ctx, e, proof.User, proof.Methods, caller, scope)
+	if errors.Is(err, ErrUserNotFound) {
+		return Grant{}, l.superseded(ctx, proof.User)
+	}
 	if err != nil {
 		return Grant{}, err
 	}
-	if found.MustChangePassword {
-		return Grant{}, ErrMustChangePassword
-	}
-	requested := strings.Join(scope, " ")
-	if requested != "" {
-		if requested, err = checkScope(client.OAuth.narrowed(scopeOf(found.Permissions)), requested); err != nil {
-			return Grant{}, err
-		}
-	}
-	if verdict.Rehash != "" {
-		if err := s.store.RehashPassword(ctx, found.ID, found.PasswordHash, verdict.Rehash); err != nil {
-			return Grant{}, err
-		}
-	}
-	// Hashing takes long enough for an administrator to act: the session starts only if the user is as it was.
-	return s.startSession(ctx, e, found.User, client, requested)
+	grant.Device, grant.DeviceName = l.limits.deviceFor(proof.User, caller)
+	return grant, nil
 }
 
-// prove finds the user whose password it is. ErrBadCredentials.
-func (s *Service) prove(ctx context.Context, username, pw string) (Credentials, password.Verdict, error) {
-	found, err := s.credentials(ctx, username)
-	if err != nil {
-		return Credentials{}, password.Verdict{}, err
+// superseded returns the reason why a user has changed.
+func (l *Logins) superseded(ctx context.Context, before User) error {
+	now, err := l.store.UserByID(ctx, before.ID)
+	switch {
+	case err != nil && !errors.Is(err, ErrUserNotFound):
+		return err
+	case now.Disabled():
+		return ErrDisabled
 	}
-	verdict, err := s.verify(ctx, found.PasswordHash, pw)
-	if err != nil {
-		return Credentials{}, password.Verdict{}, err
-	}
-	return found, verdict, refusal(found, verdict.Match)
+	return ErrSuperseded
 }
 
-// credentials is empty for a user who does not exist.
-func (s *Service) credentials(ctx context.Context, username string) (Credentials, error) {
-	name, err := parseUsername(username)
+// prove returns the user, if the password is right. Errors: [ErrBadCredentials], [ErrLimited].
+func (l *Logins) prove(ctx context.Context, a *attempt, pw string) (Proof, error) {
+	found, err := l.credentials(ctx, a.name.Key)
 	if err != nil {
+		return Proof{}, err
+	}
+	if err := l.limits.confirm(ctx, &a.reserved, found); err != nil {
+		return Proof{}, err
+	}
+	verdict, err := l.passwords.verify(ctx, found.PasswordHash, pw)
+	if err == nil {
+		err = refusal(found, verdict.Match)
+	}
+	if errors.Is(err, ErrBadCredentials) {
+		_ = pause(ctx, verdict.Owed) // who has left is refused too
+	}
+	if err != nil {
+		return Proof{}, err
+	}
+	return Proof{
+		Credentials: found, Methods: []string{"pwd"}, At: l.clock(), rehash: verdict.Rehash,
+	}, nil
+}
+
+// pause returns nil when a time is over, or the error of the context when that ends before.
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// credentials returns the zero Credentials for a user who does not exist.
+func (l *Logins) credentials(ctx context.Context, key string) (Credentials, error) {
+	if key == "" {
 		return Credentials{}, nil
 	}
-	found, err := s.store.CredentialsByKey(ctx, name.Key)
+	found, err := l.store.CredentialsByKey(ctx, key)
 	if errors.Is(err, ErrUserNotFound) {
 		return Credentials{}, nil
 	}
 	return found, err
-}
-
-// verify hashes whatever it is given, so that a password which cannot be right takes as long as another.
-func (s *Service) verify(ctx context.Context, hash, pw string) (password.Verdict, error) {
-	prepared, malformed := password.Prepare(pw)
-	verdict, err := s.hasher.Verify(ctx, hash, prepared)
-	if errors.Is(err, password.ErrUnusableHash) {
-		return password.Verdict{}, fmt.Errorf("%w: %w", ErrUnusableHash, err)
-	}
-	if malformed != nil {
-		return password.Verdict{}, err
-	}
-	return verdict, err
 }
 
 func refusal(found Credentials, match bool) error {
@@ -126,4 +301,153 @@ func refusal(found Credentials, match bool) error {
 		return ErrDisabled
 	}
 	return nil
+}
+
+// ReplacePassword is a login that gives the user another password, and ends all other sessions. Of
+// many such logins at once with one password, one succeeds. Errors: [InputError], which depends on
+// the input alone and says nothing about the account; [ErrBadCredentials], [ErrLimited].
+func (l *Logins) ReplacePassword(
+	ctx context.Context, username, current, next string, caller Caller,
+) (Grant, error) {
+	start := func(e Event, proof Proof) (Grant, error) {
+		return l.startSession(ctx, e, proof, caller, "")
+	}
+	return replaced(ctx, l, username, current, next, caller, start)
+}
+
+// ReplacePasswordInBrowser is ReplacePassword with a session of the browser.
+func (l *Logins) ReplacePasswordInBrowser(
+	ctx context.Context, username, current, next string, caller Caller, login BrowserLogin,
+) (BrowserGrant, error) {
+	start := func(e Event, proof Proof) (BrowserGrant, error) {
+		return l.startInBrowser(ctx, e, proof, caller, login)
+	}
+	return replaced(ctx, l, username, current, next, caller, start)
+}
+
+func replaced[T any](
+	ctx context.Context, l *Logins, username, current, next string, caller Caller,
+	start func(Event, Proof) (T, error),
+) (none T, err error) {
+	if err := l.passwords.checkRoom(ctx); err != nil {
+		return none, err
+	}
+	a := newAttempt(username, caller)
+	prepared, err := l.passwords.checkNext(next, current, a.name.Key)
+	if err != nil {
+		return none, err
+	}
+	return limitedTo(ctx, l, ActionChangePassword, a, func(e Event, a *attempt) (T, error) {
+		proof, err := l.prove(ctx, a, current)
+		if err != nil {
+			return none, err
+		}
+		hash, err := l.passwords.hash(ctx, prepared)
+		if err != nil {
+			return none, err
+		}
+		user, err := l.store.ReplacePassword(ctx, e.by(proof.ID), proof.User, hash)
+		if errors.Is(err, ErrUserNotFound) {
+			return none, l.superseded(ctx, proof.User)
+		}
+		if err != nil {
+			return none, err
+		}
+		proof.User, proof.rehash = user, ""
+		return start(newEvent(ctx, Actor{}, ActionLogin, uuid.Nil, ""), proof)
+	})
+}
+
+// ChangePassword gives the user of an access token another password, ends the user's other
+// sessions, and gives this session new tokens. Errors: [InputError], [ErrInvalidToken],
+// [ErrForbidden], [ErrLimited].
+//
+// The earlier refresh tokens of this session become unknown. If they did not, a stolen one would be
+// answered within the grace like the owner's. Using one does not end the session either, since the
+// owner's second browser tab may send one.
+func (l *Logins) ChangePassword(
+	ctx context.Context, access token.Access, current, next string,
+) (Grant, error) {
+	after, err := l.changePassword(ctx, access, current, next)
+	if err != nil {
+		return Grant{}, err
+	}
+	if after.Browser {
+		return Grant{}, fmt.Errorf("%w: a browser's session has no tokens", ErrInvalidToken)
+	}
+	grant, err := l.tokens.grant(after, access.SessionID, after.Scope, "")
+	if err == nil { // all devices from before are unknown from now on, even this one
+		grant.Device, grant.DeviceName = l.limits.deviceFor(after.User, Caller{})
+	}
+	return grant, err
+}
+
+// ChangePasswordInBrowser is ChangePassword for the session of a browser, which gets a new cookie.
+func (l *Logins) ChangePasswordInBrowser(
+	ctx context.Context, access token.Access, current, next string,
+) (BrowserGrant, error) {
+	after, err := l.changePassword(ctx, access, current, next)
+	if err != nil {
+		return BrowserGrant{}, err
+	}
+	grant := l.browsers.regrant(access.SessionID, after)
+	grant.Device, grant.DeviceName = l.limits.deviceFor(after.User, Caller{})
+	return grant, nil
+}
+
+func (l *Logins) changePassword(
+	ctx context.Context, access token.Access, current, next string,
+) (after SessionState, err error) {
+	if access.IsClient() {
+		return SessionState{}, errNoUser
+	}
+	e := newEvent(
+		ctx, Actor{}, ActionChangePassword, uuid.Nil, access.SessionID.String(),
+	).by(access.UserID)
+	defer l.audit.told(ctx, &e, &err)
+	before, err := liveSession(ctx, l.store, access)
+	if err != nil {
+		return SessionState{}, err
+	}
+	if err := mayRuleAccount(before, access); err != nil {
+		return SessionState{}, err
+	}
+	prepared, err := l.passwords.checkNext(next, current, before.User.Username.Key)
+	if err != nil {
+		return SessionState{}, err
+	}
+	found, err := l.store.CredentialsByKey(ctx, before.User.Username.Key)
+	if err != nil {
+		return SessionState{}, err
+	}
+	if err := l.checkOwnPassword(ctx, found, current); err != nil {
+		return SessionState{}, err
+	}
+	hash, err := l.passwords.hash(ctx, prepared)
+	if err != nil {
+		return SessionState{}, err
+	}
+	after, err = l.store.ChangePassword(ctx, e, PasswordChange{
+		SessionID: access.SessionID, Before: before, Salt: newSalt(), Hash: hash,
+		Idle: l.tokens.limits.Idle,
+	})
+	if errors.Is(err, ErrUserNotFound) {
+		return SessionState{}, fmt.Errorf("%w: %w", ErrInvalidToken, err)
+	}
+	return after, err
+}
+
+// checkOwnPassword is limited too. Otherwise whoever has stolen a session could guess the password.
+// Errors: [InputError], [ErrLimited].
+func (l *Logins) checkOwnPassword(ctx context.Context, found Credentials, current string) error {
+	reserved, err := l.limits.reservePasswordCheck(ctx, found.ID)
+	if err != nil {
+		return err
+	}
+	verdict, err := l.passwords.verify(ctx, found.PasswordHash, current)
+	if err == nil && !verdict.Match {
+		err = errors.Join(InputError{{"current_password", "is not right"}}, ErrWrongCurrentPassword)
+	}
+	l.limits.settle(ctx, reserved, err)
+	return err
 }

@@ -10,15 +10,18 @@ import (
 
 	"github.com/google/uuid"
 
-	"gatehouse/internal/auth"
-	"gatehouse/internal/token"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/auth/authtest"
+	"gatehouse.example/internal/token"
 )
 
-// model is what should be: one user's sessions, kept as plainly as can be. Its clock moves only when it is told to.
+// model says what should be true of one user's sessions, in the plainest way. Its clock moves only
+// when the test moves it.
 type model struct {
 	now      time.Duration
 	disabled bool
-	version  int64
+	version  int           // counts the changes of the user's token version
+	versions map[int64]int // for each token version that was seen, its number
 	password int
 	sessions []*modelSession
 }
@@ -30,6 +33,9 @@ type modelSession struct {
 	idleExpires, expires time.Duration
 	ended                bool
 	refresh              []string // by number
+	known                int      // the first number of the current salt
+	rotatedBy            int      // index in modelClients
+	elsewhere            int      // the counter at which another of them was answered last
 	access               []token.Access
 }
 
@@ -38,9 +44,15 @@ const (
 	modelIdle  = 24 * time.Hour
 	modelLife  = 48 * time.Hour
 	modelMost  = 4
-	// margin is around every boundary: what is nearer to it than the test takes is not asked for.
+	// margin lies around every boundary. The model does not ask for what is nearer to a boundary
+	// than the test takes.
 	modelMargin = 5 * time.Minute
 )
+
+// modelClients are each in a network of its own.
+func modelClients() [2]auth.Caller {
+	return [2]auth.Caller{{Address: "192.0.2.1"}, {Address: "198.51.100.1"}}
+}
 
 func near(a, b time.Duration) bool { return (a - b).Abs() < modelMargin }
 
@@ -58,7 +70,8 @@ func (m *model) endAll(keep *modelSession) {
 	}
 }
 
-// TestRandomHistoriesEndAsTheModelSays drives the service and the model through the same random history.
+// TestRandomHistoriesEndAsTheModelSays drives the service and the model through the same random
+// history.
 func TestRandomHistoriesEndAsTheModelSays(t *testing.T) {
 	t.Parallel()
 	const histories, steps = 4, 2500
@@ -81,14 +94,21 @@ type history struct {
 func newHistory(t *testing.T, seed uint64) *history {
 	c := startClocked(t)
 	start := time.Now()
-	c.Service = auth.NewService(auth.Parts{
-		Store: c.store, Hasher: c.hasher, Tokens: issuer(t), Refresh: c.keys,
-		Limits: auth.SessionLimits{Idle: modelIdle, Absolute: modelLife, Grace: modelGrace, PerUser: modelMost},
-		Clock:  func() time.Time { return start }, // access tokens do not expire here
-	})
-	h := &history{clocked: c, model: model{version: 1}, random: rand.New(rand.NewPCG(seed, 0))}
+	c.limits = auth.SessionLimits{
+		Idle: modelIdle, Absolute: modelLife, Grace: modelGrace, PerUser: modelMost,
+		RepeatElsewhere: true,
+	}
+	// access tokens do not expire here
+	c.anew(c.store, authtest.Options{Clock: func() time.Time { return start }})
+	h := &history{
+		clocked: c, model: model{version: 1, versions: map[int64]int{}},
+		random: rand.New(rand.NewPCG(seed, 0)),
+	}
 	var err error
-	h.user, err = c.Register(t.Context(), "alice", passwordOf(0))
+	h.user, _, err = c.Accounts.Register(
+		t.Context(), authtest.Operator(),
+		auth.NewAccount{Username: "alice", Password: passwordOf(0)},
+	)
 	must(t, err)
 	return h
 }
@@ -104,7 +124,7 @@ func (h *history) run(steps int) {
 	}
 }
 
-// step does one thing, to the service and to the model, and compares the outcome.
+// step does one thing to the service and to the model, and compares the outcomes.
 func (h *history) step() string {
 	switch dice := h.random.IntN(100); {
 	case dice < 10 || len(h.sessions) == 0:
@@ -132,7 +152,8 @@ func (h *history) any() *modelSession { return h.sessions[h.random.IntN(len(h.se
 
 func (h *history) compare(what string, err error, want bool) string {
 	h.Helper()
-	if refused := errors.Is(err, auth.ErrBadCredentials) || errors.Is(err, auth.ErrInvalidGrant) || errors.Is(err, auth.ErrInvalidToken) ||
+	if refused := errors.Is(err, auth.ErrBadCredentials) || errors.Is(err, auth.ErrInvalidGrant) ||
+		errors.Is(err, auth.ErrInvalidToken) ||
 		errors.Is(err, auth.ErrSessionNotFound); err != nil && !refused {
 		h.Errorf("%s: a fault: %v", what, err)
 	}
@@ -144,7 +165,7 @@ func (h *history) compare(what string, err error, want bool) string {
 
 func (h *history) logIn() string {
 	given := h.password - h.random.IntN(2)*h.random.IntN(2) // now and then the one before
-	grant, err := h.Login(h.Context(), "alice", passwordOf(given), client)
+	grant, err := h.Logins.Login(h.Context(), "alice", passwordOf(given), client)
 	if h.compare("log in", err, !h.disabled && given == h.password); err == nil {
 		var live []*modelSession
 		for _, s := range h.sessions {
@@ -153,9 +174,9 @@ func (h *history) logIn() string {
 			}
 		}
 		slices.SortFunc(live, func(a, b *modelSession) int { return int(b.used - a.used) })
-		access := h.access(grant)
+		access := h.granted(grant)
 		if len(live) >= modelMost && live[modelMost-2].used == live[modelMost-1].used {
-			// Which of two was used longest ago, the model's clock cannot tell.
+			// The model's clock cannot tell which of two was used longest ago.
 			h.readEnded(live)
 		} else if len(live) >= modelMost {
 			for _, s := range live[modelMost-1:] {
@@ -163,14 +184,16 @@ func (h *history) logIn() string {
 			}
 		}
 		h.sessions = append(h.sessions, &modelSession{
-			id: access.SessionID, rotated: h.now, used: h.now, idleExpires: h.now + modelIdle, expires: h.now + modelLife,
-			refresh: []string{grant.RefreshToken}, access: []token.Access{access},
+			id: access.SessionID, rotated: h.now, used: h.now, idleExpires: h.now + modelIdle,
+			expires: h.now + modelLife,
+			refresh: []string{grant.RefreshToken}, access: []token.Access{access}, elsewhere: -1,
 		})
 	}
 	return "log in"
 }
 
-// readEnded lets the model know which sessions were evicted, and makes sure that it was the right number.
+// readEnded makes the model learn which sessions were evicted, and checks that their number is
+// right.
 func (h *history) readEnded(live []*modelSession) {
 	left := 0
 	for _, s := range live {
@@ -189,14 +212,23 @@ func (h *history) refreshOne() string {
 		return "nothing"
 	}
 	n := max(0, s.counter-[]int{0, 0, 0, 1, 1, 2, 5}[h.random.IntN(7)])
-	grant, err := h.Refresh(h.Context(), s.refresh[n], client)
+	by := h.random.IntN(5) / 4 // mostly the first
+	grant, err := h.Tokens.Refresh(h.Context(), s.refresh[n], modelClients()[by])
 	switch over := h.over(s); {
+	case n < s.known:
+		h.compare("refresh with a token from before the password", err, false)
 	case !over && n == s.counter:
 		h.compare("refresh", err, true)
-		s.counter, s.rotated, s.used, s.idleExpires = s.counter+1, h.now, h.now, min(h.now+modelIdle, s.expires)
+		s.counter, s.rotated, s.used, s.idleExpires = s.counter+1, h.now, h.now,
+			min(h.now+modelIdle, s.expires)
+		s.rotatedBy = by
 		s.refresh = append(s.refresh, grant.RefreshToken)
-		s.access = append(s.access, h.access(grant))
-	case !over && n == s.counter-1 && h.now-s.rotated <= modelGrace:
+		s.access = append(s.access, h.granted(grant))
+	case !over && n == s.counter-1 && h.now-s.rotated <= modelGrace &&
+		(by == s.rotatedBy || s.elsewhere < s.counter-1):
+		if by != s.rotatedBy {
+			s.elsewhere = s.counter
+		}
 		if h.compare("refresh again", err, true); grant.RefreshToken != s.refresh[s.counter] {
 			h.Error("another successor")
 		}
@@ -207,11 +239,24 @@ func (h *history) refreshOne() string {
 	return "refresh"
 }
 
+// granted returns the access token of a grant. A token version that comes again would make old
+// tokens good again.
+func (h *history) granted(g auth.Grant) token.Access {
+	access := h.access(g)
+	if known, ok := h.versions[access.Version]; ok && known != h.version {
+		h.Errorf("the token version %d comes again", access.Version)
+	}
+	h.versions[access.Version] = h.version
+	return access
+}
+
 func (h *history) look() string {
 	s := h.any()
 	access := s.access[h.random.IntN(len(s.access))]
-	_, err := h.Me(h.Context(), access)
-	return h.compare("look", err, !h.disabled && !s.ended && access.Version == h.version)
+	_, err := h.Access.Me(h.Context(), access)
+	return h.compare(
+		"look", err, !h.disabled && !s.ended && h.versions[access.Version] == h.version,
+	)
 }
 
 func (h *history) age(random *rand.Rand) string {
@@ -223,7 +268,7 @@ func (h *history) age(random *rand.Rand) string {
 
 func (h *history) endOne() string {
 	s := h.any()
-	err := h.EndSession(h.Context(), h.user.ID, s.id)
+	err := h.Sessions.End(h.Context(), allOf(h.user.ID), s.id)
 	h.compare("end one", err, !s.ended)
 	s.ended = true
 	return "end one"
@@ -231,7 +276,7 @@ func (h *history) endOne() string {
 
 func (h *history) endOthers() string {
 	s := h.any()
-	h.compare("end others", h.EndSessions(h.Context(), h.user.ID, s.id), true)
+	h.compare("end others", h.Sessions.EndAll(h.Context(), allOf(h.user.ID), s.id), true)
 	h.endAll(s)
 	return "end others"
 }
@@ -239,9 +284,9 @@ func (h *history) endOthers() string {
 func (h *history) toggle() string {
 	var err error
 	if h.disabled {
-		_, err = h.Enable(h.Context(), "alice")
+		_, err = h.Accounts.Enable(h.Context(), authtest.Operator(), auth.ByName("alice"), nil)
 	} else {
-		_, err = h.Disable(h.Context(), "alice")
+		_, err = h.Accounts.Disable(h.Context(), authtest.Operator(), auth.ByName("alice"), nil)
 		h.version++
 		h.endAll(nil)
 	}
@@ -253,7 +298,10 @@ func (h *history) operatorSetsPassword() string {
 	h.password++
 	h.version++
 	h.endAll(nil)
-	_, err := h.SetPassword(h.Context(), "alice", passwordOf(h.password))
+	_, _, err := h.Accounts.SetPassword(
+		h.Context(), authtest.Operator(), auth.ByName("alice"),
+		auth.NewPassword{Password: passwordOf(h.password)},
+	)
 	return h.compare("set password", err, true)
 }
 
@@ -263,15 +311,19 @@ func (h *history) changePassword() string {
 		return "nothing"
 	}
 	access := s.access[len(s.access)-1]
-	ok := !h.over(s) && access.Version == h.version
-	grant, err := h.ChangePassword(h.Context(), access, passwordOf(h.password), passwordOf(h.password+1))
+	ok := !h.over(s) && h.versions[access.Version] == h.version
+	grant, err := h.Logins.ChangePassword(
+		h.Context(), access, passwordOf(h.password), passwordOf(h.password+1),
+	)
 	if h.compare("change password", err, ok); err == nil {
 		h.password++
 		h.version++
 		h.endAll(s)
-		s.counter, s.rotated, s.used, s.idleExpires = s.counter+1, h.now, h.now, min(h.now+modelIdle, s.expires)
+		s.counter, s.rotated, s.used, s.idleExpires = s.counter+1, h.now, h.now,
+			min(h.now+modelIdle, s.expires)
+		s.known = s.counter
 		s.refresh = append(s.refresh, grant.RefreshToken)
-		s.access = append(s.access, h.access(grant))
+		s.access = append(s.access, h.granted(grant))
 	}
 	return "change password"
 }

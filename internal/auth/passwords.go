@@ -4,125 +4,124 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"time"
 
-	"github.com/google/uuid"
-
-	"gatehouse/internal/password"
+	"gatehouse.example/internal/password"
 )
 
-// A password that must be changed is one that its user has not chosen, or is to give up. It logs nobody in: ReplacePassword
-// is all that it is good for. A login that gave tokens for less, until the password is changed, would rest on everybody who
-// looks at tokens, among them services of older releases and in other languages, to know what such a token is not for. Here
-// there is none. And an initial secret is good for once by itself: who uses it replaces it.
-
 // StoredPassword is a password as it is stored.
+//
+// A password that must be changed was not chosen by its user, or is to be given up. It logs nobody
+// in: it is good only for [Logins.ReplacePassword]. A login that gave tokens with fewer rights
+// would not be safe. Everything that checks tokens would have to know what such a token is not for,
+// including services of older releases and in other languages. An initial secret is good once,
+// since its use replaces it.
 type StoredPassword struct {
 	Hash       string
 	MustChange bool
-	GoodFor    *time.Duration // from now on; nil: for good
+	GoodFor    *time.Duration // from now on; nil: without end
 }
 
-// secretPrefix lets scanners for leaked secrets find initial ones.
+// Passwords makes and verifies the stored forms of passwords, and decides which passwords are
+// acceptable. All hashing goes through the password lane, so its methods return [ErrOverloaded],
+// [ErrCrowded] and [ErrStopping].
+type Passwords struct {
+	hasher         *password.Hasher
+	policy         password.Policy
+	secretLifetime time.Duration // of initial secrets; 0: they cannot be used
+}
+
+// NewPasswords makes Passwords whose initial secrets live this long.
+func NewPasswords(
+	hasher *password.Hasher, policy password.Policy, secretLifetime time.Duration,
+) *Passwords {
+	return &Passwords{hasher, policy, secretLifetime}
+}
+
+// checkRoom returns the error that hash or verify would return now. It is for callers with other
+// work to do first.
+func (p *Passwords) checkRoom(ctx context.Context) error { return p.hasher.CheckRoom(shareOf(ctx)) }
+
+// check returns the form of a new password that is hashed, or the reason why it is not acceptable.
+func (p *Passwords) check(pw, usernameKey string) (prepared string, err error) {
+	if prepared, err = password.Prepare(pw); err != nil {
+		return "", err
+	}
+	return prepared, p.policy.Check(prepared, usernameKey)
+}
+
+// ErrSamePassword: a password is to be replaced by itself. It is within an [InputError].
+const ErrSamePassword password.PolicyError = "must not be the current one"
+
+// checkNext is check for a password that replaces another. It looks only at the input, so it
+// reveals nothing about the account. Errors: [InputError].
+func (p *Passwords) checkNext(next, current, usernameKey string) (prepared string, err error) {
+	prepared, err = p.check(next, usernameKey)
+	if before, malformed := password.Prepare(current); err == nil && malformed == nil &&
+		before == prepared {
+		err = ErrSamePassword
+	}
+	if err != nil {
+		return "", because(InputError{{"new_password", err.Error()}}, err)
+	}
+	return prepared, nil
+}
+
+func (p *Passwords) hash(ctx context.Context, prepared string) (string, error) {
+	return p.hasher.Hash(ctx, shareOf(ctx), prepared)
+}
+
+// mostPasswordBytes is the limit of passlib, which refuses longer passwords too.
+const mostPasswordBytes = 4096
+
+// verify hashes whatever it is given, so that a password that cannot be right takes as long as any
+// other. Errors: [ErrUnusableHash].
+func (p *Passwords) verify(ctx context.Context, hash, pw string) (password.Verdict, error) {
+	if pw == "" || len(pw) > mostPasswordBytes {
+		hash, pw = "", "" // the password of no account
+	}
+	verdict, err := p.hasher.Verify(ctx, shareOf(ctx), hash, pw)
+	if errors.Is(err, password.ErrUnusableHash) {
+		err = fmt.Errorf("%w: %w", ErrUnusableHash, err)
+	}
+	return verdict, err
+}
+
+// secretPrefix lets scanners for leaked secrets recognise initial ones.
 const secretPrefix = "ghi_"
 
 // newSecret makes an initial secret, of 130 random bits, and what is stored of it.
-func (s *Service) newSecret(ctx context.Context) (secret string, stored StoredPassword, err error) {
+func (p *Passwords) newSecret(
+	ctx context.Context,
+) (secret string, stored StoredPassword, err error) {
 	secret = secretPrefix + rand.Text()
-	hash, err := s.hasher.Hash(ctx, secret)
-	return secret, StoredPassword{Hash: hash, MustChange: true, GoodFor: &s.secretLifetime}, err
+	hash, err := p.hash(ctx, secret)
+	return secret, StoredPassword{Hash: hash, MustChange: true, GoodFor: &p.secretLifetime}, err
 }
 
-// RegisterTemporary is Register with a password that must be changed.
-func (s *Service) RegisterTemporary(ctx context.Context, username, pw string, roles ...string) (User, error) {
-	return s.register(ctx, username, pw, true, roles)
+// CostStore stores the highest cost of any stored hash.
+type CostStore interface {
+	// RaisePasswordCosts records that there are hashes of these costs.
+	RaisePasswordCosts(ctx context.Context, c password.Costs) error
+	// PasswordCosts returns the highest recorded cost of each kind. [TransferStore].ImportUsers
+	// records the costs of what it stores.
+	PasswordCosts(ctx context.Context) (password.Costs, error)
 }
 
-// RegisterInitial makes an account with an initial secret, which is told once, here; the user's PasswordExpiresAt is its own.
-// InputError, ErrUsernameTaken, ErrRoleNotFound.
-func (s *Service) RegisterInitial(ctx context.Context, username string, roles ...string) (user User, secret string, err error) {
-	name, err := newUsername(username)
+// LoadCosts gives the hasher the highest recorded costs. First it records the hasher's own cost:
+// hashes of today may be the dearest after the setting has been lowered.
+func (p *Passwords) LoadCosts(ctx context.Context, store CostStore) error {
+	dearest, err := store.PasswordCosts(ctx)
 	if err != nil {
-		return User{}, "", InputError{{"username", err.Error()}}
+		return err
 	}
-	e := newCreation(ctx, username, roles)
-	defer s.told(ctx, &e, &err)
-	secret, stored, err := s.newSecret(ctx)
-	if err != nil {
-		return User{}, "", err
-	}
-	user, err = s.insert(ctx, e, name, stored, roles)
-	return user, secret, err
-}
-
-// SetTemporaryPassword is SetPassword with one that must be changed.
-func (s *Service) SetTemporaryPassword(ctx context.Context, username, pw string) (User, error) {
-	return s.setPassword(ctx, username, pw, true)
-}
-
-// SetInitialSecret is SetPassword with an initial secret, as RegisterInitial makes one. ErrUserNotFound.
-func (s *Service) SetInitialSecret(ctx context.Context, username string) (user User, secret string, err error) {
-	user, err = s.byName(ctx, ActionSetPassword, username, func(e Event) (User, error) {
-		var stored StoredPassword
-		if secret, stored, err = s.newSecret(ctx); err != nil {
-			return User{}, err
+	if own := p.hasher.Cost(); dearest.Bcrypt < own.Bcrypt {
+		if err := store.RaisePasswordCosts(ctx, own); err != nil {
+			return err
 		}
-		return s.store.SetPassword(ctx, e, e.UserKey, stored)
-	})
-	return user, secret, err
-}
-
-// RequirePasswordChange ends a user's sessions, and lets the user log in again after a change of the password.
-// ErrUserNotFound.
-func (s *Service) RequirePasswordChange(ctx context.Context, username string) (User, error) {
-	return s.byName(ctx, ActionRequireChange, username, func(e Event) (User, error) {
-		return s.store.RequirePasswordChange(ctx, e, e.UserKey, nil)
-	})
-}
-
-// RequirePasswordChangeOf is RequirePasswordChange as SetDisabled is Disable. ErrUserNotFound, ErrChanged, ErrBeyondRights.
-func (s *Service) RequirePasswordChangeOf(ctx context.Context, by User, id uuid.UUID, asSeen func(User) bool) (User, error) {
-	return s.changeManaged(ctx, ActionRequireChange, by, id, asSeen, Store.RequirePasswordChange)
-}
-
-// ReplacePassword is a login that gives the user another password, and ends all other sessions. Of many with one password at
-// once, one succeeds. InputError, which is of what was sent alone and tells nothing of the account; ErrBadCredentials,
-// ErrLimited.
-func (s *Service) ReplacePassword(ctx context.Context, username, current, next string, client Client) (Grant, error) {
-	if err := s.hasher.CheckRoom(); err != nil {
-		return Grant{}, err
+		dearest.Bcrypt = own.Bcrypt
 	}
-	name, _ := parseUsername(username) // what is none has no key, and will be refused as nobody's
-	prepared, err := s.checkPassword(next, name.Key)
-	if before, malformed := password.Prepare(current); err == nil && malformed == nil && before == prepared {
-		err = errSamePassword
-	}
-	if err != nil {
-		return Grant{}, InputError{{"new_password", err.Error()}}
-	}
-	return s.limited(ctx, ActionChangePassword, username, client, func(e Event) (Grant, error) {
-		return s.replacePassword(ctx, e, username, current, prepared, client)
-	})
-}
-
-var errSamePassword = errors.New("must not be the current one")
-
-// replacePassword is ReplacePassword without limits.
-func (s *Service) replacePassword(ctx context.Context, e Event, username, current, prepared string, client Client) (Grant, error) {
-	found, _, err := s.prove(ctx, username, current)
-	if err != nil {
-		return Grant{}, err
-	}
-	hash, err := s.hasher.Hash(ctx, prepared)
-	if err != nil {
-		return Grant{}, err
-	}
-	user, err := s.store.ReplacePassword(ctx, e.by(found.ID), found.User, hash)
-	if errors.Is(err, ErrUserNotFound) {
-		return Grant{}, s.superseded(ctx, found.User)
-	}
-	if err != nil {
-		return Grant{}, err
-	}
-	return s.startSession(ctx, newEvent(ctx, ActionLogin, uuid.Nil, ""), user, client, "")
+	p.hasher.SetDearest(dearest)
+	return nil
 }

@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -11,13 +10,15 @@ import (
 
 	"github.com/google/uuid"
 
-	"gatehouse/internal/token"
+	"gatehouse.example/internal/token"
 )
 
-// AdminRole is built in: it has all permissions on Gatehouse, and neither changes nor goes.
+// AdminRole is built in. It has all of Gatehouse's permissions. It can be neither changed nor
+// deleted.
 const AdminRole = "admin"
 
-// Permission is resource:action. The action * stands for all of a resource's.
+// Permission is resource:action, or a single word. The action * stands for all actions of the
+// resource. No * stands for a single word.
 type Permission string
 
 // Permissions that Gatehouse's own routes ask for.
@@ -29,6 +30,8 @@ const (
 	ReadRoles    Permission = "gatehouse:roles.read"
 	WriteRoles   Permission = "gatehouse:roles.write"
 	GrantRoles   Permission = "gatehouse:roles.grant"
+	ReadClients  Permission = "gatehouse:clients.read"
+	WriteClients Permission = "gatehouse:clients.write"
 	ReadAudit    Permission = "gatehouse:audit.read"
 	everything   Permission = "gatehouse:*"
 )
@@ -45,7 +48,11 @@ type Role struct {
 const (
 	maxRolePermissions = 100
 	roleForm           = `^[a-z][a-z0-9_-]{0,31}$`
-	permissionForm     = `^[a-z][a-z0-9_.-]{0,31}:([a-z][a-z0-9_.-]{0,31}|\*)$`
+	permissionForm     = `^[a-z][a-z0-9_.-]{0,31}(:([a-z][a-z0-9_.-]{0,31}|\*))?$`
+	permissionHelp     = "resource:action, resource:* or one word other than gatehouse and the scopes " +
+		"of OpenID Connect, in small letters"
+	// not allowed as a word: it could be taken for all of Gatehouse's permissions
+	ownResource = "gatehouse"
 )
 
 var (
@@ -53,19 +60,33 @@ var (
 	permissions = regexp.MustCompile(permissionForm)
 )
 
-// checkRole puts the permissions into order, each once. InputError.
+func isPermission(word string) bool {
+	return permissions.MatchString(word) && word != ownResource &&
+		!slices.Contains(OpenIDScopes(), word)
+}
+
+// isOwn reports whether a permission is one of Gatehouse's.
+func isOwn(permission string) bool { return strings.HasPrefix(permission, ownResource+":") }
+
+// checkRole returns the permissions in order, each once. Errors: [InputError].
 func checkRole(name string, given []Permission) ([]Permission, error) {
 	var wrong InputError
 	if !roleNames.MatchString(name) {
-		wrong = append(wrong, FieldError{"name", "must be 1 to 32 of a-z, 0-9, _ and -, the first a letter"})
+		wrong = append(
+			wrong, FieldError{"name", "must be 1 to 32 of a-z, 0-9, _ and -, the first a letter"},
+		)
 	}
 	if len(given) > maxRolePermissions {
-		wrong = append(wrong, FieldError{"permissions", fmt.Sprintf("must be at most %d", maxRolePermissions)})
+		wrong = append(
+			wrong, FieldError{"permissions", fmt.Sprintf("must be at most %d", maxRolePermissions)},
+		)
 	}
 	for n, p := range given {
-		if !permissions.MatchString(string(p)) {
-			wrong = append(wrong, FieldError{fmt.Sprintf("permissions/%d", n), "must be resource:action or resource:*, in small letters"})
-			break // one shows what is meant
+		if !isPermission(string(p)) {
+			wrong = append(
+				wrong, FieldError{fmt.Sprintf("permissions/%d", n), "must be " + permissionHelp},
+			)
+			break // one message is enough to explain it
 		}
 	}
 	if wrong != nil {
@@ -76,10 +97,7 @@ func checkRole(name string, given []Permission) ([]Permission, error) {
 	return slices.Compact(sorted), nil
 }
 
-// May is true for a user who has the permission, if not by this name then by the resource's *.
-func (u User) May(p Permission) bool { return token.ScopeHas(scopeOf(u.Permissions), string(p)) }
-
-// scopeOf is the form of permissions in a token (RFC 6749 §3.3).
+// scopeOf returns permissions as the scope of a token (RFC 6749 §3.3).
 func scopeOf(held []Permission) string {
 	words := make([]string, len(held))
 	for n, p := range held {
@@ -88,28 +106,34 @@ func scopeOf(held []Permission) string {
 	return strings.Join(words, " ")
 }
 
-// maxRights is the bound of the database (trigger function bound_rights), which is asked last.
+// maxRights is in bytes. The trigger function bound_rights holds the same bound in the database,
+// and has the last word.
 const maxRights = 2048
 
-// fitIntoToken tells whether a user may have these roles and permissions, each of them given once.
+// fitIntoToken reports whether a token can hold these roles and permissions. Each must be given
+// once.
 func fitIntoToken(roles []string, permissions []Permission) bool {
 	return len(strings.Join(roles, `","`))+len(scopeOf(permissions)) <= maxRights
 }
 
-// narrowed is the scope of a token for a user: all permissions, or of a requested scope those that the user has now.
+// narrowed returns the scope of a token for a user. With a requested scope, it is the part of it
+// that the user has now. Without, it is all that the user has.
 func narrowed(user User, requested string) string {
 	held := scopeOf(user.Permissions)
 	if requested == "" {
 		return held
 	}
-	return strings.Join(slices.DeleteFunc(strings.Fields(requested), func(p string) bool { return !token.ScopeHas(held, p) }), " ")
+	return strings.Join(slices.DeleteFunc(strings.Fields(requested), func(p string) bool {
+		return !token.ScopeHas(held, p)
+	}), " ")
 }
 
-// checkScope puts a requested scope into its one form. ErrInvalidScope if it is more than what is held.
+// checkScope returns a requested scope in its canonical form. Errors: [ErrInvalidScope] if it asks
+// for more than is held.
 func checkScope(held, requested string) (string, error) {
 	words := strings.Split(requested, " ")
 	for _, word := range words {
-		if !permissions.MatchString(word) || !token.ScopeHas(held, word) {
+		if !isPermission(word) || !token.ScopeHas(held, word) {
 			return "", ErrInvalidScope
 		}
 	}
@@ -117,135 +141,165 @@ func checkScope(held, requested string) (string, error) {
 	return strings.Join(slices.Compact(words), " "), nil
 }
 
-// Authorize reads the user of an access token as by Me, or the client, and lets in who has a permission: now, and by the
-// token, which may have been asked for with less. The User that it returns has the permissions that are left.
-// ErrInvalidToken, ErrForbidden.
-func (s *Service) Authorize(ctx context.Context, access token.Access, needed Permission) (User, error) {
-	user, err := live(ctx, s.store, access)
-	if err != nil {
-		return User{}, err
-	}
-	var left []Permission
-	for word := range strings.FieldsSeq(access.Scope) {
-		if user.May(Permission(word)) {
-			left = append(left, Permission(word))
-		}
-	}
-	user.Permissions = left
-	if !user.May(needed) {
-		err = fmt.Errorf("%w: %s", ErrForbidden, needed)
-		e := newEvent(ctx, ActionAuthorize, uuid.Nil, string(needed))
-		if access.IsClient() {
-			e = e.byClient(user.ID)
-		} else {
-			e = e.by(user.ID)
-		}
-		s.told(ctx, &e, &err)
-		return User{}, err
-	}
-	return user, nil
+// changes reports whether the permission allows more than reading.
+func (p Permission) changes() bool { return !strings.HasSuffix(string(p), ".read") }
+
+// Condition says how a role must be for a change to be made. The zero Condition asks for nothing.
+type Condition struct {
+	Version int64 // no version comes twice, not even when a role is deleted and made again
+	Absent  bool  // the role must not exist
 }
 
-// Role finds a role. ErrRoleNotFound.
-func (s *Service) Role(ctx context.Context, name string) (Role, error) {
-	if !roleNames.MatchString(name) { // perhaps it is not even text
+// Holds reports whether a role of this version may be changed. The version of a role that does not
+// exist is 0.
+func (c Condition) Holds(version int64) bool {
+	if c.Absent {
+		return version == 0
+	}
+	return c.Version == 0 || version == c.Version
+}
+
+// RoleStore stores the roles, and who has which. Changes that take a Rule are made one after the
+// other (see [Rule]).
+type RoleStore interface {
+	// RoleByName finds a role. Errors: [ErrRoleNotFound].
+	RoleByName(ctx context.Context, name string) (Role, error)
+	// ListRoles returns all roles by name.
+	ListRoles(ctx context.Context) ([]Role, error)
+	// SetRole stores a role with these permissions if the condition holds, and reports whether it
+	// is new. If the role had other permissions, it raises the version of the role and the token
+	// versions of everybody who has it. Errors: [ErrChanged], [ErrRoleBuiltIn], [ErrTooManyRights].
+	SetRole(
+		ctx context.Context, e Event, rule Rule, name string, permissions []Permission,
+		when Condition,
+	) (isNew bool, err error)
+	// DeleteRole removes a role, takes it from all users, and raises their token versions. Errors:
+	// [ErrRoleNotFound], [ErrChanged], [ErrRoleBuiltIn], [ErrRoleDemanded].
+	DeleteRole(ctx context.Context, e Event, rule Rule, name string, when Condition) error
+	// GrantRole gives a user a role and raises the token version. It changes nothing if the user
+	// has the role already. Errors: [ErrUserNotFound], [ErrRoleNotFound], [ErrTooManyRights].
+	GrantRole(ctx context.Context, e Event, rule Rule, userID uuid.UUID, role string) error
+	// RevokeRole takes a role from a user and raises the token version. It changes nothing if the
+	// user does not have the role. Errors: [ErrUserNotFound], [ErrLastAdmin].
+	RevokeRole(ctx context.Context, e Event, rule Rule, userID uuid.UUID, role string) error
+}
+
+// Roles changes the roles, and who has which. A trigger of the database keeps the last enabled
+// admin. CONTRIBUTING.md names it.
+type Roles struct {
+	store RoleStore
+	audit *Audit
+}
+
+// NewRoles makes Roles.
+func NewRoles(store RoleStore, audit *Audit) *Roles { return &Roles{store, audit} }
+
+// Find finds a role. Errors: [ErrRoleNotFound].
+func (r *Roles) Find(ctx context.Context, name string) (Role, error) {
+	if !roleNames.MatchString(name) { // it may not even be text
 		return Role{}, ErrRoleNotFound
 	}
-	return s.store.RoleByName(ctx, name)
+	return r.store.RoleByName(ctx, name)
 }
 
-// Roles lists all roles by name.
-func (s *Service) Roles(ctx context.Context) ([]Role, error) { return s.store.ListRoles(ctx) }
+// List returns all roles by name.
+func (r *Roles) List(ctx context.Context) ([]Role, error) { return r.store.ListRoles(ctx) }
 
-// Condition says of which version a thing must be for a change to be made. The zero one says nothing.
-type Condition struct {
-	Version int64
-	Absent  bool // it must not be there at all
-}
-
-// Holds tells whether a thing of this version may be changed; 0 is one that is not there.
-func (c Condition) Holds(version int64) bool {
-	return (!c.Absent || version == 0) && (c.Version == 0 || version == c.Version)
-}
-
-// SetRole makes a role, or gives it other permissions and revokes the access tokens of those who have it: by is who
-// does it, nil for the operator at the command line. It tells whether the role is new.
-// InputError, ErrRoleBuiltIn, ErrBeyondRights, ErrTooManyRights, ErrChanged.
-func (s *Service) SetRole(ctx context.Context, by *User, name string, given []Permission, when Condition) (role Role, isNew bool, err error) {
+// Set makes a role, or gives an existing one other permissions and revokes the access tokens of
+// everybody who has it. It reports whether the role is new. Errors: [InputError], [ErrRoleBuiltIn],
+// [ErrBeyondRights], [ErrTooManyRights], [ErrChanged].
+func (r *Roles) Set(
+	ctx context.Context, by Actor, name string, given []Permission, when Condition,
+) (role Role, isNew bool, err error) {
 	given, err = checkRole(name, given)
 	if err != nil {
 		return Role{}, false, err
 	}
-	e := newEvent(ctx, ActionSetRole, uuid.Nil, name)
-	defer s.told(ctx, &e, &err)
-	if by != nil {
-		before, err := s.store.RoleByName(ctx, name)
-		if err != nil && !errors.Is(err, ErrRoleNotFound) {
-			return Role{}, false, err
-		}
-		if err := mayGive(*by, slices.Concat(before.Permissions, given)); err != nil {
-			return Role{}, false, err
-		}
-	}
-	isNew, err = s.storeFor(by).SetRole(ctx, e, name, given, when)
+	e := newEvent(ctx, by, ActionSetRole, uuid.Nil, name)
+	defer r.audit.told(ctx, &e, &err)
+	isNew, err = r.store.SetRole(ctx, e, maySetRole(by, given), name, given, when)
 	if err != nil {
 		return Role{}, false, err
 	}
-	role, err = s.store.RoleByName(ctx, name)
+	role, err = r.store.RoleByName(ctx, name)
 	return role, isNew, err
 }
 
-// DeleteRole takes a role from whoever has it, and revokes their access tokens. ErrRoleNotFound, ErrRoleBuiltIn,
-// ErrBeyondRights, ErrChanged.
-func (s *Service) DeleteRole(ctx context.Context, by *User, name string, when Condition) (err error) {
-	e := newEvent(ctx, ActionDeleteRole, uuid.Nil, name)
-	defer s.told(ctx, &e, &err)
-	if err := s.mayGiveRole(ctx, by, name); err != nil {
-		return err
+// Delete deletes a role. It takes the role from everybody who has it, and revokes their access
+// tokens. Errors: [ErrRoleNotFound], [ErrRoleBuiltIn], [ErrRoleDemanded], [ErrBeyondRights],
+// [ErrChanged].
+func (r *Roles) Delete(ctx context.Context, by Actor, name string, when Condition) (err error) {
+	e := newEvent(ctx, by, ActionDeleteRole, uuid.Nil, name)
+	defer r.audit.told(ctx, &e, &err)
+	if !roleNames.MatchString(name) { // it may not even be text
+		return ErrRoleNotFound
 	}
-	return s.storeFor(by).DeleteRole(ctx, e, name, when)
+	return r.store.DeleteRole(ctx, e, mayGiveRole(by), name, when)
 }
 
-// GrantRole gives a user a role and revokes the user's access tokens; sessions go on, and a refresh gives the new
-// rights. To grant it again is no error. ErrUserNotFound, ErrRoleNotFound, ErrBeyondRights, ErrTooManyRights.
-func (s *Service) GrantRole(ctx context.Context, by *User, userID uuid.UUID, name string) (err error) {
-	e := newEvent(ctx, ActionGrantRole, userID, name)
-	defer s.told(ctx, &e, &err)
-	if err := s.mayGiveRole(ctx, by, name); err != nil {
-		return err
+// Grant gives a user a role and revokes the user's access tokens. Sessions go on: a refresh gives a
+// token with the new rights. To grant a role again is no error. Errors: [ErrUserNotFound],
+// [ErrRoleNotFound], [ErrBeyondRights], [ErrTooManyRights].
+func (r *Roles) Grant(ctx context.Context, by Actor, userID uuid.UUID, name string) (err error) {
+	e := newEvent(ctx, by, ActionGrantRole, userID, name)
+	defer r.audit.told(ctx, &e, &err)
+	if !roleNames.MatchString(name) {
+		return ErrRoleNotFound
 	}
-	return s.storeFor(by).GrantRole(ctx, e, userID, name)
+	return r.store.GrantRole(ctx, e, mayGiveRole(by), userID, name)
 }
 
-// RevokeRole undoes GrantRole. ErrUserNotFound, ErrRoleNotFound, ErrBeyondRights, ErrLastAdmin.
-func (s *Service) RevokeRole(ctx context.Context, by *User, userID uuid.UUID, name string) (err error) {
-	e := newEvent(ctx, ActionRevokeRole, userID, name)
-	defer s.told(ctx, &e, &err)
-	if err := s.mayGiveRole(ctx, by, name); err != nil {
-		return err
+// Revoke undoes Grant. Errors: [ErrUserNotFound], [ErrRoleNotFound], [ErrBeyondRights],
+// [ErrLastAdmin].
+func (r *Roles) Revoke(ctx context.Context, by Actor, userID uuid.UUID, name string) (err error) {
+	e := newEvent(ctx, by, ActionRevokeRole, userID, name)
+	defer r.audit.told(ctx, &e, &err)
+	if !roleNames.MatchString(name) {
+		return ErrRoleNotFound
 	}
-	return s.storeFor(by).RevokeRole(ctx, e, userID, name)
+	return r.store.RevokeRole(ctx, e, mayGiveRole(by), userID, name)
 }
 
-// storeFor is the store for a change by somebody, or by the operator (nil).
-func (s *Service) storeFor(by *User) Store {
-	if by == nil {
-		return s.store
-	}
-	return s.store.By(*by)
+// mayGiveRole is the rule for giving, taking and deleting a role. Errors: [ErrRoleNotFound],
+// [ErrBeyondRights].
+func mayGiveRole(by Actor) Rule {
+	return Judged(func(seen Sight) error {
+		if seen.Role.Name == "" {
+			return ErrRoleNotFound
+		}
+		return mayHandOut(by, seen.Role, seen.Role.Permissions)
+	})
 }
 
-func (s *Service) mayGiveRole(ctx context.Context, by *User, name string) error {
-	role, err := s.Role(ctx, name)
-	if err != nil || by == nil {
-		return err
-	}
-	return mayGive(*by, role.Permissions)
+// maySetRole is the rule for making a role, and for giving it other permissions. Errors:
+// [ErrBeyondRights].
+func maySetRole(by Actor, given []Permission) Rule {
+	return Judged(func(seen Sight) error {
+		return mayHandOut(by, seen.Role, slices.Concat(seen.Role.Permissions, given))
+	})
 }
 
-// mayGive keeps whoever may hand out rights from handing them to himself: nobody gives or takes what he has not, but
-// those who may do everything here. They need not have the permissions of other services to hand them out.
-func mayGive(by User, given []Permission) error {
+// mayHandOut keeps those who may hand out rights from giving themselves more. An actor without all
+// of Gatehouse's permissions may give, take and change only what the actor has. This holds for
+// permissions and for roles. A role is a right in itself, even one without permissions, since
+// proxies and services let in whoever has it. So such an actor cannot make a role either: nobody
+// has it yet.
+//
+// Actors with all of Gatehouse's permissions may also hand out rights of other services that they
+// do not have.
+func mayHandOut(by Actor, role Role, given []Permission) error {
+	if by.May(everything) {
+		return nil
+	}
+	if role.Name == "" || !by.has(role.Name) {
+		return fmt.Errorf("%w: the role", ErrBeyondRights)
+	}
+	return mayGive(by, given)
+}
+
+// mayGive lets an actor give permissions who has all of them, or who has all of Gatehouse's
+// permissions.
+func mayGive(by Actor, given []Permission) error {
 	if by.May(everything) {
 		return nil
 	}
@@ -255,110 +309,4 @@ func mayGive(by User, given []Permission) error {
 		}
 	}
 	return nil
-}
-
-// UserByID finds a user. ErrUserNotFound.
-func (s *Service) UserByID(ctx context.Context, id uuid.UUID) (User, error) {
-	return s.store.UserByID(ctx, id)
-}
-
-// UserFilter says which users are looked for. The zero one says all.
-type UserFilter struct {
-	Prefix   string // of the username, in any writing of it
-	Disabled *bool
-	Role     string
-}
-
-// FindUsers returns at most limit users in the order of their usernames' keys, from the first key after the given one
-// ("" for the first of all). InputError.
-func (s *Service) FindUsers(ctx context.Context, filter UserFilter, after string, limit int) ([]User, error) {
-	if filter.Prefix != "" {
-		name, err := parseUsername(filter.Prefix)
-		if err != nil {
-			return nil, InputError{{"q", err.Error()}}
-		}
-		filter.Prefix = name.Key
-	}
-	return s.store.FindUsers(ctx, filter, after, limit)
-}
-
-// SetDisabled is Disable or Enable of a user who is as the caller saw him, which asSeen tells (nil: it is no matter): by is
-// who does it. ErrUserNotFound, ErrChanged, ErrLastAdmin, ErrBeyondRights.
-func (s *Service) SetDisabled(ctx context.Context, by User, id uuid.UUID, disabled bool, asSeen func(User) bool) (User, error) {
-	if disabled {
-		return s.changeManaged(ctx, ActionDisableUser, by, id, asSeen, Store.DisableUser)
-	}
-	return s.changeManaged(ctx, ActionEnableUser, by, id, asSeen, Store.EnableUser)
-}
-
-func (s *Service) changeManaged(
-	ctx context.Context, action Action, by User, id uuid.UUID, asSeen func(User) bool,
-	change func(Store, context.Context, Event, string, *time.Time) (User, error),
-) (changed User, err error) {
-	e := newEvent(ctx, action, id, "")
-	defer s.told(ctx, &e, &err)
-	user, err := s.mayManage(ctx, by, id)
-	if err != nil {
-		return User{}, err
-	}
-	var unlessChanged *time.Time
-	if asSeen != nil {
-		if !asSeen(user) {
-			return User{}, fmt.Errorf("%w: user", ErrChanged)
-		}
-		unlessChanged = &user.UpdatedAt
-	}
-	changed, err = change(s.store.By(by), ctx, e, user.Username.Key, unlessChanged)
-	if errors.Is(err, ErrUserNotFound) && asSeen != nil {
-		if _, gone := s.store.UserByID(ctx, id); gone == nil {
-			return User{}, fmt.Errorf("%w: user", ErrChanged)
-		}
-	}
-	return changed, err
-}
-
-// DeleteUser removes a user and all that is known of one: only the id stays, and that the name is not free. ErrUserNotFound,
-// ErrLastAdmin, ErrBeyondRights.
-func (s *Service) DeleteUser(ctx context.Context, by *User, id uuid.UUID) (err error) {
-	e := newEvent(ctx, ActionDeleteUser, id, "")
-	defer s.told(ctx, &e, &err)
-	if by != nil {
-		if _, err := s.mayManage(ctx, *by, id); err != nil {
-			return err
-		}
-	}
-	return s.storeFor(by).DeleteUser(ctx, e, id)
-}
-
-// EndSessionsFor ends all sessions of a user. ErrUserNotFound, ErrBeyondRights.
-func (s *Service) EndSessionsFor(ctx context.Context, by User, id uuid.UUID) (err error) {
-	e := newEvent(ctx, ActionEndSessions, id, "")
-	defer s.told(ctx, &e, &err)
-	if _, err := s.mayManage(ctx, by, id); err != nil {
-		return err
-	}
-	_, err = s.store.EndSessions(ctx, e, id, uuid.Nil, endedByOperator)
-	return err
-}
-
-// UnlockUser is Unlock by id: by is who does it. ErrUserNotFound, ErrBeyondRights.
-func (s *Service) UnlockUser(ctx context.Context, by User, id uuid.UUID) (err error) {
-	e := newEvent(ctx, ActionUnlockUser, id, "")
-	defer s.told(ctx, &e, &err)
-	user, err := s.mayManage(ctx, by, id)
-	if err != nil {
-		return err
-	}
-	return s.limiter.reset(ctx, e, user)
-}
-
-// mayManage finds a user whom another one has power over: nobody has it over those who may do more here. What they may
-// do in other services is no matter. ErrUserNotFound, ErrBeyondRights.
-func (s *Service) mayManage(ctx context.Context, by User, id uuid.UUID) (User, error) {
-	user, err := s.store.UserByID(ctx, id)
-	if err != nil {
-		return User{}, err
-	}
-	here := slices.DeleteFunc(slices.Clone(user.Permissions), func(p Permission) bool { return !strings.HasPrefix(string(p), "gatehouse:") })
-	return user, mayGive(by, here)
 }

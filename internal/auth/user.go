@@ -8,23 +8,30 @@ import (
 
 // User is an account as it is stored, without its password.
 type User struct {
-	ID           uuid.UUID // UUIDv7 (RFC 9562 §5.7): in the order of registration
+	ID           uuid.UUID // UUIDv4 (RFC 9562 §5.4), which holds no time; UUIDv7 for older accounts
 	Username     Username
 	DisabledAt   *time.Time // nil while the account is enabled
-	TokenVersion int64      // access tokens that carry another one are revoked
+	TokenVersion int64      // access tokens with another version are revoked
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
-	// MustChangePassword: the user cannot log in, but set another password.
+	// MustChangePassword is true if the password is good only for setting another one.
 	MustChangePassword bool
-	PasswordExpiresAt  *time.Time   // when not even that; nil: never
-	Roles              []string     // by name
-	Permissions        []Permission // of all the roles, each once
+	PasswordExpiresAt  *time.Time // the password cannot be changed after that; nil: no end
+	// PasswordChangedAt is when the password was last changed. It is the Unix epoch if the last
+	// change was before Gatehouse recorded this. It is set only by methods that have just verified
+	// or changed the password, and is the zero time otherwise.
+	PasswordChangedAt time.Time
+	Roles             []string     // by name
+	Permissions       []Permission // those of all the roles, each once
 }
 
-// Disabled is true for an account that may neither log in nor use its tokens.
+// passwordMark differs between one password of a user and the next.
+func (u User) passwordMark() int64 { return u.PasswordChangedAt.UnixMicro() }
+
+// Disabled reports whether the account may neither log in nor use its tokens.
 func (u User) Disabled() bool { return u.DisabledAt != nil }
 
-// Credentials are a user with the stored form of the password.
+// Credentials are a user and the stored form of the password.
 type Credentials struct {
 	User
 	PasswordHash    string

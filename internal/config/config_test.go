@@ -2,10 +2,14 @@ package config
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -20,7 +24,8 @@ func load(flags ...string) (Serve, error) {
 	return Load(append([]string{"--database-url=" + testURL, "--secret-key=" + testKey}, flags...))
 }
 
-// TestUnusableValuesAreRefusedByName would miss a bound that is off by one on the side of what is refused.
+// TestUnusableValuesAreRefusedByName would miss a bound that is off by one on the side of what is
+// refused.
 func TestUnusableValuesAreRefusedByName(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ setting, value string }{
@@ -57,8 +62,8 @@ func TestUnusableValuesAreRefusedByName(t *testing.T) {
 		{"ACCESS_TOKEN_EXPIRE_MINUTES", "0"},
 		{"ACCESS_TOKEN_EXPIRE_MINUTES", "1441"},
 		{"ISSUER", ""},
-		{"ISSUER", "gatehouse.example"},
-		{"ISSUER", "ftp://gatehouse.example"},
+		{"ISSUER", "login.example"},
+		{"ISSUER", "ftp://login.example"},
 		{"ISSUER", "https://"},
 		{"AUDIENCE", ""},
 		{"LISTEN_ADDR", ""},
@@ -68,12 +73,45 @@ func TestUnusableValuesAreRefusedByName(t *testing.T) {
 		{"LISTEN_ADDR", ":http"},
 		{"OPS_ADDR", ""},
 		{"OPS_ADDR", "localhost"},
-		{"TRUSTED_PROXIES", "10.0.0.1"},
+		{"TRUSTED_PROXIES", "fe80::1%eth0"},
 		{"TRUSTED_PROXIES", "10.0.0.0/33"},
 		{"TRUSTED_PROXIES", "10.0.0.0/8, 192.168.0.0/16"},
 		{"TRUSTED_PROXIES", "everyone"},
 		{"TRUSTED_PROXIES", "0.0.0.0/0"},
 		{"TRUSTED_PROXIES", "10.0.0.0/8,::/0"},
+		{"CORS_ORIGINS", "*"},
+		{"CORS_ORIGINS", "null"},
+		{"CORS_ORIGINS", "https://*.example.com"},
+		{"CORS_ORIGINS", "https://app.example.com/"},
+		{"CORS_ORIGINS", "https://app.example.com/login"},
+		{"CORS_ORIGINS", "https://app.example.com?x"},
+		{"CORS_ORIGINS", "https://app.example.com#x"},
+		{"CORS_ORIGINS", "https://user@app.example.com"},
+		{"CORS_ORIGINS", "https://App.example.com"},
+		{"CORS_ORIGINS", "HTTPS://app.example.com"},
+		{"CORS_ORIGINS", "https://bücher.example"},
+		{"CORS_ORIGINS", "https://app.example.com:443"},
+		{"CORS_ORIGINS", "https://app.example.com:"},
+		{"CORS_ORIGINS", "https://app.example.com:0"},
+		{"CORS_ORIGINS", "https://app.example.com:65536"},
+		{"CORS_ORIGINS", "https://app.example.com:08443"},
+		{"CORS_ORIGINS", "https://[0::1]"},
+		{"CORS_ORIGINS", "http://app.example.com"},
+		{"CORS_ORIGINS", "http://localhost.example.com"},
+		{"CORS_ORIGINS", "http://examplelocalhost"},
+		{"COOKIE_DOMAIN", "example.org"},
+		{"CORS_ORIGINS", "http://localhost:80"},
+		{"CORS_ORIGINS", "app.example.com"},
+		{"CORS_ORIGINS", "//app.example.com"},
+		{"CORS_ORIGINS", "file://"},
+		{"CORS_ORIGINS", "chrome-extension://abc"},
+		{"CORS_ORIGINS", "https://"},
+		{"CORS_ORIGINS", "https://app.example.com,https://other.example.com/"},
+		{"CORS_ORIGINS", "https://app.example.com https://other.example.com"},
+		{"RETURN_ORIGINS", "https://wiki.example.org/"},
+		{"RETURN_ORIGINS", "https://wiki.example.org,http://wiki.example.org"},
+		{"RETURN_ORIGINS", "https://*.example.org"},
+		{"APP_NAME", " "},
 		{"FORWARDED_HEADER", "X-Real-IP"},
 		{"PROXY_PROTOCOL", "true"}, // of whom?
 		{"PROXY_PROTOCOL", "v2"},
@@ -86,6 +124,9 @@ func TestUnusableValuesAreRefusedByName(t *testing.T) {
 		{"ADDRESS_REGISTRATIONS", "-1"},
 		{"ADDRESS_REGISTRATIONS_PER_HOUR", "-1"},
 		{"REGISTRATION", "ajar"},
+		{"REFRESH_GRACE_SECONDS", "-1"},
+		{"REFRESH_GRACE_SECONDS", "301"},
+		{"REFRESH_REPEAT_FROM_OTHER_NETWORK", "twice"},
 		{"REQUEST_TIMEOUT", "99ms"},
 		{"REQUEST_TIMEOUT", "10"},
 		{"SHUTDOWN_DELAY", "-1s"},
@@ -105,6 +146,13 @@ func TestBoundsAreAccepted(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ setting, value string }{
 		{"DATABASE_URL", "host=127.0.0.1 dbname=test"},
+		{"CORS_ORIGINS", ""},
+		{"CORS_ORIGINS", "https://app.example.com,https://app.example.com:8443,http://localhost:5173"},
+		{"CORS_ORIGINS", "http://127.0.0.1:65535,http://[::1]:1,http://localhost,https://192.0.2.1"},
+		{"RETURN_ORIGINS", "http://wiki.bakery.localhost:8080"},
+		{"CORS_ORIGINS", "https://xn--bcher-kva.example"},
+		{"RETURN_ORIGINS", "https://wiki.example.org,https://shop.example.org:8443,http://localhost:3000"},
+		{"APP_NAME", "Bäckerei <Example> & Sons"},
 		{"DATABASE_MAX_CONNS", "0"},
 		{"DATABASE_MAX_CONNS", "2147483647"},
 		{"DATABASE_STATEMENT_TIMEOUT", "100ms"},
@@ -119,12 +167,13 @@ func TestBoundsAreAccepted(t *testing.T) {
 		{"SECRET_KEY", testKey + ",another " + testKey},
 		{"ACCESS_TOKEN_EXPIRE_MINUTES", "1"},
 		{"ACCESS_TOKEN_EXPIRE_MINUTES", "1440"},
-		{"ISSUER", "https://gatehouse.example/login"},
+		{"ISSUER", "https://login.example/login"},
 		{"LISTEN_ADDR", "127.0.0.1:0"},
 		{"LISTEN_ADDR", "[::1]:65535"},
 		{"TRUSTED_PROXIES", ""},
 		{"TRUSTED_PROXIES", "10.0.0.0/8,fd00::/8"},
 		{"TRUSTED_PROXIES", "0.0.0.0/1"},
+		{"TRUSTED_PROXIES", "10.0.0.1,::1"},
 		{"FORWARDED_HEADER", "Forwarded"},
 		{"ACCOUNT_FAILURES", "0"},
 		{"ACCOUNT_FAILURES", "1000000"},
@@ -150,6 +199,34 @@ func flagOf(setting string) string {
 	return "--" + strings.ReplaceAll(strings.ToLower(setting), "_", "-")
 }
 
+// A client is told after REQUEST_TIMEOUT to come again in five seconds. Installations that say less
+// must go on starting.
+func TestAGraceThatARetryCannotMeetIsRaised(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		flags  []string
+		want   time.Duration
+		raised bool
+	}{
+		{nil, time.Minute, false},
+		{[]string{"--refresh-grace-seconds=0"}, 0, false},
+		{[]string{"--refresh-grace-seconds=1"}, 15 * time.Second, true},
+		{[]string{"--refresh-grace-seconds=10"}, 15 * time.Second, true},
+		{[]string{"--refresh-grace-seconds=14"}, 15 * time.Second, true},
+		{[]string{"--refresh-grace-seconds=15"}, 15 * time.Second, false},
+		{[]string{"--request-timeout=2m"}, 125 * time.Second, true},
+		{[]string{"--request-timeout=10m", "--refresh-grace-seconds=300"}, 605 * time.Second, true},
+	} {
+		s, err := load(test.flags...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, raised := s.RefreshGrace(5 * time.Second); got != test.want || raised != test.raised {
+			t.Errorf("%v: %v, raised: %t", test.flags, got, raised)
+		}
+	}
+}
+
 func TestKeysKeepTheirOrder(t *testing.T) {
 	t.Parallel()
 	const current, former = "current 0123456789abcdef01234567", "former 0123456789abcdef012345678"
@@ -157,11 +234,12 @@ func TestKeysKeepTheirOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys, keysErr := s.Keys()
+	chain, chainErr := s.Keychain()
 	peppers, peppersErr := s.Peppers()
-	if err := errors.Join(keysErr, peppersErr); err != nil {
+	if err := errors.Join(chainErr, peppersErr); err != nil {
 		t.Fatal(err)
 	}
+	keys := chain.Secrets()
 	if len(keys) != 2 || string(keys[0]) != current || string(keys[1]) != former {
 		t.Errorf("SECRET_KEY: %q", keys)
 	}
@@ -170,7 +248,8 @@ func TestKeysKeepTheirOrder(t *testing.T) {
 	}
 }
 
-// A key that was copied from a tutorial with the code lets everybody forge tokens, in whichever place it stands.
+// A key that was copied from a tutorial with the code lets everybody forge tokens, in whichever
+// place it stands.
 func TestPublishedKeysAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, published := range []string{
@@ -189,12 +268,19 @@ func TestPublishedKeysAreRefused(t *testing.T) {
 }
 
 // A password that is put into the URL without escaping changes the URL around it.
-func TestPasswordSurvivesItsWayIntoTheURL(t *testing.T) {
+func TestPasswordSurvivesItsWayIntoTheConnectionString(t *testing.T) {
 	t.Parallel()
-	for _, base := range []string{
-		"postgres://tester@db.example:5433/test?sslmode=disable",
-		"postgresql://tester:replaced@db.example:5433/test?sslmode=disable",
-		"postgres://db.example:5433/test?sslmode=disable&user=tester",
+	for base, host := range map[string]string{
+		"postgres://tester@db.example:5433/test?sslmode=disable":                   "db.example",
+		"postgresql://tester:replaced@db.example:5433/test?sslmode=disable":        "db.example",
+		"postgres://db.example:5433/test?sslmode=disable&user=tester":              "db.example",
+		"postgres://tester@/test?host=/run/postgresql&port=5433":                   "/run/postgresql",
+		"postgres:///test?host=/run/postgresql&port=5433&user=tester":              "/run/postgresql",
+		"postgres://tester@%2Frun%2Fpostgresql:5433/test":                          "/run/postgresql",
+		"postgres://tester:replaced@db.example:5433/test":                          "db.example",
+		"postgres://tester@db.example:5433/test?password=replaced":                 "db.example",
+		"host=db.example port=5433 user=tester dbname=test":                        "db.example",
+		"host=/run/postgresql port=5433 user=tester password=replaced dbname=test": "/run/postgresql",
 	} {
 		for _, password := range []string{
 			"simple", "p@ss:w/ord?x=y#z", "100%", "%41", "a b+c&d", `quo"te'\back`, "päßwörd€", " lead and trail ", "[::1]",
@@ -209,7 +295,7 @@ func TestPasswordSurvivesItsWayIntoTheURL(t *testing.T) {
 				t.Errorf("%s, %q: %v", base, password, err)
 				continue
 			}
-			if parsed.Password != password || parsed.User != "tester" || parsed.Host != "db.example" ||
+			if parsed.Password != password || parsed.User != "tester" || parsed.Host != host ||
 				parsed.Port != 5433 || parsed.Database != "test" {
 				t.Errorf("%s, %q: user %q, password %q, %s:%d, database %q", base, password,
 					parsed.User, parsed.Password, parsed.Host, parsed.Port, parsed.Database)
@@ -218,11 +304,51 @@ func TestPasswordSurvivesItsWayIntoTheURL(t *testing.T) {
 	}
 }
 
-func TestPasswordBesideKeywordsIsRefused(t *testing.T) {
+// Without a user in the URL it is PGUSER, or that of the operating system: not one without a name.
+func TestAPasswordTakesNoUserAway(t *testing.T) {
 	t.Parallel()
-	_, err := load("--database-url=host=127.0.0.1 user=tester", "--database-password=canary")
-	if refused, ok := errors.AsType[*Error](err); !ok || refused.Setting != "DATABASE_URL" {
-		t.Errorf("not refused as DATABASE_URL: %v", err)
+	const base = "postgres:///test?host=/run/postgresql"
+	want, err := pgx.ParseConfig(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	connection, err := Database{DatabaseURL: base, DatabasePassword: "p", DatabaseStatementTimeout: 1e9}.URL()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := pgx.ParseConfig(connection); err != nil || got.User != want.User || got.Password != "p" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// A password is rotated while the service runs: new connections must have the new one.
+func TestSecretsOfTheDatabaseAreReadAnewFromTheirFiles(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "secret")
+	write := func(content string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for setting, content := range map[string]string{"DATABASE_PASSWORD": "%s\n", "DATABASE_URL": "postgres://tester:%s@db.example/test\n"} {
+		d := Database{
+			DatabaseURL: "postgres://tester@db.example/test", DatabaseStatementTimeout: 1e9,
+			DatabaseFiles: map[string]string{setting: file},
+		}
+		for _, password := range []string{"first", "second"} {
+			write(fmt.Sprintf(content, password))
+			connection, err := d.Renewed()
+			if err != nil || !strings.Contains(connection, password) {
+				t.Errorf("%s: %s, %v", setting, connection, err)
+			}
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Renewed(); err == nil || !strings.Contains(err.Error(), setting+"_FILE") {
+			t.Errorf("without the file: %v", err)
+		}
 	}
 }
 
@@ -240,7 +366,8 @@ func settings() map[string]reflect.StructField {
 // row is a line of the table: setting, whether it may come from a file, default, text.
 var row = regexp.MustCompile("(?m)^\\| `([A-Z_]+)`( \\(or `[A-Z_]+_FILE`\\))? \\| (?:`([^`|]+)`)? ?\\| ([^|]+) \\|$")
 
-// A setting that is missing from the table, or stands there with another default than it has, misleads operators.
+// A setting that is missing from the table, or stands there with another default than it has,
+// misleads operators.
 func TestTableHasEverySettingWithItsDefault(t *testing.T) {
 	t.Parallel()
 	table, err := Markdown()

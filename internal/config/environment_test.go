@@ -3,16 +3,18 @@ package config
 import (
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// childMark has this test binary load settings and print what it got, in place of tests: the environment belongs to a
-// process, and tests share theirs.
+// childMark has this test binary load settings and print what it got, in place of tests: the
+// environment belongs to a process, and tests share theirs.
 const childMark = "TEST_OF_CONFIG_LOADS"
 
 // loaded is what a child prints.
@@ -106,10 +108,14 @@ func TestSecretsComeFromFiles(t *testing.T) {
 			s.SecretKey != testKey || s.PasswordPepper != testKey {
 			t.Errorf("line break %q: %+v", lineBreak, l)
 		}
+		if s.DatabaseFiles["DATABASE_URL"] == "" || s.DatabaseFiles["DATABASE_PASSWORD"] == "" {
+			t.Errorf("the files are forgotten: %v", s.DatabaseFiles)
+		}
 	}
 }
 
-// Of a secret that is given twice, the one that is not used is the one that somebody has just changed.
+// Of a secret that is given twice, the one that is not used is the one that somebody has just
+// changed.
 func TestSecretGivenTwiceIsRefused(t *testing.T) {
 	t.Parallel()
 	l := loadWith(t, "SECRET_KEY_FILE="+writeFile(t, testKey))
@@ -124,6 +130,18 @@ func TestUnreadableFileIsNamed(t *testing.T) {
 		l := loadWith(t, "PASSWORD_PEPPER_FILE="+path)
 		if l.Refused != "PASSWORD_PEPPER_FILE" || !strings.Contains(l.Problem, path) {
 			t.Errorf("%s: %+v", path, l)
+		}
+	}
+}
+
+// Nobody who names a file for the pepper means that there is none.
+func TestEmptySecretFileIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, content := range []string{"", "\n", "\r\n"} {
+		path := writeFile(t, content)
+		l := loadWith(t, "PASSWORD_PEPPER_FILE="+path)
+		if l.Refused != "PASSWORD_PEPPER_FILE" || !strings.Contains(l.Problem, path+" is empty") {
+			t.Errorf("%q: %+v", content, l)
 		}
 	}
 }
@@ -200,9 +218,64 @@ func TestOtherVariablesAreNoMisspellings(t *testing.T) {
 	if l.Problem != "" {
 		t.Error(l.Problem)
 	}
+	l = loadIn(t, []string{
+		"DATABASE_URL_FILE=" + writeFile(t, testURL), "SECRET_KEY_FILE=" + writeFile(t, testKey),
+		"DATABASE_URI=a", "DATABASE_URI_FILE=a", "SECRET_KEYS=a", "SECRETKEY_FILE=a",
+	})
+	if l.Problem != "" {
+		t.Errorf("near settings that files give: %s", l.Problem)
+	}
+}
+
+// A proxy has one address; a setting that wants 10.0.0.1/32 for it costs everybody a look at the
+// manual.
+func TestASingleAddressIsANetworkOfOne(t *testing.T) {
+	t.Parallel()
+	l := loadWith(t, "TRUSTED_PROXIES=10.0.0.1,::1,10.1.0.0/16")
+	want := []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32"), netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("10.1.0.0/16")}
+	if l.Problem != "" || !slices.Equal(l.Settings.TrustedProxies, want) {
+		t.Errorf("%v %s", l.Settings.TrustedProxies, l.Problem)
+	}
 }
 
 // Errors are logged, and pasted into tickets.
+// A password of the environment or of .pgpass is on no command line.
+func TestAPasswordOfADatabaseIsFoundInTheTextItself(t *testing.T) {
+	t.Parallel()
+	for connection, want := range map[string]bool{
+		"postgres://u:p@h/d":                           true,
+		"postgresql://u:p@h:5432,g:5433/d":             true,
+		"postgres://u:p%40@h/d":                        true,
+		"postgres://u:a/b@h/d":                         true,
+		"postgres://u:a?b@h/d":                         true,
+		"postgres://h/d?user=u&password=p":             true,
+		"postgres://h/d?p%61ssword=p":                  true,
+		"postgres://h/d?sslkey=k&sslpassword=p":        true,
+		"postgres://h/d?%zz":                           true,
+		"host=h password=p":                            true,
+		"host=h password = 'p'":                        true,
+		"host=h sslpassword=p":                         true,
+		"secret":                                       true, // who knows what it is
+		"u:secret@h/d":                                 true,
+		"":                                             false,
+		"postgres://":                                  false,
+		"postgres://u@h/d":                             false,
+		"postgres://u:@h/d":                            false,
+		"postgres://h:5432/d":                          false,
+		"postgres://u@h:5432,g:5433/d?sslmode=disable": false,
+		"postgres://u@[::1]:5432/d":                    false,
+		"postgres:///d?host=/run/postgresql&user=u":    false,
+		"postgres://h/d?password=":                     false,
+		"host=h user=u dbname=d passfile=/run/pgpass":  false,
+		"dbname=password user=u":                       false,
+		"host=h user=u password=":                      false,
+	} {
+		if got := hasPassword(connection); got != want {
+			t.Errorf("%s: %t", connection, got)
+		}
+	}
+}
+
 func TestNoErrorQuotesASecret(t *testing.T) {
 	t.Parallel()
 	const canary = "canary-5e1f"

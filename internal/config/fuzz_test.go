@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// FuzzSettings gives strings to every setting. None may make Load panic, come back as other than it was given, or have
-// an error quote a secret or take a second line.
+// FuzzSettings gives strings to every setting. None may make Load panic, come back as other than it
+// was given, or have an error quote a secret or take a second line.
 func FuzzSettings(f *testing.F) {
 	f.Add("postgres://tester@127.0.0.1/test", "s3cret", testKey, testKey, "30", "10s", "10.0.0.0/8", "http://localhost", ":8000", "info")
 	f.Add("host=127.0.0.1 password=x", "", "", "", "-1", "1", "::/0, ::/0", "%", "::", "")

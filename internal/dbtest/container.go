@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver that wait.ForSQL is given the name of
+	_ "github.com/jackc/pgx/v5/stdlib" // wait.ForSQL names this driver
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
@@ -21,19 +21,20 @@ import (
 	"github.com/testcontainers/testcontainers-go/log"
 	"github.com/testcontainers/testcontainers-go/wait"
 
-	"gatehouse/internal/pgdev"
+	"gatehouse.example/internal/pgdev"
 )
 
 const (
-	askTimeout  = 5 * time.Second // for the answers of the engine and the registry
+	askTimeout  = 5 * time.Second // for answers of the engine and the registry
 	pullTimeout = 5 * time.Minute // once the registry has answered
 	serverPort  = "5432/tcp"
-	dataFolder  = "/pgdata" // set, because the images' own differ by version
+	dataFolder  = "/pgdata" // set here, because it differs between the images' versions
 )
 
-// lifeline is the container's program around the image's own. The test process holds the container's standard input
-// open; when that process is gone, however it ended, so is cat, process 1, and the container with it. The server is
-// another process, to be stopped and started again while the container, its address and its memory stay.
+// lifeline is the container's program around the image's own. The test process holds the
+// container's standard input open. When that process is gone, for whatever reason, cat ends. It is
+// process 1, so the container ends with it. The server is another process. It can be stopped and
+// started again, while the container keeps its address and its memory.
 const lifeline = `docker-entrypoint.sh "$@" & exec cat >/dev/null`
 
 // box is a container with a PostgreSQL in it.
@@ -44,10 +45,12 @@ type box struct {
 	input     client.ContainerAttachResult // holds the container's standard input open
 }
 
-// runContainer runs the image of POSTGRES_IMAGE, if a container engine answers and has it or can get it.
-func runContainer(ctx context.Context) (*PrivateServer, error) {
+// runContainer runs the image of POSTGRES_IMAGE, if a container engine answers, and has the image
+// or can get it.
+func runContainer(ctx context.Context, settings ...string) (*PrivateServer, error) {
 	log.SetDefault(log.NewNoopLogger())
-	// The library's own way to clean up is one more container, of one more image to get; the lifeline does without.
+	// The library's own way to clean up is one more container, of one more image. The lifeline
+	// needs neither.
 	if err := os.Setenv("TESTCONTAINERS_RYUK_DISABLED", "true"); err != nil {
 		return nil, err
 	}
@@ -57,13 +60,14 @@ func runContainer(ctx context.Context) (*PrivateServer, error) {
 		return nil, err
 	}
 	b := &box{engine: engine}
-	if err := b.run(ctx, image); err != nil {
+	if err := b.run(ctx, image, settings); err != nil {
 		return nil, errors.Join(err, b.Remove())
 	}
 	return &PrivateServer{"container " + image, b}, nil
 }
 
-// findImage returns an error if it is in vain to start the image: a pull would hang where no registry answers.
+// findImage returns an error if the image cannot be had. A pull would hang where no registry
+// answers.
 func findImage(ctx context.Context, image string) (*testcontainers.DockerClient, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -76,17 +80,18 @@ func findImage(ctx context.Context, image string) (*testcontainers.DockerClient,
 		_, err = engine.DistributionInspect(ctx, image, client.DistributionInspectOptions{})
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("the engine has no image %s and can't get it: %w", image, err), engine.Close())
+		return nil, errors.Join(fmt.Errorf("the engine has no image %s and can't get it: %w", image,
+			err), engine.Close())
 	}
 	return engine, nil
 }
 
-func (b *box) run(ctx context.Context, image string) (err error) {
+func (b *box) run(ctx context.Context, image string, settings []string) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
 	defer cancel()
 	password := rand.Text()
 	command := []string{"postgres"}
-	for _, setting := range pgdev.TestSettings() {
+	for _, setting := range append(pgdev.TestSettings(), settings...) {
 		command = append(command, "-c", setting)
 	}
 	answers := wait.ForSQL(serverPort, "pgx", func(host string, port network.Port) string {
@@ -94,17 +99,21 @@ func (b *box) run(ctx context.Context, image string) (err error) {
 		return b.url
 	})
 	b.container, err = testcontainers.Run(ctx, image,
-		testcontainers.WithEnv(map[string]string{"POSTGRES_PASSWORD": password, "PGDATA": dataFolder}),
+		testcontainers.WithEnv(
+			map[string]string{"POSTGRES_PASSWORD": password, "PGDATA": dataFolder}),
 		testcontainers.WithTmpfs(map[string]string{dataFolder: "rw"}),
 		testcontainers.WithEntrypoint("sh", "-c", lifeline, "sh"),
 		testcontainers.WithCmd(command...),
 		testcontainers.WithExposedPorts(serverPort),
-		testcontainers.WithHostConfigModifier(func(host *container.HostConfig) { host.AutoRemove = true }),
-		testcontainers.WithConfigModifier(func(c *container.Config) { c.OpenStdin, c.StdinOnce = true, true }),
+		testcontainers.WithHostConfigModifier(
+			func(host *container.HostConfig) { host.AutoRemove = true }),
+		testcontainers.WithConfigModifier(
+			func(c *container.Config) { c.OpenStdin, c.StdinOnce = true, true }),
 		testcontainers.WithLifecycleHooks(testcontainers.ContainerLifecycleHooks{
 			PreStarts: []testcontainers.ContainerHook{b.holdInput},
 		}),
-		testcontainers.WithWaitStrategy(answers.WithStartupTimeout(time.Minute).WithPollInterval(50*time.Millisecond)))
+		testcontainers.WithWaitStrategy(
+			answers.WithStartupTimeout(time.Minute).WithPollInterval(50*time.Millisecond)))
 	return err
 }
 
@@ -119,10 +128,13 @@ func (b *box) URL() string { return b.url }
 
 func (b *box) Stop() error { return b.control(context.Background(), "stop", "--mode=fast") }
 
-func (b *box) Restart(ctx context.Context) error { return b.control(ctx, "start", "--log=/tmp/log") }
+func (b *box) Restart(ctx context.Context) error {
+	return b.control(ctx, "start", "--log=/tmp/log")
+}
 
 func (b *box) control(ctx context.Context, args ...string) error {
-	code, output, err := b.container.Exec(ctx, append([]string{"pg_ctl", "--wait"}, args...), exec.WithUser("postgres"))
+	code, output, err := b.container.Exec(ctx, append([]string{"pg_ctl", "--wait"}, args...),
+		exec.WithUser("postgres"))
 	if err == nil && code != 0 {
 		text, _ := io.ReadAll(output)
 		err = fmt.Errorf("pg_ctl %s: %s", args[0], text)
@@ -130,7 +142,7 @@ func (b *box) control(ctx context.Context, args ...string) error {
 	return err
 }
 
-// Remove ends the container and what is in it.
+// Remove removes the container and what is in it.
 func (b *box) Remove() error {
 	err := testcontainers.TerminateContainer(b.container, testcontainers.StopTimeout(0))
 	if b.input.Conn != nil {

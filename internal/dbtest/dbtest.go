@@ -1,10 +1,15 @@
-// Package dbtest owns the databases of tests: a migrated PostgreSQL database of its own for each test, and the server
-// that holds them.
+// Package dbtest owns the databases of tests: a migrated PostgreSQL database for each test alone,
+// and the server that holds them.
 //
-// The server is, in this order: the one of TEST_DATABASE_URL; a container of POSTGRES_IMAGE (default
-// postgres:17-alpine), if a container engine answers and has the image or can get it; a private server made with the
-// PostgreSQL programs of this machine. GATEHOUSE_TEST_DB=container or =local allows only that way. Without any, tests
-// fail; they are never skipped. A test process says on standard error which one it uses.
+// The server is the first of these:
+//
+//   - the one of TEST_DATABASE_URL;
+//   - a container of POSTGRES_IMAGE (default postgres:17-alpine), if a container engine answers,
+//     and has the image or can get it;
+//   - a private server of the PostgreSQL programs on this machine.
+//
+// GATEHOUSE_TEST_DB=container or =local allows only that way. Where there is no server, tests fail.
+// They are never skipped. A test process says on standard error which server it uses.
 package dbtest
 
 import (
@@ -23,11 +28,12 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/goleak"
 
-	"gatehouse/internal/pgdev"
-	"gatehouse/migrations"
+	"gatehouse.example/internal/pgdev"
+	"gatehouse.example/migrations"
 )
 
-// shared is the server of this test process: started when the first test asks for a database, stopped by Main.
+// shared is the server of this test process. The first test that asks for a database starts it, and
+// [Main] stops it.
 var shared struct {
 	once   sync.Once
 	server *Server
@@ -48,11 +54,12 @@ func sharedServer(t testing.TB) *Server {
 	return shared.server
 }
 
-// Main runs a package's tests; it is all that TestMain does in a package that uses New or Empty. After the tests it
-// stops the server that they had started, and fails them if they have left a goroutine behind.
+// Main runs a package's tests. It is all that TestMain does in a package that uses [New] or
+// [Empty]. After the tests, it stops the server that they started, and fails if they left a
+// goroutine behind.
 func Main(m *testing.M, options ...goleak.Option) {
 	code := m.Run()
-	shared.once.Do(func() {}) // what has not been started by now never is
+	shared.once.Do(func() {}) // no test can start it any more
 	var err error
 	if shared.server != nil {
 		err = shared.server.Stop()
@@ -67,11 +74,12 @@ func Main(m *testing.M, options ...goleak.Option) {
 	os.Exit(code)
 }
 
-// ServiceRole is the role as which tests connect.
+// ServiceRole is the role by which tests connect.
 const ServiceRole = "gatehouse_test_service"
 
-// New returns the URL of a database for this test alone, with the newest schema, for the role that a service has: with no
-// more rights than it needs. It is dropped when the test ends, whoever is still connected.
+// New returns the URL of a database for this test alone, with the newest schema. The URL is for the
+// role of a service, which has no more rights than it needs. The database is dropped when the test
+// ends, whoever is still connected.
 func New(t testing.TB) string {
 	t.Helper()
 	server := sharedServer(t)
@@ -88,7 +96,7 @@ func New(t testing.TB) string {
 	return database.String()
 }
 
-// Owner returns the URL of a database from New for the role that owns it, and may change its schema.
+// Owner returns the URL of a database from [New] for its owner, who may change the schema.
 func Owner(t testing.TB, databaseURL string) string {
 	t.Helper()
 	database, err := url.Parse(databaseURL)
@@ -99,20 +107,37 @@ func Owner(t testing.TB, databaseURL string) string {
 	return database.String()
 }
 
-// What makes every row of the audit log one that cannot be written, and what mends that. It is for the database's Owner.
+// Copy returns the URL of a copy of a database from [New], as a backup would be, for the same role.
+// Nobody may be connected to the original.
+func Copy(t testing.TB, databaseURL string) string {
+	t.Helper()
+	database, err := url.Parse(databaseURL)
+	if err != nil {
+		t.Fatalf("dbtest: %v", err)
+	}
+	copied, err := url.Parse(sharedServer(t).create(t, strings.TrimPrefix(database.Path, "/")))
+	if err != nil {
+		t.Fatalf("dbtest: %v", err)
+	}
+	copied.User = database.User
+	return copied.String()
+}
+
+// BreakAudit makes the audit log refuse every row, and MendAudit ends that. Both are for the
+// database's [Owner].
 const (
 	BreakAudit = `CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'broken'; END $$;
 		CREATE TRIGGER broken BEFORE INSERT ON audit_events FOR EACH ROW EXECUTE FUNCTION broken()`
 	MendAudit = "DROP FUNCTION broken CASCADE"
 )
 
-// Empty is New without the schema, for its owner.
+// Empty is [New] without the schema, for the owner.
 func Empty(t testing.TB) string {
 	t.Helper()
 	return sharedServer(t).create(t, "template0")
 }
 
-// create makes a database from a template, and has it dropped when the test ends.
+// create makes a database from a template. It is dropped when the test ends.
 func (s *Server) create(t testing.TB, template string) string {
 	t.Helper()
 	name := "test_" + strings.ToLower(rand.Text())
@@ -120,7 +145,8 @@ func (s *Server) create(t testing.TB, template string) string {
 		t.Fatalf("dbtest: %v", err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // t.Context() has ended
+		// t.Context() has ended
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := s.exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
 			t.Errorf("dbtest: %v", err)
@@ -135,10 +161,10 @@ type Server struct {
 	url      *url.URL
 	remove   func() error
 	admin    *pgxpool.Pool
-	template func() (string, error) // name of the migrated database; made at the first call
+	template func() (string, error) // the name of the migrated database, which the first call makes
 }
 
-// Start finds or starts a server, by the ways that the package comment lists.
+// Start finds or starts a server, in the ways that the package comment lists.
 func Start(ctx context.Context) (*Server, error) {
 	return choose(ctx, os.Getenv("TEST_DATABASE_URL"), os.Getenv("GATEHOUSE_TEST_DB"))
 }
@@ -187,7 +213,8 @@ func (s *Server) Stop() error {
 	return s.remove()
 }
 
-// exec runs a statement of the administrator. The names in it are made here, of letters that need no quotes.
+// exec runs a statement as the administrator. Names in it are made here, of letters that need no
+// quotes.
 func (s *Server) exec(ctx context.Context, statement string) error {
 	if _, err := s.admin.Exec(ctx, statement); err != nil {
 		return fmt.Errorf("%s: %w", statement, err)
@@ -195,14 +222,14 @@ func (s *Server) exec(ctx context.Context, statement string) error {
 	return nil
 }
 
-// templateLock is the advisory lock under which test processes that share a server make the template. Its number only
-// has to differ from those of others.
+// templateLock is the advisory lock under which test processes that share a server make the
+// template. The number must only differ from those of others.
 const templateLock = 7203955811
 
-// makeTemplate returns the name of the migrated database that this binary's migrations make, and makes it if the
-// server hasn't got it yet.
+// makeTemplate returns the name of the migrated database. It makes the database unless the server
+// has one of this binary's migrations.
 func (s *Server) makeTemplate() (string, error) {
-	ctx := context.Background() // of no test: all of them wait for the one that makes it
+	ctx := context.Background() // of no test, since all tests wait for the one that makes it
 	name := "template_" + migrations.Digest()[:16]
 	conn, err := pgx.Connect(ctx, s.URL())
 	if err != nil {
@@ -217,7 +244,8 @@ func (s *Server) makeTemplate() (string, error) {
 	if err := conn.QueryRow(ctx, query, name).Scan(&made); err != nil || made {
 		return name, err
 	}
-	// It has its name only when it is whole: what a killed process has left is not taken for the template.
+	// It gets its name only when it is whole, so nobody takes what a killed process has left for
+	// the template.
 	draft := name + "_draft"
 	if err := s.exec(ctx, "DROP DATABASE IF EXISTS "+draft+" WITH (FORCE)"); err != nil {
 		return "", err

@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// helperMark has this test binary start a server and do nothing more, in place of tests.
+// helperMark makes this test binary start a server, and run no tests.
 const helperMark = "TEST_OF_DBTEST_HANGS"
 
 func startAndHang() {
@@ -43,7 +43,7 @@ func connect(t *testing.T, databaseURL string) *pgx.Conn {
 	return conn
 }
 
-// value returns the one value of a query's one row.
+// value returns the one value of a query with one row.
 func value[T any](t *testing.T, conn *pgx.Conn, query string, args ...any) (v T) {
 	t.Helper()
 	if err := conn.QueryRow(t.Context(), query, args...).Scan(&v); err != nil {
@@ -52,14 +52,15 @@ func value[T any](t *testing.T, conn *pgx.Conn, query string, args ...any) (v T)
 	return v
 }
 
-// Two tests that shared a database would see each other's rows.
+// Two tests in one database would see each other's rows.
 func TestEachTestHasADatabaseOfItsOwn(t *testing.T) {
 	t.Parallel()
 	for i := range 4 {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
 			conn := connect(t, New(t))
-			_, err := conn.Exec(t.Context(), "INSERT INTO password_keys (id, check_value) VALUES ('1', sha256('key'))")
+			_, err := conn.Exec(t.Context(),
+				"INSERT INTO password_keys (id, check_value) VALUES ('1', sha256('key'))")
 			if err != nil {
 				t.Error(err)
 			}
@@ -70,12 +71,13 @@ func TestEachTestHasADatabaseOfItsOwn(t *testing.T) {
 func TestEmptyIsNotMigrated(t *testing.T) {
 	t.Parallel()
 	conn := connect(t, Empty(t))
-	if tables := value[int](t, conn, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"); tables != 0 {
+	if tables := value[int](t, conn,
+		"SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"); tables != 0 {
 		t.Errorf("%d tables", tables)
 	}
 }
 
-// A connection that a test has forgotten must not keep its database.
+// A connection that a test forgets must not keep its database alive.
 func TestDatabaseIsDroppedUnderItsConnections(t *testing.T) {
 	t.Parallel()
 	var name string
@@ -92,7 +94,7 @@ func TestDatabaseIsDroppedUnderItsConnections(t *testing.T) {
 	}
 }
 
-// Test processes that share a server start at once, and each wants the template first.
+// Test processes that share a server start at the same time, and each wants the template first.
 func TestTemplateIsMadeOnce(t *testing.T) {
 	t.Parallel()
 	private := Private(t)
@@ -122,7 +124,8 @@ func TestTemplateIsMadeOnce(t *testing.T) {
 	}
 }
 
-// A server that came back elsewhere, or without its data, would make a test of recovery pass or fail for no reason.
+// If a server came back elsewhere, or without its data, a test of recovery would pass or fail for
+// no reason.
 func TestPrivateServerComesBackWithItsDataAtItsAddress(t *testing.T) {
 	t.Parallel()
 	server := Private(t)
@@ -146,11 +149,11 @@ func TestPrivateServerComesBackWithItsDataAtItsAddress(t *testing.T) {
 	}
 }
 
-// One that stops what listens there for a while would find another's server in its place.
+// A test that stops its server for a while would find another test's server in its place.
 func TestNoTwoTestsGetTheSameFreeAddress(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
-	for range 300 { // of 10,000: by chance, two would be alike in 99 of 100 runs
+	for range 300 { // of 10,000 ports: by chance, two would be equal in 99 of 100 runs
 		addr := FreeAddr(t)
 		if seen[addr] {
 			t.Fatalf("%s twice", addr)
@@ -170,7 +173,8 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 		{"", "containers", "GATEHOUSE_TEST_DB"},
 	} {
 		_, err := choose(t.Context(), test.given, test.only)
-		if err == nil || !strings.Contains(err.Error(), test.named) || strings.Contains(err.Error(), password) {
+		if err == nil || !strings.Contains(err.Error(), test.named) ||
+			strings.Contains(err.Error(), password) {
 			t.Errorf("%+v: %v", test, err)
 		}
 	}

@@ -11,7 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// go test kills a test process that takes too long, a person kills one with Ctrl-C: with none of its deferred calls run.
+// go test kills a test process that takes too long, and people kill one with Ctrl-C. No deferred
+// call runs then.
 func TestServerEndsWithAKilledTestProcess(t *testing.T) {
 	t.Parallel()
 	executable, err := os.Executable()
@@ -23,7 +24,7 @@ func TestServerEndsWithAKilledTestProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(temporary) })
-	if err := os.Chmod(temporary, 0o755); err != nil { // for the user that PostgreSQL runs as
+	if err := os.Chmod(temporary, 0o755); err != nil { // for the user who runs PostgreSQL
 		t.Fatal(err)
 	}
 	helper := exec.Command(executable)
@@ -47,7 +48,7 @@ func TestServerEndsWithAKilledTestProcess(t *testing.T) {
 	if err := helper.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = helper.Wait() // says that it was killed
+	_ = helper.Wait() // the error says that it was killed
 
 	if _, err := conn.WaitForNotification(t.Context()); err == nil || t.Context().Err() != nil {
 		t.Errorf("the server goes on: %v", err)

@@ -8,12 +8,13 @@ import (
 	"strings"
 	"testing"
 
-	"gatehouse/internal/pgdev"
+	"gatehouse.example/internal/pgdev"
 )
 
-// PrivateServer is a PostgreSQL of one test's own, which it may stop and start again: for tests of faults.
+// PrivateServer is a PostgreSQL of one test's own, for tests of faults: the test may stop it and
+// start it again.
 type PrivateServer struct {
-	how      string // tells a person where it comes from
+	how      string // where it comes from, for people
 	postgres interface {
 		URL() string
 		Stop() error
@@ -22,15 +23,17 @@ type PrivateServer struct {
 	}
 }
 
-// Private starts a server for this test alone; it is removed when the test ends. Unless GATEHOUSE_TEST_DB says
-// otherwise, it is made with the PostgreSQL programs of this machine if there are any: that takes less time.
-func Private(t testing.TB) *PrivateServer {
+// Private starts a server for this test alone. It is removed when the test ends. Unless
+// GATEHOUSE_TEST_DB says otherwise, it runs the PostgreSQL programs of this machine if there are
+// any, since that takes less time. Each setting is name=value, and overrides those of other test
+// servers.
+func Private(t testing.TB, settings ...string) *PrivateServer {
 	t.Helper()
 	way := os.Getenv("GATEHOUSE_TEST_DB")
 	if way == "" && pgdev.Find() != "" {
 		way = "local"
 	}
-	server, err := startPrivate(t.Context(), way)
+	server, err := startPrivate(t.Context(), way, settings...)
 	if err != nil {
 		t.Fatalf("dbtest: private server: %v", err)
 	}
@@ -45,10 +48,11 @@ func Private(t testing.TB) *PrivateServer {
 	return server
 }
 
-// URL returns the address of a migrated database. It stays the same when the server is started again.
+// URL returns the address of a migrated database. It stays the same over a restart.
 func (p *PrivateServer) URL() string { return p.postgres.URL() }
 
-// Stop ends the server, as an administrator would: connections are cut, what was committed is kept.
+// Stop ends the server as an administrator would: connections are cut, and what was committed is
+// kept.
 func (p *PrivateServer) Stop(t testing.TB) {
 	t.Helper()
 	if err := p.postgres.Stop(); err != nil {
@@ -56,7 +60,7 @@ func (p *PrivateServer) Stop(t testing.TB) {
 	}
 }
 
-// Start runs the stopped server again, and returns when it answers.
+// Start starts the stopped server again, and returns when it answers.
 func (p *PrivateServer) Start(t testing.TB) {
 	t.Helper()
 	if err := p.postgres.Restart(t.Context()); err != nil {
@@ -64,36 +68,39 @@ func (p *PrivateServer) Start(t testing.TB) {
 	}
 }
 
-// startPrivate makes a server in the given way; "" stands for the first one that works.
-func startPrivate(ctx context.Context, way string) (*PrivateServer, error) {
+// startPrivate makes a server in the given way. "" is the first way that works.
+func startPrivate(ctx context.Context, way string, settings ...string) (*PrivateServer, error) {
 	switch way {
 	case "container":
-		return runContainer(ctx)
+		return runContainer(ctx, settings...)
 	case "local":
-		return runLocal(ctx)
+		return runLocal(ctx, settings...)
 	case "":
 	default:
 		return nil, fmt.Errorf("GATEHOUSE_TEST_DB is %q, neither container nor local", way)
 	}
-	server, containerErr := runContainer(ctx)
+	server, containerErr := runContainer(ctx, settings...)
 	if containerErr == nil {
 		return server, nil
 	}
-	server, localErr := runLocal(ctx)
+	server, localErr := runLocal(ctx, settings...)
 	if localErr != nil {
-		return nil, fmt.Errorf("no PostgreSQL: set TEST_DATABASE_URL, or run a container engine that has or can get "+
-			"the image POSTGRES_IMAGE (%w), or install PostgreSQL 14 or newer (%w)", containerErr, localErr)
+		return nil, fmt.Errorf(
+			"no PostgreSQL: set TEST_DATABASE_URL, or run a container engine that has or can get "+
+				"the image POSTGRES_IMAGE (%w), or install PostgreSQL 14 or newer (%w)",
+			containerErr,
+			localErr)
 	}
 	server.how += " (no container: " + strings.ReplaceAll(containerErr.Error(), "\n", "; ") + ")"
 	return server, nil
 }
 
 // runLocal runs a server with the PostgreSQL programs of this machine.
-func runLocal(ctx context.Context) (*PrivateServer, error) {
+func runLocal(ctx context.Context, settings ...string) (*PrivateServer, error) {
 	bin := pgdev.Find()
 	if bin == "" {
 		return nil, errors.New("no PostgreSQL programs on this machine")
 	}
-	server, err := pgdev.Start(ctx, pgdev.Options{Log: os.Stderr})
+	server, err := pgdev.Start(ctx, pgdev.Options{Log: os.Stderr, Settings: settings})
 	return &PrivateServer{bin, server}, err
 }

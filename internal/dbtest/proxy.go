@@ -11,9 +11,9 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Proxy stands between a test and its database until the test ends, and returns the address by which to go through it.
-// It may be stopped and started again. Toxiproxy is here because it can keep a connection open and silent, as a broken
-// network does.
+// Proxy stands between a test and its database until the test ends, and returns the URL that leads
+// through it. The test may stop it and start it again. It is Toxiproxy, which can keep a connection
+// open and silent, as a broken network does.
 func Proxy(t testing.TB, databaseURL string) (proxy *toxiproxy.Proxy, through string) {
 	t.Helper()
 	u, err := url.Parse(databaseURL)
@@ -30,9 +30,10 @@ func Proxy(t testing.TB, databaseURL string) (proxy *toxiproxy.Proxy, through st
 	return proxy, u.String()
 }
 
-// FreeAddr returns an address that nobody listens on, and that no other test gets before this one ends, in whatever
-// process: the UDP port of that number is kept for as long. It is none of those that a system gives away by itself: one of
-// these could be a client's before whoever wants it listens there, or listens there again.
+// FreeAddr returns an address on which nobody listens. No other test gets it before this one ends,
+// in whatever process, since the UDP port of that number is kept for as long. The port is outside
+// the range that a system gives away by itself. Otherwise it could become a client's port before
+// the test listens on it, or listens again.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	for range 100 {

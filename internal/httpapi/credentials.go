@@ -1,7 +1,9 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -9,7 +11,8 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"gatehouse/internal/auth"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/edge"
 )
 
 const (
@@ -17,72 +20,93 @@ const (
 	oauthClientKey = "gatehouse.oauth_client"
 )
 
-// client lets in the OAuth client that a request with a form names, if it proves to be that one; one that names none is the
-// first-party client.
-func client(s *server, c *gin.Context) error {
+// client is a [guard] for requests with a form. It lets in the OAuth client that the form names,
+// once the client has authenticated. A request that names no client comes from the first-party
+// client.
+func client(s *API, c *gin.Context) error { return s.provedClient(c, s.Clients.Authenticate) }
+
+// confidentialClient is client, but lets in only clients that authenticate with a secret.
+func confidentialClient(s *API, c *gin.Context) error {
+	return s.provedClient(c, s.Clients.AuthenticateConfidential)
+}
+
+func (s *API) provedClient(
+	c *gin.Context, prove func(ctx context.Context, id, secret string) (auth.Client, error),
+) error {
 	c.Header("Pragma", "no-cache") // RFC 6749 §5.1, beside Cache-Control: no-store
-	form, err := readForm(c)
+	form, err := edge.ReadForm(c, resourceParameter)
 	if err != nil {
 		return err
 	}
 	id, secret, err := clientCredentials(c.Request.Header["Authorization"], form)
+	if errors.Is(err, auth.ErrInvalidClient) {
+		return s.Clients.Refuse(c.Request.Context(), auth.Client{}, err)
+	}
 	if err != nil {
 		return err
 	}
-	known, err := s.service.AuthenticateClient(c.Request.Context(), id, secret)
+	known, err := prove(c.Request.Context(), id, secret)
 	if err != nil {
 		return err
 	}
-	noteOf(c).clientID = known.ID
+	edge.NoteOf(c).ClientID = known.ID
 	c.Set(formKey, form)
 	c.Set(oauthClientKey, known)
 	return nil
 }
 
-// confidentialClient is client for those that have proved themselves by a secret.
-func confidentialClient(s *server, c *gin.Context) error {
-	if err := client(s, c); err != nil {
-		return err
-	}
-	if !oauthClientOf(c).Confidential {
-		return fmt.Errorf("%w: not a confidential one", auth.ErrInvalidClient)
-	}
-	return nil
-}
-
 func formOf(c *gin.Context) map[string]string { return c.MustGet(formKey).(map[string]string) }
 
-func oauthClientOf(c *gin.Context) auth.OAuthClient {
-	return c.MustGet(oauthClientKey).(auth.OAuthClient)
+func oauthClientOf(c *gin.Context) auth.Client {
+	return c.MustGet(oauthClientKey).(auth.Client)
 }
 
-// clientCredentials are those of the header or of the form, and never of both (RFC 6749 §2.3). The form of a public client
-// has no secret. errInvalidRequest, auth.ErrInvalidClient.
-func clientCredentials(authorization []string, form map[string]string) (id, secret string, err error) {
+// callerOf describes the caller of a request, with the OAuth client that has authenticated.
+func callerOf(c *gin.Context) auth.Caller {
+	caller := edge.CallerOf(c)
+	if known, ok := c.Get(oauthClientKey); ok {
+		caller.Client = known.(auth.Client)
+	}
+	return caller
+}
+
+// clientCredentials returns the credentials from the header or from the form. Both at once are
+// refused (RFC 6749 §2.3). Beside the header, the form may repeat the client's id (§3.2.1). A
+// public client sends no secret. The errors are edge.ErrInvalidRequest and [auth.ErrInvalidClient].
+func clientCredentials(
+	authorization []string, form map[string]string,
+) (id, secret string, err error) {
 	id, secret, err = parseBasic(authorization)
 	if err != nil {
 		return "", "", err
 	}
 	formID, formSecret := form["client_id"], form["client_secret"]
-	inHeader, inForm := id != "" || secret != "", formID != "" || formSecret != ""
+	inHeader := id != ""
 	switch {
-	case inHeader && inForm, inForm && formID == "":
-		return "", "", errInvalidRequest
-	case inForm:
-		return formID, formSecret, nil
+	case inHeader && (formSecret != "" || formID != "" && formID != id),
+		formID == "" && formSecret != "":
+		return "", "", edge.ErrInvalidRequest
+	case inHeader:
+		return id, secret, nil
 	}
-	return id, secret, nil
+	return formID, formSecret, nil
 }
 
-// parseBasic reads the credentials of a client (RFC 7617 §2), whose parts are form-urlencoded (RFC 6749 §2.3.1). Those of
-// another scheme are none: programs send the access token along that they have. So are empty ones, which forms send that
-// nobody has filled in. auth.ErrInvalidClient.
+func isBasic(authorization string) bool {
+	scheme, _, _ := strings.Cut(authorization, " ")
+	return strings.EqualFold(scheme, "Basic")
+}
+
+// parseBasic reads a client's credentials from the header (RFC 7617 §2). Both parts are
+// form-urlencoded (RFC 6749 §2.3.1). It returns no credentials for another scheme, because some
+// programs send the access token that they have. It also returns none where both parts are empty,
+// because a form that nobody has filled in is sent that way. The error is [auth.ErrInvalidClient].
 func parseBasic(authorization []string) (id, secret string, err error) {
 	for _, line := range authorization {
-		scheme, encoded, _ := strings.Cut(line, " ")
-		if !strings.EqualFold(scheme, "Basic") {
+		if !isBasic(line) {
 			continue
 		}
+		_, encoded, _ := strings.Cut(line, " ")
 		if len(authorization) > 1 {
 			return "", "", fmt.Errorf("%w: two Authorization headers", auth.ErrInvalidClient)
 		}
@@ -91,7 +115,7 @@ func parseBasic(authorization []string) (id, secret string, err error) {
 	return "", "", nil
 }
 
-// decodeBasic says nothing of what it has read in its errors: they are logged.
+// decodeBasic quotes nothing that it has read in its errors, because they are logged.
 func decodeBasic(encoded string) (id, secret string, err error) {
 	decoded, err := base64.StdEncoding.Strict().DecodeString(encoded)
 	if err != nil || strings.ContainsAny(encoded, "\r\n") {
@@ -100,7 +124,8 @@ func decodeBasic(encoded string) (id, secret string, err error) {
 	left, right, ok := strings.Cut(string(decoded), ":")
 	id, errID := url.QueryUnescape(left)
 	secret, errSecret := url.QueryUnescape(right)
-	if !ok || errID != nil || errSecret != nil || !utf8.ValidString(id) || !utf8.ValidString(secret) || id == "" && secret != "" {
+	if !ok || errID != nil || errSecret != nil || !utf8.ValidString(id) ||
+		!utf8.ValidString(secret) || id == "" && secret != "" {
 		return "", "", fmt.Errorf("%w: malformed credentials", auth.ErrInvalidClient)
 	}
 	return id, secret, nil

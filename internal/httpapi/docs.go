@@ -4,20 +4,19 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/swaggest/swgui"
 	"github.com/swaggest/swgui/v5emb"
 
-	"gatehouse/api"
+	"gatehouse.example/api"
+	"gatehouse.example/internal/edge"
 )
 
 const (
@@ -25,28 +24,31 @@ const (
 	docsJSONPath = "/openapi.json"
 )
 
-// docs serves the HTTP contract to people and to programs.
+// docs serves the HTTP contract to people and programs.
 type docs struct {
-	page  handler // Swagger UI, under a Content-Security-Policy that admits nothing but this service
-	asset handler // the files that the page loads, below docsPath; errNotFound for others
-	json  handler
-	yaml  handler
+	page  edge.Handler // Swagger UI; its Content-Security-Policy admits nothing but this service
+	asset edge.Handler // the files that the page loads, below docsPath; edge.ErrNotFound for others
+	json  edge.Handler
+	yaml  edge.Handler
 }
 
-// newDocs prepares everything that the contract's routes serve. An error means that the contract or Swagger UI
-// as built into the binary cannot be used; the caller must not start.
-func newDocs() (*docs, error) {
-	asJSON, err := api.JSON()
+// newDocs prepares what the contract's routes serve. An error means that the contract or Swagger UI
+// in this binary is broken, and the caller must not start.
+func newDocs(service api.Service) (*docs, error) {
+	asYAML, asJSON, err := service.Contract()
 	if err != nil {
 		return nil, err
 	}
 	ui := v5emb.NewHandlerWithConfig(swgui.Config{
 		Title:       "Gatehouse",
-		SwaggerJSON: docsJSONPath,
-		BasePath:    docsPath,
+		SwaggerJSON: service.Base + docsJSONPath,
+		BasePath:    service.Base + docsPath,
+		// Requests arrive without the base.
+		InternalBasePath: docsPath,
 		SettingsUI: map[string]string{
-			"validatorUrl":         "null",  // else the contract's address is sent to swagger.io
-			"persistAuthorization": "false", // else the token outlives the page in the browser's storage
+			"validatorUrl": "null", // else the contract's address is sent to swagger.io
+			// else the token outlives the page in the browser's storage
+			"persistAuthorization": "false",
 		},
 	})
 	page, err := docsRender(ui)
@@ -57,11 +59,11 @@ func newDocs() (*docs, error) {
 		page:  docsWithPolicy(docsPolicy(page), docsContent("text/html; charset=utf-8", page)),
 		asset: docsAssets(page, ui),
 		json:  docsContent("application/json; charset=utf-8", asJSON),
-		yaml:  docsContent("application/yaml; charset=utf-8", api.YAML()),
+		yaml:  docsContent("application/yaml; charset=utf-8", asYAML),
 	}, nil
 }
 
-// docsPage is the http.ResponseWriter that keeps the page instead of sending it.
+// docsPage is an [http.ResponseWriter] that keeps the page instead of sending it.
 type docsPage struct {
 	bytes.Buffer
 	header http.Header
@@ -71,7 +73,8 @@ type docsPage struct {
 func (p *docsPage) Header() http.Header    { return p.header }
 func (p *docsPage) WriteHeader(status int) { p.status = status }
 
-// docsRender asks Swagger UI for its page once: the policy must be made of the very bytes that are served.
+// docsRender renders the page once. The policy has hashes of it, so they must be made from the very
+// bytes that are served.
 func docsRender(ui http.Handler) ([]byte, error) {
 	request, err := http.NewRequest(http.MethodGet, docsPath, http.NoBody)
 	if err != nil {
@@ -91,12 +94,13 @@ func docsRender(ui http.Handler) ([]byte, error) {
 var (
 	docsInlineScript = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
 	docsInlineStyle  = regexp.MustCompile(`(?s)<style>(.*?)</style>`)
-	docsReference    = regexp.MustCompile(`(?:src|href)="(` + docsPath + `/[^"]+)"`)
+	docsReference    = regexp.MustCompile(`(?:src|href)="[^"]*(` + docsPath + `/[^"]+)"`)
 )
 
-// docsPolicy returns the Content-Security-Policy (CSP Level 3) under which the page works. Inline code is admitted
-// by its hash alone, so markup that is injected into the page runs nothing; connect-src keeps a token that was
-// typed or fetched here from being sent elsewhere. Swagger UI draws its icons from data: images.
+// docsPolicy returns the Content-Security-Policy (CSP Level 3) under which the page works. Inline
+// code is admitted by its hash alone, so markup that is injected into the page runs nothing.
+// connect-src keeps a token that was typed or fetched here from being sent elsewhere. Swagger UI
+// draws its icons from data: images.
 func docsPolicy(page []byte) string {
 	return strings.Join([]string{
 		"default-src 'none'",
@@ -110,7 +114,8 @@ func docsPolicy(page []byte) string {
 	}, "; ")
 }
 
-// docsHashes returns a source expression, with a space before it, for each inline element that the pattern finds.
+// docsHashes returns a source expression, after a space, for each inline element that the pattern
+// finds.
 func docsHashes(element *regexp.Regexp, page []byte) string {
 	var sources strings.Builder
 	for _, match := range element.FindAllSubmatch(page, -1) {
@@ -120,48 +125,34 @@ func docsHashes(element *regexp.Regexp, page []byte) string {
 	return sources.String()
 }
 
-func docsWithPolicy(policy string, next handler) handler {
+func docsWithPolicy(policy string, next edge.Handler) edge.Handler {
 	return func(c *gin.Context) error {
 		c.Header("Content-Security-Policy", policy)
 		return next(c)
 	}
 }
 
-// docsContent serves bytes that change with the binary only: a browser asks each time and is told 304 until it
-// talks to another version.
-func docsContent(mediaType string, content []byte) handler {
-	etag := etagOfContent(content)
+// docsContent serves bytes that change only with the binary. A browser asks each time, and gets 304
+// until it talks to another version.
+func docsContent(mediaType string, content []byte) edge.Handler {
+	etag := edge.ETag(content)
 	return func(c *gin.Context) error {
-		serveContent(c, mediaType, "no-cache", etag, content)
+		edge.ServeContent(c, mediaType, "no-cache", etag, content)
 		return nil
 	}
 }
 
-func etagOfContent(content []byte) string {
-	sum := sha256.Sum256(content)
-	return `"` + hex.EncodeToString(sum[:16]) + `"`
-}
-
-// serveContent serves bytes, or says that they are those that the client has.
-func serveContent(c *gin.Context, mediaType, cacheControl, etag string, content []byte) {
-	c.Header("Content-Type", mediaType)
-	c.Header("Cache-Control", cacheControl)
-	c.Header("ETag", etag)
-	c.Request.Header.Del("Range") // a part of a document is of use to nobody
-	http.ServeContent(c.Writer, c.Request, "", time.Time{}, bytes.NewReader(content))
-}
-
-// docsAssets serves the files of Swagger UI that the page refers to; it has others, which nobody needs. Browsers
-// keep them for a day and not longer because their names carry no version: after an upgrade the new page meets
-// the old files until then.
-func docsAssets(page []byte, ui http.Handler) handler {
+// docsAssets serves the files of Swagger UI that the page refers to, and no others. Browsers keep
+// them for a day. Not longer, because the names carry no version: after an upgrade, the new page
+// runs with the old files until then.
+func docsAssets(page []byte, ui http.Handler) edge.Handler {
 	var paths []string
 	for _, match := range docsReference.FindAllSubmatch(page, -1) {
 		paths = append(paths, string(match[1]))
 	}
 	return func(c *gin.Context) error {
 		if !slices.Contains(paths, c.Request.URL.Path) {
-			return errNotFound
+			return edge.ErrNotFound
 		}
 		c.Header("Cache-Control", "public, max-age=86400")
 		ui.ServeHTTP(c.Writer, c.Request)

@@ -15,25 +15,32 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/net/html"
 
-	"gatehouse/api"
-	"gatehouse/internal/httpapi"
+	"gatehouse.example/api"
+	"gatehouse.example/internal/edge"
+	"gatehouse.example/internal/httpapi"
 )
 
-// docsHandler is the public port without rules behind it: enough for the routes of the contract.
+// docsHandler is the public port without rules behind it, which is enough for the contract's
+// routes.
 func docsHandler(t *testing.T) http.Handler {
 	t.Helper()
-	handler, err := httpapi.New(httpapi.Options{
-		Log:            slog.New(slog.DiscardHandler),
-		Metrics:        prometheus.NewRegistry(),
-		RequestTimeout: time.Minute,
+	metrics := prometheus.NewRegistry()
+	outermost, err := edge.New(edge.Options{
+		Log: slog.New(slog.DiscardHandler), Metrics: metrics, RequestTimeout: time.Minute,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return handler
+	api, err := httpapi.New(httpapi.Options{Edge: outermost, Metrics: metrics})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return outermost.Serve(api.Fallbacks(), api.Routes()...)
 }
 
-func docsGet(t *testing.T, handler http.Handler, method, path string, header http.Header) *httptest.ResponseRecorder {
+func docsGet(
+	t *testing.T, handler http.Handler, method, path string, header http.Header,
+) *httptest.ResponseRecorder {
 	t.Helper()
 	request := httptest.NewRequestWithContext(t.Context(), method, path, nil)
 	for name, values := range header {
@@ -44,7 +51,7 @@ func docsGet(t *testing.T, handler http.Handler, method, path string, header htt
 	return response
 }
 
-// docsElements is what a browser makes of the page.
+// docsElements is what a browser finds in the page.
 type docsElements struct {
 	references      []string // every src and href
 	scripts, styles []string // the text of inline elements
@@ -105,7 +112,8 @@ func TestDocsPageNeedsNothingFromElsewhere(t *testing.T) {
 		}
 		want := mediaTypes[reference[strings.LastIndex(reference, "."):]]
 		if got := asset.Header().Get("Content-Type"); want == "" || !strings.Contains(got, want) {
-			t.Errorf("%s: Content-Type %q, want %s: a browser under nosniff ignores it", reference, got, want)
+			t.Errorf("%s: Content-Type %q, want %s: a browser under nosniff ignores it", reference,
+				got, want)
 		}
 		if got := asset.Header().Get("Cache-Control"); !strings.Contains(got, "max-age=") {
 			t.Errorf("%s: Cache-Control %q: half a megabyte is sent at each visit", reference, got)
@@ -113,7 +121,8 @@ func TestDocsPageNeedsNothingFromElsewhere(t *testing.T) {
 	}
 }
 
-// A page whose inline code is not admitted stays blank; a policy that admits more than that code protects nobody.
+// A page whose inline code is not admitted stays blank. A policy that admits other code protects
+// nobody.
 func TestDocsPolicyAdmitsTheInlineCodeOfThePageAndNoOther(t *testing.T) {
 	t.Parallel()
 	page := docsGet(t, docsHandler(t), http.MethodGet, "/docs", nil)
@@ -159,11 +168,44 @@ func TestDocsServesNoFileThatThePageDoesNotLoad(t *testing.T) {
 	t.Parallel()
 	handler := docsHandler(t)
 	for _, path := range []string{
-		"/docs/", "/docs/index.html", "/docs/oauth2-redirect.html", "/docs/swagger-ui.js", "/docs/swagger-ui.css.gz",
-		"/docs/../docs.go", "/docs/%2e%2e/docs.go", "/docs/?proxy=http://127.0.0.1/",
+		"/docs/index.html", "/docs/oauth2-redirect.html", "/docs/swagger-ui.js",
+		"/docs/swagger-ui.css.gz",
+		"/docs/../docs.go", "/docs/%2e%2e/docs.go",
 	} {
 		if got := docsGet(t, handler, http.MethodGet, path, nil).Code; got != http.StatusNotFound {
 			t.Errorf("GET %s: status %d, want 404", path, got)
+		}
+	}
+	page := docsGet(t, handler, http.MethodGet, "/docs", nil).Body.String()
+	for _, path := range []string{"/docs/", "/docs/?proxy=http://127.0.0.1/"} {
+		if got := docsGet(t, handler, http.MethodGet, path, nil); got.Code != http.StatusOK ||
+			got.Body.String() != page {
+			t.Errorf("GET %s: status %d, want the page", path, got.Code)
+		}
+	}
+}
+
+// A client that is offered parts, and then gets the whole, assembles the document wrongly, or
+// starts again for ever.
+func TestPartsAreOfferedOnlyWhereThereAreSome(t *testing.T) {
+	t.Parallel()
+	handler := docsHandler(t)
+	paths := []string{"/docs", "/openapi.json", "/openapi.yaml",
+		"/.well-known/oauth-authorization-server"}
+	paths = append(paths,
+		parseDocs(t, docsGet(t, handler, http.MethodGet, "/docs", nil).Body.Bytes()).references...)
+	for _, path := range paths {
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			part := docsGet(t, handler, method, path, http.Header{"Range": {"bytes=0-9"}})
+			offered := docsGet(t, handler, method, path,
+				nil).Header().Get("Accept-Ranges") == "bytes"
+			if gives := part.Code == http.StatusPartialContent; gives != offered {
+				t.Errorf("%s %s: offered %v, given %v (%d)", method, path, offered, gives,
+					part.Code)
+			}
+			if got := part.Header().Get("Accept-Ranges"); part.Code == http.StatusOK && got != "" {
+				t.Errorf("%s %s: the whole was sent, with Accept-Ranges %q", method, path, got)
+			}
 		}
 	}
 }
@@ -171,7 +213,7 @@ func TestDocsServesNoFileThatThePageDoesNotLoad(t *testing.T) {
 func TestContractIsServedAsItIsEmbedded(t *testing.T) {
 	t.Parallel()
 	handler := docsHandler(t)
-	asJSON, err := api.JSON()
+	asYAML, asJSON, err := api.Service{}.Contract()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +222,7 @@ func TestContractIsServedAsItIsEmbedded(t *testing.T) {
 		content         []byte
 	}{
 		{"/openapi.json", "application/json; charset=utf-8", asJSON},
-		{"/openapi.yaml", "application/yaml; charset=utf-8", api.YAML()},
+		{"/openapi.yaml", "application/yaml; charset=utf-8", asYAML},
 	} {
 		got := docsGet(t, handler, http.MethodGet, document.path, nil)
 		if got.Code != http.StatusOK || !bytes.Equal(got.Body.Bytes(), document.content) {
@@ -189,11 +231,14 @@ func TestContractIsServedAsItIsEmbedded(t *testing.T) {
 		if mediaType := got.Header().Get("Content-Type"); mediaType != document.mediaType {
 			t.Errorf("%s: Content-Type %q, want %q", document.path, mediaType, document.mediaType)
 		}
-		again := docsGet(t, handler, http.MethodGet, document.path, http.Header{"If-None-Match": got.Header()["Etag"]})
+		again := docsGet(t, handler, http.MethodGet, document.path,
+			http.Header{"If-None-Match": got.Header()["Etag"]})
 		if again.Code != http.StatusNotModified || again.Body.Len() > 0 {
-			t.Errorf("%s: status %d with %d bytes for a copy that is current", document.path, again.Code, again.Body.Len())
+			t.Errorf("%s: status %d with %d bytes for a copy that is current", document.path,
+				again.Code, again.Body.Len())
 		}
-		stale := docsGet(t, handler, http.MethodGet, document.path, http.Header{"If-None-Match": {`"other"`}})
+		stale := docsGet(t, handler, http.MethodGet, document.path,
+			http.Header{"If-None-Match": {`"other"`}})
 		if stale.Code != http.StatusOK {
 			t.Errorf("%s: status %d for a copy that is stale", document.path, stale.Code)
 		}

@@ -1,41 +1,54 @@
 package httpapi
 
 import (
+	"encoding/json"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
 
-	"gatehouse/internal/auth"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/edge"
 )
 
-// inactiveToken is all that is told of a token that is not active (RFC 7662 §2.2).
+// inactiveToken is the whole answer for a token that is not active (RFC 7662 §2.2).
 type inactiveToken struct {
 	Active bool `json:"active"`
 }
 
-// activeToken has jti, aud and token_type of an access token alone.
+// activeToken describes an active token. Only an access token has jti, aud and token_type.
 type activeToken struct {
 	Active    bool      `json:"active"`
-	Scope     string    `json:"scope"`
+	Scope     string    `json:"scope,omitzero"`
 	ClientID  string    `json:"client_id"`
 	Username  string    `json:"username,omitzero"`
 	TokenType string    `json:"token_type,omitzero"`
 	Expires   int64     `json:"exp"`
 	IssuedAt  int64     `json:"iat"`
 	Subject   string    `json:"sub"`
-	Audience  string    `json:"aud,omitzero"`
+	Audience  audience  `json:"aud,omitzero"`
 	Issuer    string    `json:"iss"`
 	ID        uuid.UUID `json:"jti,omitzero"`
 }
 
-// postIntrospect tells what a token is good for (RFC 7662).
-func (s *server) postIntrospect(c *gin.Context) error {
+// audience is written as a string where there is one, as in tokens.
+type audience []string
+
+// MarshalJSON implements json.Marshaler.
+func (a audience) MarshalJSON() ([]byte, error) {
+	if len(a) == 1 {
+		return json.Marshal(a[0])
+	}
+	return json.Marshal([]string(a))
+}
+
+// postIntrospect describes a token (RFC 7662).
+func (s *API) postIntrospect(c *gin.Context) error {
 	raw := formOf(c)["token"]
 	if raw == "" {
-		return errInvalidRequest
+		return edge.ErrInvalidRequest
 	}
-	found, err := s.service.Introspect(c.Request.Context(), oauthClientOf(c), raw)
+	found, err := s.Tokens.Introspect(c.Request.Context(), oauthClientOf(c), raw)
 	if err != nil {
 		return err
 	}
@@ -49,8 +62,10 @@ func (s *server) postIntrospect(c *gin.Context) error {
 
 func activeBody(found auth.Introspection) activeToken {
 	body := activeToken{
-		Active: true, Scope: found.Scope, ClientID: found.ClientID, Username: found.Username, Expires: found.Expires.Unix(),
-		IssuedAt: found.IssuedAt.Unix(), Subject: found.Subject, Audience: found.Audience, Issuer: found.Issuer, ID: found.ID,
+		Active: true, Scope: found.Scope, ClientID: found.ClientID, Username: found.Username,
+		Expires:  found.Expires.Unix(),
+		IssuedAt: found.IssuedAt.Unix(), Subject: found.Subject, Audience: found.Audience,
+		Issuer: found.Issuer, ID: found.ID,
 	}
 	if found.ID != uuid.Nil {
 		body.TokenType = "bearer"
@@ -59,12 +74,12 @@ func activeBody(found auth.Introspection) activeToken {
 }
 
 // postRevoke ends the session of a token (RFC 7009).
-func (s *server) postRevoke(c *gin.Context) error {
+func (s *API) postRevoke(c *gin.Context) error {
 	raw := formOf(c)["token"]
 	if raw == "" {
-		return errInvalidRequest
+		return edge.ErrInvalidRequest
 	}
-	if err := s.service.Revoke(c.Request.Context(), oauthClientOf(c), raw); err != nil {
+	if err := s.Tokens.Revoke(c.Request.Context(), oauthClientOf(c), raw); err != nil {
 		return err
 	}
 	c.Status(http.StatusOK)

@@ -4,23 +4,29 @@ import (
 	"context"
 	"net/http"
 	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
+
+	"gatehouse.example/internal/asynctest"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/auth/authtest"
 )
 
 func TestOfManyRegistrationsOfOneNameAtOnceOneWins(t *testing.T) {
 	t.Parallel()
 	f := start(t, settings{})
 	names := []string{"alice", "Alice", "ALICE", "ａｌｉｃｅ", "aLICE"}
-	statuses := atOnce(50, func(n int) int { return f.register(names[n%len(names)], goodPassword).status })
+	statuses := atOnce(50,
+		func(n int) int { return f.register(names[n%len(names)], goodPassword).status })
 	if statuses[http.StatusCreated] != 1 || statuses[http.StatusConflict] != 49 {
 		t.Errorf("%v, want one 201 and 49 409", statuses)
 	}
 	f.wantUsers(1)
 }
 
-// atOnce runs n calls together and counts what they return.
+// atOnce runs n calls at the same time, and counts what they return.
 func atOnce(n int, call func(int) int) map[int]int {
 	var (
 		wg      sync.WaitGroup
@@ -42,26 +48,27 @@ func atOnce(n int, call func(int) int) map[int]int {
 	return results
 }
 
-// fillLane occupies every thread of the password lane and every place in its queue.
+// fillLane occupies every thread of the password lane and every place in its queue, each for
+// another caller.
 func (f *fixture) fillLane(threads, queue int) (release func()) {
 	f.Helper()
 	var callers sync.WaitGroup
 	running, end := make(chan struct{}, threads), make(chan struct{})
 	for range threads {
 		callers.Go(func() {
-			_ = f.lane.Do(context.Background(), func() { running <- struct{}{}; <-end })
+			_ = f.lane.Do(context.Background(), "", func() { running <- struct{}{}; <-end })
 		})
 	}
 	for range threads {
 		<-running
 	}
-	for range queue {
-		callers.Go(func() { _ = f.lane.Do(context.Background(), func() {}) })
+	for n := range queue {
+		callers.Go(func() { _ = f.lane.Do(context.Background(), strconv.Itoa(n), func() {}) })
 	}
 	for f.lane.Stats().Queued < queue {
-		runtime.Gosched() // a caller that waits tells nobody but the gate
+		runtime.Gosched() // only the gate sees a caller that waits
 	}
-	return func() { close(end); callers.Wait() }
+	return sync.OnceFunc(func() { close(end); callers.Wait() })
 }
 
 func TestAFullPasswordLaneRefusesLoginsAndNothingElse(t *testing.T) {
@@ -71,7 +78,8 @@ func TestAFullPasswordLaneRefusesLoginsAndNothingElse(t *testing.T) {
 	raw := f.loggedIn("alice")
 	release := f.fillLane(2, queue)
 	before := f.store.Stat().AcquireCount()
-	if a := f.login("alice", goodPassword); a.status != http.StatusServiceUnavailable || f.store.Stat().AcquireCount() != before {
+	if a := f.login("alice", goodPassword); a.status != http.StatusServiceUnavailable ||
+		f.store.Stat().AcquireCount() != before {
 		t.Errorf("a login that is turned away reaches the database: %d", a.status)
 	}
 	for name, a := range map[string]answered{
@@ -93,16 +101,58 @@ func TestAFullPasswordLaneRefusesLoginsAndNothingElse(t *testing.T) {
 	f.wantUsers(1)
 }
 
-// Whoever waits longer than a request may take is told to come back, and no work is done for him.
+// One address with one account and its password stopped everybody's logins: 503, eight times of
+// eight.
+func TestRightLoginsFromOneAddressKeepNobodyElseOut(t *testing.T) {
+	t.Parallel()
+	const queue, flood = 8, 50
+	f := start(t, settings{queue: queue, trustedProxies: prefixes("127.0.0.0/8")})
+	f.loggedIn("mallory")
+	f.loggedIn("alice")
+	release := f.fillLane(2, 0)
+	defer release()
+	answers := make(chan answered, flood)
+	for range flood {
+		go func() {
+			answers <- f.loginWith("mallory", goodPassword, "X-Forwarded-For", "192.0.2.1")
+		}()
+	}
+	asynctest.Await(t, "the flood", func() bool { return len(answers) == flood-queue })
+	victim := make(chan answered, 1)
+	go func() { victim <- f.loginWith("alice", goodPassword, "X-Forwarded-For", "198.51.100.1") }()
+	asynctest.Await(t, "the victim to wait",
+		func() bool { return len(answers) == flood-queue+1 || len(victim) == 1 })
+	release()
+	if a := <-victim; a.status != http.StatusOK {
+		t.Errorf("the victim's login: %d %s", a.status, a.body)
+	}
+	statuses := map[int]int{}
+	for range flood {
+		a := <-answers
+		statuses[a.status]++
+		if a.status == http.StatusServiceUnavailable && a.header.Get("Retry-After") != "1" {
+			t.Errorf("a place is free again soon, and they are told %v", a.header)
+		}
+	}
+	if statuses[http.StatusOK] != queue-1 ||
+		statuses[http.StatusServiceUnavailable] != flood-queue+1 {
+		t.Errorf("the flood: %v", statuses)
+	}
+}
+
+// A caller who waits longer than a request may take is told to come back, and no work is done for
+// them.
 func TestALoginThatWaitsTooLongIsUnavailable(t *testing.T) {
 	t.Parallel()
 	f := start(t, settings{requestTimeout: 200 * time.Millisecond})
-	_, err := f.service.Register(t.Context(), "alice", goodPassword)
+	_, _, err := f.rules.Accounts.Register(t.Context(), authtest.Operator(),
+		auth.NewAccount{Username: "alice", Password: goodPassword})
 	must(t, err)
 	release := f.fillLane(2, 1)
 	defer release()
 	before := f.hasher.Work()
-	if a := f.login("alice", goodPassword); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
+	if a := f.login("alice", goodPassword); a.status != http.StatusServiceUnavailable ||
+		a.header.Get("Retry-After") == "" {
 		t.Errorf("%d %v %s", a.status, a.header, a.body)
 	}
 	if after := f.hasher.Work(); after != before {
@@ -110,13 +160,15 @@ func TestALoginThatWaitsTooLongIsUnavailable(t *testing.T) {
 	}
 }
 
-// The work of a login must not tell whether there is such a user. Counted, not measured.
+// The work of a login must not reveal whether there is such a user. The test counts it, and does
+// not measure time.
 func TestLoginsCostTheSameWorkForEveryKindOfUser(t *testing.T) {
 	t.Parallel()
 	f := start(t, settings{})
 	f.loggedIn("known")
 	f.loggedIn("disabled")
-	_, err := f.service.Disable(t.Context(), "disabled")
+	_, err := f.rules.Accounts.Disable(t.Context(), authtest.Operator(), auth.ByName("disabled"),
+		nil)
 	must(t, err)
 	for name, login := range map[string]func() answered{
 		"unknown":            func() answered { return f.login("nobody", goodPassword) },

@@ -16,12 +16,13 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"gatehouse/internal/auth"
-	"gatehouse/internal/revocation"
-	"gatehouse/internal/token"
+	"gatehouse.example/internal/auth/authtest"
+	"gatehouse.example/internal/edge"
+	"gatehouse.example/internal/revocation"
+	"gatehouse.example/internal/token"
 )
 
-// serviceToken is one that another service makes.
+// serviceToken returns a token that another service makes.
 func serviceToken(t testing.TB, now time.Time) string {
 	t.Helper()
 	keys, err := token.NewServiceKeys([][]byte{[]byte(signingKey)}, "https://id.test")
@@ -31,7 +32,7 @@ func serviceToken(t testing.TB, now time.Time) string {
 	return raw
 }
 
-// confirmed starts a service whose set is up to date for as long as the test lasts.
+// confirmed starts a service whose set of revocations is up to date during the whole test.
 func confirmed(t *testing.T) *fixture {
 	t.Helper()
 	f := start(t, settings{})
@@ -45,7 +46,7 @@ func (f *fixture) revocations(query string, header ...string) answered {
 	return f.do(f.request("GET", "/revocations"+query, "", header...))
 }
 
-// wantRevocations holds an answer to a number of entries, and returns its cursor.
+// wantRevocations checks the number of entries in an answer, and returns its cursor.
 func (f *fixture) wantRevocations(a answered, want int) (cursor string) {
 	f.Helper()
 	if a.status != http.StatusOK {
@@ -60,7 +61,8 @@ func (f *fixture) wantRevocations(a answered, want int) (cursor string) {
 func (f *fixture) revokeSessions(n int) {
 	f.Helper()
 	for range n {
-		f.revoked.Add(time.Now(), []revocation.Entry{{Subject: uuid.New(), Version: revocation.NoVersion}})
+		f.revoked.Add(time.Now(),
+			[]revocation.Entry{{Subject: uuid.New(), Version: revocation.NoVersion}})
 	}
 }
 
@@ -69,11 +71,14 @@ func TestAServiceIsToldWhatItDoesNotKnowYet(t *testing.T) {
 	f := confirmed(t)
 	user, session := uuid.New(), uuid.New()
 	first := f.wantRevocations(f.revocations(""), 0)
-	f.revoked.Add(time.Now(), []revocation.Entry{{Subject: user, Version: 5}, {Subject: session, Version: revocation.NoVersion}})
+	f.revoked.Add(time.Now(),
+		[]revocation.Entry{{Subject: user, Version: 5},
+			{Subject: session, Version: revocation.NoVersion}})
 	a := f.revocations("?since=" + first)
 	second := f.wantRevocations(a, 2)
 	for _, want := range []string{
-		fmt.Sprintf(`{"user_id":"%s","version":5}`, user), fmt.Sprintf(`{"session_id":"%s"}`, session), `"keep_seconds":2405,"lifetime_seconds":1805`,
+		fmt.Sprintf(`{"user_id":"%s","version":5}`, user),
+		fmt.Sprintf(`{"session_id":"%s"}`, session), `"keep_seconds":2405,"lifetime_seconds":1805`,
 	} {
 		if !strings.Contains(a.body, want) {
 			t.Errorf("%s is not in %s", want, a.body)
@@ -86,14 +91,16 @@ func TestAServiceIsToldWhatItDoesNotKnowYet(t *testing.T) {
 	f.wantRevocations(f.revocations("?since="+first), 3)
 }
 
-// Of many services behind one address, the log must tell which asks too much.
+// Many services may share an address. The log must name the one that asks too much.
 func TestTheLogNamesTheServiceThatAsksForRevocations(t *testing.T) {
 	t.Parallel()
 	f := start(t, settings{})
 	f.want("while it may be behind", f.revocations(""), 503)
 	f.revoked.Confirm(time.Now().Add(time.Hour))
 	f.wantRevocations(f.revocations(""), 0)
-	f.want("with a token of nobody's", f.do(f.request("GET", "/revocations", "", "Authorization", "Bearer "+serviceToken(t, time.Now())+"x")), 401)
+	f.want("with a token of nobody's",
+		f.do(f.request("GET", "/revocations", "", "Authorization",
+			"Bearer "+serviceToken(t, time.Now())+"x")), 401)
 	var named []any
 	for _, line := range f.log.lines(t) {
 		named = append(named, line["service"])
@@ -140,7 +147,8 @@ func TestWhereNothingIsNewTheAnswerIs304(t *testing.T) {
 	}
 }
 
-// Who follows a replica takes its answer for all there is: one that cannot know must not give any.
+// A service that follows a replica believes that its answer is complete. A replica that cannot know
+// must not answer.
 func TestAReplicaThatMayBeBehindDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	f := start(t, settings{})
@@ -151,14 +159,15 @@ func TestAReplicaThatMayBeBehindDoesNotAnswer(t *testing.T) {
 		confirm()
 		for _, etag := range []string{`W/"` + f.revoked.Cursor() + `"`, "*", ""} {
 			a := f.revocations("", "If-None-Match", etag)
-			if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || a.header.Get("ETag") != "" {
+			if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" ||
+				a.header.Get("ETag") != "" {
 				t.Errorf("%s, %s: %d %v", what, etag, a.status, a.header)
 			}
 		}
 	}
 }
 
-// The list of who was banned is for those who could forge a token anyway.
+// The list of banned users is for services that could forge a token anyway.
 func TestRevocationsAreForServicesAndServicesAreNoUsers(t *testing.T) {
 	t.Parallel()
 	f := confirmed(t)
@@ -167,23 +176,31 @@ func TestRevocationsAreForServicesAndServicesAreNoUsers(t *testing.T) {
 		header    []string
 		challenge string
 	}{
-		"nobody":            {nil, challenge},
-		"basic":             {[]string{"Authorization", "Basic c2hvcDpzaG9w"}, challenge},
-		"a user":            {[]string{"Authorization", "Bearer " + f.loggedIn("alice")}, challenge + `, error="invalid_token"`},
-		"an expired token":  {[]string{"Authorization", "Bearer " + serviceToken(t, time.Now().Add(-time.Hour))}, challenge + `, error="invalid_token"`},
-		"a malformed token": {[]string{"Authorization", "Bearer x"}, challenge + `, error="invalid_token"`},
+		"nobody": {nil, challenge},
+		"basic":  {[]string{"Authorization", "Basic c2hvcDpzaG9w"}, challenge},
+		"a user": {[]string{"Authorization", "Bearer " + f.loggedIn("alice")},
+			challenge + `, error="invalid_token"`},
+		"an expired token": {[]string{"Authorization",
+			"Bearer " + serviceToken(t,
+				time.Now().Add(-time.Hour))}, challenge + `, error="invalid_token"`},
+		"a malformed token": {[]string{"Authorization", "Bearer x"},
+			challenge + `, error="invalid_token"`},
 	} {
 		a := f.do(f.request("GET", "/revocations", "", test.header...))
-		if a.status != http.StatusUnauthorized || a.header.Get("WWW-Authenticate") != test.challenge || a.header.Get("Cache-Control") != "no-store" {
+		if a.status != http.StatusUnauthorized ||
+			a.header.Get("WWW-Authenticate") != test.challenge ||
+			a.header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: %d %v", name, a.status, a.header)
 		}
 	}
 	for _, path := range []string{"/users/me", "/verify", "/users/me/sessions"} {
-		if a := f.do(f.request("GET", path, "", "Authorization", "Bearer "+serviceToken(t, time.Now()))); a.status != http.StatusUnauthorized {
+		if a := f.do(f.request("GET", path, "", "Authorization",
+			"Bearer "+serviceToken(t, time.Now()))); a.status != http.StatusUnauthorized {
 			t.Errorf("a service at %s: %d %s", path, a.status, a.body)
 		}
 	}
-	if a := f.do(f.request("HEAD", "/revocations", "", "Authorization", "Bearer "+serviceToken(t, time.Now()))); a.status != http.StatusOK || a.body != "" {
+	if a := f.do(f.request("HEAD", "/revocations", "", "Authorization",
+		"Bearer "+serviceToken(t, time.Now()))); a.status != http.StatusOK || a.body != "" {
 		t.Errorf("HEAD: %d %s", a.status, a.body)
 	}
 }
@@ -194,15 +211,19 @@ func TestHostileCursorsAreUnknownOrRefused(t *testing.T) {
 	f.revokeSessions(2)
 	name, _, _ := strings.Cut(f.revoked.Cursor(), ".")
 	for _, cursor := range []string{
-		"", "0", "-1", "null", "'; DROP TABLE revocations", "../../etc/passwd", "\x00", "a\r\nX: y", "名前", "\xff", "%", name, name + ".", name + ".3",
-		name + ".-1", name + ".1e1", name + ".18446744073709551616", strings.Repeat("x", maxCursorLength),
+		"", "0", "-1", "null", "'; DROP TABLE revocations", "../../etc/passwd", "\x00", "a\r\nX: y",
+		"名前", "\xff", "%", name, name + ".", name + ".3",
+		name + ".-1", name + ".1e1", name + ".18446744073709551616",
+		strings.Repeat("x", maxCursorLength),
 	} {
 		f.wantRevocations(f.revocations("?since="+url.QueryEscape(cursor)), 2)
 	}
 	many := strings.Repeat("since=x&", maxCursors)
 	f.wantRevocations(f.revocations("?"+many), 2)
-	for _, query := range []string{many + "since=x", "since=" + strings.Repeat("x", maxCursorLength+1)} {
-		if a := f.revocations("?" + query); a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, `"field":"since"`) {
+	for _, query := range []string{many + "since=x",
+		"since=" + strings.Repeat("x", maxCursorLength+1)} {
+		if a := f.revocations("?" + query); a.status != http.StatusUnprocessableEntity ||
+			!strings.Contains(a.body, `"field":"since"`) {
 			t.Errorf("%s: %d %s", query, a.status, a.body)
 		}
 	}
@@ -211,38 +232,43 @@ func TestHostileCursorsAreUnknownOrRefused(t *testing.T) {
 func TestAHundredThousandRevocationsAreToldInOneAnswer(t *testing.T) {
 	t.Parallel()
 	f := confirmed(t)
-	f.client = &http.Client{} // the contract is compared with smaller ones
+	f.client = &http.Client{} // smaller answers are compared with the contract
 	t.Cleanup(f.client.CloseIdleConnections)
 	f.revokeSessions(100_000)
 	f.wantRevocations(f.revocations(""), 100_000)
 }
 
-// BenchmarkRevocations has what a poll costs a replica: one that finds nothing new, and one that finds one among 100,000.
+// BenchmarkRevocations measures what a poll costs a replica: one that finds nothing new, and one
+// that finds one entry among 100,000.
 func BenchmarkRevocations(b *testing.B) {
 	set := revocation.NewSet(time.Now(), 30*time.Minute)
 	for range 100_000 {
-		set.Add(time.Now(), []revocation.Entry{{Subject: uuid.New(), Version: revocation.NoVersion}})
+		set.Add(time.Now(),
+			[]revocation.Entry{{Subject: uuid.New(), Version: revocation.NoVersion}})
 	}
 	set.Confirm(time.Now().Add(time.Hour))
 	known := set.Cursor()
 	set.Add(time.Now(), []revocation.Entry{{Subject: uuid.New(), Version: revocation.NoVersion}})
 	current := set.Cursor()
-	keys, err := token.NewServiceKeys([][]byte{[]byte(signingKey)}, "https://id.test")
-	must(b, err)
-	service := auth.NewService(auth.Parts{
-		Services: keys, Revocations: auth.NewChecker(set, nil, time.Now, time.Second), Clock: time.Now,
+	rules := authtest.New(b, nil,
+		authtest.Options{Secrets: [][]byte{[]byte(signingKey)}, Revoked: set})
+	metrics := prometheus.NewRegistry()
+	outermost, err := edge.New(edge.Options{
+		Log: slog.New(slog.NewJSONHandler(io.Discard, nil)), Metrics: metrics,
+		RequestTimeout: time.Minute,
 	})
-	handler, err := New(Options{
-		Service: service, Log: slog.New(slog.NewJSONHandler(io.Discard, nil)), Metrics: prometheus.NewRegistry(), RequestTimeout: time.Minute,
-	})
 	must(b, err)
+	api, err := New(Options{Edge: outermost, Rules: rulesOf(rules), Metrics: metrics})
+	must(b, err)
+	handler := outermost.Serve(api.Fallbacks(), api.Routes()...)
 	raw := serviceToken(b, time.Now().Add(4*time.Second))
 	for name, test := range map[string]struct {
 		cursor string
 		status int
 	}{"nothing new": {current, 304}, "one new": {known, 200}, "all": {"", 200}} {
 		b.Run(name, func(b *testing.B) {
-			r := httptest.NewRequestWithContext(context.Background(), "GET", "/revocations?since="+test.cursor, http.NoBody)
+			r := httptest.NewRequestWithContext(context.Background(), "GET",
+				"/revocations?since="+test.cursor, http.NoBody)
 			r.Header.Set("Authorization", "Bearer "+raw)
 			r.Header.Set("If-None-Match", `W/"`+test.cursor+`"`)
 			b.ReportAllocs()
@@ -256,7 +282,8 @@ func BenchmarkRevocations(b *testing.B) {
 	}
 }
 
-// Readers could not tell a list that a secret signed from one that any of them has made.
+// Readers could not tell whether a list that is signed with a secret is ours, since each of them
+// has the secret.
 func TestThereIsNoSignedFeedWhileTheKeyIsASecret(t *testing.T) {
 	t.Parallel()
 	f := confirmed(t)
@@ -268,15 +295,18 @@ func TestThereIsNoSignedFeedWhileTheKeyIsASecret(t *testing.T) {
 	f.useKey(token.ES256)
 	a = f.do(f.request("GET", "/revocations.jwt", ""))
 	f.want("by a key", a, http.StatusOK)
-	if _, err := f.issuer.VerifyFeed(time.Now(), a.body); err != nil || a.header.Get("Cache-Control") != "public, max-age=1" {
+	if _, err := revocation.VerifyFeed(f.issuer, time.Now(), a.body); err != nil ||
+		a.header.Get("Cache-Control") != "public, max-age=1" {
 		t.Errorf("%v, %v", err, a.header)
 	}
-	if a := f.do(f.request("HEAD", "/revocations.jwt", "")); a.status != http.StatusOK || a.body != "" {
+	if a := f.do(f.request("HEAD", "/revocations.jwt", "")); a.status != http.StatusOK ||
+		a.body != "" {
 		t.Errorf("HEAD: %d %s", a.status, a.body)
 	}
 }
 
-// A feed of a replica that may be behind would have every reader take it for all there is, for seconds.
+// If a replica is behind, every reader of its feed would believe for seconds that the feed is
+// complete.
 func TestAReplicaThatMayBeBehindSignsNoFeed(t *testing.T) {
 	t.Parallel()
 	f := start(t, settings{})
@@ -287,20 +317,23 @@ func TestAReplicaThatMayBeBehindSignsNoFeed(t *testing.T) {
 	} {
 		confirm()
 		a := f.do(f.request("GET", "/revocations.jwt", ""))
-		if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || a.header.Get("Cache-Control") != "no-store" {
+		if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" ||
+			a.header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: %d %v", what, a.status, a.header)
 		}
 	}
 	f.revoked.Confirm(time.Now().Add(time.Hour))
 	f.want("confirmed", f.do(f.request("GET", "/revocations.jwt", "")), http.StatusOK)
-	f.revoked.Add(time.Now(), []revocation.Entry{{Subject: uuid.New(), Version: revocation.NoVersion}})
+	f.revoked.Add(time.Now(),
+		[]revocation.Entry{{Subject: uuid.New(), Version: revocation.NoVersion}})
 	a := f.do(f.request("GET", "/revocations.jwt", ""))
-	if feed, err := f.issuer.VerifyFeed(time.Now(), a.body); err != nil || len(feed.Sessions) != 1 {
+	if feed, err := revocation.VerifyFeed(f.issuer, time.Now(), a.body); err != nil ||
+		len(feed.Sessions) != 1 {
 		t.Errorf("%+v, %v", feed, err)
 	}
 }
 
-// useKey has tokens signed by a new key.
+// useKey makes a new key sign the tokens.
 func (f *fixture) useKey(a token.Algorithm) {
 	f.Helper()
 	key, err := token.GenerateKey(a)

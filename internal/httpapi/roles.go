@@ -3,59 +3,45 @@ package httpapi
 import (
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
-	"gatehouse/internal/auth"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/wire"
 )
 
 type rolesResponse struct {
-	Roles []roleBody `json:"roles"`
+	Roles []wire.Role `json:"roles"`
 }
 
 type roleResponse struct {
-	Role roleBody `json:"role"`
+	Role wire.Role `json:"role"`
 }
 
-type roleBody struct {
-	Name        string            `json:"name"`
-	Permissions []auth.Permission `json:"permissions"`
-	CreatedAt   time.Time         `json:"created_at"`
-	UpdatedAt   time.Time         `json:"updated_at"`
-}
-
-func bodyOfRole(r auth.Role) roleBody {
-	return roleBody{r.Name, r.Permissions, r.CreatedAt.UTC(), r.UpdatedAt.UTC()}
-}
-
-// roleTag differs also for a role that was deleted and made again.
-func roleTag(r auth.Role) string {
-	return `"` + strconv.FormatInt(r.CreatedAt.UnixMicro(), 36) + "-" + strconv.FormatInt(r.Version, 36) + `"`
-}
+func roleTag(r auth.Role) string { return `"` + strconv.FormatInt(r.Version, 36) + `"` }
 
 func writeRole(c *gin.Context, status int, r auth.Role) {
 	c.Header("ETag", roleTag(r))
-	writeJSON(c, status, "application/json", roleResponse{bodyOfRole(r)})
+	writeJSON(c, status, "application/json", roleResponse{wire.RoleOf(r)})
 }
 
-// getRoles shows all roles: an operator makes them by hand, so they are few.
-func (s *server) getRoles(c *gin.Context) error {
-	roles, err := s.service.Roles(c.Request.Context())
+// getRoles lists all roles. People make roles by hand, so they are few.
+func (s *API) getRoles(c *gin.Context) error {
+	roles, err := s.Roles.List(c.Request.Context())
 	if err != nil {
 		return err
 	}
-	out := rolesResponse{make([]roleBody, len(roles))}
+	out := rolesResponse{make([]wire.Role, len(roles))}
 	for n, r := range roles {
-		out.Roles[n] = bodyOfRole(r)
+		out.Roles[n] = wire.RoleOf(r)
 	}
 	writeJSON(c, http.StatusOK, "application/json", out)
 	return nil
 }
 
-// getRole shows a role.
-func (s *server) getRole(c *gin.Context) error {
-	role, err := s.service.Role(c.Request.Context(), c.Param("name"))
+// getRole answers with one role.
+func (s *API) getRole(c *gin.Context) error {
+	role, err := s.Roles.Find(c.Request.Context(), c.Param("name"))
 	if err != nil {
 		return err
 	}
@@ -64,7 +50,7 @@ func (s *server) getRole(c *gin.Context) error {
 }
 
 // putRole makes a role, or replaces its permissions.
-func (s *server) putRole(c *gin.Context) error {
+func (s *API) putRole(c *gin.Context) error {
 	var in struct {
 		Permissions *[]auth.Permission `json:"permissions"`
 	}
@@ -78,8 +64,8 @@ func (s *server) putRole(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	actor := userOf(c)
-	role, isNew, err := s.service.SetRole(c.Request.Context(), &actor, c.Param("name"), *in.Permissions, when)
+	role, isNew, err := s.Roles.Set(c.Request.Context(), actorOf(c), c.Param("name"),
+		*in.Permissions, when)
 	if err != nil {
 		return err
 	}
@@ -91,25 +77,25 @@ func (s *server) putRole(c *gin.Context) error {
 	return nil
 }
 
-// deleteRole removes a role, also from those who have it.
-func (s *server) deleteRole(c *gin.Context) error {
+// deleteRole deletes a role, and takes it from everybody who has it.
+func (s *API) deleteRole(c *gin.Context) error {
 	when, err := s.roleCondition(c)
 	if err != nil {
 		return err
 	}
-	actor := userOf(c)
-	return done(c, s.service.DeleteRole(c.Request.Context(), &actor, c.Param("name"), when))
+	return done(c, s.Roles.Delete(c.Request.Context(), actorOf(c), c.Param("name"), when))
 }
 
-// roleCondition is what If-Match and If-None-Match: * say of the role of the path (RFC 9110 §13.1).
-func (s *server) roleCondition(c *gin.Context) (auth.Condition, error) {
+// roleCondition returns what If-Match and If-None-Match: * demand of the role in the path (RFC 9110
+// §13.1).
+func (s *API) roleCondition(c *gin.Context) (auth.Condition, error) {
 	if c.GetHeader("If-None-Match") == "*" {
 		return auth.Condition{Absent: true}, nil
 	}
 	if c.GetHeader("If-Match") == "" {
 		return auth.Condition{}, nil
 	}
-	role, err := s.service.Role(c.Request.Context(), c.Param("name"))
+	role, err := s.Roles.Find(c.Request.Context(), c.Param("name"))
 	if err != nil {
 		return auth.Condition{}, err
 	}

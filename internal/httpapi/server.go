@@ -1,91 +1,128 @@
-// Package httpapi owns the public HTTP interface: which routes there are and who may call them, how input is
-// read, how results and errors are written, and what is logged and counted of a request. What it must do is in
-// api/openapi.yaml.
+// Package httpapi owns the interface for programs: the routes and who may call them, how JSON is
+// read, and how results and errors are written. The contract is api/openapi.yaml.
 package httpapi
 
 import (
-	"log/slog"
-	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"gatehouse/internal/auth"
-	"gatehouse/internal/token"
+	"gatehouse.example/api"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/cursor"
+	"gatehouse.example/internal/edge"
 )
 
-// Options of the interface. Every field is needed but TrustedProxies and, without them, ForwardedHeader.
+// Rules are the parts of package auth that the routes call. All are needed.
+type Rules struct {
+	Registration *auth.Registration
+	Accounts     *auth.Accounts
+	Personal     *auth.Personal
+	Logins       *auth.Logins
+	Browsers     *auth.Browsers
+	Tokens       *auth.Tokens
+	Sessions     *auth.Sessions
+	Access       *auth.Access
+	Limits       *auth.Limits
+	Roles        *auth.Roles
+	Clients      *auth.Clients
+	Signer       *auth.Signer
+	IDTokens     *auth.IDTokens
+	Feed         *auth.Feed
+	Audit        *auth.Audit
+}
+
+// Options are the parts and settings of the interface. All are needed.
 type Options struct {
-	Service          *auth.Service
-	Cursors          *token.CursorKeys
+	Edge             *edge.Edge
+	Rules            Rules
+	Cursors          cursor.Cursors
 	Clock            func() time.Time
-	Log              *slog.Logger
 	Metrics          prometheus.Registerer
-	TrustedProxies   []netip.Prefix // whose forwarded headers are believed
-	ForwardedHeader  string         // the one of them that names the client: ForwardedFor or Forwarded
-	Issuer           string         // URL of the service as its clients know it
 	RegistrationOpen bool
-	RequestTimeout   time.Duration
+	PasswordGrant    bool // whether passwords are exchanged for tokens
+	// LoginFor returns the URL of the login for the browser about whose request a proxy asks, or ""
+	// if it is not to be sent there.
+	LoginFor func(*gin.Context) string
 }
 
-type server struct {
-	service          *auth.Service
-	cursors          *token.CursorKeys
+// API answers the requests of programs.
+type API struct {
+	Rules
+	edge             *edge.Edge
+	cursors          cursor.Cursors
 	clock            func() time.Time
-	log              *slog.Logger
 	metrics          *metrics
-	trustedProxies   []netip.Prefix
-	forwardedHeader  string
 	registrationOpen bool
-	requestTimeout   time.Duration
-	brake            *brake
+	passwordGrantOn  bool
+	loginFor         func(*gin.Context) string
+	grants           map[string]grantHandler
+	routes           []route
 }
 
-// New makes the handler of the public port.
-func New(o Options) (http.Handler, error) {
+// New makes an API.
+func New(o Options) (*API, error) {
 	m, err := newMetrics(o.Metrics)
 	if err != nil {
 		return nil, err
 	}
-	docs, err := newDocs()
+	a := &API{
+		Rules: o.Rules, edge: o.Edge, cursors: o.Cursors, clock: o.Clock, metrics: m,
+		registrationOpen: o.RegistrationOpen, passwordGrantOn: o.PasswordGrant,
+		loginFor: o.LoginFor,
+	}
+	a.grants = a.allGrants()
+	wellKnown, err := newWellKnown(o.Rules.Signer, o.Edge.Issuer(), a.grantTypes())
 	if err != nil {
 		return nil, err
 	}
-	s := &server{
-		service: o.Service, cursors: o.Cursors, clock: o.Clock, log: o.Log, metrics: m, trustedProxies: o.TrustedProxies,
-		forwardedHeader: o.ForwardedHeader, registrationOpen: o.RegistrationOpen, requestTimeout: o.RequestTimeout,
-		brake: newBrake(heldBack, mostHeldBack),
-	}
-	wellKnown, err := newWellKnown(o.Service, o.Issuer)
+	docs, err := newDocs(api.Service{Base: o.Edge.Base(), PasswordGrant: o.PasswordGrant})
 	if err != nil {
 		return nil, err
 	}
-	engine := newEngine()
-	engine.Use(s.observe)
-	s.handle(engine.Group("", s.deadline), s.routes(docs, wellKnown))
-	s.handle(&engine.RouterGroup, s.verifyRoutes()) // from memory: a deadline would cost as much again
-	engine.NoRoute(route{guard: anybody, handle: func(*gin.Context) error { return errNotFound }}.serve(s))
-	engine.NoMethod(route{guard: anybody, handle: verifyOr(s.service.CheckAccess, func(*gin.Context) error { return errMethodNotAllowed })}.serve(s))
-	return engine, nil
+	a.routes = a.table(docs, wellKnown)
+	return a, nil
 }
 
-func (s *server) handle(group *gin.RouterGroup, routes []route) {
+// Routes returns what the API answers.
+func (a *API) Routes() []edge.Route {
+	all := a.mounted(a.routes)
+	for _, r := range a.mounted(verifyRoutes(a.gatekeeper())) {
+		r.FromMemory = true
+		all = append(all, r)
+	}
+	return all
+}
+
+func (a *API) mounted(routes []route) (all []edge.Route) {
 	for _, r := range routes {
-		group.Handle(r.method, r.path, r.serve(s))
-		if r.method == http.MethodGet {
-			group.Handle(http.MethodHead, r.path, r.serve(s)) // RFC 9110 §9.1
-		}
+		all = append(all, edge.Route{Method: r.method, Path: r.path, Answer: r.serve(a),
+			Sharing: sharingOf(r.path)})
+	}
+	return all
+}
+
+// Fallbacks answer what nothing else does.
+func (a *API) Fallbacks() edge.Fallbacks {
+	return edge.Fallbacks{
+		NotFound: route{guard: anybody,
+			handle: func(*gin.Context) error { return edge.ErrNotFound }}.serve(a),
+		MethodNotAllowed: route{guard: anybody, errors: asRefusal, handle: verifyOr(a.gatekeeper(),
+			func(*gin.Context) error { return edge.ErrMethodNotAllowed })}.serve(a),
 	}
 }
 
-// newEngine takes Gin's router without its logger, its recovery, its redirects and its idea of who the client is.
-func newEngine() *gin.Engine {
-	gin.SetMode(gin.ReleaseMode)
-	engine := gin.New()
-	engine.HandleMethodNotAllowed = true
-	engine.RedirectTrailingSlash = false
-	engine.ForwardedByClientIP = false
-	return engine
+// metrics count refreshes.
+type metrics struct {
+	refreshes *prometheus.CounterVec
+}
+
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		refreshes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatehouse_refreshes_total", Help: "Refreshes by outcome.",
+		}, []string{"outcome"}),
+	}
+	return m, r.Register(m.refreshes)
 }

@@ -14,16 +14,21 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"gatehouse/db"
-	"gatehouse/internal/asynctest"
-	"gatehouse/internal/auth"
-	"gatehouse/internal/dbtest"
-	"gatehouse/internal/httpapi/apitest"
-	"gatehouse/internal/password"
-	"gatehouse/internal/revocation"
-	"gatehouse/internal/token"
+	"gatehouse.example/db"
+	"gatehouse.example/internal/asynctest"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/auth/authtest"
+	"gatehouse.example/internal/cursor"
+	"gatehouse.example/internal/dbtest"
+	"gatehouse.example/internal/edge"
+	"gatehouse.example/internal/httpapi/apitest"
+	"gatehouse.example/internal/keychain"
+	"gatehouse.example/internal/password"
+	"gatehouse.example/internal/revocation"
+	"gatehouse.example/internal/token"
 )
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
@@ -31,7 +36,7 @@ func TestMain(m *testing.M) { dbtest.Main(m) }
 const (
 	signingKey   = "a signing key of the tests, with 32 bytes or more"
 	goodPassword = "correct horse battery staple"
-	// cost is bcrypt's least, since no test measures time.
+	// cost is the lowest of bcrypt, since no test measures time.
 	cost = 4
 )
 
@@ -40,9 +45,10 @@ type fixture struct {
 	*testing.T
 	url     string
 	client  *http.Client
-	service *auth.Service
+	api     *API
+	rules   *authtest.Rules
 	store   *db.DB
-	revoked *revocation.Set // not confirmed, so that the database is asked
+	revoked *revocation.Set // it is not confirmed, so the database is asked
 	hasher  *password.Hasher
 	lane    *password.Lane
 	issuer  *token.Issuer
@@ -51,30 +57,35 @@ type fixture struct {
 	log     *logBuffer
 }
 
-// settings of a fixture, where a test needs others than the defaults.
+// settings are those of a fixture that a test needs other than the defaults.
 type settings struct {
 	queue              int
 	trustedProxies     []netip.Prefix
 	forwardedHeader    string
 	rates              auth.RateLimits
 	registrationClosed bool
+	passwordGrantOff   bool
+	corsOrigins        []string
 	requestTimeout     time.Duration
 	statementTimeout   time.Duration
 	databaseURL        string
+	issuer             string
+	frozen             bool // time stands still for the bounds of the audit log
 }
 
 func start(t *testing.T, s settings) *fixture {
 	t.Helper()
-	f := &fixture{T: t, client: apitest.Client(t), metrics: prometheus.NewRegistry(), log: &logBuffer{}}
+	f := &fixture{T: t, client: apitest.Client(t), metrics: prometheus.NewRegistry(),
+		log: &logBuffer{}}
 	store, err := db.Open(context.Background(), db.Options{
-		URL:              cmp.Or(s.databaseURL, lazily(s.databaseURL == "", func() string { return dbtest.New(t) })),
+		URL: cmp.Or(s.databaseURL,
+			lazily(s.databaseURL == "", func() string { return dbtest.New(t) })),
 		StatementTimeout: cmp.Or(s.statementTimeout, time.Minute),
 	})
 	must(t, err)
 	t.Cleanup(store.Close)
 	ring, err := password.NewKeyRing(nil)
 	must(t, err)
-	must(t, auth.ClaimPasswordKeys(t.Context(), store, ring))
 	f.lane = password.NewLane(password.LaneOptions{Threads: 2, Queue: cmp.Or(s.queue, 1000)})
 	t.Cleanup(f.lane.Close)
 	f.hasher, err = password.NewHasher(f.lane, ring, cost)
@@ -86,31 +97,45 @@ func start(t *testing.T, s settings) *fixture {
 	})
 	must(t, err)
 	f.store = store
-	f.refresh, err = token.NewRefreshKeys([][]byte{[]byte(signingKey)})
-	must(t, err)
-	services, err := token.NewServiceKeys([][]byte{[]byte(signingKey)}, "https://id.test")
-	must(t, err)
 	f.revoked = revocation.NewSet(time.Now(), 30*time.Minute)
-	limiter, err := auth.NewLimiter(s.rates, store, [][]byte{[]byte(signingKey)}, time.Now)
-	must(t, err)
-	f.service = auth.NewService(auth.Parts{
-		TokenCache:  1000,
-		Revocations: auth.NewChecker(f.revoked, store, time.Now, time.Second), Services: services,
-		Store: store, Hasher: f.hasher, Tokens: f.issuer, Refresh: f.refresh, Limiter: limiter, Clock: time.Now, SecretLifetime: time.Hour,
-		Limits: auth.SessionLimits{Idle: 14 * 24 * time.Hour, Absolute: 30 * 24 * time.Hour, Grace: time.Minute, PerUser: 100},
+	bounds := time.Now
+	if now := time.Now(); s.frozen {
+		bounds = func() time.Time { return now }
+	}
+	f.rules = authtest.New(t, store, authtest.Options{
+		Secrets: [][]byte{[]byte(signingKey)}, Issuer: f.issuer, Hasher: f.hasher, Peppers: ring,
+		Revoked: f.revoked, Rates: s.rates, Bounds: bounds,
+		Reserved: auth.NewReservedNames([]string{"admin", "Support", "root"}),
+		Limits: auth.SessionLimits{Idle: 14 * 24 * time.Hour, Absolute: 30 * 24 * time.Hour,
+			Grace: time.Minute, PerUser: 100},
 	})
-	cursors, err := token.NewCursorKeys([][]byte{[]byte(signingKey)})
-	must(t, err)
-	handler, err := New(Options{
-		Service: f.service, Cursors: cursors, Clock: time.Now, Log: slog.New(slog.NewJSONHandler(f.log, nil)), Metrics: f.metrics,
-		TrustedProxies: s.trustedProxies, ForwardedHeader: cmp.Or(s.forwardedHeader, ForwardedFor), RegistrationOpen: !s.registrationClosed,
-		RequestTimeout: cmp.Or(s.requestTimeout, time.Minute),
+	must(t, f.rules.Peppers.Claim(t.Context()))
+	f.refresh = f.rules.RefreshKeys
+	outermost, err := edge.New(edge.Options{
+		Log: slog.New(slog.NewJSONHandler(f.log, nil)), Metrics: f.metrics,
+		TrustedProxies:  s.trustedProxies,
+		ForwardedHeader: cmp.Or(s.forwardedHeader, edge.ForwardedFor),
+		Issuer:          s.issuer, RequestTimeout: cmp.Or(s.requestTimeout, time.Minute),
+		CORSOrigins: s.corsOrigins,
 	})
 	must(t, err)
-	server := httptest.NewServer(handler)
+	f.api, err = New(Options{
+		Edge: outermost, Rules: rulesOf(f.rules), Cursors: cursor.New(keychainOf(t, signingKey)),
+		Clock: time.Now, Metrics: f.metrics, RegistrationOpen: !s.registrationClosed,
+		PasswordGrant: !s.passwordGrantOff, LoginFor: func(*gin.Context) string { return "" },
+	})
+	must(t, err)
+	server := httptest.NewServer(outermost.Serve(f.api.Fallbacks(), f.api.Routes()...))
 	t.Cleanup(server.Close)
 	f.url = server.URL
 	return f
+}
+
+func keychainOf(t testing.TB, secret string) *keychain.Keychain {
+	t.Helper()
+	keys, err := keychain.New([][]byte{[]byte(secret)})
+	must(t, err)
+	return keys
 }
 
 func lazily(needed bool, value func() string) string {
@@ -127,14 +152,14 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// answered is a response, read whole.
+// answered is a whole response.
 type answered struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// json is a member of the body, by its path.
+// json returns a member of the body, by its path.
 func (a answered) json(t testing.TB, path ...string) any {
 	t.Helper()
 	var v any
@@ -158,7 +183,7 @@ func (f *fixture) do(r *http.Request) answered {
 	return answered{response.StatusCode, response.Header, string(body)}
 }
 
-// request makes one; header is name, value, name, value, …
+// request makes a request. header is name, value, name, value, …
 func (f *fixture) request(method, path, body string, header ...string) *http.Request {
 	f.Helper()
 	r, err := http.NewRequestWithContext(f.Context(), method, f.url+path, strings.NewReader(body))
@@ -178,7 +203,8 @@ func (f *fixture) register(username, pw string) answered {
 
 func (f *fixture) postToken(form string) answered {
 	f.Helper()
-	return f.do(f.request("POST", "/token", form, "Content-Type", "application/x-www-form-urlencoded"))
+	return f.do(
+		f.request("POST", "/token", form, "Content-Type", "application/x-www-form-urlencoded"))
 }
 
 func (f *fixture) login(username, pw string) answered {
@@ -186,7 +212,7 @@ func (f *fixture) login(username, pw string) answered {
 	return f.postToken(url.Values{"username": {username}, "password": {pw}}.Encode())
 }
 
-// loggedIn registers a user and returns a token of hers.
+// loggedIn registers a user, and returns an access token of theirs.
 func (f *fixture) loggedIn(username string) string {
 	f.Helper()
 	if a := f.register(username, goodPassword); a.status != http.StatusCreated {
@@ -203,3 +229,21 @@ func (f *fixture) me(header ...string) answered {
 
 // logBuffer keeps what was logged.
 type logBuffer struct{ asynctest.Buffer }
+
+// rulesOf returns the rules that the routes call.
+func rulesOf(r *authtest.Rules) Rules {
+	return Rules{
+		Registration: r.Registration, Accounts: r.Accounts, Logins: r.Logins, Tokens: r.Tokens,
+		Sessions: r.Sessions, Access: r.Access,
+		Limits: r.Limits, Roles: r.Roles, Clients: r.Clients, Signer: r.Signer, IDTokens: r.IDTokens,
+		Feed: r.Feed, Audit: r.Audit, Personal: r.Personal, Browsers: r.Browsers,
+	}
+}
+
+func prefixes(networks ...string) []netip.Prefix {
+	all := make([]netip.Prefix, len(networks))
+	for n, network := range networks {
+		all[n] = netip.MustParsePrefix(network)
+	}
+	return all
+}

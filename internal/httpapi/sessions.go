@@ -1,38 +1,30 @@
 package httpapi
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
 
-	"gatehouse/internal/auth"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/edge"
+	"gatehouse.example/internal/wire"
 )
 
 // sessionsPage is how many sessions one answer has at most.
 const sessionsPage = 50
 
 type sessionsResponse struct {
-	Sessions []sessionBody `json:"sessions"`
-	Next     *uuid.UUID    `json:"next"` // to be given as before, or null on the last page
+	Sessions []wire.Session `json:"sessions"`
+	Next     *uuid.UUID     `json:"next"` // the before of the next page; null on the last page
 }
 
-type sessionBody struct {
-	ID            uuid.UUID `json:"id"`
-	Current       bool      `json:"current"`
-	CreatedAt     time.Time `json:"created_at"`
-	LastUsedAt    time.Time `json:"last_used_at"`
-	ExpiresAt     time.Time `json:"expires_at"` // if it is not refreshed
-	ClientAddress string    `json:"client_address"`
-	UserAgent     string    `json:"user_agent"`
-}
+// getSessions lists the user's sessions, as far as the token reaches.
+func (s *API) getSessions(c *gin.Context) error { return s.listSessions(c, reachOf(c)) }
 
-// getSessions shows where the user is logged in.
-func (s *server) getSessions(c *gin.Context) error { return s.listSessions(c, accessOf(c).UserID) }
-
-func (s *server) listSessions(c *gin.Context, userID uuid.UUID) error {
+func (s *API) listSessions(c *gin.Context, reach auth.Reach) error {
 	before := uuid.Max
 	if given, ok := c.GetQuery("before"); ok {
 		var err error
@@ -40,40 +32,39 @@ func (s *server) listSessions(c *gin.Context, userID uuid.UUID) error {
 			return auth.InputError{{Field: "before", Message: "is not from an earlier answer"}}
 		}
 	}
-	sessions, err := s.service.Sessions(c.Request.Context(), userID, before, sessionsPage)
+	page, err := auth.ReadPage(sessionsPage, func(limit int) ([]auth.Session, error) {
+		return s.Sessions.List(c.Request.Context(), reach, before, limit)
+	})
+	if errors.Is(err, auth.ErrSessionNotFound) {
+		return auth.InputError{{Field: "before", Message: "is not from an earlier answer"}}
+	}
 	if err != nil {
 		return err
 	}
-	out := sessionsResponse{Sessions: make([]sessionBody, len(sessions))}
-	for n, session := range sessions {
-		out.Sessions[n] = sessionBody{
-			ID: session.ID, Current: session.ID == accessOf(c).SessionID, CreatedAt: session.CreatedAt.UTC(),
-			LastUsedAt: session.LastUsedAt.UTC(), ExpiresAt: session.IdleExpiresAt.UTC(),
-			ClientAddress: session.Client.Address, UserAgent: session.Client.UserAgent,
-		}
+	out := sessionsResponse{Sessions: make([]wire.Session, len(page.Items))}
+	for n, session := range page.Items {
+		session = session.Blunted(s.clock()) // the address, the program and the last use
+		out.Sessions[n] = wire.SessionOf(session)
+		out.Sessions[n].Current = new(session.ID == accessOf(c).SessionID)
 	}
-	if len(sessions) == sessionsPage {
-		out.Next = &sessions[sessionsPage-1].ID
+	if last := page.Last(); last != nil {
+		out.Next = &last.ID
 	}
 	writeJSON(c, http.StatusOK, "application/json", out)
 	return nil
 }
 
-// deleteSession ends one session. Another user's does not exist.
-func (s *server) deleteSession(c *gin.Context) error {
+// deleteSession ends one session. To the caller, a session beyond the token's reach does not exist.
+func (s *API) deleteSession(c *gin.Context) error {
 	id, err := uuid.Parse(c.Param("id"))
 	if err != nil {
 		return auth.ErrSessionNotFound
 	}
-	if err := s.service.EndSession(c.Request.Context(), accessOf(c).UserID, id); err != nil {
-		return err
-	}
-	c.Status(http.StatusNoContent)
-	return nil
+	return done(c, s.Sessions.End(c.Request.Context(), reachOf(c), id))
 }
 
-// deleteSessions ends all other sessions, and with ?all=true this one too.
-func (s *server) deleteSessions(c *gin.Context) error {
+// deleteSessions ends all other sessions. With ?all=true it ends this one too.
+func (s *API) deleteSessions(c *gin.Context) error {
 	keep := accessOf(c).SessionID
 	if given, ok := c.GetQuery("all"); ok {
 		all, err := strconv.ParseBool(given)
@@ -84,45 +75,36 @@ func (s *server) deleteSessions(c *gin.Context) error {
 			keep = uuid.Nil
 		}
 	}
-	if err := s.service.EndSessions(c.Request.Context(), accessOf(c).UserID, keep); err != nil {
-		return err
-	}
-	c.Status(http.StatusNoContent)
-	return nil
+	return done(c, s.Sessions.EndAll(c.Request.Context(), reachOf(c), keep))
 }
 
-// postLogout ends the session of the access token in the header or, without one, of the refresh token in the form. To
-// end what is over already is no error.
-func (s *server) postLogout(c *gin.Context) error {
-	if err := s.logout(c); err != nil {
-		return err
-	}
-	c.Status(http.StatusNoContent)
-	return nil
-}
+// postLogout ends the session of the access token in the header. Without one, it ends that of the
+// refresh token in the form, if the token belongs to the client that sends it. To log out twice is
+// no error.
+func (s *API) postLogout(c *gin.Context) error { return done(c, s.logout(c)) }
 
-func (s *server) logout(c *gin.Context) error {
-	if c.GetHeader("Authorization") != "" {
+func (s *API) logout(c *gin.Context) error {
+	if header := c.GetHeader("Authorization"); header != "" && !isBasic(header) {
 		if err := accessToken(s, c); err != nil {
 			return err
 		}
-		return s.service.Logout(c.Request.Context(), accessOf(c))
+		return s.Sessions.Logout(c.Request.Context(), accessOf(c))
 	}
 	if c.GetHeader("Content-Type") == "" {
-		return errNoToken
+		return edge.ErrNoToken
 	}
-	form, err := readForm(c)
-	if err != nil {
+	if err := client(s, c); err != nil {
 		return err
 	}
-	if form["refresh_token"] == "" {
-		return errNoToken
+	raw := formOf(c)["refresh_token"]
+	if raw == "" {
+		return edge.ErrNoToken
 	}
-	return s.service.LogoutByRefresh(c.Request.Context(), form["refresh_token"])
+	return s.Tokens.LogoutByRefresh(c.Request.Context(), oauthClientOf(c), raw)
 }
 
 // putPassword replaces the user's password.
-func (s *server) putPassword(c *gin.Context) error {
+func (s *API) putPassword(c *gin.Context) error {
 	c.Header("Pragma", "no-cache")
 	var in struct {
 		Current *string `json:"current_password"`
@@ -131,9 +113,11 @@ func (s *server) putPassword(c *gin.Context) error {
 	if err := readJSON(c, &in); err != nil {
 		return err
 	}
-	if err := required(member{"current_password", in.Current}, member{"new_password", in.New}); err != nil {
+	if err := required(member{"current_password", in.Current},
+		member{"new_password", in.New}); err != nil {
 		return err
 	}
-	grant, err := s.service.ChangePassword(c.Request.Context(), accessOf(c), *in.Current, *in.New)
+	grant, err := s.Logins.ChangePassword(c.Request.Context(), accessOf(c), *in.Current, *in.New)
+	s.setDevice(c, grant)
 	return writeGrant(c, grant, err)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// tokens are a login's.
+// tokens are those of a login.
 type tokens struct{ access, refresh string }
 
 func (f *fixture) tokensOf(a answered) tokens {
@@ -69,10 +69,12 @@ func TestRefusedRefreshTokensAreAlikeToTheByte(t *testing.T) {
 	f.loggedIn("alice")
 	ended := f.tokensOf(f.login("alice", goodPassword))
 	f.want("logout", f.as(ended, "POST", "/logout", ""), 204)
-	const want = `{"error":"invalid_grant","error_description":"The refresh token is not valid","detail":"The refresh token is not valid"}` + "\n"
+	const want = `{"error":"invalid_grant","error_description":"The refresh token is not valid; log in again","detail":"The refresh token is not valid; log in again"}` + "\n"
 	for name, raw := range map[string]string{
-		"garbage": "x", "of an ended session": ended.refresh, "access token": ended.access, "changed": flip(ended.refresh),
-		"long": strings.Repeat("x", 60000), "with NUL": ended.refresh + "\x00", "with a line break": ended.refresh + "\n",
+		"garbage": "x", "of an ended session": ended.refresh, "access token": ended.access,
+		"changed": flip(ended.refresh),
+		"long":    strings.Repeat("x", 60000), "with NUL": ended.refresh + "\x00",
+		"with a line break": ended.refresh + "\n",
 	} {
 		if a := f.refreshed(raw); a.status != http.StatusBadRequest || a.body != want {
 			t.Errorf("%s: %d %s", name, a.status, a.body)
@@ -81,7 +83,9 @@ func TestRefusedRefreshTokensAreAlikeToTheByte(t *testing.T) {
 	f.want("missing", f.postToken("grant_type=refresh_token"), 400)
 	f.want("empty", f.postToken("grant_type=refresh_token&refresh_token="), 400)
 	f.want("repeated", f.postToken("grant_type=refresh_token&refresh_token=x&refresh_token=x"), 400)
-	f.want("in the URL", f.do(f.request("POST", "/token?grant_type=refresh_token&refresh_token="+ended.refresh, "", "Content-Type", formType)), 400)
+	f.want("in the URL",
+		f.do(f.request("POST", "/token?grant_type=refresh_token&refresh_token="+ended.refresh, "",
+			"Content-Type", formType)), 400)
 }
 
 func TestAUserSeesWhereSheIsLoggedInAndEndsIt(t *testing.T) {
@@ -89,7 +93,8 @@ func TestAUserSeesWhereSheIsLoggedInAndEndsIt(t *testing.T) {
 	f := start(t, settings{})
 	f.loggedIn("alice")
 	f.loggedIn("bob")
-	this, other := f.tokensOf(f.login("alice", goodPassword)), f.tokensOf(f.login("alice", goodPassword))
+	this, other := f.tokensOf(f.login("alice", goodPassword)),
+		f.tokensOf(f.login("alice", goodPassword))
 	his := f.tokensOf(f.login("bob", goodPassword))
 	list := f.as(this, "GET", "/users/me/sessions", "")
 	sessions, _ := list.json(t, "sessions").([]any)
@@ -97,11 +102,14 @@ func TestAUserSeesWhereSheIsLoggedInAndEndsIt(t *testing.T) {
 		t.Fatalf("%d %s", list.status, list.body)
 	}
 	newest, mine := sessions[0].(map[string]any), sessions[1].(map[string]any)
-	if newest["current"] != false || mine["current"] != true || mine["client_address"] != "127.0.0.1" || !strings.HasPrefix(mine["user_agent"].(string), "Go-http-client") {
+	if newest["current"] != false || mine["current"] != true ||
+		mine["client_address"] != "127.0.0.1" ||
+		!strings.HasPrefix(mine["user_agent"].(string), "Go-http-client") {
 		t.Errorf("%s", list.body)
 	}
 	id := newest["id"].(string)
-	foreign, unknown := f.as(his, "DELETE", "/users/me/sessions/"+id, ""), f.as(his, "DELETE", "/users/me/sessions/"+uuid.NewString(), "")
+	foreign, unknown := f.as(his, "DELETE", "/users/me/sessions/"+id, ""),
+		f.as(his, "DELETE", "/users/me/sessions/"+uuid.NewString(), "")
 	if f.want("bob ends it", foreign, 404); foreign.body != unknown.body || unknown.status != 404 {
 		t.Errorf("bob can tell it from none: %s, %s", foreign.body, unknown.body)
 	}
@@ -116,10 +124,25 @@ func TestAUserSeesWhereSheIsLoggedInAndEndsIt(t *testing.T) {
 	f.want("this one", f.as(this, "GET", "/users/me", ""), 200)
 	f.want("neither true nor false", f.as(this, "DELETE", "/users/me/sessions?all=maybe", ""), 422)
 	f.want("all", f.as(this, "DELETE", "/users/me/sessions?all=true", ""), 204)
-	for method, path := range map[string]string{"GET": "/users/me/sessions", "DELETE": "/users/me/sessions"} {
+	for method, path := range map[string]string{"GET": "/users/me/sessions",
+		"DELETE": "/users/me/sessions"} {
 		f.want("afterwards "+method, f.as(this, method, path, ""), 401)
 	}
 	f.want("bob", f.as(his, "GET", "/users/me", ""), 200)
+}
+
+// A thief who polls the list could learn when a refresh token is used, and use it again within the
+// grace.
+func TestTheListOfSessionsDoesNotTellWhenOneIsRefreshed(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	f.loggedIn("alice")
+	grant := f.tokensOf(f.login("alice", goodPassword))
+	before := f.as(grant, "GET", "/users/me/sessions", "")
+	f.tokensOf(f.refreshed(grant.refresh))
+	if after := f.as(grant, "GET", "/users/me/sessions", ""); after.body != before.body {
+		t.Errorf("%s, and before: %s", after.body, before.body)
+	}
 }
 
 func TestSessionsArePaged(t *testing.T) {
@@ -127,14 +150,44 @@ func TestSessionsArePaged(t *testing.T) {
 	f := start(t, settings{})
 	f.loggedIn("alice")
 	var last tokens
-	for range sessionsPage { // and one by loggedIn
+	for range sessionsPage { // loggedIn has made one more
 		last = f.tokensOf(f.login("alice", goodPassword))
 	}
 	first := f.as(last, "GET", "/users/me/sessions", "")
 	next, _ := first.json(t, "next").(string)
 	second := f.as(last, "GET", "/users/me/sessions?before="+next, "")
-	if got := len(first.json(t, "sessions").([]any)) + len(second.json(t, "sessions").([]any)); got != sessionsPage+1 || second.json(t, "next") != nil {
+	if got := len(first.json(t, "sessions").([]any)) +
+		len(second.json(t, "sessions").([]any)); got != sessionsPage+1 ||
+		second.json(t, "next") != nil {
 		t.Errorf("%d sessions on two pages; %s", got, second.body)
+	}
+	f.want("from nowhere", f.as(last, "GET", "/users/me/sessions?before="+uuid.NewString(), ""),
+		422)
+}
+
+// Whoever follows next to its end would be led to an empty page.
+func TestAPageThatIsFullAndTheLastHasNoNext(t *testing.T) {
+	t.Parallel()
+	f, conn := startWithConn(t, settings{})
+	root := f.root()
+	_, err := conn.Exec(t.Context(),
+		`INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent)
+		SELECT gen_random_uuid(), s.user_id, s.salt, s.idle_expires_at, s.expires_at, s.client_address, s.user_agent
+		FROM sessions s, generate_series(2, $1)`, sessionsPage)
+	must(t, err)
+	for _, list := range []struct {
+		path, items string
+		rows        int
+	}{
+		{"/users/me/sessions", "sessions", sessionsPage},
+		{"/users?limit=1", "users", 1},
+		{"/audit?limit=1&action=user.create", "events", 1},
+	} {
+		a := f.as(root, "GET", list.path, "")
+		if items, _ := a.json(t, list.items).([]any); len(items) != list.rows ||
+			a.json(t, "next") != nil {
+			t.Errorf("%s: %d rows, next %v", list.path, len(items), a.json(t, "next"))
+		}
 	}
 }
 
@@ -142,8 +195,11 @@ func TestLogoutTakesEitherTokenAndIsIdempotent(t *testing.T) {
 	t.Parallel()
 	f := start(t, settings{})
 	f.loggedIn("alice")
-	byAccess, byRefresh := f.tokensOf(f.login("alice", goodPassword)), f.tokensOf(f.login("alice", goodPassword))
-	form := func(body string) answered { return f.do(f.request("POST", "/logout", body, "Content-Type", formType)) }
+	byAccess, byRefresh := f.tokensOf(f.login("alice", goodPassword)),
+		f.tokensOf(f.login("alice", goodPassword))
+	form := func(body string) answered {
+		return f.do(f.request("POST", "/logout", body, "Content-Type", formType))
+	}
 	for range 2 {
 		f.want("by access token", f.as(byAccess, "POST", "/logout", ""), 204)
 		f.want("by refresh token", form("refresh_token="+byRefresh.refresh), 204)
@@ -154,7 +210,8 @@ func TestLogoutTakesEitherTokenAndIsIdempotent(t *testing.T) {
 	f.want("twice", form("refresh_token=x&refresh_token=x"), 400)
 	f.want("JSON", f.do(f.request("POST", "/logout", "{}", "Content-Type", jsonType)), 415)
 	f.want("too large", form("refresh_token="+strings.Repeat("x", 64<<10)), 413)
-	f.want("forged access token", f.do(f.request("POST", "/logout", "", "Authorization", "Bearer x")), 401)
+	f.want("forged access token",
+		f.do(f.request("POST", "/logout", "", "Authorization", "Bearer x")), 401)
 	for _, ended := range []tokens{byAccess, byRefresh} {
 		f.want("afterwards", f.as(ended, "GET", "/users/me", ""), 401)
 		f.want("afterwards", f.refreshed(ended.refresh), 400)
@@ -165,7 +222,8 @@ func TestAPasswordIsChangedByItsUser(t *testing.T) {
 	t.Parallel()
 	f := start(t, settings{})
 	f.loggedIn("alice")
-	this, other := f.tokensOf(f.login("alice", goodPassword)), f.tokensOf(f.login("alice", goodPassword))
+	this, other := f.tokensOf(f.login("alice", goodPassword)),
+		f.tokensOf(f.login("alice", goodPassword))
 	change := func(t tokens, current, next any) answered {
 		body, err := json.Marshal(map[string]any{"current_password": current, "new_password": next})
 		must(f, err)
@@ -176,7 +234,8 @@ func TestAPasswordIsChangedByItsUser(t *testing.T) {
 	f.want("null", change(this, nil, "another good password"), 422)
 	f.want("a number", change(this, 1, "another good password"), 422)
 	f.want("not JSON", f.as(this, "PUT", "/users/me/password", "x"), 400)
-	f.want("no token", f.do(f.request("PUT", "/users/me/password", "{}", "Content-Type", jsonType)), 401)
+	f.want("no token", f.do(f.request("PUT", "/users/me/password", "{}", "Content-Type", jsonType)),
+		401)
 	next := f.tokensOf(change(this, goodPassword, "another good password"))
 	f.want("the new token", f.as(next, "GET", "/users/me", ""), 200)
 	f.want("the old token", f.as(this, "GET", "/users/me", ""), 401)

@@ -2,57 +2,120 @@ package httpapi
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
-	"gatehouse/internal/auth"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/edge"
 )
 
-// tokenResponse is RFC 6749 §5.1.
+// tokenResponse is the answer of RFC 6749 §5.1.
 type tokenResponse struct {
 	AccessToken  string `json:"access_token"`
 	TokenType    string `json:"token_type"`
 	ExpiresIn    int64  `json:"expires_in"`             // seconds
-	RefreshToken string `json:"refresh_token,omitzero"` // not for a client that may not use one
-	// Scope is there also when it is empty: what was granted differs from whatever was not asked for (§3.3).
-	Scope string `json:"scope"`
+	RefreshToken string `json:"refresh_token,omitzero"` // absent for a client that may not use one
+	// absent without permissions: an empty scope cannot be written (§3.3)
+	Scope   string `json:"scope,omitzero"`
+	IDToken string `json:"id_token,omitzero"` // OpenID Connect Core §3.1.3.3
 }
 
-// postToken is the token endpoint: for the password grant (RFC 6749 §4.3), a client's own token (§4.4) and refreshing (§6).
-func (s *server) postToken(c *gin.Context) error {
+// grantHandler answers a request for tokens, by its form.
+type grantHandler func(c *gin.Context, form map[string]string) error
+
+// allGrants returns the ways to get tokens, by grant_type.
+func (s *API) allGrants() map[string]grantHandler {
+	return map[string]grantHandler{
+		auth.GrantPassword:          s.passwordGrant,          // RFC 6749 §4.3
+		auth.GrantClientCredentials: s.clientCredentialsGrant, // §4.4
+		auth.GrantRefreshToken:      s.refreshGrant,           // §6
+		auth.GrantAuthorizationCode: s.codeGrant,              // §4.1
+	}
+}
+
+// grantTypes returns the grants that the service has, in the order of the metadata.
+func (s *API) grantTypes() []string {
+	types := []string{
+		auth.GrantAuthorizationCode, auth.GrantRefreshToken, auth.GrantClientCredentials,
+	}
+	if s.passwordGrantOn {
+		return append([]string{auth.GrantPassword}, types...)
+	}
+	return types
+}
+
+// postToken is the token endpoint (RFC 6749 §3.2).
+func (s *API) postToken(c *gin.Context) error {
 	form := formOf(c)
 	grantType := form["grant_type"]
 	if grantType == "" && form["username"] != "" {
-		grantType = "password" // clients of FastAPI's form leave it out
+		grantType = auth.GrantPassword // clients of FastAPI's form may omit it
 	}
+	grant, known := s.grants[grantType]
 	switch {
 	case grantType == "":
-		return errInvalidRequest
-	case grantType != auth.GrantPassword && grantType != auth.GrantRefreshToken && grantType != auth.GrantClientCredentials:
-		return errUnsupportedGrant
-	case !oauthClientOf(c).MayUse(grantType):
-		return auth.ErrUnauthorizedClient
-	case grantType == auth.GrantPassword:
-		return s.passwordGrant(c, form["username"], form["password"], form["scope"])
-	case grantType == auth.GrantClientCredentials:
-		grant, err := s.service.ClientToken(c.Request.Context(), oauthClientOf(c), form["scope"])
-		return writeGrant(c, grant, err)
+		return edge.ErrInvalidRequest
+	case !known:
+		return edge.ErrUnsupportedGrant
+	case grantType == auth.GrantPassword && !s.passwordGrantOn:
+		return s.refusePassword(c, auth.ActionLogin)
 	}
-	return s.refreshGrant(c, form["refresh_token"], form["scope"])
+	if err := s.Clients.CheckGrant(c.Request.Context(), oauthClientOf(c), grantType); err != nil {
+		return err
+	}
+	return grant(c, form)
 }
 
-func (s *server) passwordGrant(c *gin.Context, username, pw, scope string) error {
-	if username == "" || pw == "" {
-		return errInvalidRequest
+// resourceParameter names what a token is for (RFC 8707 §2). It may be given several times.
+const resourceParameter = "resource"
+
+func narrowingOf(form map[string]string) auth.Narrowing {
+	return auth.Narrowing{
+		Scope: form["scope"], Resources: strings.Fields(form[resourceParameter]),
 	}
-	grant, err := s.service.Login(c.Request.Context(), username, pw, clientOf(c), scope)
-	s.metrics.logins.WithLabelValues(auth.Outcome(err)).Inc()
-	setDevice(c, grant.Device)
+}
+
+func (s *API) codeGrant(c *gin.Context, form map[string]string) error {
+	if form["code"] == "" || form["redirect_uri"] == "" {
+		return edge.ErrInvalidRequest
+	}
+	grant, err := s.Tokens.Redeem(c.Request.Context(), auth.CodeRedemption{
+		Code: form["code"], RedirectURI: form["redirect_uri"], Verifier: form["code_verifier"],
+		Resources: strings.Fields(form[resourceParameter]),
+	}, callerOf(c))
 	return writeGrant(c, grant, err)
 }
 
-// postTokenPassword is a login that replaces the password. It is below /token, so that the cookie of a device comes with it.
-func (s *server) postTokenPassword(c *gin.Context) error {
+func (s *API) clientCredentialsGrant(c *gin.Context, form map[string]string) error {
+	grant, err := s.Tokens.ForClient(c.Request.Context(), oauthClientOf(c), narrowingOf(form))
+	return writeGrant(c, grant, err)
+}
+
+func (s *API) passwordGrant(c *gin.Context, form map[string]string) error {
+	username, pw := form["username"], form["password"]
+	switch {
+	case username == "" || pw == "":
+		return edge.ErrInvalidRequest
+	case form[resourceParameter] != "": // an app that names one must not get a token for another
+		return auth.ErrInvalidTarget
+	}
+	grant, err := s.Logins.Login(c.Request.Context(), username, pw, loginCallerOf(c), form["scope"])
+	s.edge.CountLogin(err)
+	s.setDevice(c, grant)
+	return writeGrant(c, grant, err)
+}
+
+// refusePassword refuses a password that is sent for tokens.
+func (s *API) refusePassword(c *gin.Context, action auth.Action) error {
+	err := s.Clients.RefusePassword(c.Request.Context(), callerOf(c).Client, action)
+	s.edge.CountLogin(err)
+	return err
+}
+
+// postTokenPassword is a login that replaces the password. It is below /token, so that the device
+// cookie comes with it.
+func (s *API) postTokenPassword(c *gin.Context) error {
 	c.Header("Pragma", "no-cache")
 	var in struct {
 		Username *string `json:"username"`
@@ -62,20 +125,23 @@ func (s *server) postTokenPassword(c *gin.Context) error {
 	if err := readJSON(c, &in); err != nil {
 		return err
 	}
-	if err := required(member{"username", in.Username}, member{"current_password", in.Current}, member{"new_password", in.New}); err != nil {
+	if err := required(member{"username", in.Username}, member{"current_password", in.Current},
+		member{"new_password", in.New}); err != nil {
 		return err
 	}
-	grant, err := s.service.ReplacePassword(c.Request.Context(), *in.Username, *in.Current, *in.New, clientOf(c))
-	s.metrics.logins.WithLabelValues(auth.Outcome(err)).Inc()
-	setDevice(c, grant.Device)
+	grant, err := s.Logins.ReplacePassword(c.Request.Context(), *in.Username, *in.Current, *in.New,
+		loginCallerOf(c))
+	s.edge.CountLogin(err)
+	s.setDevice(c, grant)
 	return writeGrant(c, grant, err)
 }
 
-func (s *server) refreshGrant(c *gin.Context, refreshToken, scope string) error {
-	if refreshToken == "" {
-		return errInvalidRequest
+func (s *API) refreshGrant(c *gin.Context, form map[string]string) error {
+	if form["refresh_token"] == "" {
+		return edge.ErrInvalidRequest
 	}
-	grant, err := s.service.Refresh(c.Request.Context(), refreshToken, clientOf(c), scope)
+	grant, err := s.Tokens.Refresh(c.Request.Context(), form["refresh_token"], callerOf(c),
+		narrowingOf(form))
 	s.metrics.refreshes.WithLabelValues(auth.Outcome(err)).Inc()
 	return writeGrant(c, grant, err)
 }
@@ -85,11 +151,12 @@ func writeGrant(c *gin.Context, grant auth.Grant, err error) error {
 		return err
 	}
 	if grant.User.Username.Key != "" { // else it is a client, which is noted already
-		noteOf(c).userID = grant.User.ID.String()
+		edge.NoteOf(c).UserID = grant.User.ID.String()
 	}
 	writeJSON(c, http.StatusOK, "application/json", tokenResponse{
-		AccessToken: grant.AccessToken, TokenType: "bearer", ExpiresIn: int64(grant.ExpiresIn.Seconds()),
-		RefreshToken: grant.RefreshToken, Scope: grant.Scope,
+		AccessToken: grant.AccessToken, TokenType: "bearer",
+		ExpiresIn:    int64(grant.ExpiresIn.Seconds()),
+		RefreshToken: grant.RefreshToken, Scope: grant.Scope, IDToken: grant.IDToken,
 	})
 	return nil
 }

@@ -6,8 +6,8 @@ import (
 	"regexp"
 )
 
-// A form is a stored password hash taken apart: either a plain bcrypt string, as imported from elsewhere, or the
-// service's own
+// A form is a stored password hash that is taken apart. It is either a plain bcrypt string, as
+// imported from elsewhere, or the service's own
 //
 //	$hmac-sha256$k=<key id>$<bcrypt string of base64(HMAC-SHA-256(key, password))>
 //
@@ -26,7 +26,7 @@ var (
 		`\A(?:\$hmac-sha256\$k=([0-9a-f]{1,16})\$)?\$2([abxy])\$([0-9])([0-9])\$([./A-Za-z0-9]{53})\z`)
 )
 
-// parse is strict: what it takes, String gives back to the byte.
+// parse is strict. String gives back all that it takes, to the byte.
 func parse(stored string) (form, error) {
 	m := storedForm.FindStringSubmatch(stored)
 	if m == nil {

@@ -24,7 +24,7 @@ func newHasher(t testing.TB, cost int, peppers ...[]byte) *Hasher {
 
 func mustHash(t testing.TB, h *Hasher, password string) string {
 	t.Helper()
-	stored, err := h.Hash(t.Context(), password)
+	stored, err := h.Hash(t.Context(), "", password)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func mustHash(t testing.TB, h *Hasher, password string) string {
 
 func mustVerify(t testing.TB, h *Hasher, stored, password string) Verdict {
 	t.Helper()
-	verdict, err := h.Verify(t.Context(), stored, password)
+	verdict, err := h.Verify(t.Context(), "", stored, password)
 	if err != nil {
 		t.Fatalf("Verify(%q): %v", stored, err)
 	}
@@ -134,7 +134,7 @@ func TestSignExtensionBugIsRefused(t *testing.T) {
 	h := newHasher(t, 5)
 	for _, v := range signExtensionVectors {
 		for _, stored := range []string{v.hash, "$hmac-sha256$k=0$" + v.hash} {
-			if verdict, err := h.Verify(t.Context(), stored, v.password); !errors.Is(err, ErrUnusableHash) || verdict.Match {
+			if verdict, err := h.Verify(t.Context(), "", stored, v.password); !errors.Is(err, ErrUnusableHash) || verdict.Match {
 				t.Errorf("Verify(%s) = %+v, %v; want ErrUnusableHash", stored, verdict, err)
 			}
 		}
@@ -163,13 +163,13 @@ func TestOutdatedHashIsRenewedOnAMatchOnly(t *testing.T) {
 		stored  string
 		renewed bool
 	}{
-		"plain":               {plain(t, password, 5), true},
-		"plain, high cost":    {plain(t, password, 6), true},
-		"low cost":            {mustHash(t, newHasher(t, 4, pepper(1)), password), true},
-		"old pepper":          {mustHash(t, newHasher(t, 5, pepper(2)), password), true},
-		"before any pepper":   {mustHash(t, newHasher(t, 5), password), true},
-		"up to date":          {fresh, false},
-		"up to date but high": {mustHash(t, newHasher(t, 6, pepper(1)), password), false},
+		"plain":             {plain(t, password, 5), true},
+		"plain, high cost":  {plain(t, password, 6), true},
+		"low cost":          {mustHash(t, newHasher(t, 4, pepper(1)), password), true},
+		"old pepper":        {mustHash(t, newHasher(t, 5, pepper(2)), password), true},
+		"before any pepper": {mustHash(t, newHasher(t, 5), password), true},
+		"up to date":        {fresh, false},
+		"high cost":         {mustHash(t, newHasher(t, 6, pepper(1)), password), true}, // a target that was lowered
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -201,6 +201,7 @@ func TestEveryVerifyCostsTheSameWork(t *testing.T) {
 	cost4 := mustHash(t, newHasher(t, 4, pepper(1)), password)
 	cost5 := mustHash(t, newHasher(t, 5, pepper(2)), password)
 	const verify, verifyAndRehash = 1 << target, 2 << target
+	const twoForms = "tr0ub4d\u00f6r&3" // itself, and decomposed
 	for name, c := range map[string]struct {
 		stored, password string
 		work             uint64
@@ -216,17 +217,22 @@ func TestEveryVerifyCostsTheSameWork(t *testing.T) {
 		"imported, lowest, wrong":  {plain(t, password, 4), "wrong", verify, false},
 		"imported, target, wrong":  {plain(t, password, target), "wrong", verify, false},
 		"imported, higher, wrong":  {plain(t, password, target+2), "wrong", verify << 2, false},
+		"two forms, unknown user":  {"", twoForms, 2 * verify, false},
+		"two forms, own":           {current, twoForms, 2 * verify, false},
+		"two forms, own, lower":    {cost4, twoForms, 2 * verify, false},
+		"two forms, imported":      {plain(t, password, 4), twoForms, 2 * verify, false},
+		"two forms, unusable":      {"!", twoForms, 2 * verify, true},
 		"unusable: malformed":      {"!", password, verify, true},
 		"unusable: $2x$":           {"$2x$06$" + someBody, password, verify, true},
 		"unusable: cost 3":         {"$2a$03$" + someBody, password, verify, true},
-		"unusable: three above":    {"$2a$09$" + someBody, password, verify, true},
+		"unusable: cost 17":        {"$2a$17$" + someBody, password, verify, true},
 		"unusable: cost 31":        {"$2a$31$" + someBody, password, verify, true},
 		"unusable: cost 99":        {"$2a$99$" + someBody, password, verify, true},
 		"unusable: key not in use": {mustHash(t, newHasher(t, 4, pepper(9)), password), password, verify, true},
 	} {
 		t.Run(name, func(t *testing.T) { // one after the other: they share the counter
 			before := h.Work()
-			verdict, err := h.Verify(t.Context(), c.stored, c.password)
+			verdict, err := h.Verify(t.Context(), "", c.stored, c.password)
 			if got := h.Work() - before; got != c.work {
 				t.Errorf("work %d, want %d", got, c.work)
 			}
@@ -243,15 +249,20 @@ func TestEveryVerifyCostsTheSameWork(t *testing.T) {
 	}
 }
 
-// Work counts rounds alone. A bcrypt has some work beside them, so that several of them for a cheap hash, though of the same
-// sum, would give it away. Not parallel: what others allocate would count.
+// Work counts rounds alone. A bcrypt has some work beside them, so that several of them for a cheap
+// hash, though of the same sum, would give it away. Not parallel: what others allocate would count.
 func TestACheapHashTakesNoMoreBcryptsThanAnother(t *testing.T) {
 	h := newHasher(t, target)
-	allocated := func(stored string) float64 {
-		return testing.AllocsPerRun(10, func() { _, _ = h.verify(stored, "wrong") })
+	allocations := func(work func()) float64 { return testing.AllocsPerRun(5, work) }
+	verifying := func(stored string) float64 {
+		return allocations(func() { _, _ = h.verify(stored, formsOf("wrong")) })
 	}
-	if cheap, other := allocated(plain(t, "right", 4)), allocated(plain(t, "right", target)); cheap > other+1 { // one for the cipher
-		t.Errorf("%v allocations at the lowest cost, %v at the target", cheap, other)
+	another := []byte(plain(t, "right", 4))
+	one := allocations(func() { _ = bcrypt.CompareHashAndPassword(another, []byte("wrong")) })
+	// Under the race detector, package fmt loses its buffers by chance: a few allocations say
+	// nothing.
+	if cheap, other := verifying(plain(t, "right", 4)), verifying(plain(t, "right", target)); cheap > other+one/2 {
+		t.Errorf("%v allocations at the lowest cost, %v at the target; one bcrypt has %v", cheap, other, one)
 	}
 }
 
@@ -294,17 +305,17 @@ func TestLaneErrorsReachTheCallerWithoutWork(t *testing.T) {
 	h := newHasher(t, 4)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := h.Hash(ended, "tr0ub4dor&3"); !errors.Is(err, context.Canceled) {
+	if _, err := h.Hash(ended, "", "tr0ub4dor&3"); !errors.Is(err, context.Canceled) {
 		t.Errorf("Hash: %v, want context.Canceled", err)
 	}
-	if _, err := h.Verify(ended, "", "tr0ub4dor&3"); !errors.Is(err, context.Canceled) {
+	if _, err := h.Verify(ended, "", "", "tr0ub4dor&3"); !errors.Is(err, context.Canceled) {
 		t.Errorf("Verify: %v, want context.Canceled", err)
 	}
 	h.lane.Close()
-	if _, err := h.Hash(t.Context(), "tr0ub4dor&3"); !errors.Is(err, ErrClosed) {
+	if _, err := h.Hash(t.Context(), "", "tr0ub4dor&3"); !errors.Is(err, ErrClosed) {
 		t.Errorf("Hash: %v, want ErrClosed", err)
 	}
-	if verdict, err := h.Verify(t.Context(), "", "tr0ub4dor&3"); !errors.Is(err, ErrClosed) || verdict != (Verdict{}) {
+	if verdict, err := h.Verify(t.Context(), "", "", "tr0ub4dor&3"); !errors.Is(err, ErrClosed) || verdict != (Verdict{}) {
 		t.Errorf("Verify = %+v, %v; want ErrClosed", verdict, err)
 	}
 	if got := h.Work(); got != 0 {

@@ -10,22 +10,22 @@ import (
 )
 
 const (
-	// publicKeyID is the key of hashes made without a pepper. Its secret is none: the step then only keeps bcrypt
-	// from cutting passwords at 72 bytes.
+	// publicKeyID is the id of the key for hashes without a pepper. That key is no secret. It only
+	// keeps bcrypt from cutting passwords at 72 bytes.
 	publicKeyID = "0"
 	publicKey   = "gatehouse password key 0: public, not a secret"
 
 	minPepperBytes = 32
 )
 
-// A KeyRing holds the keys that passwords pass through before bcrypt. New hashes use the current one; the others verify
-// what was made before.
+// A KeyRing holds the keys that passwords go through before bcrypt. New hashes use the current key.
+// The others verify older hashes.
 type KeyRing struct {
 	keys []key // the current one first
 }
 
-// A KeyRecord names a key without giving it away: what replicas compare through the database, so that none runs with
-// another key under the same id, or without one that stored hashes need.
+// A KeyRecord names a key without giving it away. Replicas compare records through the database. So
+// none runs with another key under the same id, or without a key that stored hashes need.
 type KeyRecord struct {
 	ID    string // 1 to 16 lower-case hexadecimal digits
 	Check []byte // 32 bytes
@@ -33,12 +33,14 @@ type KeyRecord struct {
 
 type key struct {
 	id string
-	// mac is HMAC-SHA-256 under the secret. A function holds the secret, so that printing a ring can't show it.
+	// mac is HMAC-SHA-256 with the secret. A function holds the secret, so that printing a ring
+	// cannot show it.
 	mac func(message string) []byte
 }
 
-// NewKeyRing makes a ring of the peppers, the current one first, and of the public key "0", which is current if there
-// is no pepper. A pepper shorter than 32 bytes or given twice is an error that tells its place (from 1), not its value.
+// NewKeyRing makes a ring of the peppers, the current one first, and of the public key "0". Without
+// a pepper, that key is the current one. A pepper that is shorter than 32 bytes or is given twice
+// is an error. The error tells its place, counted from 1, and not its value.
 func NewKeyRing(peppers [][]byte) (*KeyRing, error) {
 	var keys []key
 	for i, pepper := range peppers {
@@ -98,8 +100,8 @@ func (k key) record() KeyRecord {
 	return KeyRecord{ID: k.id, Check: k.mac("gatehouse password key check")}
 }
 
-// digest is what bcrypt gets instead of the password: 44 bytes, so within its 72, and base64, because many a bcrypt
-// stops at a zero byte.
+// digest is what bcrypt gets in place of the password. It has 44 bytes, which are within bcrypt's
+// 72. It is base64, because many a bcrypt stops at a zero byte.
 func (k key) digest(password string) []byte {
 	return base64.StdEncoding.AppendEncode(nil, k.mac(password))
 }

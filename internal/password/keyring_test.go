@@ -29,8 +29,9 @@ func ids(ring *KeyRing) []string {
 	return all
 }
 
-// Another figure here means that every stored hash of a service that runs has become unusable. They were computed with
-// another implementation: printf %s 'gatehouse password key id' | openssl dgst -sha256 -hmac KEY.
+// Another figure here means that every stored hash of a service that runs has become unusable. They
+// were computed with another implementation: printf %s 'gatehouse password key id' | openssl dgst
+// -sha256 -hmac KEY.
 func TestKeyIdentityNeverChanges(t *testing.T) {
 	t.Parallel()
 	ring := newRing(t, []byte(strings.Repeat("a", 32)))

@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// occupy makes the lane run as many works as it has threads until the returned function is called, which waits for
-// them. Only for bubbles.
+// occupy makes the lane run as many works as it has threads until the returned function is called,
+// which waits for them. Only for bubbles.
 func occupy(t *testing.T, l *Lane) (release func()) {
 	t.Helper()
 	gate := make(chan struct{})
 	var callers sync.WaitGroup
 	for range l.threads {
 		callers.Go(func() {
-			if err := l.Do(context.Background(), func() { <-gate }); err != nil {
+			if err := l.Do(context.Background(), "", func() { <-gate }); err != nil {
 				t.Errorf("work that occupies the lane: %v", err)
 			}
 		})
@@ -34,7 +34,7 @@ func occupy(t *testing.T, l *Lane) (release func()) {
 // call starts a Do and returns where its error will come. Only for bubbles.
 func call(ctx context.Context, l *Lane, work func()) <-chan error {
 	result := make(chan error, 1)
-	go func() { result <- l.Do(ctx, work) }()
+	go func() { result <- l.Do(ctx, "", work) }()
 	synctest.Wait()
 	return result
 }
@@ -48,7 +48,7 @@ func TestFullQueueRefusesAtOnce(t *testing.T) {
 		queued := call(t.Context(), l, func() {})
 
 		start := time.Now()
-		if err := l.Do(t.Context(), func() { t.Error("refused work ran") }); !errors.Is(err, ErrOverloaded) {
+		if err := l.Do(t.Context(), "", func() { t.Error("refused work ran") }); !errors.Is(err, ErrOverloaded) {
 			t.Errorf("Do with a full queue: %v, want ErrOverloaded", err)
 		}
 		if waited := time.Since(start); waited != 0 {
@@ -63,7 +63,7 @@ func TestFullQueueRefusesAtOnce(t *testing.T) {
 		if err := <-queued; err != nil {
 			t.Errorf("queued work: %v", err)
 		}
-		if err := l.Do(t.Context(), func() {}); err != nil {
+		if err := l.Do(t.Context(), "", func() {}); err != nil {
 			t.Errorf("Do after the flood: %v", err)
 		}
 		if got := l.Stats(); got.Busy != 0 || got.Queued != 0 {
@@ -109,7 +109,7 @@ func TestEndedContextNeverStartsWork(t *testing.T) {
 		cancel()
 		for range 64 {
 			synctest.Wait() // until the worker is idle: then it and the ended context are both ready, and chance picks
-			if err := l.Do(ctx, func() { t.Error("work ran") }); !errors.Is(err, context.Canceled) {
+			if err := l.Do(ctx, "", func() { t.Error("work ran") }); !errors.Is(err, context.Canceled) {
 				t.Errorf("Do: %v, want context.Canceled", err)
 			}
 		}
@@ -123,7 +123,7 @@ func TestDeadlineReturnsWhileWorkRuns(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		ended := make(chan struct{})
-		err := l.Do(ctx, func() {
+		err := l.Do(ctx, "", func() {
 			time.Sleep(time.Minute)
 			close(ended)
 		})
@@ -133,7 +133,7 @@ func TestDeadlineReturnsWhileWorkRuns(t *testing.T) {
 		if got := l.Stats(); got.Busy != 1 {
 			t.Errorf("Stats() = %+v, want the thread still busy", got)
 		}
-		if err := l.Do(t.Context(), func() {}); !errors.Is(err, ErrOverloaded) {
+		if err := l.Do(t.Context(), "", func() {}); !errors.Is(err, ErrOverloaded) {
 			t.Errorf("Do beside work left alone: %v, want ErrOverloaded", err)
 		}
 		l.Close()
@@ -168,7 +168,7 @@ func TestCloseLetsRunningWorkEndAndRefusesTheRest(t *testing.T) {
 		}
 		release()
 		<-closed
-		if err := l.Do(t.Context(), func() { t.Error("work ran after Close") }); !errors.Is(err, ErrClosed) {
+		if err := l.Do(t.Context(), "", func() { t.Error("work ran after Close") }); !errors.Is(err, ErrClosed) {
 			t.Errorf("Do after Close: %v, want ErrClosed", err)
 		}
 		l.Close() // twice is once
@@ -181,7 +181,7 @@ func TestPanicComesBackToTheCaller(t *testing.T) {
 	defer l.Close()
 	recovered := func() (v any) {
 		defer func() { v = recover() }()
-		return l.Do(t.Context(), explode)
+		return l.Do(t.Context(), "", explode)
 	}()
 	p, ok := recovered.(*PanicError)
 	if !ok {
@@ -190,7 +190,7 @@ func TestPanicComesBackToTheCaller(t *testing.T) {
 	if p.Value != "boom" || !strings.Contains(string(p.Stack), "explode") {
 		t.Errorf("the panic lost its value or its place: %v", p)
 	}
-	if err := l.Do(t.Context(), func() {}); err != nil {
+	if err := l.Do(t.Context(), "", func() {}); err != nil {
 		t.Errorf("Do after a panic: %v", err)
 	}
 	if got := l.Stats(); got.Panicked != 1 || got.Busy != 0 {
@@ -279,7 +279,7 @@ func TestBurstWithinCapacityIsNotRefused(t *testing.T) {
 	var callers sync.WaitGroup
 	for range 32 {
 		callers.Go(func() {
-			if err := l.Do(t.Context(), func() {}); err != nil {
+			if err := l.Do(t.Context(), "", func() {}); err != nil {
 				t.Errorf("Do: %v", err)
 			}
 		})
@@ -287,14 +287,15 @@ func TestBurstWithinCapacityIsNotRefused(t *testing.T) {
 	callers.Wait()
 }
 
-// BenchmarkLane is what the lane costs beyond the work: to hand a job over and wait for it, and to refuse one.
+// BenchmarkLane is what the lane costs beyond the work: to hand a job over and wait for it, and to
+// refuse one.
 func BenchmarkLane(b *testing.B) {
 	b.Run("done", func(b *testing.B) {
 		l := NewLane(LaneOptions{Threads: 1, Queue: 16})
 		defer l.Close()
 		b.ReportAllocs()
 		for b.Loop() {
-			if err := l.Do(b.Context(), func() {}); err != nil {
+			if err := l.Do(b.Context(), "", func() {}); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -304,11 +305,11 @@ func BenchmarkLane(b *testing.B) {
 		defer l.Close()
 		busy, end := make(chan struct{}), make(chan struct{})
 		defer close(end)
-		go func() { _ = l.Do(context.Background(), func() { close(busy); <-end }) }()
+		go func() { _ = l.Do(context.Background(), "", func() { close(busy); <-end }) }()
 		<-busy
 		b.ReportAllocs()
 		for b.Loop() {
-			if err := l.Do(b.Context(), func() {}); !errors.Is(err, ErrOverloaded) {
+			if err := l.Do(b.Context(), "", func() {}); !errors.Is(err, ErrOverloaded) {
 				b.Fatal(err)
 			}
 		}

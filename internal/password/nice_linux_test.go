@@ -11,8 +11,8 @@ import (
 // ownNice is read before any test makes a lane.
 var ownNice = threadNice()
 
-// threadNice is the calling thread's niceness. The raw system call gives 20 minus it (getpriority(2), "C library/kernel
-// differences").
+// threadNice is the calling thread's niceness. The raw system call gives 20 minus it
+// (getpriority(2), "C library/kernel differences").
 func threadNice() int {
 	raw, err := unix.Getpriority(unix.PRIO_PROCESS, unix.Gettid())
 	if err != nil {
@@ -26,7 +26,7 @@ func TestOnlyTheLanesThreadsAreNice(t *testing.T) {
 	const threads = 3
 	l := NewLane(LaneOptions{Threads: threads})
 	niceness := atOnce(threads, func(read func()) {
-		if err := l.Do(t.Context(), read); err != nil {
+		if err := l.Do(t.Context(), "", read); err != nil {
 			t.Errorf("Do: %v", err)
 		}
 	})
@@ -54,7 +54,8 @@ func TestOnlyTheLanesThreadsAreNice(t *testing.T) {
 	}
 }
 
-// atOnce reads the niceness of n threads that run at the same time, each where run calls its function.
+// atOnce reads the niceness of n threads that run at the same time, each where run calls its
+// function.
 func atOnce(n int, run func(read func())) []int {
 	niceness := make([]int, n)
 	var all, here sync.WaitGroup

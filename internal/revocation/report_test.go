@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"gatehouse/internal/token"
+	"gatehouse.example/internal/token"
 )
 
 func wantSince(t *testing.T, set *Set, want int, cursors ...string) (cursor string) {
@@ -45,6 +45,36 @@ func TestAReportHasWhatCameAfterTheCursor(t *testing.T) {
 	third := wantSince(t, set, 1, second)
 	wantSince(t, set, 3, first)
 	wantSince(t, set, 0, third)
+}
+
+// It is told each time, so that no follower misses it, and a cursor of before is none of now.
+func TestAReportHasTheTimeBeforeWhichAllIsRevoked(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	set := NewSet(now, testLifetime)
+	first := wantSince(t, set, 0)
+	set.Add(now, []Entry{{Version: now.Unix()}})
+	second := wantSince(t, set, 0, first)
+	if first == second {
+		t.Error("the cursor is the same")
+	}
+	set.Add(now, []Entry{{Version: now.Unix()}})
+	if set.Cursor() != second {
+		t.Error("the cursor has changed with what is known already")
+	}
+	report, _ := set.Since(second)
+	for _, told := range []Report{report, OfFeed(report.Feed(now))} {
+		follower, err := NewCopy(now, told)
+		if err == nil {
+			err = follower.Merge(now, told)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		follower.Confirm(now)
+		wantCheck(t, follower, now, access(now.Add(-time.Second)), true, false)
+		wantCheck(t, follower, now, access(now), false, false)
+	}
 }
 
 // A replica that has restarted, or another one, has never told what the cursor stands for.
@@ -126,6 +156,7 @@ func TestAMalformedReportIsRefused(t *testing.T) {
 		"kept for too short":      `{"keep_seconds": 9, "lifetime_seconds": 10}`,
 		"overflow":                `{"keep_seconds": 9223372036854775807, "lifetime_seconds": 10}`,
 		"negative":                `{"keep_seconds": -1, "lifetime_seconds": -2}`,
+		"a time before 1970":      `{"keep_seconds": 9, "lifetime_seconds": 9, "issued_before": -1}`,
 		"nobody":                  `{"keep_seconds": 9, "lifetime_seconds": 9, "revocations": [{}]}`,
 		"no version":              `{"keep_seconds": 9, "lifetime_seconds": 9, "revocations": [{"user_id": "` + uuid.NewString() + `"}]}`,
 		"no version at all":       `{"keep_seconds": 9, "lifetime_seconds": 9, "revocations": [{"user_id": "` + uuid.NewString() + `", "version": -1}]}`,
@@ -146,8 +177,8 @@ func TestAMalformedReportIsRefused(t *testing.T) {
 	}
 }
 
-// The property that following rests on: whoever adds up reports, each since the last one's cursor, misses nothing that
-// came in before the last one was made, however many add at the same time.
+// The property that following rests on: whoever adds up reports, each since the last one's cursor,
+// misses nothing that came in before the last one was made, however many add at the same time.
 func TestNothingIsMissedBetweenTwoReports(t *testing.T) {
 	t.Parallel()
 	const writers, each = 4, 3000

@@ -1,6 +1,6 @@
-// Package revocation owns the set of revoked access tokens that a process holds in memory: what it knows, how sure it may
-// be of that, and for how long it has to remember. Gatehouse's replicas fill theirs from the database, other services
-// from a replica.
+// Package revocation owns the set of revoked access tokens that a process holds in memory: what it
+// knows, how sure it may be of that, and how long it must remember. Gatehouse's replicas fill their
+// sets from the database, and other services from a replica.
 package revocation
 
 import (
@@ -12,39 +12,42 @@ import (
 
 	"github.com/google/uuid"
 
-	"gatehouse/internal/token"
+	"gatehouse.example/internal/token"
 )
 
 const (
-	// margin is how much longer than an access token a revocation is kept. It makes up for what lies between
-	// the two: clocks of replicas that are apart, and the time from a revocation's row to its commit.
+	// margin is how much longer than an access token a revocation is kept. It covers clocks of
+	// replicas that are apart, and the time from the row of a revocation to its commit.
 	margin = 10 * time.Minute
 
 	shards = 64
 )
 
-// Entry bars the access tokens of a session, or those of a user that are older than a version.
+// Entry bars the access tokens of a session, or those of a user with an older version, or all that
+// were issued before a time.
 type Entry struct {
-	Subject uuid.UUID     // id of the user or the session
-	Version int64         // the lowest of the user that is still good; NoVersion for a session
+	Subject uuid.UUID     // id of the user or the session; uuid.Nil for all
+	Version int64         // the lowest of the user that is still good; NoVersion for a session; for all, seconds since 1970
 	Age     time.Duration // when it was read, by the database's clock
 }
 
-// NoVersion is that of a session's revocation: none of its tokens is good.
+// NoVersion is the version of an entry that bars a session: none of its tokens is good.
 const NoVersion = math.MaxInt64
 
-// Set is what a process knows of revoked access tokens, so that it need not ask about each request. It is safe for use by
-// many goroutines, and a check makes none of them wait for long: a lock guards a fraction of the entries, and nobody
-// holds one while waiting for anything else.
+// Set is what a process knows of revoked access tokens, so that it need not ask about each request.
+// Many goroutines may use it. A check makes none of them wait for long: each lock guards a fraction
+// of the entries, and nobody waits for anything else while holding one.
 //
-// It decides by the times that it is given, which must come from one clock.
+// All times that it is given must come from one clock.
 type Set struct {
 	lifetime time.Duration // of an access token, with the leeway
 	keep     time.Duration // how old an entry may be and still matter
 	base     time.Time     // what times in shards count from
 	name     string        // begins this set's cursors, and no other's
 	last     atomic.Uint64 // number of the newest entry
-	// confirmed is when all that had been committed was known; nil: never.
+	// issuedBefore bars every token that was issued before, in seconds since 1970.
+	issuedBefore atomic.Int64
+	// confirmed is when the set knew all that had been committed. nil means never.
 	confirmed atomic.Pointer[time.Time]
 	shards    [shards]shard
 }
@@ -61,7 +64,8 @@ type revoked struct {
 	number  uint64        // in the order of coming in
 }
 
-// NewSet makes an empty set, which knows nothing until it is confirmed. lifetime is that of an access token.
+// NewSet makes an empty set. It knows nothing until it is confirmed. lifetime is that of an access
+// token.
 func NewSet(now time.Time, lifetime time.Duration) *Set {
 	lifetime += token.Leeway
 	return newSet(now, lifetime, lifetime+margin)
@@ -75,12 +79,17 @@ func newSet(now time.Time, lifetime, keep time.Duration) *Set {
 	return r
 }
 
-// Keep is how old a revocation may be and still matter.
+// Keep is the age at which a revocation does not matter any more.
 func (r *Set) Keep() time.Duration { return r.keep }
 
-// Add takes revocations in, in any order and any number of times. What is known already is not kept longer for it.
+// Add adds entries, in any order and any number of times. An entry that is known already is not
+// kept longer for it.
 func (r *Set) Add(now time.Time, all []Entry) {
 	for _, one := range all {
+		if one.Subject == uuid.Nil {
+			r.barIssuedBefore(one.Version)
+			continue
+		}
 		r.add(one.Subject, one.Version, now.Sub(r.base)-max(one.Age, 0)+r.keep)
 	}
 }
@@ -90,12 +99,28 @@ func (r *Set) add(subject uuid.UUID, version int64, until time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if known, ok := s.entries[subject]; !ok || known.version < version {
-		// Numbered under the lock, so that whoever sees the number and then takes the lock sees the entry.
+		// The number is given under the lock. So whoever sees the number and then takes the lock
+		// sees the entry.
 		s.entries[subject] = revoked{version, until, r.last.Add(1)}
 	}
 }
 
-// Confirm says that whatever was committed before now has been added.
+// barIssuedBefore first bars the tokens, and then takes a number. So whoever sees the number sees
+// the time too.
+func (r *Set) barIssuedBefore(seconds int64) {
+	for {
+		known := r.issuedBefore.Load()
+		if seconds <= known {
+			return
+		}
+		if r.issuedBefore.CompareAndSwap(known, seconds) {
+			r.last.Add(1)
+			return
+		}
+	}
+}
+
+// Confirm says that all revocations that were committed before now have been added.
 func (r *Set) Confirm(now time.Time) {
 	for {
 		last := r.confirmed.Load()
@@ -105,26 +130,41 @@ func (r *Set) Confirm(now time.Time) {
 	}
 }
 
-// Age is the time since the last confirmation; the longest there is before the first one. It counts the time that the
-// machine was suspended, which the monotonic clock leaves out, and a step of the wall clock.
+// Age is the time since the last confirmation, by [Elapsed]. Before the first one it is the longest
+// time there is.
 func (r *Set) Age(now time.Time) time.Duration {
 	last := r.confirmed.Load()
 	if last == nil {
 		return math.MaxInt64
 	}
-	return max(now.Sub(*last), now.Round(0).Sub(last.Round(0)))
+	return Elapsed(*last, now)
 }
 
-// Check tells whether a token is known to be revoked and, if it is not, whether the set may be behind: stale is true
-// if it was not confirmed for longer than maxAge, or if the token is older than what the set remembers.
+// Elapsed is the time from then to now, by whichever clock went further. The monotonic clock stands
+// still while the machine is suspended: what was learned before would count as fresh afterwards.
+// The wall clock may be set back.
+func Elapsed(then, now time.Time) time.Duration {
+	return max(now.Sub(then), now.Round(0).Sub(then.Round(0)))
+}
+
+// Check tells whether a token is known to be revoked. If it is not, stale tells whether the set may
+// be behind: it was not confirmed for longer than maxAge, or the token is older than what the set
+// remembers.
 func (r *Set) Check(now time.Time, a token.Access, maxAge time.Duration) (isRevoked, stale bool) {
-	// Looked at before the entries: those that are added and confirmed in between were perhaps not seen.
+	// The age is taken before the entries are looked at. Entries that are added and confirmed in
+	// between may not have been seen.
 	stale = r.Age(now) > maxAge
-	if r.has(a.UserID, a.Version) || r.has(a.SessionID, a.Version) {
+	if r.barsAllOf(a.IssuedAt) || r.has(a.UserID, a.Version) || r.has(a.SessionID, a.Version) {
 		return true, false
 	}
-	// Older than any token that is issued now: it was issued under a setting with a longer lifetime.
+	// The token is older than any that is issued now. It was issued when the setting of the
+	// lifetime was longer.
 	return false, stale || now.Sub(a.IssuedAt) > r.lifetime
+}
+
+func (r *Set) barsAllOf(issued time.Time) bool {
+	before := r.issuedBefore.Load()
+	return before != 0 && issued.Unix() < before
 }
 
 func (r *Set) has(subject uuid.UUID, version int64) bool {
@@ -135,7 +175,7 @@ func (r *Set) has(subject uuid.UUID, version int64) bool {
 	return ok && version < e.version
 }
 
-// Prune forgets the revocations whose tokens have expired, and gives their memory back.
+// Prune forgets the revocations whose tokens have expired, and frees their memory.
 func (r *Set) Prune(now time.Time) {
 	for n := range r.shards {
 		r.shards[n].prune(now.Sub(r.base))
@@ -175,7 +215,8 @@ func (r *Set) Len() int {
 	return total
 }
 
-// shard goes by the last byte, which is a random one in every version of UUID that is used here.
+// shard is chosen by the last byte of an id. That byte is random in every version of UUID that is
+// used here.
 func (r *Set) shard(subject uuid.UUID) *shard {
 	return &r.shards[subject[len(subject)-1]%shards]
 }

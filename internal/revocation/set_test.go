@@ -9,7 +9,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"gatehouse/internal/token"
+	"gatehouse.example/internal/asynctest"
+	"gatehouse.example/internal/token"
 )
 
 const (
@@ -52,6 +53,26 @@ func TestWhatIsRevokedIsAUsersOlderTokensOrAWholeSession(t *testing.T) {
 	wantCheck(t, r, now, a, true, false)
 }
 
+// After a restore nobody knows of whom, and of which sessions, the tokens are that were issued
+// after the backup.
+func TestWhatWasIssuedBeforeATimeIsRevokedWhoseverItIs(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	r := NewSet(now, testLifetime)
+	r.Confirm(now)
+	before, after := access(now.Add(-time.Second)), access(now)
+	wantCheck(t, r, now, before, false, false)
+	r.Add(now, []Entry{{Version: now.Unix()}})
+	wantCheck(t, r, now, before, true, false)
+	wantCheck(t, r, now, after, false, false)
+	r.Add(now, []Entry{{Version: now.Unix() - 1}}) // comes late
+	wantCheck(t, r, now, before, true, false)
+	later := now.Add(testLifetime)
+	r.Prune(later)
+	r.Confirm(later)
+	wantCheck(t, r, later, before, true, false)
+}
+
 func TestASetThatIsNotConfirmedIsStale(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
@@ -69,11 +90,15 @@ func TestASetThatIsNotConfirmedIsStale(t *testing.T) {
 func TestAStepOfTheWallClockMakesTheSetStale(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	r := NewSet(now, testLifetime)
+	r, a := NewSet(now, testLifetime), access(now)
 	r.Confirm(now)
-	if got := r.Age(now.Round(0).Add(time.Hour)); got != time.Hour {
-		t.Errorf("age %v", got)
-	}
+	wantCheck(t, r, now.Add(testMaxAge), a, false, false)
+	woken := asynctest.Suspended(t, now, time.Minute).Add(time.Millisecond)
+	wantCheck(t, r, woken, a, false, true)
+	r.Confirm(woken)
+	wantCheck(t, r, woken, a, false, false)
+	// The clock that was ahead is set back: the monotonic one tells how old the set is.
+	wantCheck(t, r, asynctest.Suspended(t, woken.Add(time.Minute), -time.Minute), a, false, true)
 }
 
 // A token from before ACCESS_TOKEN_EXPIRE_MINUTES was lowered outlives its revocation in the set.
@@ -105,7 +130,8 @@ func TestReadingARevocationAgainDoesNotKeepItLonger(t *testing.T) {
 	}
 }
 
-// Else a replica that runs for months has the memory of its worst half hour for good, or of all of them together.
+// Else a replica that runs for months has the memory of its worst half hour for good, or of all of
+// them together.
 func TestPruningBoundsMemory(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
@@ -130,8 +156,9 @@ func TestPruningBoundsMemory(t *testing.T) {
 	}
 }
 
-// The property that all of this is for: from the moment that the set knows of a revocation until the token has expired,
-// in whatever order revocations come in and whenever old ones are forgotten, the token is not let in by the set.
+// The property that all of this is for: from the moment that the set knows of a revocation until
+// the token has expired, in whatever order revocations come in and whenever old ones are forgotten,
+// the token is not let in by the set.
 func TestARevokedTokenIsNeverLetInAgain(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64()

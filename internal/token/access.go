@@ -1,12 +1,15 @@
-// Package token owns the form of Gatehouse's tokens. Access tokens are JSON Web Tokens (RFC 7519) by the profile of
-// RFC 9068, signed by a key of a Ring; the tokens of services are JSON Web Tokens too; refresh tokens are a session's id and a
-// number under a MAC. It is pure: it holds keys, is told the time, and reaches neither network nor database.
+// Package token owns the form of Gatehouse's tokens. Access tokens are JSON Web Tokens (RFC 7519)
+// with the profile of RFC 9068. A key of a [Ring] signs them. The tokens of services are JSON Web
+// Tokens too. Refresh tokens and device tokens are a few bytes and a MAC.
+//
+// The package is pure. It holds keys and is told the time. It reaches neither network nor database.
 package token
 
 import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -16,27 +19,29 @@ import (
 )
 
 const (
-	// MaxLength bounds the tokens that are looked at, in bytes: whatever is longer is refused before any of
-	// it is decoded. A token with the longest username is under 1 KiB without roles and scope, for which the
-	// schema allows 2 KiB; base64 makes a third more of them.
+	// MaxLength is the length in bytes of the longest token that is read. A longer one is refused
+	// before any of it is decoded. A token with the longest username takes less than 1 KiB. The
+	// schema allows 2 KiB more for roles and scope, and base64 adds a third to that.
 	MaxLength = 4 << 10
 
-	// Leeway is how far the clocks of two replicas may be apart before one refuses what the other issued.
+	// Leeway is how far the clocks of two replicas may be apart before one refuses what the other
+	// issued.
 	Leeway = 5 * time.Second
 
-	// MinKeyLength is the least size of a signing key in bytes: that of the hash (RFC 7518 §3.2).
+	// MinKeyLength is the least length of a secret in bytes. It is that of the hash (RFC 7518
+	// §3.2).
 	MinKeyLength = 32
 
-	// mediaType is the typ of an access token, which keeps other JWTs made with the same key from passing
-	// for one (RFC 9068 §2.1).
+	// mediaType is the typ of an access token. No other JWT of the same key passes for one (RFC
+	// 9068 §2.1).
 	mediaType = "at+jwt"
 
-	// FirstParty is the client_id of those that ask for tokens without naming themselves.
+	// FirstParty is the client_id of whoever asks for tokens without a client_id.
 	FirstParty = "gatehouse"
 )
 
-// ErrInvalid is what Verify answers for every token that it refuses; the error around it has the reason,
-// which is for the log and not for the caller.
+// ErrInvalid is for a token that is refused. The error around it has the reason. The reason is for
+// the log, not for the caller.
 var ErrInvalid = errors.New("token: invalid token")
 
 // Access is what an access token says.
@@ -47,20 +52,36 @@ type Access struct {
 	Expires  time.Time
 }
 
-// Subject is whom an access token is for: a user, or a client for itself (RFC 6749 §4.4). The token of the latter has neither a
-// session nor a username, its sub is the client_id, and UserID is what stands for it (ClientSubject).
+// Subject is whom an access token is for: a user, or a client for itself (RFC 6749 §4.4). A
+// client's own token has neither a session nor a username. Its sub is the client_id, and UserID is
+// [ClientSubject].
 type Subject struct {
 	UserID    uuid.UUID // sub
 	SessionID uuid.UUID // sid
 	Username  string
 	Version   int64 // the user's token version when it was issued: an older one than the user's is revoked
-	// Roles are names with commas between, and Scope is permissions with spaces between: text, and not slices, so that a
-	// remembered token is small, and nothing of it can be changed.
+	// Roles are names with commas between, and Scope is permissions with spaces between. They are
+	// text and not slices: so a remembered token is small, and nobody can change it.
 	Roles, Scope string
 	ClientID     string // to whom it was issued; Issue takes an empty one for FirstParty
+	// Resources are what it is for (RFC 8707), with spaces between; "": the issuer's audience alone.
+	Resources string
 }
 
-// IsClient tells whether a client is the subject, and no user.
+// IsFor tells whether a token is for one of these audiences, or for the issuer's alone.
+func (s Subject) IsFor(audiences ...string) bool {
+	if s.Resources == "" {
+		return true
+	}
+	for resource := range strings.FieldsSeq(s.Resources) {
+		if slices.Contains(audiences, resource) {
+			return true
+		}
+	}
+	return false
+}
+
+// IsClient is true if the subject is a client and no user.
 func (s Subject) IsClient() bool { return s.SessionID == uuid.Nil }
 
 // Name is the sub.
@@ -71,8 +92,8 @@ func (s Subject) Name() string {
 	return s.UserID.String()
 }
 
-// ClientSubject stands for a client where a user's id would: the UUIDv5 of a URN (RFC 9562 §5.5), which is nobody's id, since
-// those are UUIDv7.
+// ClientSubject takes the place of a user's id for a client. It is the UUIDv5 of a URN (RFC 9562
+// §5.5). No user has it: ids of users are UUIDv4, or UUIDv7 for older accounts.
 func ClientSubject(clientID string) uuid.UUID {
 	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("urn:gatehouse:client:"+clientID))
 }
@@ -83,6 +104,10 @@ type Settings struct {
 	Issuer   string        // iss
 	Audience string        // aud
 	Lifetime time.Duration // whole seconds
+	// Tutorial makes users' tokens of HS256 as FastAPI's tutorial does: sub is the username, and
+	// there is no aud. Tokens of both forms are verified whatever is set, since replicas change the
+	// setting one after the other.
+	Tutorial bool
 }
 
 // Issuer signs and verifies access tokens. It is safe for use by many goroutines.
@@ -92,7 +117,8 @@ type Issuer struct {
 	losses   atomic.Uint64 // rings that lacked a key of the one before
 }
 
-// NewIssuer refuses settings under which tokens would be forgeable or dead at birth.
+// NewIssuer refuses settings with which anybody could forge tokens, or tokens would have expired
+// when they are issued.
 func NewIssuer(s Settings) (*Issuer, error) {
 	if s.Ring == nil {
 		return nil, errors.New("token: no ring of keys")
@@ -110,26 +136,30 @@ func NewIssuer(s Settings) (*Issuer, error) {
 	return i, nil
 }
 
-// Ring is the one that tokens are signed and verified by.
+// Ring has the keys that sign and verify tokens now.
 func (i *Issuer) Ring() *Ring { return i.ring.Load() }
 
-// SetRing has tokens signed and verified by another ring. Tokens of keys that are not in it are refused, also by a Verifier
-// that remembers them. It is for one goroutine at a time.
+// SetRing replaces the keys. Tokens of keys that are not in the new ring are refused, also by a
+// [Verifier] that remembers them. One goroutine may call it at a time.
 func (i *Issuer) SetRing(r *Ring) {
 	if before := i.ring.Swap(r); r.lacks(before) {
 		i.losses.Add(1)
 	}
 }
 
-// Lifetime is how long a token lives from its issue.
+// Lifetime is how long a token lives after it is issued.
 func (i *Issuer) Lifetime() time.Duration { return i.settings.Lifetime }
+
+// UserInfo is the UserInfo endpoint as a resource, for tokens that are not for all of the audience.
+func (i *Issuer) UserInfo() string { return strings.TrimSuffix(i.settings.Issuer, "/") + "/userinfo" }
 
 // Names are the iss and the aud of the tokens.
 func (i *Issuer) Names() (issuer, audience string) { return i.settings.Issuer, i.settings.Audience }
 
-// claims is the payload (RFC 9068 §2.2 and, by the names of RFC 9068 §2.2.3, what Gatehouse adds to it).
+// claims is the payload: the claims of RFC 9068 §2.2, and what Gatehouse adds.
 type claims struct {
-	jwt.RegisteredClaims
+	commonClaims
+	UserID    string   `json:"uid,omitempty"` // where sub is the username, as in FastAPI's tutorial
 	ClientID  string   `json:"client_id"`
 	SessionID string   `json:"sid,omitempty"`
 	Username  string   `json:"username,omitempty"`
@@ -138,7 +168,8 @@ type claims struct {
 	Scope     string   `json:"scope,omitempty"` // RFC 8693 §4.2
 }
 
-// Issue makes a token that is valid from now for a time, which is at most the issuer's lifetime.
+// Issue makes a token that is valid for a time from now, but for no longer than the issuer's
+// lifetime.
 func (i *Issuer) Issue(now time.Time, s Subject, validity time.Duration) (string, error) {
 	id, err := uuid.NewRandom()
 	if err != nil {
@@ -156,15 +187,24 @@ func (i *Issuer) Issue(now time.Time, s Subject, validity time.Duration) (string
 	if !s.IsClient() {
 		sid = s.SessionID.String()
 	}
+	name, audience, uid := s.Name(), i.audienceOf(s), ""
+	// A client's own token keeps the aud, so that nobody takes the client for the user of that
+	// name. A token for other resources keeps it too: without it, the token would be for all.
+	if i.settings.Tutorial && ring.SignsBySecret() && !s.IsClient() && s.Resources == "" {
+		name, audience, uid = s.Username, nil, name
+	}
 	return sign(ring.signing, mediaType, claims{
-		RegisteredClaims: jwt.RegisteredClaims{
-			Issuer:    i.settings.Issuer,
-			Subject:   s.Name(),
-			Audience:  jwt.ClaimStrings{i.settings.Audience},
-			ExpiresAt: jwt.NewNumericDate(now.Add(min(validity, i.settings.Lifetime))),
-			IssuedAt:  jwt.NewNumericDate(now),
-			ID:        id.String(),
+		commonClaims: commonClaims{
+			RegisteredClaims: jwt.RegisteredClaims{
+				Issuer:    i.settings.Issuer,
+				Subject:   name,
+				ExpiresAt: jwt.NewNumericDate(now.Add(min(validity, i.settings.Lifetime))),
+				IssuedAt:  jwt.NewNumericDate(now),
+				ID:        id.String(),
+			},
+			Audience: audience,
 		},
+		UserID:    uid,
 		ClientID:  cmp.Or(s.ClientID, FirstParty),
 		SessionID: sid,
 		Username:  s.Username,
@@ -172,6 +212,13 @@ func (i *Issuer) Issue(now time.Time, s Subject, validity time.Duration) (string
 		Roles:     roles,
 		Scope:     s.Scope,
 	})
+}
+
+func (i *Issuer) audienceOf(s Subject) audience {
+	if s.Resources == "" {
+		return audience{i.settings.Audience}
+	}
+	return strings.Fields(s.Resources)
 }
 
 func sign(key Key, mediaType string, c jwt.Claims) (string, error) {
@@ -184,9 +231,43 @@ func sign(key Key, mediaType string, c jwt.Claims) (string, error) {
 	return signed, nil
 }
 
-// Verify says what a token says if it was issued here, is for this audience and has not expired at now
-// (RFC 9068 §4). Whether it was revoked since is not for this package to know. Its error wraps ErrInvalid.
+// ErrNoPublicKey means that the key that signs has no public half: it is a secret.
+var ErrNoPublicKey = errors.New("token: nothing to sign with that others can verify")
+
+// SignAs signs something else than an access token, for whoever has the public keys. The media type
+// becomes its typ, and keeps the two apart. [ErrNoPublicKey].
+func (i *Issuer) SignAs(mediaType string, c jwt.Claims) (string, error) {
+	key := i.Ring().signing
+	if key.algorithm == HS256 || !key.CanSign() {
+		return "", ErrNoPublicKey
+	}
+	return sign(key, mediaType, c)
+}
+
+// VerifyAs reads what [Issuer.SignAs] has signed, of at most maxLength bytes. iss must be the
+// issuer's, and iat not in the future. Its error wraps [ErrInvalid].
+func (i *Issuer) VerifyAs(mediaType string, maxLength int, now time.Time, raw string, into jwt.Claims) error {
+	_, err := parseUpTo(maxLength, now, raw, into, i.Ring(), mediaType, jwt.WithIssuer(i.settings.Issuer), jwt.WithIssuedAt())
+	return err
+}
+
+// Verify returns what a token says, if it was issued here, is for this audience and has not expired
+// (RFC 9068 §4). It does not know whether the token was revoked. Its error wraps [ErrInvalid].
 func (i *Issuer) Verify(now time.Time, raw string) (Access, error) {
+	return i.isFor(i.VerifyForAny(now, raw))
+}
+
+// isFor passes on a token that is for the issuer's audience, among others.
+func (i *Issuer) isFor(access Access, err error) (Access, error) {
+	if err == nil && !access.IsFor(i.settings.Audience) {
+		return Access{}, refuse(jwt.ErrTokenInvalidAudience)
+	}
+	return access, err
+}
+
+// VerifyForAny is Verify for a token that may be for any audience. The caller has to look at the
+// Resources.
+func (i *Issuer) VerifyForAny(now time.Time, raw string) (Access, error) {
 	if len(raw) <= MaxLength && isCompact(raw) {
 		if access, ok := i.verifyOwn(now, raw); ok {
 			return access, nil
@@ -195,30 +276,61 @@ func (i *Issuer) Verify(now time.Time, raw string) (Access, error) {
 	return i.verifyAny(now, raw)
 }
 
-// verifyAny is Verify for tokens in any writing that JSON and base64url allow.
+// verifyAny is VerifyForAny for a token that another program may have written, in any way that JSON
+// and base64url allow.
 func (i *Issuer) verifyAny(now time.Time, raw string) (Access, error) {
 	var c claims
-	err := parse(now, raw, &c, i.Ring(), mediaType, jwt.WithIssuer(i.settings.Issuer), jwt.WithAudience(i.settings.Audience))
+	parsed, err := parseUpTo(MaxLength, now, raw, &c, i.Ring(), mediaType, jwt.WithIssuer(i.settings.Issuer))
 	if err != nil {
 		return Access{}, err
 	}
-	return c.access()
+	resources, ok := i.resourcesOf(c.Audience)
+	if c.UserID != "" {
+		err = c.checkTutorial(Algorithm(parsed.Method.Alg()))
+	} else if !ok {
+		err = refuse(jwt.ErrTokenInvalidAudience)
+	}
+	if err != nil {
+		return Access{}, err
+	}
+	return c.access(resources)
 }
 
-// parse verifies what all tokens have in common: the form, the type, the signature by one of the keys, and that it has not
-// expired.
+// resourcesOf is the Resources of a token with an aud. It is not ok for a list that is empty, or
+// that would not come out of the text as it went in.
+func (i *Issuer) resourcesOf(aud audience) (resources string, ok bool) {
+	if len(aud) == 1 && aud[0] == i.settings.Audience {
+		return "", true
+	}
+	joined := strings.Join(aud, " ")
+	return joined, len(aud) > 0 && slices.Equal(strings.Fields(joined), aud)
+}
+
+// checkTutorial refuses tokens of the tutorial's form that [Issuer.Issue] would not make. Such a
+// token has no aud, so every service that shares the secret accepts it. Therefore only the secret
+// may sign it.
+func (c claims) checkTutorial(by Algorithm) error {
+	if by != HS256 || len(c.Audience) > 0 || c.Username == "" || c.Subject != c.Username {
+		return refuse(errors.New("uid in a token of another form"))
+	}
+	return nil
+}
+
+// parse verifies what all tokens have in common: the form, the type, the signature by one of the
+// keys, and that the token has not expired.
 func parse(now time.Time, raw string, into jwt.Claims, ring *Ring, mediaType string, more ...jwt.ParserOption) error {
-	return parseUpTo(MaxLength, now, raw, into, ring, mediaType, more...)
+	_, err := parseUpTo(MaxLength, now, raw, into, ring, mediaType, more...)
+	return err
 }
 
 func parseUpTo(
 	maxLength int, now time.Time, raw string, into jwt.Claims, ring *Ring, mediaType string, more ...jwt.ParserOption,
-) error {
+) (*jwt.Token, error) {
 	if len(raw) > maxLength {
-		return refuse(errors.New("longer than any token"))
+		return nil, refuse(errors.New("longer than any token"))
 	}
 	if !isCompact(raw) {
-		return refuse(errors.New("not in base64url"))
+		return nil, refuse(errors.New("not in base64url"))
 	}
 	parser := jwt.NewParser(append(more,
 		jwt.WithValidMethods(ring.methods),
@@ -227,20 +339,22 @@ func parseUpTo(
 		jwt.WithLeeway(Leeway),
 		jwt.WithTimeFunc(func() time.Time { return now }),
 	)...)
-	if _, err := parser.ParseWithClaims(raw, into, keyfunc(ring, mediaType)); err != nil {
-		return refuse(err)
+	parsed, err := parser.ParseWithClaims(raw, into, keyfunc(ring, mediaType))
+	if err != nil {
+		return nil, refuse(err)
 	}
-	return nil
+	return parsed, nil
 }
 
-// keyfunc refuses by the header what no key may vouch for.
+// keyfunc refuses a token whose header already shows that it cannot be accepted, whatever its key.
 func keyfunc(ring *Ring, mediaType string) jwt.Keyfunc {
 	return func(t *jwt.Token) (any, error) {
 		typ, _ := t.Header["typ"].(string)
-		if typ = strings.ToLower(typ); typ != mediaType && typ != "application/"+mediaType {
+		if !isType(typ, mediaType) {
 			return nil, fmt.Errorf("typ is not %s", mediaType)
 		}
-		// An extension that must be understood, and none is (RFC 7515 §4.1.11).
+		// crit lists extensions that must be understood. None is understood here (RFC 7515
+		// §4.1.11).
 		if _, ok := t.Header["crit"]; ok {
 			return nil, errors.New("crit is present")
 		}
@@ -248,7 +362,13 @@ func keyfunc(ring *Ring, mediaType string) jwt.Keyfunc {
 	}
 }
 
-func (c claims) access() (Access, error) {
+// isType compares media types, of which letters may be large or small, and "application/" may be
+// left out (RFC 7515 §4.1.9).
+func isType(typ, mediaType string) bool {
+	return strings.EqualFold(typ, mediaType) || strings.EqualFold(typ, "application/"+mediaType)
+}
+
+func (c claims) access(resources string) (Access, error) {
 	id, errID := uuid.Parse(c.ID)
 	user, session, errSubject := c.subject()
 	if err := errors.Join(errID, errSubject); err != nil {
@@ -267,14 +387,16 @@ func (c claims) access() (Access, error) {
 		Subject: Subject{
 			UserID: user, SessionID: session, Username: c.Username, Version: c.Version,
 			Roles: strings.Join(c.Roles, ","), Scope: c.Scope, ClientID: c.ClientID,
+			Resources: resources,
 		},
 		IssuedAt: c.IssuedAt.Time, Expires: c.ExpiresAt.Time,
 	}, nil
 }
 
-// subject is a user with a session, or a client without one. No client has a user's id for its own.
+// subject is a user with a session, or a client without one. No client may take a user's id for its
+// own.
 func (c claims) subject() (user, session uuid.UUID, err error) {
-	user, errUser := uuid.Parse(c.Subject)
+	user, errUser := uuid.Parse(cmp.Or(c.UserID, c.Subject))
 	ofClient := c.Subject == c.ClientID && c.Subject != "" && c.Subject != FirstParty
 	if ofClient && errUser != nil && c.SessionID == "" && c.Username == "" {
 		return ClientSubject(c.ClientID), uuid.Nil, nil
@@ -286,8 +408,8 @@ func (c claims) subject() (user, session uuid.UUID, err error) {
 	return user, session, errors.Join(errUser, errSession)
 }
 
-// isCompact is true for three dot-separated parts in the base64url alphabet. The decoder alone would skip
-// line breaks, so that one token could be written in many ways.
+// isCompact is true for three parts in the base64url alphabet with dots between. The decoder alone
+// would skip line breaks, and one token could be written in many ways.
 func isCompact(raw string) bool {
 	dots := 0
 	for n := range len(raw) {

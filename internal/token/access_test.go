@@ -70,7 +70,7 @@ func TestATokenHasTheClaimsOfRFC9068(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"aud":["app"],"client_id":"shop","exp":1767324845,"iat":1767323045,"iss":"https://id.test",` +
+	const want = `{"aud":"app","client_id":"shop","exp":1767324845,"iat":1767323045,"iss":"https://id.test",` +
 		`"sid":"01890000-0000-7000-8000-000000000002","sub":"01890000-0000-7000-8000-000000000001","username":"Alice","ver":7}`
 	if string(got) != want {
 		t.Errorf("claims %s\nwant   %s", got, want)
@@ -115,7 +115,8 @@ func TestATokenIsValidNoLongerThanItIsIssuedFor(t *testing.T) {
 	}
 }
 
-// SECRET_KEY is rotated by putting the new key first: tokens of both must pass while the old one is listed.
+// SECRET_KEY is rotated by putting the new key first: tokens of both must pass while the old one is
+// listed.
 func TestEveryListedKeyVerifiesAndTheFirstSigns(t *testing.T) {
 	t.Parallel()
 	before, during, after := issuer(t, keyA), issuer(t, keyB, keyA), issuer(t, keyB)
@@ -177,8 +178,8 @@ func TestALineBreakInATokenIsRefused(t *testing.T) {
 	}
 }
 
-// live was signed with keyA by other code than this package's. It is written down because the fuzzer's processes
-// must agree on it.
+// live was signed with keyA by other code than this package's. It is written down because the
+// fuzzer's processes must agree on it.
 const live = "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9." +
 	"eyJpc3MiOiJodHRwczovL2lkLnRlc3QiLCJzdWIiOiIwMTg5MDAwMC0wMDAwLTcwMDAtODAwMC0wMDAwMDAwMDAwMDEiLCJhdWQi" +
 	"OlsiYXBwIl0sImV4cCI6MTc2NzMyNDg0NSwiaWF0IjoxNzY3MzIzMDQ1LCJqdGkiOiIxNGEwNDExMS0xYTIyLTQzOTMtYTI2MC1hYmE1N2QwM2E2YTAiLCJjbGllbnRfaWQiOiJnYXRlaG91c2UiLCJzaWQiOiIwMTg5MDAwMC0wMDAwLTcwMDAtODAwMC0wMDAwMDAwMDAwMDIiLCJ1c2VybmFtZSI6IkFsaWNlIiwidmVyIjo3fQ." +
@@ -212,7 +213,8 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
-// A user's token that is taken for a client's, or a client's for another's, has rights that nobody has given.
+// A user's token that is taken for a client's, or a client's for another's, has rights that nobody
+// has given.
 func TestAClientsOwnTokenComesBackAsTheClients(t *testing.T) {
 	t.Parallel()
 	i := issuer(t, keyA)

@@ -82,16 +82,16 @@ func TestTokensThatAreForgottenAreVerifiedAnew(t *testing.T) {
 func TestATokenInUseIsNotForgotten(t *testing.T) {
 	t.Parallel()
 	i := issuer(t, keyA)
-	v := NewVerifier(i, 2*2*verifierShards)
+	v := NewVerifier(i, 2*2*memoryShards)
 	raw := issue(t, i)
 	mustVerify(t, v, raw)
 	key := sha256.Sum256([]byte(raw))
-	first := v.shards[key[0]%verifierShards].young[key]
+	first := v.memory.shards[key[0]%memoryShards].young[key]
 	for range 2000 {
 		mustVerify(t, v, issue(t, i))
 		mustVerify(t, v, raw)
 	}
-	if last := v.shards[key[0]%verifierShards].young[key]; last != first {
+	if last := v.memory.shards[key[0]%memoryShards].young[key]; last != first {
 		t.Error("it was verified anew")
 	}
 }
@@ -163,8 +163,8 @@ func BenchmarkVerifierHit(b *testing.B) {
 	})
 }
 
-// BenchmarkVerifierMemory reports what 100,000 remembered tokens take, and how many of 100,000 are remembered by a
-// Verifier of that size.
+// BenchmarkVerifierMemory reports what 100,000 remembered tokens take, and how many of 100,000 are
+// remembered by a Verifier of that size.
 func BenchmarkVerifierMemory(b *testing.B) {
 	raws := make([]string, 100_000)
 	i := issuer(b, keyA)

@@ -52,7 +52,8 @@ func issuerOf(t testing.TB, signing Key, others ...Key) *Issuer {
 	return i
 }
 
-// signedAs is a token whose header says what it likes, with a true signature of a key, by its own algorithm or as a secret.
+// signedAs is a token whose header says what it likes, with a true signature of a key, by its own
+// algorithm or as a secret.
 func signedAs(t testing.TB, method jwt.SigningMethod, key any, header map[string]any, payload string) string {
 	t.Helper()
 	encoded, err := json.Marshal(header)
@@ -126,7 +127,8 @@ func TestALiveTokenWithAnyByteChangedIsRefused(t *testing.T) {
 	}
 }
 
-// A signature has one writing: a second one would get around a list of refused tokens, and some let in what nobody signed.
+// A signature has one writing: a second one would get around a list of refused tokens, and some let
+// in what nobody signed.
 func TestSignaturesInAnotherWritingAreRefused(t *testing.T) {
 	t.Parallel()
 	rewritten := func(i *Issuer, rewrite func(signature []byte) []byte) string {

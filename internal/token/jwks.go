@@ -10,14 +10,15 @@ import (
 )
 
 const (
-	// MaxJWKSLength bounds the key sets that are looked at, in bytes.
+	// MaxJWKSLength is the length in bytes of the longest key set that is read.
 	MaxJWKSLength = 64 << 10
 
 	maxJWKSKeys = 64
 )
 
-// ParseJWKS reads a JWK Set, as Ring.JWKS writes it, into a ring that verifies by its keys and by those that one has oneself. It
-// is an error if that is none, or if one is malformed. Keys of other types are left out (RFC 7517 §5).
+// ParseJWKS reads a JWK Set, as [KeySet] writes it, into a ring that verifies access tokens with its
+// keys and with others that are given. It is an error if the text is no JWK Set or a key in it is
+// malformed. Keys of unknown types are left out (RFC 7517 §5), and keys of ID tokens are too.
 func ParseJWKS(set []byte, own ...Key) (*Ring, error) {
 	if len(set) > MaxJWKSLength {
 		return nil, fmt.Errorf("token: a key set longer than %d bytes", MaxJWKSLength)
@@ -36,11 +37,11 @@ func ParseJWKS(set []byte, own ...Key) (*Ring, error) {
 	}
 	keys := slices.Clone(own)
 	for _, jwk := range read.Keys {
-		known, err := isKnownType(jwk)
+		wanted, err := isForAccessTokens(jwk)
 		if err != nil {
 			return nil, err
 		}
-		if !known {
+		if !wanted {
 			continue
 		}
 		key, err := ParsePublicKey(jwk)
@@ -55,17 +56,19 @@ func ParseJWKS(set []byte, own ...Key) (*Ring, error) {
 	return NewVerifyingRing(keys...)
 }
 
-// isKnownType is false for a secret too (oct): what anybody can fetch signs nothing.
-func isKnownType(jwk []byte) (bool, error) {
+// isForAccessTokens is false for keys of ID tokens, and for unknown types. It is false for secrets
+// too (oct): anybody can fetch a key set, so a secret in it is none.
+func isForAccessTokens(jwk []byte) (bool, error) {
 	var key struct {
 		Type string `json:"kty"`
+		Use  string `json:"gatehouse_use"`
 	}
 	if err := json.Unmarshal(jwk, &key); err != nil || key.Type == "" {
 		return false, errors.New("token: a key without kty")
 	}
 	switch key.Type {
 	case "EC", "OKP", "RSA":
-		return true, nil
+		return key.Use == "", nil
 	}
 	return false, nil
 }

@@ -31,6 +31,7 @@ const (
 
 const (
 	rsaBits    = 3072 // of new keys
+	idRSABits  = 2048 // of those of ID tokens: each login signs one, in a third of the time
 	minRSABits = 2048 // RFC 7518 §3.3
 	maxRSABits = 8192 // each verification takes the square of it
 )
@@ -49,7 +50,8 @@ func (a Algorithm) method() jwt.SigningMethod {
 	return nil
 }
 
-// Key signs and verifies with one algorithm, or verifies alone. The zero one does neither. It is never changed.
+// Key signs and verifies with one algorithm, or only verifies. The zero Key does neither. A Key
+// never changes.
 type Key struct {
 	id        string
 	algorithm Algorithm
@@ -60,8 +62,8 @@ type Key struct {
 	header    string // that of an access token that it signs, in base64url
 }
 
-// SecretKey is the key of HS256. Its tokens do not name it: the secrets are nobody's to tell apart. An error means that
-// there is none, or that one is shorter than MinKeyLength.
+// SecretKey is the key of HS256. Its tokens have no kid: nobody outside needs to tell the secrets
+// apart. An error means that there is no secret, or that one is shorter than [MinKeyLength].
 func SecretKey(secrets [][]byte) (Key, error) {
 	if len(secrets) == 0 {
 		return Key{}, errors.New("token: no signing key")
@@ -77,8 +79,13 @@ func SecretKey(secrets [][]byte) (Key, error) {
 	return k, nil
 }
 
-// GenerateKey makes a key of an algorithm with a public half.
-func GenerateKey(a Algorithm) (Key, error) {
+// GenerateKey makes a key of an algorithm that has a public half.
+func GenerateKey(a Algorithm) (Key, error) { return generateKey(a, rsaBits) }
+
+// GenerateIDKey is GenerateKey for a key of ID tokens.
+func GenerateIDKey(a Algorithm) (Key, error) { return generateKey(a, idRSABits) }
+
+func generateKey(a Algorithm, rsaBits int) (Key, error) {
 	var private crypto.Signer
 	var err error
 	switch a {
@@ -97,7 +104,7 @@ func GenerateKey(a Algorithm) (Key, error) {
 	return newKey(private, private.Public())
 }
 
-// ParsePrivateKey reads what MarshalPrivate has written.
+// ParsePrivateKey reads what [Key.MarshalPrivate] has written.
 func ParsePrivateKey(a Algorithm, pkcs8 []byte) (Key, error) {
 	parsed, err := x509.ParsePKCS8PrivateKey(pkcs8)
 	if err != nil {
@@ -117,8 +124,8 @@ func ParsePrivateKey(a Algorithm, pkcs8 []byte) (Key, error) {
 	return k, nil
 }
 
-// ParsePublicKey reads what PublicJWK has written: a key that says what it is for (alg, use), under its thumbprint (kid),
-// and without a private member.
+// ParsePublicKey reads what [Key.PublicJWK] has written. The JWK must say what it is for (alg,
+// use), have its thumbprint for a kid, and have no private member.
 func ParsePublicKey(jwk []byte) (Key, error) {
 	parsed, err := parseJWK(jwk)
 	if err != nil {
@@ -145,7 +152,8 @@ func parseJWK(jwk []byte) (jose.JSONWebKey, error) {
 	return parsed, nil
 }
 
-// newKey is a key of the algorithm that is its type's: no header chooses another (RFC 8725 §3.1).
+// newKey takes the algorithm from the type of the key. No header of a token can choose another one
+// (RFC 8725 §3.1).
 func newKey(private crypto.Signer, public crypto.PublicKey) (Key, error) {
 	k := Key{private: private, public: public}
 	switch p := public.(type) {
@@ -181,7 +189,8 @@ func newKey(private crypto.Signer, public crypto.PublicKey) (Key, error) {
 	return k, nil
 }
 
-// encodedHeader is the header of an access token, as golang-jwt writes it: the members in the order of their names.
+// encodedHeader is the header of an access token as golang-jwt writes it, with its members in
+// alphabetical order.
 func (k Key) encodedHeader() string {
 	text, err := json.Marshal(k.headerOf(mediaType))
 	if err != nil {
@@ -201,16 +210,16 @@ func (k Key) headerOf(mediaType string) map[string]any {
 // ID is the kid: the thumbprint of the public half (RFC 7638), or empty for a secret.
 func (k Key) ID() string { return k.id }
 
-// Algorithm is the only one that the key is used with.
+// Algorithm is the only algorithm with which the key may be used.
 func (k Key) Algorithm() Algorithm { return k.algorithm }
 
-// CanSign tells whether the key has more than a public half.
+// CanSign is true if the key has a private half, or is a secret.
 func (k Key) CanSign() bool { return k.private != nil || k.secrets != nil }
 
 // PublicJWK is the public half (RFC 7517), or nil for a secret.
 func (k Key) PublicJWK() []byte { return k.jwk }
 
-// MarshalPrivate is the private half as PKCS #8 (RFC 5958). It is for Sealer alone.
+// MarshalPrivate is the private half as PKCS #8 (RFC 5958). Whoever stores it must encrypt it.
 func (k Key) MarshalPrivate() ([]byte, error) {
 	if k.private == nil {
 		return nil, errors.New("token: there is no private key")
@@ -218,12 +227,13 @@ func (k Key) MarshalPrivate() ([]byte, error) {
 	return x509.MarshalPKCS8PrivateKey(k.private)
 }
 
-// Format shows which key it is, and nothing more by any verb: in a log or an error it may be by mistake.
+// Format prints which key it is, and nothing more with any verb. So a key that gets into a log or
+// an error by mistake gives nothing away.
 func (k Key) Format(s fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(s, "key %q of %s", k.id, string(k.algorithm))
 }
 
-// signing is what golang-jwt signs with.
+// signing is the key as golang-jwt wants it to sign.
 func (k Key) signing() any {
 	if k.algorithm == HS256 {
 		return k.secrets[0]
@@ -231,7 +241,7 @@ func (k Key) signing() any {
 	return k.private
 }
 
-// verifies tells whether a signature of a text is the key's.
+// verifies tells whether the key has made a signature of a text.
 func (k Key) verifies(text string, signature []byte) bool {
 	if k.algorithm != HS256 {
 		return k.algorithm.method().Verify(text, signature, k.public) == nil
@@ -244,7 +254,7 @@ func (k Key) verifies(text string, signature []byte) bool {
 	return false
 }
 
-// verification is what golang-jwt verifies with.
+// verification is the key as golang-jwt wants it to verify.
 func (k Key) verification() any {
 	if k.algorithm != HS256 {
 		return k.public
@@ -256,7 +266,7 @@ func (k Key) verification() any {
 	return set
 }
 
-// same tells whether two keys verify the same.
+// same tells whether two keys verify the same signatures.
 func (k Key) same(other Key) bool {
 	if k.algorithm != HS256 || other.algorithm != HS256 {
 		return k.algorithm == other.algorithm && k.id == other.id

@@ -2,6 +2,7 @@ package token
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -26,12 +27,13 @@ const ownHeaderText = `{"alg":"HS256","typ":"at+jwt"}`
 
 // ownPayload is what Issue writes, with one thing replaced.
 func ownPayload(old, replacement string) string {
-	const payload = `{"iss":"https://id.test","sub":"01890000-0000-7000-8000-000000000001","aud":["app"],"exp":1767324845,"iat":1767323045,` +
+	const payload = `{"iss":"https://id.test","sub":"01890000-0000-7000-8000-000000000001","aud":"app","exp":1767324845,"iat":1767323045,` +
 		`"jti":"01890000-0000-4000-8000-000000000003","client_id":"gatehouse","sid":"01890000-0000-7000-8000-000000000002","username":"Alice","ver":7}`
 	return strings.Replace(payload, old, replacement, 1)
 }
 
-// The two ways must agree: what the fast one lets in, the library lets in, and as the same; what Issue makes, both do.
+// The two ways must agree: what the fast one lets in, the library lets in, and as the same; what
+// Issue makes, both do.
 func wantAlike(t testing.TB, i *Issuer, now time.Time, raw string) (own bool) {
 	t.Helper()
 	if !isCompact(raw) || len(raw) > MaxLength {
@@ -80,28 +82,38 @@ func TestWhatIsWrittenOtherwiseIsLeftToTheLibrary(t *testing.T) {
 	if !wantAlike(t, i, issued, signedBy(t, keyA, ownHeaderText, ownPayload("", ""))) {
 		t.Fatal("not even the token that the others are made of")
 	}
+	for _, audiences := range []string{`["app"]`, `["other","app"]`} { // as releases before have written it, and others may
+		if !wantAlike(t, i, issued, signedBy(t, keyA, ownHeaderText, ownPayload(`"app"`, audiences))) {
+			t.Errorf("aud %s: it is not let in", audiences)
+		}
+	}
 	for name, raw := range map[string]string{
-		"another key":          signedBy(t, keyB, ownHeaderText, ownPayload("", "")),
-		"none":                 signedBy(t, keyA, `{"alg":"none","typ":"at+jwt"}`, ownPayload("", "")),
-		"crit":                 signedBy(t, keyA, `{"alg":"HS256","crit":["x"],"typ":"at+jwt"}`, ownPayload("", "")),
-		"another type":         signedBy(t, keyA, `{"alg":"HS256","typ":"service+jwt"}`, ownPayload("", "")),
-		"another issuer":       signedBy(t, keyA, ownHeaderText, ownPayload("id.test", "id2.test")),
-		"another audience":     signedBy(t, keyA, ownHeaderText, ownPayload(`["app"]`, `["apps"]`)),
-		"no audience":          signedBy(t, keyA, ownHeaderText, ownPayload(`"aud":["app"],`, ``)),
-		"no expiry":            signedBy(t, keyA, ownHeaderText, ownPayload(`"exp":1767324845,`, ``)),
-		"expired":              signedBy(t, keyA, ownHeaderText, ownPayload(`1767324845`, `1767323039`)),
-		"an endless expiry":    signedBy(t, keyA, ownHeaderText, ownPayload(`1767324845`, `9223372036854775807`)),
-		"a negative expiry":    signedBy(t, keyA, ownHeaderText, ownPayload(`1767324845`, `-1`)),
-		"not valid yet":        signedBy(t, keyA, ownHeaderText, ownPayload(`"exp"`, `"nbf":1767325000,"exp"`)),
-		"two expiries":         signedBy(t, keyA, ownHeaderText, ownPayload(`"exp"`, `"exp":1,"exp"`)),
-		"no version":           signedBy(t, keyA, ownHeaderText, ownPayload(`,"ver":7`, ``)),
-		"no session":           signedBy(t, keyA, ownHeaderText, ownPayload(`"sid":"01890000-0000-7000-8000-000000000002",`, ``)),
-		"no subject":           signedBy(t, keyA, ownHeaderText, ownPayload(`"sub":"01890000-0000-7000-8000-000000000001",`, ``)),
-		"a role with a comma":  signedBy(t, keyA, ownHeaderText, ownPayload(`"ver"`, `"roles":["a,admin"],"ver"`)),
-		"more behind":          signedBy(t, keyA, ownHeaderText, ownPayload("", "")+"{}"),
-		"a cut signature":      strings.TrimSuffix(signedBy(t, keyA, ownHeaderText, ownPayload("", "")), "A")[:300],
-		"a payload that is no": signedBy(t, keyA, ownHeaderText, "null"),
-		"nothing":              signedBy(t, keyA, ownHeaderText, ""),
+		"another key":           signedBy(t, keyB, ownHeaderText, ownPayload("", "")),
+		"none":                  signedBy(t, keyA, `{"alg":"none","typ":"at+jwt"}`, ownPayload("", "")),
+		"crit":                  signedBy(t, keyA, `{"alg":"HS256","crit":["x"],"typ":"at+jwt"}`, ownPayload("", "")),
+		"another type":          signedBy(t, keyA, `{"alg":"HS256","typ":"service+jwt"}`, ownPayload("", "")),
+		"another issuer":        signedBy(t, keyA, ownHeaderText, ownPayload("id.test", "id2.test")),
+		"two in one audience":   signedBy(t, keyA, ownHeaderText, ownPayload(`"aud":"app"`, `"aud":"apps app"`)),
+		"an empty audience":     signedBy(t, keyA, ownHeaderText, ownPayload(`"app"`, `["","app"]`)),
+		"no audience in a list": signedBy(t, keyA, ownHeaderText, ownPayload(`"app"`, `[]`)),
+		"a number among them":   signedBy(t, keyA, ownHeaderText, ownPayload(`"app"`, `["app",5]`)),
+		"null":                  signedBy(t, keyA, ownHeaderText, ownPayload(`"app"`, `null`)),
+		"another's form":        signedBy(t, keyA, ownHeaderText, ownPayload(`"sid"`, `"uid":"01890000-0000-7000-8000-000000000001","sid"`)),
+		"no audience":           signedBy(t, keyA, ownHeaderText, ownPayload(`"aud":"app",`, ``)),
+		"no expiry":             signedBy(t, keyA, ownHeaderText, ownPayload(`"exp":1767324845,`, ``)),
+		"expired":               signedBy(t, keyA, ownHeaderText, ownPayload(`1767324845`, `1767323039`)),
+		"an endless expiry":     signedBy(t, keyA, ownHeaderText, ownPayload(`1767324845`, `9223372036854775807`)),
+		"a negative expiry":     signedBy(t, keyA, ownHeaderText, ownPayload(`1767324845`, `-1`)),
+		"not valid yet":         signedBy(t, keyA, ownHeaderText, ownPayload(`"exp"`, `"nbf":1767325000,"exp"`)),
+		"two expiries":          signedBy(t, keyA, ownHeaderText, ownPayload(`"exp"`, `"exp":1,"exp"`)),
+		"no version":            signedBy(t, keyA, ownHeaderText, ownPayload(`,"ver":7`, ``)),
+		"no session":            signedBy(t, keyA, ownHeaderText, ownPayload(`"sid":"01890000-0000-7000-8000-000000000002",`, ``)),
+		"no subject":            signedBy(t, keyA, ownHeaderText, ownPayload(`"sub":"01890000-0000-7000-8000-000000000001",`, ``)),
+		"a role with a comma":   signedBy(t, keyA, ownHeaderText, ownPayload(`"ver"`, `"roles":["a,admin"],"ver"`)),
+		"more behind":           signedBy(t, keyA, ownHeaderText, ownPayload("", "")+"{}"),
+		"a cut signature":       strings.TrimSuffix(signedBy(t, keyA, ownHeaderText, ownPayload("", "")), "A")[:300],
+		"a payload that is no":  signedBy(t, keyA, ownHeaderText, "null"),
+		"nothing":               signedBy(t, keyA, ownHeaderText, ""),
 	} {
 		if wantAlike(t, i, issued, raw) {
 			t.Errorf("%s: it is let in", name)
@@ -109,7 +121,52 @@ func TestWhatIsWrittenOtherwiseIsLeftToTheLibrary(t *testing.T) {
 	}
 }
 
-// FuzzTheShortWayLetsInNothingThatTheLibraryRefuses signs whatever it is given, as if the key had leaked to a bad writer.
+// A resource server that gets a token could use it elsewhere, if its audience did not count (RFC
+// 8707 §3).
+func TestATokenForOtherResourcesIsGoodThereAlone(t *testing.T) {
+	t.Parallel()
+	i := issuer(t, keyA)
+	const info, mail = "https://id.test/userinfo", "https://mail.example/"
+	for resources, want := range map[string]struct {
+		own, info bool
+		read      string
+	}{
+		"":                {own: true, info: true},
+		"app":             {own: true, info: true},
+		info:              {info: true, read: info},
+		mail:              {read: mail},
+		info + " " + mail: {info: true, read: info + " " + mail},
+		"app " + info:     {own: true, info: true, read: "app " + info},
+		mail + " apps":    {read: mail + " apps"},
+	} {
+		s := Subject{
+			UserID: uuid.New(), SessionID: uuid.New(), Username: "alice", Version: 1,
+			Resources: resources,
+		}
+		raw, err := i.Issue(issued, s, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantAlike(t, i, issued, raw)
+		verifier := NewVerifier(i, 128)
+		for range 2 { // also from memory
+			_, errOwn := verifier.Verify(issued, raw)
+			_, errInfo := verifier.VerifyForUserInfo(issued, raw)
+			all, err := verifier.VerifyForAny(issued, raw)
+			if (errOwn == nil) != want.own || (errInfo == nil) != want.info || err != nil ||
+				all.Resources != want.read {
+				t.Errorf("for %q: %v, %v, %q, %v", resources, errOwn, errInfo, all.Resources, err)
+			}
+		}
+	}
+	if _, err := i.Verify(issued, signedBy(t, keyA, ownHeaderText,
+		ownPayload(`"app"`, `["apps","ap"]`))); !errors.Is(err, ErrInvalid) {
+		t.Errorf("other audiences: %v", err)
+	}
+}
+
+// FuzzTheShortWayLetsInNothingThatTheLibraryRefuses signs whatever it is given, as if the key had
+// leaked to a bad writer.
 func FuzzTheShortWayLetsInNothingThatTheLibraryRefuses(f *testing.F) {
 	f.Add(ownHeaderText, ownPayload("", ""), int64(0))
 	f.Add(ownHeaderText, ownPayload(`"ver":7`, `"roles":["admin"],"scope":"a:b","ver":7`), int64(1800))
@@ -117,7 +174,7 @@ func FuzzTheShortWayLetsInNothingThatTheLibraryRefuses(f *testing.F) {
 	f.Add(ownHeaderText, ownPayload(`"Alice"`, `"\ud800"`), int64(0))
 	f.Add(ownHeaderText, ownPayload(`"Alice"`, `null`), int64(0))
 	f.Add(ownHeaderText, ownPayload(`01890000-0000-7000-8000-000000000001`, `{01890000-0000-7000-8000-000000000001}`), int64(0))
-	f.Add(`{"typ":"at+jwt","alg":"HS256"}`, ownPayload(`["app"]`, `"app"`), int64(0))
+	f.Add(`{"typ":"at+jwt","alg":"HS256"}`, ownPayload(`"app"`, `["app"]`), int64(0))
 	f.Fuzz(func(t *testing.T, header, payload string, after int64) {
 		wantAlike(t, issuer(t, keyA), issued.Add(time.Duration(after%1e6)*time.Second), signedBy(t, keyA, header, payload))
 	})

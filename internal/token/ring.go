@@ -3,27 +3,28 @@ package token
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// ErrUnknownKey, beside ErrInvalid, means that a token names a key that is not in the ring: whoever has an older ring than
-// the issuer may look for a newer one.
+// ErrUnknownKey comes together with [ErrInvalid]. It means that a token names a key that is not in
+// the ring. Whoever has an older ring than the issuer may look for a newer one.
 var ErrUnknownKey = errors.New("token: unknown key")
 
-// Ring is the keys of a moment: one signs, all verify. It is never changed.
+// Ring has the keys of one moment. One of them signs, and all of them verify. A Ring never changes.
 type Ring struct {
 	signing  Key            // the zero one: the ring verifies
 	byHeader map[string]Key // of an access token, in base64url
 	byID     map[string]Key // without the secret
 	secret   Key            // the zero one: no token of HS256 is accepted
 	methods  []string       // that are looked at; of HS256 only with a secret
-	jwks     []byte
+	members  []string       // of the key set
 }
 
-// NewRing makes a ring in which the first key signs. An error means that it cannot.
+// NewRing makes a ring in which the first key signs. It is an error if that key cannot sign.
 func NewRing(signing Key, others ...Key) (*Ring, error) {
 	if !signing.CanSign() {
 		return nil, errors.New("token: no signing key")
@@ -36,7 +37,7 @@ func NewRing(signing Key, others ...Key) (*Ring, error) {
 	return r, nil
 }
 
-// SecretRing is a ring of the secrets of HS256.
+// SecretRing is a ring with the secrets of HS256 alone.
 func SecretRing(secrets [][]byte) (*Ring, error) {
 	key, err := SecretKey(secrets)
 	if err != nil {
@@ -45,10 +46,11 @@ func SecretRing(secrets [][]byte) (*Ring, error) {
 	return NewRing(key)
 }
 
-// NewVerifyingRing makes a ring that signs nothing. A key that is there twice, as the secret may be, counts once;
-// another list of secrets beside the first is an error.
+// NewVerifyingRing makes a ring that signs nothing. A key that is given twice counts once, as the
+// secret may be. Two different lists of secrets are an error.
 func NewVerifyingRing(keys ...Key) (*Ring, error) {
-	// All that a kid may belong to, so that one of an algorithm that is new here is an unknown key too.
+	// The list has every algorithm with a kid, also those of which there is no key here. So a token
+	// of such an algorithm has an unknown key, and no unknown method.
 	r := &Ring{byHeader: map[string]Key{}, byID: map[string]Key{}, methods: []string{string(ES256), string(EdDSA), string(RS256)}}
 	for _, k := range keys {
 		if k.algorithm == "" {
@@ -65,30 +67,46 @@ func NewVerifyingRing(keys ...Key) (*Ring, error) {
 			r.byID[k.id] = k
 		}
 	}
-	r.jwks = jwksOf(r.byID)
+	for _, k := range r.byID {
+		r.members = append(r.members, string(k.jwk))
+	}
 	return r, nil
 }
 
-// jwksOf is a JWK Set (RFC 7517 §5), the same text for the same keys.
-func jwksOf(keys map[string]Key) []byte {
-	var members []string
-	for _, k := range keys {
-		members = append(members, string(k.jwk))
-	}
+// jwksOf is a JWK Set (RFC 7517 §5). The same keys make the same text. It sorts the members.
+func jwksOf(members []string) []byte {
 	slices.Sort(members)
 	return []byte(`{"keys":[` + strings.Join(members, ",") + `]}`)
 }
 
-// Format shows the public keys and nothing of the others, by any verb.
-func (r Ring) Format(s fmt.State, _ rune) { _, _ = fmt.Fprintf(s, "ring %s", r.jwks) }
+// Format prints the public keys, and nothing of the others with any verb.
+func (r Ring) Format(s fmt.State, _ rune) { _, _ = fmt.Fprintf(s, "ring %s", r.JWKS()) }
 
 // JWKS are the public keys as a JWK Set.
-func (r *Ring) JWKS() []byte { return r.jwks }
+func (r *Ring) JWKS() []byte { return jwksOf(slices.Clone(r.members)) }
 
-// HasPublicKeys is false for a ring of a secret alone.
+// HasPublicKeys is false for a ring that has only a secret.
 func (r *Ring) HasPublicKeys() bool { return len(r.byID) > 0 }
 
-// lacks tells whether another ring has a key that this one has not.
+// Algorithms are those of the keys, in alphabetical order.
+func (r *Ring) Algorithms() []string {
+	all := map[string]bool{}
+	for _, k := range r.byHeader {
+		all[string(k.algorithm)] = true
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+// WithSecrets is a ring that verifies with the public keys of this ring and with other secrets,
+// which may be none.
+func (r *Ring) WithSecrets(secrets ...Key) (*Ring, error) {
+	return NewVerifyingRing(slices.AppendSeq(slices.Clone(secrets), maps.Values(r.byID))...)
+}
+
+// SignsBySecret is true if HS256 signs tokens.
+func (r *Ring) SignsBySecret() bool { return r.signing.algorithm == HS256 && r.signing.CanSign() }
+
+// lacks tells whether another ring has a key that this ring does not have.
 func (r *Ring) lacks(other *Ring) bool {
 	for header, k := range other.byHeader {
 		if mine, ok := r.byHeader[header]; !ok || !mine.same(k) {
@@ -98,8 +116,9 @@ func (r *Ring) lacks(other *Ring) bool {
 	return false
 }
 
-// keyFor finds the key of a token by its header: that of HS256, or the one that it names, if that is for the algorithm. Where
-// a header offers keys of its own (jwk, jku, x5c, x5u; RFC 8725 §3.10), they are nobody's.
+// keyFor finds the key of a token by its header. It is the secret for HS256, and else the key that
+// the header names, if that key is of the algorithm. Keys that the header itself brings (jwk, jku,
+// x5c, x5u) are ignored (RFC 8725 §3.10).
 func (r *Ring) keyFor(t *jwt.Token) (any, error) {
 	algorithm := Algorithm(t.Method.Alg())
 	if algorithm == HS256 {

@@ -76,8 +76,8 @@ func TestARingThatOnlyGainsKeysForgetsNothing(t *testing.T) {
 	raw := issue(t, i)
 	mustVerify(t, v, raw)
 	remembered := func() *Access {
-		for n := range v.shards {
-			for _, access := range v.shards[n].young {
+		for n := range v.memory.shards {
+			for _, access := range v.memory.shards[n].young {
 				return access
 			}
 		}
@@ -97,20 +97,21 @@ func TestWhatTheRingBeforeHasVerifiedIsNotRememberedInTheNext(t *testing.T) {
 	t.Parallel()
 	i := issuerOf(t, keyOf(t, ES256))
 	v := NewVerifier(i, 1000)
-	shard, losses := &v.shards[0], i.losses.Load()
+	shard, losses := &v.memory.shards[0], i.losses.Load()
 	i.SetRing(ringOf(t, keyOf(t, ES256)))
-	shard.put(digest{}, &Access{}, losses, v.perGeneration) // as Verify does, had the swap come between
-	if shard.get(digest{}, i.losses.Load(), v.perGeneration) != nil {
+	shard.put(digest{}, &Access{}, losses, v.memory.perGeneration) // as Verify does, had the swap come between
+	if shard.get(digest{}, i.losses.Load(), v.memory.perGeneration) != nil {
 		t.Error("it is answered before anything else is remembered")
 	}
-	shard.put(digest{1}, &Access{}, i.losses.Load(), v.perGeneration)
-	shard.put(digest{}, &Access{}, losses, v.perGeneration)
-	if shard.get(digest{}, i.losses.Load(), v.perGeneration) != nil {
+	shard.put(digest{1}, &Access{}, i.losses.Load(), v.memory.perGeneration)
+	shard.put(digest{}, &Access{}, losses, v.memory.perGeneration)
+	if shard.get(digest{}, i.losses.Load(), v.memory.perGeneration) != nil {
 		t.Error("it is answered")
 	}
 }
 
-// A rotation goes on under load: whoever signs and verifies meanwhile sees the one ring or the other.
+// A rotation goes on under load: whoever signs and verifies meanwhile sees the one ring or the
+// other.
 func TestRingsMaySwapWhileManySignAndVerify(t *testing.T) {
 	t.Parallel()
 	ec, ed, secret, revoked := keyOf(t, ES256), keyOf(t, EdDSA), keyOf(t, HS256), keyOf(t, ES256)
@@ -209,7 +210,8 @@ func FuzzVerifyByEveryAlgorithm(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
 		_, err := i.Verify(issued, raw)
-		// What another process of the fuzzer has issued is a stranger's here, but for the secret, which all have.
+		// What another process of the fuzzer has issued is a stranger's here, but for the secret,
+		// which all have.
 		if err == nil && !slices.Contains(issuedHere, raw) {
 			if _, bySecret := issuer(t, keyA).Verify(issued, raw); bySecret != nil {
 				t.Errorf("%q is let in", raw)

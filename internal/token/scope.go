@@ -2,17 +2,18 @@ package token
 
 import "strings"
 
-// ScopeHas tells whether a scope (RFC 6749 §3.3) holds a permission, resource:action: by its name, or by resource:*.
+// ScopeHas tells whether a scope (RFC 6749 §3.3) has a permission. A permission is resource:action
+// or a single word. The scope has resource:action also if it has resource:*.
 func ScopeHas(scope, permission string) bool {
-	resource, _, ok := strings.Cut(permission, ":")
-	if !ok {
+	if permission == "" {
 		return false
 	}
+	resource, _, isAction := strings.Cut(permission, ":")
 	for held := range strings.SplitSeq(scope, " ") {
 		if held == permission {
 			return true
 		}
-		if of, any := strings.CutSuffix(held, ":*"); any && of == resource {
+		if of, any := strings.CutSuffix(held, ":*"); any && isAction && of == resource {
 			return true
 		}
 	}
@@ -29,7 +30,7 @@ func (s Subject) HasRole(role string) bool {
 	return false
 }
 
-// isRole holds names of roles to what a list of them with commas, in a header, can show as it is.
+// isRole is true for a name that can stand in a header, in a list with commas between.
 func isRole(name string) bool {
 	for n := range len(name) {
 		switch c := name[n]; {

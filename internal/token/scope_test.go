@@ -26,7 +26,12 @@ func TestAScopeHasWhatItNamesAndWhatAResourcesStarCovers(t *testing.T) {
 		{"*:*", "files:read", false},
 		{"", "files:read", false},
 		{"", "", false},
-		{"files", "files", false},
+		{"files", "files", true},
+		{"me files", "files", true},
+		{"files", "file", false},
+		{"files:*", "files", false},
+		{"files", "files:read", false},
+		{"files:read", "files", false},
 		{"files:read ", "", false},
 		{"a:b c:d", "a:b c:d", false},
 		{":*", ":x", true}, // which no role can have
@@ -63,55 +68,5 @@ func TestRolesAndScopeComeBackFromATokenAndMalformedRolesDoNot(t *testing.T) {
 		if _, err := i.Verify(issued, raw); err == nil {
 			t.Errorf("%q passed", role)
 		}
-	}
-}
-
-func FuzzACursorOpensOnlyAsItWasMade(f *testing.F) {
-	keys, err := NewCursorKeys([][]byte{[]byte("a secret of the fuzz test, of 32 bytes or more")})
-	if err != nil {
-		f.Fatal(err)
-	}
-	made := keys.Make(issued, "question", "position")
-	for _, seed := range []string{made, made[1:], "", "AAAA", made + "\n"} {
-		f.Add(seed, "question", "position")
-	}
-	f.Fuzz(func(t *testing.T, raw, question, position string) {
-		if got, err := keys.Open(issued, question, raw); err == nil && (question != "question" || got != "position") {
-			t.Errorf("%q was opened: %q", raw, got) // the seed was sealed with another nonce in each process
-		}
-		if len(position) > 256 {
-			return
-		}
-		sealed := keys.Make(issued, question, position)
-		if got, err := keys.Open(issued.Add(24*time.Hour), question, sealed); err != nil || got != position {
-			t.Errorf("%q came back as %q, %v", position, got, err)
-		}
-		if _, err := keys.Open(issued, question+"x", sealed); err == nil {
-			t.Error("it answered another question")
-		}
-		if _, err := keys.Open(issued.Add(24*time.Hour+time.Second), question, sealed); err == nil {
-			t.Error("it never grows old")
-		}
-	})
-}
-
-// Cursors live on while SECRET_KEY is rotated.
-func TestACursorOfTheKeyBeforeStillOpens(t *testing.T) {
-	t.Parallel()
-	old, next := []byte("an old secret, with thirty-two bytes or more"), []byte("a new secret, with thirty-two bytes or more")
-	before, errBefore := NewCursorKeys([][]byte{old})
-	after, errAfter := NewCursorKeys([][]byte{next, old})
-	if errBefore != nil || errAfter != nil {
-		t.Fatal(errBefore, errAfter)
-	}
-	cursor := before.Make(issued, "q", "p")
-	if got, err := after.Open(issued, "q", cursor); err != nil || got != "p" {
-		t.Errorf("%q, %v", got, err)
-	}
-	if _, err := before.Open(issued, "q", after.Make(issued, "q", "p")); err == nil {
-		t.Error("a key opened what another sealed")
-	}
-	if _, err := NewCursorKeys(nil); err == nil {
-		t.Error("no key is enough")
 	}
 }

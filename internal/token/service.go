@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	// serviceMediaType is the typ of a service's token, which is no user's, nor the other way round.
+	// serviceMediaType is the typ of a service's token. It passes for no user's token, and no
+	// user's token passes for it.
 	serviceMediaType = "service+jwt"
 
 	serviceLifetime    = time.Minute
@@ -17,17 +18,19 @@ const (
 	maxServiceName     = 64              // bytes
 )
 
-// ServiceKeys makes and verifies the tokens with which other services call Gatehouse: iss is the service's name, aud is
-// Gatehouse's own issuer, and exp is at most five minutes after iat. They are signed with the secrets of HS256.
-// That gives nobody new power: whoever holds such a key can make any user's access token as well.
+// ServiceKeys makes and verifies the tokens with which other services call Gatehouse. iss is the
+// service's name, aud is Gatehouse's issuer, and exp is at most five minutes after iat. The secrets
+// of HS256 sign them. That gives nobody new power: whoever has such a secret can also make any
+// user's access token.
 //
-// It is safe for use by many goroutines.
+// Many goroutines may use it.
 type ServiceKeys struct {
 	ring     *Ring
 	audience string
 }
 
-// NewServiceKeys takes the secrets of SecretKey, and the issuer as audience.
+// NewServiceKeys takes the secrets of [SecretKey], and the issuer, which is the audience of these
+// tokens.
 func NewServiceKeys(keys [][]byte, audience string) (*ServiceKeys, error) {
 	ring, err := SecretRing(keys)
 	if err != nil {
@@ -44,15 +47,17 @@ func (k *ServiceKeys) Issue(now time.Time, service string) (string, error) {
 	if !isServiceName(service) {
 		return "", fmt.Errorf("token: a service's name has 1 to %d printable ASCII characters and no space", maxServiceName)
 	}
-	return sign(k.ring.signing, serviceMediaType, jwt.RegisteredClaims{
-		Issuer: service, Audience: jwt.ClaimStrings{k.audience},
-		IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(serviceLifetime)),
+	return sign(k.ring.signing, serviceMediaType, commonClaims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer: service, IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(serviceLifetime)),
+		},
+		Audience: audience{k.audience},
 	})
 }
 
-// Verify returns the name of the service that made a token. Its error wraps ErrInvalid.
+// Verify returns the name of the service that made a token. Its error wraps [ErrInvalid].
 func (k *ServiceKeys) Verify(now time.Time, raw string) (service string, err error) {
-	var c jwt.RegisteredClaims
+	var c commonClaims
 	err = parse(now, raw, &c, k.ring, serviceMediaType, jwt.WithAudience(k.audience), jwt.WithIssuedAt())
 	switch {
 	case err != nil:
@@ -65,7 +70,7 @@ func (k *ServiceKeys) Verify(now time.Time, raw string) (service string, err err
 	return c.Issuer, nil
 }
 
-// isServiceName holds a name to what a log line can show as it is.
+// isServiceName is true for a name that a log line can show as it is.
 func isServiceName(name string) bool {
 	for n := range len(name) {
 		if name[n] <= ' ' || name[n] > '~' {

@@ -57,10 +57,12 @@ func refusedAlthoughValid() map[int]string {
 	return why
 }
 
-// twins are vectors that lost the padding which they are about: their text is that of another vector, which is valid.
+// twins are vectors that lost the padding which they are about: their text is that of another
+// vector, which is valid.
 func twins() map[int]int { return map[int]int{367: 357, 370: 357} }
 
-// wantVerdicts holds a vector's verdict against that of the ring, which err explains where there is none.
+// wantVerdicts holds a vector's verdict against that of the ring, which err explains where there is
+// none.
 func (g vectorSets) wantVerdicts(t *testing.T, ring *Ring, errRing error, refused map[int]string) (seen int) {
 	t.Helper()
 	for _, v := range g.Tests {
@@ -79,7 +81,8 @@ func (g vectorSets) wantVerdicts(t *testing.T, ring *Ring, errRing error, refuse
 	return seen
 }
 
-// signatureOf goes the way of a live token through a ring. The vectors' payloads are not claims, which are read after it.
+// signatureOf goes the way of a live token through a ring. The vectors' payloads are not claims,
+// which are read after it.
 func signatureOf(r *Ring, raw string) error {
 	if !isCompact(raw) {
 		return errors.New("not compact")
@@ -115,8 +118,9 @@ func readHeader(t *jwt.Token, parts []string) bool {
 	return len(parts) == 3 && t.Method != nil
 }
 
-// ringOfVector reads a group's keys as ParsePublicKey and SecretKey do. The vectors name keys as they like, and leave away the
-// use: a kid becomes the thumbprint while the key is read, and "use" is sig where there are only alg and key_ops.
+// ringOfVector reads a group's keys as ParsePublicKey and SecretKey do. The vectors name keys as
+// they like, and leave away the use: a kid becomes the thumbprint while the key is read, and "use"
+// is sig where there are only alg and key_ops.
 func ringOfVector(jwks []byte) (*Ring, error) {
 	var set struct{ Keys []map[string]any }
 	if err := json.Unmarshal(jwks, &set); err != nil || set.Keys == nil {

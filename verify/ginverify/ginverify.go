@@ -6,10 +6,11 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"gatehouse/verify"
+	"gatehouse.example/verify"
 )
 
-// Middleware is that of the Verifier. verify.FromContext(c.Request.Context()) says who sent a request.
+// Middleware is that of the Verifier. verify.FromContext(c.Request.Context()) says who sent a
+// request.
 func Middleware(v *verify.Verifier) gin.HandlerFunc { return wrap(v.Middleware) }
 
 // RequireRole is that of package verify. It goes behind Middleware.

@@ -21,8 +21,94 @@ func (q *Queries) AddAuditPartitions(ctx context.Context) error {
 	return err
 }
 
+const auditRights = `-- name: AuditRights :one
+SELECT has_table_privilege('audit_events', 'UPDATE, DELETE, TRUNCATE') AS may_change,
+       (has_schema_privilege(current_schema()::text, 'CREATE') OR has_database_privilege(current_database(), 'CREATE'))::boolean AS may_create
+`
+
+type AuditRightsRow struct {
+	MayChange bool
+	MayCreate bool
+}
+
+// AuditRights tells what the role of the connection could do to the log: by itself, or by functions
+// that it leaves in the schema for the owner to call.
+func (q *Queries) AuditRights(ctx context.Context) (AuditRightsRow, error) {
+	row := q.db.QueryRow(ctx, auditRights)
+	var i AuditRightsRow
+	err := row.Scan(&i.MayChange, &i.MayCreate)
+	return i, err
+}
+
+const blankEventsBy = `-- name: BlankEventsBy :execrows
+UPDATE audit_events
+SET client_address = '', user_agent = '', request_id = '',
+    target = trim(regexp_replace(target, '[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}', '', 'g'))
+WHERE actor_id = ANY ($1::uuid[])
+  AND actor = 'user'
+  AND (client_address <> '' OR user_agent <> '' OR request_id <> '' OR target ~ '[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}')
+`
+
+// BlankEventsBy blanks what is personal in the events of these actors: address, program, request,
+// and the sessions in the target. It leaves that somebody did it, to whom and when.
+func (q *Queries) BlankEventsBy(ctx context.Context, users []uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, blankEventsBy, users)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const blankEventsOf = `-- name: BlankEventsOf :execrows
+UPDATE audit_events
+SET client_address = CASE WHEN actor = 'anonymous' THEN '' ELSE client_address END,
+    user_agent     = CASE WHEN actor = 'anonymous' THEN '' ELSE user_agent END,
+    request_id     = CASE WHEN actor = 'anonymous' THEN '' ELSE request_id END,
+    target         = trim(regexp_replace(target, '[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}', '', 'g'))
+WHERE user_id = ANY ($1::uuid[])
+  AND (actor = 'anonymous' AND (client_address <> '' OR user_agent <> '' OR request_id <> '')
+      OR target ~ '[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}')
+`
+
+// BlankEventsOf does as BlankEventsBy with what was done to these users. The address of an actor
+// who is known is the actor's own, and stays. An anonymous actor may have been one of the users.
+func (q *Queries) BlankEventsOf(ctx context.Context, users []uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, blankEventsOf, users)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const deleteRefusals = `-- name: DeleteRefusals :execrows
+DELETE FROM audit_events e
+USING (
+    SELECT o.at, o.id
+    FROM audit_events o
+    WHERE o.outcome <> 'success'
+      AND o.at <= now() - make_interval(secs => $1)
+    LIMIT $2
+) old
+WHERE e.at = old.at
+  AND e.id = old.id
+`
+
+type DeleteRefusalsParams struct {
+	OlderThanSeconds float64
+	MaxRows          int32
+}
+
+// DeleteRefusals deletes some of the refusals that are so old.
+func (q *Queries) DeleteRefusals(ctx context.Context, arg DeleteRefusalsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, deleteRefusals, arg.OlderThanSeconds, arg.MaxRows)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const findEvents = `-- name: FindEvents :many
-SELECT e.id, e.at, e.action, e.outcome, e.actor, e.actor_id, e.user_id, e.target, e.request_id, e.client_address, e.user_agent,
+SELECT e.id, e.at, e.action, e.outcome, e.actor, e.actor_id, e.operator_name, e.user_id, e.target, e.request_id, e.client_address, e.user_agent, e.count,
        a.username AS actor_name, c.client_id AS actor_client_id, u.username AS user_name
 FROM audit_events e
 LEFT JOIN users a ON a.id = e.actor_id
@@ -33,23 +119,27 @@ WHERE e.at >= $1
   AND (e.at, e.id) < ($2::timestamptz, $3::bigint)
   AND ($4::uuid IS NULL OR e.user_id = $4::uuid)
   AND ($5::uuid IS NULL OR e.actor_id = $5::uuid)
-  AND ($6::text IS NULL OR e.action = $6::text)
-  AND ($7::text IS NULL OR e.outcome = $7::text)
-  AND ($8::text IS NULL OR e.request_id = $8::text)
+  AND ($6::text IS NULL OR e.actor = $6::text)
+  AND ($7::text IS NULL OR e.operator_name = $7::text)
+  AND ($8::text IS NULL OR e.action = $8::text)
+  AND ($9::text IS NULL OR e.outcome = $9::text)
+  AND ($10::text IS NULL OR e.request_id = $10::text)
 ORDER BY e.at DESC, e.id DESC
-LIMIT $9
+LIMIT $11
 `
 
 type FindEventsParams struct {
-	Since     time.Time
-	Before    time.Time
-	BeforeID  int64
-	UserID    *uuid.UUID
-	ActorID   *uuid.UUID
-	Action    *string
-	Outcome   *string
-	RequestID *string
-	MaxRows   int32
+	Since        time.Time
+	Before       time.Time
+	BeforeID     int64
+	UserID       *uuid.UUID
+	ActorID      *uuid.UUID
+	Actor        *string
+	OperatorName *string
+	Action       *string
+	Outcome      *string
+	RequestID    *string
+	MaxRows      int32
 }
 
 type FindEventsRow struct {
@@ -59,17 +149,20 @@ type FindEventsRow struct {
 	Outcome       string
 	Actor         string
 	ActorID       *uuid.UUID
+	OperatorName  string
 	UserID        *uuid.UUID
 	Target        string
 	RequestID     string
 	ClientAddress string
 	UserAgent     string
+	Count         int64
 	ActorName     *string
 	ActorClientID *string
 	UserName      *string
 }
 
-// FindEvents goes back in time. Which index is of use depends on what is asked for, so it is planned each time anew.
+// FindEvents goes back in time. Which index helps depends on the filter, so each call is planned
+// anew.
 func (q *Queries) FindEvents(ctx context.Context, arg FindEventsParams) ([]FindEventsRow, error) {
 	rows, err := q.db.Query(ctx, findEvents,
 		arg.Since,
@@ -77,6 +170,8 @@ func (q *Queries) FindEvents(ctx context.Context, arg FindEventsParams) ([]FindE
 		arg.BeforeID,
 		arg.UserID,
 		arg.ActorID,
+		arg.Actor,
+		arg.OperatorName,
 		arg.Action,
 		arg.Outcome,
 		arg.RequestID,
@@ -96,11 +191,13 @@ func (q *Queries) FindEvents(ctx context.Context, arg FindEventsParams) ([]FindE
 			&i.Outcome,
 			&i.Actor,
 			&i.ActorID,
+			&i.OperatorName,
 			&i.UserID,
 			&i.Target,
 			&i.RequestID,
 			&i.ClientAddress,
 			&i.UserAgent,
+			&i.Count,
 			&i.ActorName,
 			&i.ActorClientID,
 			&i.UserName,
@@ -120,11 +217,14 @@ SELECT c.relname::text AS name
 FROM pg_catalog.pg_inherits i
 JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'audit_events'::regclass
-  AND (to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month') AT TIME ZONE 'UTC' <= now() - make_interval(secs => $1)
+  AND CASE WHEN c.relname ~ '^audit_events_[0-9]{4}_(0[1-9]|1[0-2])$'
+      THEN (to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month') AT TIME ZONE 'UTC' <= now() - make_interval(secs => $1)
+      ELSE false END
 ORDER BY c.relname
 `
 
-// ListEndedAuditPartitions finds the months that ended so long ago. What a partition is for, its name says.
+// ListEndedAuditPartitions finds the months that ended so long ago, by the names of the partitions.
+// A partition that is no month stays, such as a DEFAULT partition that an operator has added.
 func (q *Queries) ListEndedAuditPartitions(ctx context.Context, olderThanSeconds float64) ([]string, error) {
 	rows, err := q.db.Query(ctx, listEndedAuditPartitions, olderThanSeconds)
 	if err != nil {
@@ -145,15 +245,43 @@ func (q *Queries) ListEndedAuditPartitions(ctx context.Context, olderThanSeconds
 	return items, nil
 }
 
-const mayChangeAudit = `-- name: MayChangeAudit :one
-SELECT has_table_privilege('audit_events', 'UPDATE, DELETE, TRUNCATE')
+const listForgottenUsers = `-- name: ListForgottenUsers :many
+SELECT gone.id::uuid AS id
+FROM (
+    SELECT e.user_id AS id FROM audit_events e WHERE e.user_id IS NOT NULL
+    UNION
+    SELECT e.actor_id FROM audit_events e WHERE e.actor = 'user'
+) gone
+WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = gone.id)
+  AND NOT EXISTS (
+      SELECT FROM audit_events d
+      WHERE d.user_id = gone.id
+        AND d.action = 'user.delete'
+        AND d.outcome = 'success'
+        AND d.at > now() - make_interval(secs => $1)
+  )
 `
 
-func (q *Queries) MayChangeAudit(ctx context.Context) (bool, error) {
-	row := q.db.QueryRow(ctx, mayChangeAudit)
-	var has_table_privilege bool
-	err := row.Scan(&has_table_privilege)
-	return has_table_privilege, err
+// ListForgottenUsers finds users in the log whose accounts were deleted so long ago. They have no
+// account, and the log has no younger deletion of them.
+func (q *Queries) ListForgottenUsers(ctx context.Context, olderThanSeconds float64) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, listForgottenUsers, olderThanSeconds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const recordEvent = `-- name: RecordEvent :exec
@@ -169,9 +297,20 @@ type RecordEventParams struct {
 	UsernameKey string
 }
 
-// RecordEvent tells of what was refused: there is nothing that it could be told with. Whom it was about is found by the
-// name, so that it takes as long where there is nobody.
+// RecordEvent tells of what was refused. No statement changed anything that could tell of it. It
+// finds the user by the name, so that it takes as long for a name that nobody has.
 func (q *Queries) RecordEvent(ctx context.Context, arg RecordEventParams) error {
 	_, err := q.db.Exec(ctx, recordEvent, arg.Event, arg.UserID, arg.UsernameKey)
+	return err
+}
+
+const recordEvents = `-- name: RecordEvents :exec
+SELECT record_event(e, coalesce((e->>'user_id')::uuid, (SELECT u.id FROM users u WHERE u.username_key = e->>'username_key')))
+FROM jsonb_array_elements($1::jsonb) AS e
+`
+
+// RecordEvents is RecordEvent for many events. Each has all that it needs in itself.
+func (q *Queries) RecordEvents(ctx context.Context, events string) error {
+	_, err := q.db.Exec(ctx, recordEvents, events)
 	return err
 }

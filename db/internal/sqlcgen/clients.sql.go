@@ -13,42 +13,41 @@ import (
 )
 
 const clientByID = `-- name: ClientByID :one
-SELECT c.client_id, c.subject, c.name, c.secret_digest, c.old_secret_digest, c.grant_types, c.scope, c.token_version, c.created_at,
-       c.disabled_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT c.client_id, c.name, c.secret_digest, c.old_secret_digest, c.grant_types, c.subject, c.token_version, c.scope, c.created_at, c.disabled_at, c.first_party, c.redirect_uris, c.post_logout_redirect_uris, c.backchannel_logout_uri, c.without_pkce, c.asks, c.required_role, c.audiences, c.id_token_algorithm, r.roles::text[] AS roles, r.permissions::text[] AS permissions
 FROM clients c
 JOIN client_rights r ON r.client_id = c.client_id
 WHERE c.client_id = $1
 `
 
 type ClientByIDRow struct {
-	ClientID        string
-	Subject         uuid.UUID
-	Name            string
-	SecretDigest    []byte
-	OldSecretDigest []byte
-	GrantTypes      []string
-	Scope           *string
-	TokenVersion    int64
-	CreatedAt       time.Time
-	DisabledAt      *time.Time
-	Roles           []string
-	Permissions     []string
+	Client      Client
+	Roles       []string
+	Permissions []string
 }
 
 func (q *Queries) ClientByID(ctx context.Context, clientID string) (ClientByIDRow, error) {
 	row := q.db.QueryRow(ctx, clientByID, clientID)
 	var i ClientByIDRow
 	err := row.Scan(
-		&i.ClientID,
-		&i.Subject,
-		&i.Name,
-		&i.SecretDigest,
-		&i.OldSecretDigest,
-		&i.GrantTypes,
-		&i.Scope,
-		&i.TokenVersion,
-		&i.CreatedAt,
-		&i.DisabledAt,
+		&i.Client.ClientID,
+		&i.Client.Name,
+		&i.Client.SecretDigest,
+		&i.Client.OldSecretDigest,
+		&i.Client.GrantTypes,
+		&i.Client.Subject,
+		&i.Client.TokenVersion,
+		&i.Client.Scope,
+		&i.Client.CreatedAt,
+		&i.Client.DisabledAt,
+		&i.Client.FirstParty,
+		&i.Client.RedirectUris,
+		&i.Client.PostLogoutRedirectUris,
+		&i.Client.BackchannelLogoutUri,
+		&i.Client.WithoutPkce,
+		&i.Client.Asks,
+		&i.Client.RequiredRole,
+		&i.Client.Audiences,
+		&i.Client.IDTokenAlgorithm,
 		&i.Roles,
 		&i.Permissions,
 	)
@@ -119,7 +118,8 @@ type GrantClientRoleParams struct {
 	RoleName string
 }
 
-// GrantClientRole changes nothing of a client that has the role; else the schema raises its token version.
+// GrantClientRole changes nothing if the client has the role. Otherwise the schema raises the token
+// version of the client.
 func (q *Queries) GrantClientRole(ctx context.Context, arg GrantClientRoleParams) error {
 	_, err := q.db.Exec(ctx, grantClientRole, arg.Event, arg.ClientID, arg.RoleName)
 	return err
@@ -127,8 +127,16 @@ func (q *Queries) GrantClientRole(ctx context.Context, arg GrantClientRoleParams
 
 const insertClient = `-- name: InsertClient :one
 WITH c AS (
-    INSERT INTO clients (client_id, subject, name, secret_digest, grant_types, scope)
-    VALUES ($2, $3, $4, $5, $6, $7)
+    INSERT INTO clients (client_id, subject, name, secret_digest, grant_types, scope, first_party,
+        redirect_uris, post_logout_redirect_uris, backchannel_logout_uri, without_pkce, asks,
+        required_role, audiences, id_token_algorithm)
+    SELECT $2::text, $3, $4, $5::bytea,
+           $6::text[], $7::text, $8::boolean,
+           $9::text[], $10::text[],
+           $11::text, $12::boolean, $13::boolean,
+           $14::text, $15::text[], $16::text
+    WHERE (SELECT count(*) FROM clients) < $17::int
+       OR EXISTS (SELECT FROM clients WHERE clients.client_id = $2::text)
     RETURNING created_at
 )
 SELECT c.created_at, record_event($1::jsonb, NULL) AS event
@@ -136,13 +144,23 @@ FROM c
 `
 
 type InsertClientParams struct {
-	Event        string
-	ClientID     string
-	Subject      uuid.UUID
-	Name         string
-	SecretDigest []byte
-	GrantTypes   []string
-	Scope        *string
+	Event                  string
+	ClientID               string
+	Subject                uuid.UUID
+	Name                   string
+	SecretDigest           []byte
+	GrantTypes             []string
+	Scope                  *string
+	FirstParty             bool
+	RedirectUris           []string
+	PostLogoutRedirectUris []string
+	BackchannelLogoutUri   *string
+	WithoutPkce            bool
+	Asks                   bool
+	RequiredRole           *string
+	Audiences              []string
+	IDTokenAlgorithm       string
+	Most                   int32
 }
 
 type InsertClientRow struct {
@@ -150,6 +168,7 @@ type InsertClientRow struct {
 	Event     int64
 }
 
+// InsertClient inserts nothing if there are as many clients as there may be.
 func (q *Queries) InsertClient(ctx context.Context, arg InsertClientParams) (InsertClientRow, error) {
 	row := q.db.QueryRow(ctx, insertClient,
 		arg.Event,
@@ -159,37 +178,55 @@ func (q *Queries) InsertClient(ctx context.Context, arg InsertClientParams) (Ins
 		arg.SecretDigest,
 		arg.GrantTypes,
 		arg.Scope,
+		arg.FirstParty,
+		arg.RedirectUris,
+		arg.PostLogoutRedirectUris,
+		arg.BackchannelLogoutUri,
+		arg.WithoutPkce,
+		arg.Asks,
+		arg.RequiredRole,
+		arg.Audiences,
+		arg.IDTokenAlgorithm,
+		arg.Most,
 	)
 	var i InsertClientRow
 	err := row.Scan(&i.CreatedAt, &i.Event)
 	return i, err
 }
 
-const listClients = `-- name: ListClients :many
-SELECT c.client_id, c.subject, c.name, c.secret_digest, c.old_secret_digest, c.grant_types, c.scope, c.token_version, c.created_at,
-       c.disabled_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
-FROM clients c
-JOIN client_rights r ON r.client_id = c.client_id
-ORDER BY c.client_id COLLATE "C"
+const liftTimeout = `-- name: LiftTimeout :exec
+SELECT set_config('statement_timeout', '0', true)
 `
 
-type ListClientsRow struct {
-	ClientID        string
-	Subject         uuid.UUID
-	Name            string
-	SecretDigest    []byte
-	OldSecretDigest []byte
-	GrantTypes      []string
-	Scope           *string
-	TokenVersion    int64
-	CreatedAt       time.Time
-	DisabledAt      *time.Time
-	Roles           []string
-	Permissions     []string
+// LiftTimeout is for the rest of a transaction. It may end a hundred thousand sessions, and tell an
+// app of each.
+func (q *Queries) LiftTimeout(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, liftTimeout)
+	return err
 }
 
-func (q *Queries) ListClients(ctx context.Context) ([]ListClientsRow, error) {
-	rows, err := q.db.Query(ctx, listClients)
+const listClients = `-- name: ListClients :many
+SELECT c.client_id, c.name, c.secret_digest, c.old_secret_digest, c.grant_types, c.subject, c.token_version, c.scope, c.created_at, c.disabled_at, c.first_party, c.redirect_uris, c.post_logout_redirect_uris, c.backchannel_logout_uri, c.without_pkce, c.asks, c.required_role, c.audiences, c.id_token_algorithm, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+FROM clients c
+JOIN client_rights r ON r.client_id = c.client_id
+WHERE c.client_id COLLATE "C" > $1::text
+ORDER BY c.client_id COLLATE "C"
+LIMIT $2
+`
+
+type ListClientsParams struct {
+	After   string
+	MaxRows int32
+}
+
+type ListClientsRow struct {
+	Client      Client
+	Roles       []string
+	Permissions []string
+}
+
+func (q *Queries) ListClients(ctx context.Context, arg ListClientsParams) ([]ListClientsRow, error) {
+	rows, err := q.db.Query(ctx, listClients, arg.After, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -198,16 +235,25 @@ func (q *Queries) ListClients(ctx context.Context) ([]ListClientsRow, error) {
 	for rows.Next() {
 		var i ListClientsRow
 		if err := rows.Scan(
-			&i.ClientID,
-			&i.Subject,
-			&i.Name,
-			&i.SecretDigest,
-			&i.OldSecretDigest,
-			&i.GrantTypes,
-			&i.Scope,
-			&i.TokenVersion,
-			&i.CreatedAt,
-			&i.DisabledAt,
+			&i.Client.ClientID,
+			&i.Client.Name,
+			&i.Client.SecretDigest,
+			&i.Client.OldSecretDigest,
+			&i.Client.GrantTypes,
+			&i.Client.Subject,
+			&i.Client.TokenVersion,
+			&i.Client.Scope,
+			&i.Client.CreatedAt,
+			&i.Client.DisabledAt,
+			&i.Client.FirstParty,
+			&i.Client.RedirectUris,
+			&i.Client.PostLogoutRedirectUris,
+			&i.Client.BackchannelLogoutUri,
+			&i.Client.WithoutPkce,
+			&i.Client.Asks,
+			&i.Client.RequiredRole,
+			&i.Client.Audiences,
+			&i.Client.IDTokenAlgorithm,
 			&i.Roles,
 			&i.Permissions,
 		); err != nil {
@@ -228,8 +274,8 @@ WHERE client_id = $1
 FOR NO KEY UPDATE
 `
 
-// LockClient waits for logins by the client that are under way: DisableClient, a statement of its own behind it, sees the
-// sessions that they have started.
+// LockClient waits for logins by the client that are under way. DisableClient is a statement of its
+// own behind it, and sees the sessions that they have started.
 func (q *Queries) LockClient(ctx context.Context, clientID string) (string, error) {
 	row := q.db.QueryRow(ctx, lockClient, clientID)
 	var client_id string
@@ -300,11 +346,65 @@ type RotateClientSecretParams struct {
 	ClientID     string
 }
 
-// RotateClientSecret keeps the secret before this one, and none that is older.
+// RotateClientSecret keeps the secret before the new one, and no older one.
 func (q *Queries) RotateClientSecret(ctx context.Context, arg RotateClientSecretParams) (int64, error) {
 	result, err := q.db.Exec(ctx, rotateClientSecret, arg.Event, arg.SecretDigest, arg.ClientID)
 	if err != nil {
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const setClient = `-- name: SetClient :exec
+WITH c AS (
+    UPDATE clients
+    SET name = $2, grant_types = $3, scope = $4,
+        first_party = $5, redirect_uris = $6,
+        post_logout_redirect_uris = $7,
+        backchannel_logout_uri = $8,
+        without_pkce = $9, asks = $10, required_role = $11,
+        audiences = $12, id_token_algorithm = $13,
+        token_version = token_version + (scope IS DISTINCT FROM $4
+            OR grant_types <> $3)::int
+    WHERE clients.client_id = $14
+)
+SELECT record_event($1::jsonb, NULL)
+`
+
+type SetClientParams struct {
+	Event                  string
+	Name                   string
+	GrantTypes             []string
+	Scope                  *string
+	FirstParty             bool
+	RedirectUris           []string
+	PostLogoutRedirectUris []string
+	BackchannelLogoutUri   *string
+	WithoutPkce            bool
+	Asks                   bool
+	RequiredRole           *string
+	Audiences              []string
+	IDTokenAlgorithm       string
+	ClientID               string
+}
+
+// SetClient raises the token version if the client may have less in tokens of its own.
+func (q *Queries) SetClient(ctx context.Context, arg SetClientParams) error {
+	_, err := q.db.Exec(ctx, setClient,
+		arg.Event,
+		arg.Name,
+		arg.GrantTypes,
+		arg.Scope,
+		arg.FirstParty,
+		arg.RedirectUris,
+		arg.PostLogoutRedirectUris,
+		arg.BackchannelLogoutUri,
+		arg.WithoutPkce,
+		arg.Asks,
+		arg.RequiredRole,
+		arg.Audiences,
+		arg.IDTokenAlgorithm,
+		arg.ClientID,
+	)
+	return err
 }

@@ -6,17 +6,55 @@ package sqlcgen
 
 import (
 	"time"
+
+	"github.com/google/uuid"
 )
 
-type SigningKey struct {
-	Kid             string
-	Algorithm       string
-	State           string
-	PublicJwk       *string
-	SealedPrivate   []byte
-	LifetimeSeconds int64
-	CreatedAt       time.Time
-	ActivatedAt     *time.Time
-	RetiringAt      *time.Time
-	EndedAt         *time.Time
+type Account struct {
+	ID                 uuid.UUID
+	Username           string
+	UsernameKey        string
+	DisabledAt         *time.Time
+	TokenVersion       int64
+	CreatedAt          time.Time
+	UpdatedAt          time.Time
+	MustChangePassword bool
+	PasswordExpiresAt  *time.Time
+	PasswordChangedAt  time.Time
+	Roles              []string
+	Permissions        []string
+}
+
+type Client struct {
+	ClientID               string
+	Name                   string
+	SecretDigest           []byte
+	OldSecretDigest        []byte
+	GrantTypes             []string
+	Subject                uuid.UUID
+	TokenVersion           int64
+	Scope                  *string
+	CreatedAt              time.Time
+	DisabledAt             *time.Time
+	FirstParty             bool
+	RedirectUris           []string
+	PostLogoutRedirectUris []string
+	BackchannelLogoutUri   *string
+	WithoutPkce            bool
+	Asks                   bool
+	RequiredRole           *string
+	Audiences              []string
+	IDTokenAlgorithm       string
+}
+
+type PasswordCost struct {
+	Kind   string
+	Amount int32
+}
+
+type Role struct {
+	Name      string
+	Version   int64
+	CreatedAt time.Time
+	UpdatedAt time.Time
 }

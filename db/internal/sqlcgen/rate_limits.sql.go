@@ -11,46 +11,50 @@ import (
 	"github.com/google/uuid"
 )
 
-const deleteRateLimits = `-- name: DeleteRateLimits :exec
+const deleteRateLimits = `-- name: DeleteRateLimits :one
 WITH gone AS (
     DELETE FROM rate_limits
     WHERE key IN (
         SELECT r.key
         FROM rate_limits r
         WHERE r.key = ANY ($3::bytea[])
+           OR r.owner = $4::bytea
         ORDER BY r.key
         FOR UPDATE
     )
+    RETURNING rate_limits.key
+), told AS (
+    SELECT k, pg_notify('gatehouse_unlocks', encode(k, 'hex'))
+    FROM (SELECT unnest($3::bytea[]) AS k UNION SELECT gone.key FROM gone) AS all_keys
 )
-SELECT pg_notify('gatehouse_unlocks', string_agg(encode(k, 'hex'), ' ')), record_event($1::jsonb, $2::uuid)
-FROM unnest($3::bytea[]) AS k
+SELECT array(SELECT told.k FROM told)::bytea[] AS reset, record_event($1::jsonb, $2::uuid) AS event
 `
 
 type DeleteRateLimitsParams struct {
 	Event  string
 	UserID uuid.UUID
 	Keys   [][]byte
+	Owner  []byte
 }
 
-// DeleteRateLimits locks in the order that rate_limits_take does. It tells the replicas, which remember refusals.
-func (q *Queries) DeleteRateLimits(ctx context.Context, arg DeleteRateLimitsParams) error {
-	_, err := q.db.Exec(ctx, deleteRateLimits, arg.Event, arg.UserID, arg.Keys)
-	return err
+type DeleteRateLimitsRow struct {
+	Reset [][]byte
+	Event int64
 }
 
-const giveBackRateLimits = `-- name: GiveBackRateLimits :exec
-SELECT rate_limits_give_back($1::bytea[], $2::bigint[], $3::bigint[])
-`
-
-type GiveBackRateLimitsParams struct {
-	Keys  [][]byte
-	Steps []int64
-	Tats  []int64
-}
-
-func (q *Queries) GiveBackRateLimits(ctx context.Context, arg GiveBackRateLimitsParams) error {
-	_, err := q.db.Exec(ctx, giveBackRateLimits, arg.Keys, arg.Steps, arg.Tats)
-	return err
+// DeleteRateLimits locks rows in the order of rate_limits_reserve. It tells the replicas, which
+// remember refusals. Each key has a notification of its own: an owner may have more keys than fit
+// into one.
+func (q *Queries) DeleteRateLimits(ctx context.Context, arg DeleteRateLimitsParams) (DeleteRateLimitsRow, error) {
+	row := q.db.QueryRow(ctx, deleteRateLimits,
+		arg.Event,
+		arg.UserID,
+		arg.Keys,
+		arg.Owner,
+	)
+	var i DeleteRateLimitsRow
+	err := row.Scan(&i.Reset, &i.Event)
+	return i, err
 }
 
 const pruneRateLimits = `-- name: PruneRateLimits :execrows
@@ -65,7 +69,8 @@ WHERE key = ANY (ARRAY (
 ))
 `
 
-// PruneRateLimits deletes some of the rows that say nothing any more; replicas that prune at once share the work.
+// PruneRateLimits deletes some of the rows that limit nothing any more. Replicas that prune at once
+// share the work.
 func (q *Queries) PruneRateLimits(ctx context.Context, maxRows int32) (int64, error) {
 	result, err := q.db.Exec(ctx, pruneRateLimits, maxRows)
 	if err != nil {
@@ -74,26 +79,62 @@ func (q *Queries) PruneRateLimits(ctx context.Context, maxRows int32) (int64, er
 	return result.RowsAffected(), nil
 }
 
+const settleRateLimits = `-- name: SettleRateLimits :exec
+SELECT rate_limits_settle($1::bytea[], $2::bigint[], $3::bigint[], $4::boolean)
+`
+
+type SettleRateLimitsParams struct {
+	Keys     [][]byte
+	Steps    []int64
+	Tats     []int64
+	GiveBack bool
+}
+
+func (q *Queries) SettleRateLimits(ctx context.Context, arg SettleRateLimitsParams) error {
+	_, err := q.db.Exec(ctx, settleRateLimits,
+		arg.Keys,
+		arg.Steps,
+		arg.Tats,
+		arg.GiveBack,
+	)
+	return err
+}
+
 const takeRateLimits = `-- name: TakeRateLimits :one
-SELECT t.waits::bigint[] AS waits, t.tats::bigint[] AS tats
-FROM rate_limits_take($1::bytea[], $2::bigint[], $3::bigint[]) AS t
+SELECT t.waits::bigint[] AS waits, t.tats::bigint[] AS tats, t.helds::boolean[] AS helds
+FROM rate_limits_reserve(
+    $1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[], $5::boolean[], $6::bigint, $7::boolean
+) AS t
 `
 
 type TakeRateLimitsParams struct {
-	Keys   [][]byte
-	Bursts []int64
-	Steps  []int64
+	Keys    [][]byte
+	Owners  [][]byte
+	Bursts  []int64
+	Steps   []int64
+	Binds   []bool
+	Hold    int64
+	Reserve bool
 }
 
 type TakeRateLimitsRow struct {
 	Waits []int64
 	Tats  []int64
+	Helds []bool
 }
 
 // TakeRateLimits takes one from each limit, or from none.
 func (q *Queries) TakeRateLimits(ctx context.Context, arg TakeRateLimitsParams) (TakeRateLimitsRow, error) {
-	row := q.db.QueryRow(ctx, takeRateLimits, arg.Keys, arg.Bursts, arg.Steps)
+	row := q.db.QueryRow(ctx, takeRateLimits,
+		arg.Keys,
+		arg.Owners,
+		arg.Bursts,
+		arg.Steps,
+		arg.Binds,
+		arg.Hold,
+		arg.Reserve,
+	)
 	var i TakeRateLimitsRow
-	err := row.Scan(&i.Waits, &i.Tats)
+	err := row.Scan(&i.Waits, &i.Tats, &i.Helds)
 	return i, err
 }

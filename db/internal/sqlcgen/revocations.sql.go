@@ -7,14 +7,32 @@ package sqlcgen
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 )
 
+const endAllSessions = `-- name: EndAllSessions :execrows
+UPDATE sessions
+SET ended_at = now(), end_reason = 'restored'
+WHERE ended_at IS NULL
+`
+
+// EndAllSessions leaves no row of each in revocations: RevokeAll has barred their tokens.
+func (q *Queries) EndAllSessions(ctx context.Context) (int64, error) {
+	result, err := q.db.Exec(ctx, endAllSessions)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const listRevocations = `-- name: ListRevocations :many
 SELECT coalesce(user_id, session_id)::uuid AS subject,
        version,
-       extract(epoch FROM now() - at)::float8 AS age_seconds
+       extract(epoch FROM now() - at)::float8 AS age_seconds,
+       id,
+       at
 FROM revocations
 WHERE at > now() - make_interval(secs => $1)
 `
@@ -23,9 +41,12 @@ type ListRevocationsRow struct {
 	Subject    uuid.UUID
 	Version    *int64
 	AgeSeconds float64
+	ID         int64
+	At         time.Time
 }
 
-// ListRevocations reads the newest ones. Their age is the database's to tell: no replica's clock need agree with it.
+// ListRevocations reads the newest ones. The database tells their age, so that no replica's clock
+// matters.
 func (q *Queries) ListRevocations(ctx context.Context, youngerThanSeconds float64) ([]ListRevocationsRow, error) {
 	rows, err := q.db.Query(ctx, listRevocations, youngerThanSeconds)
 	if err != nil {
@@ -35,7 +56,13 @@ func (q *Queries) ListRevocations(ctx context.Context, youngerThanSeconds float6
 	var items []ListRevocationsRow
 	for rows.Next() {
 		var i ListRevocationsRow
-		if err := rows.Scan(&i.Subject, &i.Version, &i.AgeSeconds); err != nil {
+		if err := rows.Scan(
+			&i.Subject,
+			&i.Version,
+			&i.AgeSeconds,
+			&i.ID,
+			&i.At,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -46,14 +73,27 @@ func (q *Queries) ListRevocations(ctx context.Context, youngerThanSeconds float6
 	return items, nil
 }
 
-const notifyRevocations = `-- name: NotifyRevocations :exec
-SELECT pg_notify('gatehouse_revocations', $1)
+const lookBack = `-- name: LookBack :one
+SELECT now()::timestamptz AS now,
+       EXISTS (SELECT FROM revocations WHERE id = $1 AND at = $2) AS found
 `
 
-// NotifyRevocations lets a listener find out whether it hears anything.
-func (q *Queries) NotifyRevocations(ctx context.Context, payload string) error {
-	_, err := q.db.Exec(ctx, notifyRevocations, payload)
-	return err
+type LookBackParams struct {
+	ID int64
+	At time.Time
+}
+
+type LookBackRow struct {
+	Now   time.Time
+	Found bool
+}
+
+// LookBack tells whether a revocation that was seen is still there, and what time it is.
+func (q *Queries) LookBack(ctx context.Context, arg LookBackParams) (LookBackRow, error) {
+	row := q.db.QueryRow(ctx, lookBack, arg.ID, arg.At)
+	var i LookBackRow
+	err := row.Scan(&i.Now, &i.Found)
+	return i, err
 }
 
 const pruneRevocations = `-- name: PruneRevocations :execrows
@@ -73,12 +113,40 @@ type PruneRevocationsParams struct {
 	MaxRows          int32
 }
 
-// PruneRevocations deletes some of the oldest at a time, so that none waits long for it; replicas that prune at once
-// share the work.
+// PruneRevocations deletes some of the oldest at a time, so that nobody waits long for it. Replicas
+// that prune at once share the work.
 func (q *Queries) PruneRevocations(ctx context.Context, arg PruneRevocationsParams) (int64, error) {
 	result, err := q.db.Exec(ctx, pruneRevocations, arg.OlderThanSeconds, arg.MaxRows)
 	if err != nil {
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const revokeAll = `-- name: RevokeAll :one
+WITH barred AS (
+    INSERT INTO revocations (user_id, version)
+    VALUES ('00000000-0000-0000-0000-000000000000', ceil(extract(epoch FROM clock_timestamp()))::bigint)
+    RETURNING version
+), outdated AS (
+    UPDATE clients
+    SET token_version = token_version + 1
+)
+SELECT barred.version::bigint AS issued_before, record_event($1::jsonb, NULL) AS event
+FROM barred
+`
+
+type RevokeAllRow struct {
+	IssuedBefore int64
+	Event        int64
+}
+
+// RevokeAll bars every access token that was issued until now. It goes by the time: a database that
+// was restored does not know whose tokens there are. A client's tokens are checked without a
+// session, so clients get another version too.
+func (q *Queries) RevokeAll(ctx context.Context, event string) (RevokeAllRow, error) {
+	row := q.db.QueryRow(ctx, revokeAll, event)
+	var i RevokeAllRow
+	err := row.Scan(&i.IssuedBefore, &i.Event)
+	return i, err
 }

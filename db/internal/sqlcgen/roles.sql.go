@@ -7,7 +7,6 @@ package sqlcgen
 
 import (
 	"context"
-	"time"
 
 	"github.com/google/uuid"
 )
@@ -38,7 +37,7 @@ type DeleteRoleParams struct {
 	Name  string
 }
 
-// DeleteRole takes the role from whoever has it.
+// DeleteRole takes the role from all who have it.
 func (q *Queries) DeleteRole(ctx context.Context, arg DeleteRoleParams) error {
 	_, err := q.db.Exec(ctx, deleteRole, arg.Event, arg.Name)
 	return err
@@ -65,7 +64,7 @@ type DeleteUserParams struct {
 	ID    uuid.UUID
 }
 
-// DeleteUser leaves nothing of a user but the id in revocations, and that the name was in use.
+// DeleteUser leaves the id in revocations, and a digest of the name. All else of the user goes.
 func (q *Queries) DeleteUser(ctx context.Context, arg DeleteUserParams) (int64, error) {
 	result, err := q.db.Exec(ctx, deleteUser, arg.Event, arg.ID)
 	if err != nil {
@@ -75,14 +74,12 @@ func (q *Queries) DeleteUser(ctx context.Context, arg DeleteUserParams) (int64, 
 }
 
 const findUsers = `-- name: FindUsers :many
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
-FROM users u
-JOIN user_rights r ON r.user_id = u.id
-WHERE u.username_key COLLATE "C" > $1::text
-  AND u.username_key COLLATE "C" >= $2::text
-  AND u.username_key COLLATE "C" < $3::text
-ORDER BY u.username_key COLLATE "C"
+SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions
+FROM accounts a
+WHERE a.username_key COLLATE "C" > $1::text
+  AND a.username_key COLLATE "C" >= $2::text
+  AND a.username_key COLLATE "C" < $3::text
+ORDER BY a.username_key COLLATE "C"
 LIMIT $4
 `
 
@@ -93,23 +90,9 @@ type FindUsersParams struct {
 	MaxRows int32
 }
 
-type FindUsersRow struct {
-	ID                 uuid.UUID
-	Username           string
-	UsernameKey        string
-	DisabledAt         *time.Time
-	TokenVersion       int64
-	CreatedAt          time.Time
-	UpdatedAt          time.Time
-	MustChangePassword bool
-	PasswordExpiresAt  *time.Time
-	Roles              []string
-	Permissions        []string
-}
-
-// FindUsers reads a page, in the order of the names' bytes. It and the two after it each have an index in that order, so that
-// a page costs what it shows.
-func (q *Queries) FindUsers(ctx context.Context, arg FindUsersParams) ([]FindUsersRow, error) {
+// FindUsers reads a page, in the order of the names' bytes. It and the two queries after it each
+// have an index in that order, so that a page costs what it shows.
+func (q *Queries) FindUsers(ctx context.Context, arg FindUsersParams) ([]Account, error) {
 	rows, err := q.db.Query(ctx, findUsers,
 		arg.After,
 		arg.Prefix,
@@ -120,9 +103,9 @@ func (q *Queries) FindUsers(ctx context.Context, arg FindUsersParams) ([]FindUse
 		return nil, err
 	}
 	defer rows.Close()
-	var items []FindUsersRow
+	var items []Account
 	for rows.Next() {
-		var i FindUsersRow
+		var i Account
 		if err := rows.Scan(
 			&i.ID,
 			&i.Username,
@@ -133,6 +116,7 @@ func (q *Queries) FindUsers(ctx context.Context, arg FindUsersParams) ([]FindUse
 			&i.UpdatedAt,
 			&i.MustChangePassword,
 			&i.PasswordExpiresAt,
+			&i.PasswordChangedAt,
 			&i.Roles,
 			&i.Permissions,
 		); err != nil {
@@ -147,16 +131,14 @@ func (q *Queries) FindUsers(ctx context.Context, arg FindUsersParams) ([]FindUse
 }
 
 const findUsersByRole = `-- name: FindUsersByRole :many
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions
 FROM user_roles ur
-JOIN users u ON u.id = ur.user_id
-JOIN user_rights r ON r.user_id = u.id
+JOIN accounts a ON a.id = ur.user_id
 WHERE ur.role_name = $1
   AND ur.username_key > $2::text
   AND ur.username_key >= $3::text
   AND ur.username_key < $4::text
-  AND (NOT $5::boolean OR u.disabled_at IS NULL)
+  AND (NOT $5::boolean OR a.disabled_at IS NULL)
 ORDER BY ur.username_key
 LIMIT $6
 `
@@ -170,22 +152,8 @@ type FindUsersByRoleParams struct {
 	MaxRows int32
 }
 
-type FindUsersByRoleRow struct {
-	ID                 uuid.UUID
-	Username           string
-	UsernameKey        string
-	DisabledAt         *time.Time
-	TokenVersion       int64
-	CreatedAt          time.Time
-	UpdatedAt          time.Time
-	MustChangePassword bool
-	PasswordExpiresAt  *time.Time
-	Roles              []string
-	Permissions        []string
-}
-
-// FindUsersByRole is FindUsers of those who have a role, or of the enabled among them.
-func (q *Queries) FindUsersByRole(ctx context.Context, arg FindUsersByRoleParams) ([]FindUsersByRoleRow, error) {
+// FindUsersByRole finds the users who have a role, or the enabled ones of them.
+func (q *Queries) FindUsersByRole(ctx context.Context, arg FindUsersByRoleParams) ([]Account, error) {
 	rows, err := q.db.Query(ctx, findUsersByRole,
 		arg.Role,
 		arg.After,
@@ -198,9 +166,9 @@ func (q *Queries) FindUsersByRole(ctx context.Context, arg FindUsersByRoleParams
 		return nil, err
 	}
 	defer rows.Close()
-	var items []FindUsersByRoleRow
+	var items []Account
 	for rows.Next() {
-		var i FindUsersByRoleRow
+		var i Account
 		if err := rows.Scan(
 			&i.ID,
 			&i.Username,
@@ -211,6 +179,7 @@ func (q *Queries) FindUsersByRole(ctx context.Context, arg FindUsersByRoleParams
 			&i.UpdatedAt,
 			&i.MustChangePassword,
 			&i.PasswordExpiresAt,
+			&i.PasswordChangedAt,
 			&i.Roles,
 			&i.Permissions,
 		); err != nil {
@@ -225,16 +194,14 @@ func (q *Queries) FindUsersByRole(ctx context.Context, arg FindUsersByRoleParams
 }
 
 const findUsersByState = `-- name: FindUsersByState :many
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
-FROM users u
-JOIN user_rights r ON r.user_id = u.id
-WHERE (u.disabled_at IS NOT NULL)::int = $1::int
-  AND ($2::text = '' OR (SELECT true FROM user_roles ur WHERE ur.user_id = u.id AND ur.role_name = $2::text))
-  AND u.username_key COLLATE "C" > $3::text
-  AND u.username_key COLLATE "C" >= $4::text
-  AND u.username_key COLLATE "C" < $5::text
-ORDER BY u.username_key COLLATE "C"
+SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions
+FROM accounts a
+WHERE (a.disabled_at IS NOT NULL)::int = $1::int
+  AND ($2::text = '' OR (SELECT true FROM user_roles ur WHERE ur.user_id = a.id AND ur.role_name = $2::text))
+  AND a.username_key COLLATE "C" > $3::text
+  AND a.username_key COLLATE "C" >= $4::text
+  AND a.username_key COLLATE "C" < $5::text
+ORDER BY a.username_key COLLATE "C"
 LIMIT $6
 `
 
@@ -247,23 +214,10 @@ type FindUsersByStateParams struct {
 	MaxRows  int32
 }
 
-type FindUsersByStateRow struct {
-	ID                 uuid.UUID
-	Username           string
-	UsernameKey        string
-	DisabledAt         *time.Time
-	TokenVersion       int64
-	CreatedAt          time.Time
-	UpdatedAt          time.Time
-	MustChangePassword bool
-	PasswordExpiresAt  *time.Time
-	Roles              []string
-	Permissions        []string
-}
-
-// FindUsersByState is FindUsers of the disabled (1) or the enabled (0), or of those among them who have a role. The SELECT in
-// the condition is no join, so that the plan is the same for every role: along the names of, as a rule, the few disabled.
-func (q *Queries) FindUsersByState(ctx context.Context, arg FindUsersByStateParams) ([]FindUsersByStateRow, error) {
+// FindUsersByState finds the disabled users (1) or the enabled ones (0), or those of them who have
+// a role. The condition is a SELECT and no join, so that the plan is the same for every role: along
+// the names of the disabled, who are few as a rule.
+func (q *Queries) FindUsersByState(ctx context.Context, arg FindUsersByStateParams) ([]Account, error) {
 	rows, err := q.db.Query(ctx, findUsersByState,
 		arg.Disabled,
 		arg.Role,
@@ -276,9 +230,9 @@ func (q *Queries) FindUsersByState(ctx context.Context, arg FindUsersByStatePara
 		return nil, err
 	}
 	defer rows.Close()
-	var items []FindUsersByStateRow
+	var items []Account
 	for rows.Next() {
-		var i FindUsersByStateRow
+		var i Account
 		if err := rows.Scan(
 			&i.ID,
 			&i.Username,
@@ -289,6 +243,7 @@ func (q *Queries) FindUsersByState(ctx context.Context, arg FindUsersByStatePara
 			&i.UpdatedAt,
 			&i.MustChangePassword,
 			&i.PasswordExpiresAt,
+			&i.PasswordChangedAt,
 			&i.Roles,
 			&i.Permissions,
 		); err != nil {
@@ -329,7 +284,7 @@ type GrantRoleParams struct {
 	RoleName string
 }
 
-// GrantRole changes nothing of a user who has the role. The session and its refresh token go on.
+// GrantRole changes nothing if the user has the role. Sessions and their refresh tokens go on.
 func (q *Queries) GrantRole(ctx context.Context, arg GrantRoleParams) error {
 	_, err := q.db.Exec(ctx, grantRole, arg.Event, arg.UserID, arg.RoleName)
 	return err
@@ -368,7 +323,7 @@ type IsUnchangedParams struct {
 	TokenVersion int64
 }
 
-// IsUnchanged must be a statement of its own behind TakeTurn, to see what those before have left.
+// IsUnchanged must be a statement of its own behind TakeTurn, to see what earlier turns have left.
 func (q *Queries) IsUnchanged(ctx context.Context, arg IsUnchangedParams) (bool, error) {
 	row := q.db.QueryRow(ctx, isUnchanged, arg.ID, arg.TokenVersion)
 	var exists bool
@@ -384,10 +339,7 @@ ORDER BY r.name COLLATE "C"
 `
 
 type ListRolesRow struct {
-	Name        string
-	Version     int64
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
+	Role        Role
 	Permissions []string
 }
 
@@ -401,10 +353,10 @@ func (q *Queries) ListRoles(ctx context.Context) ([]ListRolesRow, error) {
 	for rows.Next() {
 		var i ListRolesRow
 		if err := rows.Scan(
-			&i.Name,
-			&i.Version,
-			&i.CreatedAt,
-			&i.UpdatedAt,
+			&i.Role.Name,
+			&i.Role.Version,
+			&i.Role.CreatedAt,
+			&i.Role.UpdatedAt,
 			&i.Permissions,
 		); err != nil {
 			return nil, err
@@ -424,7 +376,7 @@ WHERE name = $1
 FOR UPDATE
 `
 
-// LockRole keeps others from changing or granting the role, until the transaction ends.
+// LockRole keeps others from changing or granting the role until the transaction ends.
 func (q *Queries) LockRole(ctx context.Context, name string) (int64, error) {
 	row := q.db.QueryRow(ctx, lockRole, name)
 	var version int64
@@ -459,7 +411,8 @@ type RevokeRoleParams struct {
 	RoleName string
 }
 
-// RevokeRole locks the user first, as everything does that may wait for another admin's change next.
+// RevokeRole locks the user first. So does each statement that may then wait for another
+// administrator's change.
 func (q *Queries) RevokeRole(ctx context.Context, arg RevokeRoleParams) error {
 	_, err := q.db.Exec(ctx, revokeRole, arg.Event, arg.UserID, arg.RoleName)
 	return err
@@ -473,10 +426,7 @@ WHERE r.name = $1
 `
 
 type RoleByNameRow struct {
-	Name        string
-	Version     int64
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
+	Role        Role
 	Permissions []string
 }
 
@@ -484,10 +434,10 @@ func (q *Queries) RoleByName(ctx context.Context, name string) (RoleByNameRow, e
 	row := q.db.QueryRow(ctx, roleByName, name)
 	var i RoleByNameRow
 	err := row.Scan(
-		&i.Name,
-		&i.Version,
-		&i.CreatedAt,
-		&i.UpdatedAt,
+		&i.Role.Name,
+		&i.Role.Version,
+		&i.Role.CreatedAt,
+		&i.Role.UpdatedAt,
 		&i.Permissions,
 	)
 	return i, err
@@ -531,8 +481,9 @@ type SetRolePermissionsParams struct {
 	Permissions []string
 }
 
-// SetRolePermissions changes nothing of a role that has these permissions already. It revokes the access tokens of
-// whoever has the role: their scope is that of before. Those of clients the schema revokes.
+// SetRolePermissions changes nothing if the role has these permissions already. It revokes the
+// access tokens of all users who have the role, since their scope is that of before. The schema
+// revokes those of clients.
 func (q *Queries) SetRolePermissions(ctx context.Context, arg SetRolePermissionsParams) error {
 	_, err := q.db.Exec(ctx, setRolePermissions, arg.Event, arg.Name, arg.Permissions)
 	return err
@@ -557,7 +508,8 @@ const takeTurn = `-- name: TakeTurn :exec
 SELECT pg_advisory_xact_lock($1)
 `
 
-// TakeTurn waits until nobody else is changing what users may do, and holds others up until the transaction ends.
+// TakeTurn waits until nobody else changes what users may do. It makes others wait until the
+// transaction ends.
 func (q *Queries) TakeTurn(ctx context.Context, lockID int64) error {
 	_, err := q.db.Exec(ctx, takeTurn, lockID)
 	return err

@@ -7,12 +7,13 @@ package sqlcgen
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
 )
 
-const changePassword = `-- name: ChangePassword :execrows
+const changePassword = `-- name: ChangePassword :one
 WITH u AS (
     UPDATE users
     SET password_hash        = $3,
@@ -35,15 +36,21 @@ WITH u AS (
     RETURNING users.id
 ), kept AS (
     UPDATE sessions
-    SET counter         = counter + 1,
+    SET salt            = $6,
+        counter         = counter + 1,
+        parent_id       = NULL,
         rotated_at      = now(),
         last_used_at    = now(),
-        idle_expires_at = least(now() + make_interval(secs => $6), expires_at)
+        idle_expires_at = least(now() + make_interval(secs => coalesce(idle_seconds, $7)), expires_at)
     FROM u
     WHERE sessions.id = $2
+    RETURNING sessions.counter, sessions.expires_at
 )
-SELECT record_event($1::jsonb, u.id)
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, kept.counter, kept.expires_at, now()::timestamptz AS now
 FROM u
+CROSS JOIN kept
+CROSS JOIN LATERAL account_of(u.id) AS accounts
+CROSS JOIN record_event($1::jsonb, u.id)
 CROSS JOIN LATERAL end_sessions(u.id, $2, 'password')
 `
 
@@ -53,24 +60,54 @@ type ChangePasswordParams struct {
 	PasswordHash string
 	UserID       uuid.UUID
 	TokenVersion int64
-	IdleSeconds  float64
+	Salt         []byte
+	IdleSeconds  interface{}
 }
 
-// ChangePassword is SetPassword by the user: it finds none who has changed since the old password was read, and
-// leaves the session that asks, if that is not over, with its refresh token used.
-func (q *Queries) ChangePassword(ctx context.Context, arg ChangePasswordParams) (int64, error) {
-	result, err := q.db.Exec(ctx, changePassword,
+type ChangePasswordRow struct {
+	Account   Account
+	Counter   int64
+	ExpiresAt time.Time
+	Now       time.Time
+}
+
+// ChangePassword is SetPassword by the user. It finds no user who has changed since the old
+// password was read. The session that asks goes on if it is not over, with another salt: so none of
+// its refresh tokens is known any more. Its counter moves on as well, so that a refresh which is
+// under way finds that it came second. If it is one of an app, it goes on without the browser's
+// session through which it was started: that one ends with the others.
+//
+// It returns what the new tokens are made of. A look afterwards could find the version of a later
+// change, and a token with that version would outlive the change.
+func (q *Queries) ChangePassword(ctx context.Context, arg ChangePasswordParams) (ChangePasswordRow, error) {
+	row := q.db.QueryRow(ctx, changePassword,
 		arg.Event,
 		arg.SessionID,
 		arg.PasswordHash,
 		arg.UserID,
 		arg.TokenVersion,
+		arg.Salt,
 		arg.IdleSeconds,
 	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+	var i ChangePasswordRow
+	err := row.Scan(
+		&i.Account.ID,
+		&i.Account.Username,
+		&i.Account.UsernameKey,
+		&i.Account.DisabledAt,
+		&i.Account.TokenVersion,
+		&i.Account.CreatedAt,
+		&i.Account.UpdatedAt,
+		&i.Account.MustChangePassword,
+		&i.Account.PasswordExpiresAt,
+		&i.Account.PasswordChangedAt,
+		&i.Account.Roles,
+		&i.Account.Permissions,
+		&i.Counter,
+		&i.ExpiresAt,
+		&i.Now,
+	)
+	return i, err
 }
 
 const endSession = `-- name: EndSession :execrows
@@ -107,57 +144,184 @@ func (q *Queries) EndSession(ctx context.Context, arg EndSessionParams) (int64, 
 }
 
 const endSessions = `-- name: EndSessions :one
-WITH ended AS (
+WITH kept AS (
     UPDATE sessions
-    SET ended_at = now(), end_reason = $3::text
+    SET parent_id = NULL
+    WHERE sessions.id = $3
+      AND sessions.user_id = $2
+      AND $4::boolean
+      AND sessions.parent_id IS NOT NULL
+), ended AS (
+    UPDATE sessions
+    SET ended_at = now(), end_reason = $5::text
     WHERE sessions.user_id = $2
-      AND sessions.id <> $4
+      AND sessions.id <> $3
+      AND ($4::boolean OR sessions.client_id = $6::text)
       AND sessions.ended_at IS NULL
     RETURNING sessions.id
 )
-SELECT (SELECT count(*) FROM ended) AS ended, record_event($1::jsonb, $2) AS event
+SELECT count(*) AS ended, CASE WHEN count(*) > 0 THEN record_event($1::jsonb, $2) END AS event
+FROM ended
 `
 
 type EndSessionsParams struct {
-	Event  string
-	UserID uuid.UUID
-	Reason string
-	Keep   uuid.UUID
+	Event      string
+	UserID     uuid.UUID
+	Keep       uuid.UUID
+	AllClients bool
+	Reason     string
+	ClientID   string
 }
 
 type EndSessionsRow struct {
 	Ended int64
-	Event int64
+	Event interface{}
 }
 
+// EndSessions ends all sessions within a reach but one. If that one is of an app, it goes on without
+// the browser's session through which it was started.
 func (q *Queries) EndSessions(ctx context.Context, arg EndSessionsParams) (EndSessionsRow, error) {
 	row := q.db.QueryRow(ctx, endSessions,
 		arg.Event,
 		arg.UserID,
-		arg.Reason,
 		arg.Keep,
+		arg.AllClients,
+		arg.Reason,
+		arg.ClientID,
 	)
 	var i EndSessionsRow
 	err := row.Scan(&i.Ended, &i.Event)
 	return i, err
 }
 
+const listLogins = `-- name: ListLogins :many
+SELECT s.id, s.created_at, s.last_used_at, s.idle_expires_at, s.expires_at, s.client_address, s.user_agent,
+       s.browser, s.parent_id, s.client_id, c.name AS client_name,
+       ARRAY(
+           SELECT DISTINCT ac.name
+           FROM sessions a
+           JOIN clients ac ON ac.client_id = a.client_id
+           WHERE a.user_id = $1
+             AND a.parent_id = s.id
+             AND a.ended_at IS NULL
+             AND a.idle_expires_at > now()
+             AND a.expires_at > now()
+           ORDER BY ac.name
+       )::text[] AS apps
+FROM sessions s
+LEFT JOIN clients c ON c.client_id = s.client_id
+WHERE s.user_id = $1
+  AND ($2::boolean OR s.client_id = $3::text)
+  AND ($4::uuid IS NULL OR (s.created_at, s.id) < (
+      SELECT b.created_at, b.id
+      FROM sessions b
+      WHERE b.id = $4::uuid
+        AND b.user_id = $1
+  ))
+  AND s.ended_at IS NULL
+  AND s.idle_expires_at > now()
+  AND s.expires_at > now()
+  AND NOT EXISTS (
+      SELECT FROM sessions p
+      WHERE p.id = s.parent_id
+        AND p.ended_at IS NULL
+        AND p.idle_expires_at > now()
+        AND p.expires_at > now()
+  )
+ORDER BY s.created_at DESC, s.id DESC
+LIMIT $5
+`
+
+type ListLoginsParams struct {
+	UserID     uuid.UUID
+	AllClients bool
+	ClientID   string
+	Before     *uuid.UUID
+	MaxRows    int32
+}
+
+type ListLoginsRow struct {
+	ID            uuid.UUID
+	CreatedAt     time.Time
+	LastUsedAt    time.Time
+	IdleExpiresAt time.Time
+	ExpiresAt     time.Time
+	ClientAddress string
+	UserAgent     string
+	Browser       bool
+	ParentID      *uuid.UUID
+	ClientID      *string
+	ClientName    *string
+	Apps          []string
+}
+
+// ListLogins is ListSessions for people: the sessions of apps are told with that of the browser
+// through which they were started. If that is over, they are rows of their own.
+func (q *Queries) ListLogins(ctx context.Context, arg ListLoginsParams) ([]ListLoginsRow, error) {
+	rows, err := q.db.Query(ctx, listLogins,
+		arg.UserID,
+		arg.AllClients,
+		arg.ClientID,
+		arg.Before,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListLoginsRow
+	for rows.Next() {
+		var i ListLoginsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.CreatedAt,
+			&i.LastUsedAt,
+			&i.IdleExpiresAt,
+			&i.ExpiresAt,
+			&i.ClientAddress,
+			&i.UserAgent,
+			&i.Browser,
+			&i.ParentID,
+			&i.ClientID,
+			&i.ClientName,
+			&i.Apps,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listSessions = `-- name: ListSessions :many
-SELECT id, created_at, last_used_at, idle_expires_at, expires_at, client_address, user_agent
-FROM sessions
-WHERE user_id = $1
-  AND id < $2
-  AND ended_at IS NULL
-  AND idle_expires_at > now()
-  AND expires_at > now()
-ORDER BY id DESC
-LIMIT $3
+SELECT s.id, s.created_at, s.last_used_at, s.idle_expires_at, s.expires_at, s.client_address, s.user_agent,
+       s.browser, s.parent_id, s.client_id, c.name AS client_name
+FROM sessions s
+LEFT JOIN clients c ON c.client_id = s.client_id
+WHERE s.user_id = $1
+  AND ($2::boolean OR s.client_id = $3::text)
+  AND ($4::uuid IS NULL OR (s.created_at, s.id) < (
+      SELECT b.created_at, b.id
+      FROM sessions b
+      WHERE b.id = $4::uuid
+        AND b.user_id = $1
+  ))
+  AND s.ended_at IS NULL
+  AND s.idle_expires_at > now()
+  AND s.expires_at > now()
+ORDER BY s.created_at DESC, s.id DESC
+LIMIT $5
 `
 
 type ListSessionsParams struct {
-	UserID  uuid.UUID
-	Before  uuid.UUID
-	MaxRows int32
+	UserID     uuid.UUID
+	AllClients bool
+	ClientID   string
+	Before     *uuid.UUID
+	MaxRows    int32
 }
 
 type ListSessionsRow struct {
@@ -168,11 +332,23 @@ type ListSessionsRow struct {
 	ExpiresAt     time.Time
 	ClientAddress string
 	UserAgent     string
+	Browser       bool
+	ParentID      *uuid.UUID
+	ClientID      *string
+	ClientName    *string
 }
 
-// ListSessions shows what can still be used, the newest first.
+// ListSessions shows the sessions that can still be used, the newest first. It sorts all live
+// sessions of a user. There are MAX_SESSIONS at most, and those of apps that were started through
+// one of them.
 func (q *Queries) ListSessions(ctx context.Context, arg ListSessionsParams) ([]ListSessionsRow, error) {
-	rows, err := q.db.Query(ctx, listSessions, arg.UserID, arg.Before, arg.MaxRows)
+	rows, err := q.db.Query(ctx, listSessions,
+		arg.UserID,
+		arg.AllClients,
+		arg.ClientID,
+		arg.Before,
+		arg.MaxRows,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -188,6 +364,10 @@ func (q *Queries) ListSessions(ctx context.Context, arg ListSessionsParams) ([]L
 			&i.ExpiresAt,
 			&i.ClientAddress,
 			&i.UserAgent,
+			&i.Browser,
+			&i.ParentID,
+			&i.ClientID,
+			&i.ClientName,
 		); err != nil {
 			return nil, err
 		}
@@ -197,6 +377,31 @@ func (q *Queries) ListSessions(ctx context.Context, arg ListSessionsParams) ([]L
 		return nil, err
 	}
 	return items, nil
+}
+
+const noteSessionUses = `-- name: NoteSessionUses :execrows
+UPDATE sessions
+SET last_used_at    = now(),
+    idle_expires_at = least(now() + make_interval(secs => idle_seconds), expires_at)
+WHERE id IN (
+    SELECT s.id
+    FROM sessions s
+    WHERE s.id = ANY ($1::uuid[])
+      AND s.browser
+      AND s.ended_at IS NULL
+    ORDER BY s.id
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+`
+
+// NoteSessionUses moves the last use of browsers' sessions to now. Whatever another replica is just
+// about to move is left to it.
+func (q *Queries) NoteSessionUses(ctx context.Context, ids []uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, noteSessionUses, ids)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const pruneSessions = `-- name: PruneSessions :execrows
@@ -223,9 +428,126 @@ type PruneSessionsParams struct {
 	MaxRows          int32
 }
 
-// PruneSessions deletes some of those that ended or expired longest ago; replicas that prune at once share the work.
+// PruneSessions deletes some of the sessions that ended or expired longest ago. Replicas that prune
+// at once share the work.
 func (q *Queries) PruneSessions(ctx context.Context, arg PruneSessionsParams) (int64, error) {
 	result, err := q.db.Exec(ctx, pruneSessions, arg.OlderThanSeconds, arg.MaxRows)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const renewBrowserSession = `-- name: RenewBrowserSession :execrows
+WITH u AS (
+    SELECT id
+    FROM users
+    WHERE users.id = $2
+      AND users.token_version = $3
+      AND users.disabled_at IS NULL
+    FOR NO KEY UPDATE
+), renewed AS (
+    UPDATE sessions
+    SET counter         = counter + 1,
+        auth_time       = now(),
+        amr             = $4::text[],
+        last_used_at    = now(),
+        client_address  = $5,
+        user_agent      = $6,
+        idle_seconds    = $7::integer,
+        idle_expires_at = now() + make_interval(secs => $7::integer),
+        expires_at      = now() + make_interval(secs => $8)
+    FROM u
+    WHERE sessions.id = $9
+      AND sessions.user_id = u.id
+      AND sessions.counter = $10
+      AND sessions.browser
+      AND sessions.ended_at IS NULL
+    RETURNING sessions.id, sessions.user_id, sessions.expires_at
+), children AS (
+    UPDATE sessions
+    SET expires_at      = renewed.expires_at,
+        idle_expires_at = least(idle_expires_at, renewed.expires_at)
+    FROM renewed
+    WHERE sessions.user_id = renewed.user_id
+      AND sessions.parent_id = renewed.id
+      AND sessions.ended_at IS NULL
+      AND NOT sessions.offline
+      AND sessions.expires_at > renewed.expires_at
+)
+SELECT record_event($1::jsonb, renewed.user_id)
+FROM renewed
+`
+
+type RenewBrowserSessionParams struct {
+	Event           string
+	UserID          uuid.UUID
+	TokenVersion    int64
+	Amr             []string
+	ClientAddress   string
+	UserAgent       string
+	IdleSeconds     int32
+	AbsoluteSeconds float64
+	ID              uuid.UUID
+	Counter         int64
+}
+
+// RenewBrowserSession notes that the user of a browser's session has proved anew who it is. Earlier
+// cookies of the session are no good any more. Of two renewals at once, one finds the session as it
+// was. Without "stay logged in" the session may end earlier than before, and its apps with it.
+func (q *Queries) RenewBrowserSession(ctx context.Context, arg RenewBrowserSessionParams) (int64, error) {
+	result, err := q.db.Exec(ctx, renewBrowserSession,
+		arg.Event,
+		arg.UserID,
+		arg.TokenVersion,
+		arg.Amr,
+		arg.ClientAddress,
+		arg.UserAgent,
+		arg.IdleSeconds,
+		arg.AbsoluteSeconds,
+		arg.ID,
+		arg.Counter,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const repeatSession = `-- name: RepeatSession :execrows
+WITH repeated AS (
+    UPDATE sessions
+    SET repeats               = repeats + 1,
+        repeated_elsewhere_at = CASE WHEN $1::boolean THEN counter ELSE repeated_elsewhere_at END
+    WHERE id = $4
+      AND counter = $5
+      AND ended_at IS NULL
+      AND (NOT $1::boolean OR repeated_elsewhere_at < counter - 1)
+    RETURNING user_id, repeats
+)
+SELECT CASE WHEN $1::boolean OR repeated.repeats <= $2::integer THEN record_event($3::jsonb, repeated.user_id) END
+FROM repeated
+`
+
+type RepeatSessionParams struct {
+	Elsewhere bool
+	MostTold  int32
+	Event     string
+	ID        uuid.UUID
+	Counter   int64
+}
+
+// RepeatSession notes that the refresh token before the current one is answered again. For another
+// network that is done once, and not at two rotations in a row. Of many requests at once, one finds
+// it allowed. The audit log has the first few repeats, so that a client in a loop does not fill it.
+func (q *Queries) RepeatSession(ctx context.Context, arg RepeatSessionParams) (int64, error) {
+	result, err := q.db.Exec(ctx, repeatSession,
+		arg.Elsewhere,
+		arg.MostTold,
+		arg.Event,
+		arg.ID,
+		arg.Counter,
+	)
 	if err != nil {
 		return 0, err
 	}
@@ -236,11 +558,13 @@ const rotateSession = `-- name: RotateSession :execrows
 WITH rotated AS (
     UPDATE sessions
     SET counter         = counter + 1,
-        rotated_at      = now(),
+        rotated_at      = clock_timestamp(),
+        rotated_network = $2::cidr,
+        repeats         = 0,
         last_used_at    = now(),
-        idle_expires_at = least(now() + make_interval(secs => $2), expires_at)
-    WHERE id = $3
-      AND counter = $4
+        idle_expires_at = least(now() + make_interval(secs => $3), expires_at)
+    WHERE id = $4
+      AND counter = $5
       AND ended_at IS NULL
     RETURNING user_id
 )
@@ -250,15 +574,19 @@ FROM rotated
 
 type RotateSessionParams struct {
 	Event       string
+	Network     *netip.Prefix
 	IdleSeconds float64
 	ID          uuid.UUID
 	Counter     int64
 }
 
-// RotateSession is a compare-and-set: of many uses of one refresh token at once, one moves the counter.
+// RotateSession is a compare-and-set: of many uses of one refresh token at once, one moves the
+// counter. The grace counts from that moment. It may be a while after the transaction began, which
+// can wait for others.
 func (q *Queries) RotateSession(ctx context.Context, arg RotateSessionParams) (int64, error) {
 	result, err := q.db.Exec(ctx, rotateSession,
 		arg.Event,
+		arg.Network,
 		arg.IdleSeconds,
 		arg.ID,
 		arg.Counter,
@@ -270,68 +598,90 @@ func (q *Queries) RotateSession(ctx context.Context, arg RotateSessionParams) (i
 }
 
 const sessionByID = `-- name: SessionByID :one
-SELECT s.salt, s.counter, s.rotated_at, s.idle_expires_at, s.expires_at, s.ended_at, s.scope, now()::timestamptz AS now,
-       u.id AS user_id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions,
-       s.client_id, c.grant_types AS client_grant_types, c.scope AS client_scope
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, s.salt, s.counter, s.rotated_at, s.rotated_network, s.repeated_elsewhere_at,
+       s.idle_expires_at, s.expires_at, s.ended_at, s.scope, now()::timestamptz AS now,
+       s.browser, s.idle_seconds, coalesce(s.auth_time, s.created_at)::timestamptz AS auth_time, s.amr,
+       s.openid, s.claims, s.offline, s.resource,
+       s.client_id, c.grant_types AS client_grant_types, c.scope AS client_scope,
+       c.required_role AS client_required_role,
+       coalesce(c.first_party, false)::boolean AS client_first_party,
+       c.id_token_algorithm AS client_id_token_algorithm, c.audiences AS client_audiences
 FROM sessions s
-JOIN users u ON u.id = s.user_id
-JOIN user_rights r ON r.user_id = s.user_id
+JOIN accounts ON accounts.id = s.user_id
 LEFT JOIN clients c ON c.client_id = s.client_id
 WHERE s.id = $1
 `
 
 type SessionByIDRow struct {
-	Salt               []byte
-	Counter            int64
-	RotatedAt          time.Time
-	IdleExpiresAt      time.Time
-	ExpiresAt          time.Time
-	EndedAt            *time.Time
-	Scope              *string
-	Now                time.Time
-	UserID             uuid.UUID
-	Username           string
-	UsernameKey        string
-	DisabledAt         *time.Time
-	TokenVersion       int64
-	CreatedAt          time.Time
-	UpdatedAt          time.Time
-	MustChangePassword bool
-	PasswordExpiresAt  *time.Time
-	Roles              []string
-	Permissions        []string
-	ClientID           *string
-	ClientGrantTypes   []string
-	ClientScope        *string
+	Account                Account
+	Salt                   []byte
+	Counter                int64
+	RotatedAt              time.Time
+	RotatedNetwork         *netip.Prefix
+	RepeatedElsewhereAt    int64
+	IdleExpiresAt          time.Time
+	ExpiresAt              time.Time
+	EndedAt                *time.Time
+	Scope                  *string
+	Now                    time.Time
+	Browser                bool
+	IdleSeconds            *int32
+	AuthTime               time.Time
+	Amr                    []string
+	Openid                 *string
+	Claims                 *string
+	Offline                bool
+	Resource               *string
+	ClientID               *string
+	ClientGrantTypes       []string
+	ClientScope            *string
+	ClientRequiredRole     *string
+	ClientFirstParty       bool
+	ClientIDTokenAlgorithm *string
+	ClientAudiences        []string
 }
 
 func (q *Queries) SessionByID(ctx context.Context, id uuid.UUID) (SessionByIDRow, error) {
 	row := q.db.QueryRow(ctx, sessionByID, id)
 	var i SessionByIDRow
 	err := row.Scan(
+		&i.Account.ID,
+		&i.Account.Username,
+		&i.Account.UsernameKey,
+		&i.Account.DisabledAt,
+		&i.Account.TokenVersion,
+		&i.Account.CreatedAt,
+		&i.Account.UpdatedAt,
+		&i.Account.MustChangePassword,
+		&i.Account.PasswordExpiresAt,
+		&i.Account.PasswordChangedAt,
+		&i.Account.Roles,
+		&i.Account.Permissions,
 		&i.Salt,
 		&i.Counter,
 		&i.RotatedAt,
+		&i.RotatedNetwork,
+		&i.RepeatedElsewhereAt,
 		&i.IdleExpiresAt,
 		&i.ExpiresAt,
 		&i.EndedAt,
 		&i.Scope,
 		&i.Now,
-		&i.UserID,
-		&i.Username,
-		&i.UsernameKey,
-		&i.DisabledAt,
-		&i.TokenVersion,
-		&i.CreatedAt,
-		&i.UpdatedAt,
-		&i.MustChangePassword,
-		&i.PasswordExpiresAt,
-		&i.Roles,
-		&i.Permissions,
+		&i.Browser,
+		&i.IdleSeconds,
+		&i.AuthTime,
+		&i.Amr,
+		&i.Openid,
+		&i.Claims,
+		&i.Offline,
+		&i.Resource,
 		&i.ClientID,
 		&i.ClientGrantTypes,
 		&i.ClientScope,
+		&i.ClientRequiredRole,
+		&i.ClientFirstParty,
+		&i.ClientIDTokenAlgorithm,
+		&i.ClientAudiences,
 	)
 	return i, err
 }
@@ -359,13 +709,18 @@ WITH c AS (
         FROM sessions s
         JOIN u ON u.id = s.user_id
         WHERE s.ended_at IS NULL
-        ORDER BY s.last_used_at DESC, s.id DESC
+          AND (s.parent_id IS NULL OR s.offline)
+        ORDER BY s.last_used_at DESC, s.created_at DESC, s.id DESC
         OFFSET $5::int
     )
 ), started AS (
-    INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope, client_id)
+    INSERT INTO sessions (
+        id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope, client_id,
+        browser, idle_seconds, auth_time, amr
+    )
     SELECT $6, u.id, $7, now() + make_interval(secs => $8), now() + make_interval(secs => $9),
-           $10, $11, $12, $2::text
+           $10, $11, $12, $2::text,
+           $13::integer IS NOT NULL, $13::integer, now(), $14::text[]
     FROM u
     RETURNING sessions.user_id
 )
@@ -374,23 +729,26 @@ FROM started
 `
 
 type StartSessionParams struct {
-	Event           string
-	ClientID        *string
-	UserID          uuid.UUID
-	TokenVersion    int64
-	MaxOthers       int32
-	ID              uuid.UUID
-	Salt            []byte
-	IdleSeconds     float64
-	AbsoluteSeconds float64
-	ClientAddress   string
-	UserAgent       string
-	Scope           *string
+	Event              string
+	ClientID           *string
+	UserID             uuid.UUID
+	TokenVersion       int64
+	MaxOthers          int32
+	ID                 uuid.UUID
+	Salt               []byte
+	IdleSeconds        float64
+	AbsoluteSeconds    float64
+	ClientAddress      string
+	UserAgent          string
+	Scope              *string
+	BrowserIdleSeconds *int32
+	Amr                []string
 }
 
-// StartSession finds no user where it has changed since its password was read. The lock makes the logins of one user
-// take turns; those of others go on. Of more sessions than a user may have, those that were used longest ago end. Nor does
-// it find one for a client that was disabled meanwhile, and who disables a client waits for it.
+// StartSession starts nothing if the user has changed since the password was read, or if the client
+// is disabled. The lock makes the logins of one user take turns; logins of others go on. Whoever
+// disables a client waits for it. If the user has too many sessions, those that were used longest
+// ago end. The sessions of apps that end with that of a browser do not count.
 func (q *Queries) StartSession(ctx context.Context, arg StartSessionParams) (int64, error) {
 	result, err := q.db.Exec(ctx, startSession,
 		arg.Event,
@@ -405,6 +763,8 @@ func (q *Queries) StartSession(ctx context.Context, arg StartSessionParams) (int
 		arg.ClientAddress,
 		arg.UserAgent,
 		arg.Scope,
+		arg.BrowserIdleSeconds,
+		arg.Amr,
 	)
 	if err != nil {
 		return 0, err

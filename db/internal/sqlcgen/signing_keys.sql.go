@@ -14,7 +14,8 @@ const clock = `-- name: Clock :one
 SELECT clock_timestamp()::timestamptz
 `
 
-// Clock is the time now, and not that of the transaction's beginning, which may have waited for its turn.
+// Clock is the time now. The time of the transaction's beginning may be older, since it waited for
+// its turn.
 func (q *Queries) Clock(ctx context.Context) (time.Time, error) {
 	row := q.db.QueryRow(ctx, clock)
 	var column_1 time.Time
@@ -23,23 +24,42 @@ func (q *Queries) Clock(ctx context.Context) (time.Time, error) {
 }
 
 const listSigningKeys = `-- name: ListSigningKeys :many
-SELECT kid, algorithm, state, public_jwk, sealed_private, lifetime_seconds, created_at, activated_at, retiring_at, ended_at
+SELECT 'access'::text AS use, kid, algorithm, state, public_jwk, sealed_private, lifetime_seconds, created_at, activated_at, retiring_at, ended_at
 FROM signing_keys
 WHERE $1::boolean OR ended_at IS NULL
+UNION ALL
+SELECT 'id'::text, kid, algorithm, state, public_jwk, sealed_private, lifetime_seconds, created_at, activated_at, retiring_at, ended_at
+FROM id_token_keys
+WHERE $1 OR ended_at IS NULL
 ORDER BY created_at, kid
 `
 
-// ListSigningKeys are those of a state that counts: all, or those that have not ended.
-func (q *Queries) ListSigningKeys(ctx context.Context, withEnded bool) ([]SigningKey, error) {
+type ListSigningKeysRow struct {
+	Use             string
+	Kid             string
+	Algorithm       string
+	State           string
+	PublicJwk       *string
+	SealedPrivate   []byte
+	LifetimeSeconds int64
+	CreatedAt       time.Time
+	ActivatedAt     *time.Time
+	RetiringAt      *time.Time
+	EndedAt         *time.Time
+}
+
+// ListSigningKeys are those of all rings, in a state that counts: all, or those that have not ended.
+func (q *Queries) ListSigningKeys(ctx context.Context, withEnded bool) ([]ListSigningKeysRow, error) {
 	rows, err := q.db.Query(ctx, listSigningKeys, withEnded)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []SigningKey
+	var items []ListSigningKeysRow
 	for rows.Next() {
-		var i SigningKey
+		var i ListSigningKeysRow
 		if err := rows.Scan(
+			&i.Use,
 			&i.Kid,
 			&i.Algorithm,
 			&i.State,
@@ -59,6 +79,48 @@ func (q *Queries) ListSigningKeys(ctx context.Context, withEnded bool) ([]Signin
 		return nil, err
 	}
 	return items, nil
+}
+
+const putIDTokenKey = `-- name: PutIDTokenKey :exec
+INSERT INTO id_token_keys (kid, algorithm, state, public_jwk, sealed_private, lifetime_seconds, created_at, activated_at, retiring_at, ended_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+ON CONFLICT (kid) DO UPDATE
+SET state            = excluded.state,
+    sealed_private   = excluded.sealed_private,
+    lifetime_seconds = greatest(id_token_keys.lifetime_seconds, excluded.lifetime_seconds),
+    activated_at     = excluded.activated_at,
+    retiring_at      = excluded.retiring_at,
+    ended_at         = excluded.ended_at
+`
+
+type PutIDTokenKeyParams struct {
+	Kid             string
+	Algorithm       string
+	State           string
+	PublicJwk       *string
+	SealedPrivate   []byte
+	LifetimeSeconds int64
+	CreatedAt       time.Time
+	ActivatedAt     *time.Time
+	RetiringAt      *time.Time
+	EndedAt         *time.Time
+}
+
+// PutIDTokenKey is PutSigningKey in the other table.
+func (q *Queries) PutIDTokenKey(ctx context.Context, arg PutIDTokenKeyParams) error {
+	_, err := q.db.Exec(ctx, putIDTokenKey,
+		arg.Kid,
+		arg.Algorithm,
+		arg.State,
+		arg.PublicJwk,
+		arg.SealedPrivate,
+		arg.LifetimeSeconds,
+		arg.CreatedAt,
+		arg.ActivatedAt,
+		arg.RetiringAt,
+		arg.EndedAt,
+	)
+	return err
 }
 
 const putSigningKey = `-- name: PutSigningKey :exec
@@ -103,6 +165,12 @@ func (q *Queries) PutSigningKey(ctx context.Context, arg PutSigningKeyParams) er
 }
 
 const raiseTokenLifetime = `-- name: RaiseTokenLifetime :exec
+WITH of_id_tokens AS (
+    UPDATE id_token_keys
+    SET lifetime_seconds = $1
+    WHERE ended_at IS NULL
+      AND lifetime_seconds < $1
+)
 UPDATE signing_keys
 SET lifetime_seconds = $1
 WHERE ended_at IS NULL

@@ -13,67 +13,45 @@ import (
 )
 
 const credentialsByKey = `-- name: CredentialsByKey :one
-SELECT (u.id IS NOT NULL)::boolean AS found, coalesce(u.password_expires_at <= now(), false)::boolean AS password_expired,
-       coalesce(u.id, '00000000-0000-0000-0000-000000000000')::uuid AS id, coalesce(u.username, k.key)::text AS username,
-       k.key AS username_key, coalesce(u.password_hash, repeat('.', 77))::text AS password_hash, u.disabled_at,
-       coalesce(u.token_version, 1)::bigint AS token_version, coalesce(u.created_at, now())::timestamptz AS created_at,
-       coalesce(u.updated_at, now())::timestamptz AS updated_at, coalesce(u.must_change_password, false)::boolean AS must_change_password,
-       u.password_expires_at,
-       ARRAY(
-           SELECT ur.role_name
-           FROM user_roles ur
-           WHERE ur.user_id = coalesce(u.id, '00000000-0000-0000-0000-000000000000')
-           ORDER BY ur.role_name COLLATE "C"
-       )::text[] AS roles,
-       ARRAY(
-           SELECT DISTINCT rp.permission COLLATE "C"
-           FROM user_roles ur
-           JOIN role_permissions rp ON rp.role_name = ur.role_name
-           WHERE ur.user_id = coalesce(u.id, '00000000-0000-0000-0000-000000000000')
-           ORDER BY 1
-       )::text[] AS permissions
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, (u.id IS NOT NULL)::boolean AS found,
+       coalesce(u.password_hash, repeat('.', 77))::text AS password_hash,
+       coalesce(u.password_expires_at <= now(), false)::boolean AS password_expired
 FROM (SELECT $1::text AS key) k
 LEFT JOIN users u ON u.username_key = k.key
+CROSS JOIN LATERAL account_or_stand_in(
+    u, coalesce(u.id, '00000000-0000-0000-0000-000000000000'), k.key
+) AS accounts
 `
 
 type CredentialsByKeyRow struct {
-	Found              bool
-	PasswordExpired    bool
-	ID                 uuid.UUID
-	Username           string
-	UsernameKey        string
-	PasswordHash       string
-	DisabledAt         *time.Time
-	TokenVersion       int64
-	CreatedAt          time.Time
-	UpdatedAt          time.Time
-	MustChangePassword bool
-	PasswordExpiresAt  *time.Time
-	Roles              []string
-	Permissions        []string
+	Account         Account
+	Found           bool
+	PasswordHash    string
+	PasswordExpired bool
 }
 
-// CredentialsByKey is the one query that reads a password hash. For a name that nobody has it gives a stand-in, whose
-// rights are looked for all the same, and who takes as long to send and to read: how long a refusal takes must not tell
-// which names there are.
+// CredentialsByKey is the only query that reads the hash of a password. It always has one row. If
+// nobody has the name, the row is a stand-in: its rights are looked for as well, and it takes as
+// many bytes. So the time of a refusal does not tell which accounts exist.
 func (q *Queries) CredentialsByKey(ctx context.Context, usernameKey string) (CredentialsByKeyRow, error) {
 	row := q.db.QueryRow(ctx, credentialsByKey, usernameKey)
 	var i CredentialsByKeyRow
 	err := row.Scan(
+		&i.Account.ID,
+		&i.Account.Username,
+		&i.Account.UsernameKey,
+		&i.Account.DisabledAt,
+		&i.Account.TokenVersion,
+		&i.Account.CreatedAt,
+		&i.Account.UpdatedAt,
+		&i.Account.MustChangePassword,
+		&i.Account.PasswordExpiresAt,
+		&i.Account.PasswordChangedAt,
+		&i.Account.Roles,
+		&i.Account.Permissions,
 		&i.Found,
-		&i.PasswordExpired,
-		&i.ID,
-		&i.Username,
-		&i.UsernameKey,
 		&i.PasswordHash,
-		&i.DisabledAt,
-		&i.TokenVersion,
-		&i.CreatedAt,
-		&i.UpdatedAt,
-		&i.MustChangePassword,
-		&i.PasswordExpiresAt,
-		&i.Roles,
-		&i.Permissions,
+		&i.PasswordExpired,
 	)
 	return i, err
 }
@@ -92,12 +70,11 @@ WITH before AS (
         updated_at    = CASE WHEN enabled THEN now() ELSE updated_at END
     FROM before
     WHERE users.id = before.id
-    RETURNING users.id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
+    RETURNING users.id
 )
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions
 FROM u
-JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
 CROSS JOIN LATERAL end_sessions(u.id, '00000000-0000-0000-0000-000000000000', 'disabled')
 `
@@ -108,24 +85,10 @@ type DisableUserParams struct {
 	UnlessChanged *time.Time
 }
 
-type DisableUserRow struct {
-	ID                 uuid.UUID
-	Username           string
-	UsernameKey        string
-	DisabledAt         *time.Time
-	TokenVersion       int64
-	CreatedAt          time.Time
-	UpdatedAt          time.Time
-	MustChangePassword bool
-	PasswordExpiresAt  *time.Time
-	Roles              []string
-	Permissions        []string
-}
-
-// DisableUser changes nothing of a user who is disabled already: the first time stays, and so does the version.
-func (q *Queries) DisableUser(ctx context.Context, arg DisableUserParams) (DisableUserRow, error) {
+// DisableUser changes nothing if the user is disabled already: the first time and the version stay.
+func (q *Queries) DisableUser(ctx context.Context, arg DisableUserParams) (Account, error) {
 	row := q.db.QueryRow(ctx, disableUser, arg.Event, arg.UsernameKey, arg.UnlessChanged)
-	var i DisableUserRow
+	var i Account
 	err := row.Scan(
 		&i.ID,
 		&i.Username,
@@ -136,6 +99,7 @@ func (q *Queries) DisableUser(ctx context.Context, arg DisableUserParams) (Disab
 		&i.UpdatedAt,
 		&i.MustChangePassword,
 		&i.PasswordExpiresAt,
+		&i.PasswordChangedAt,
 		&i.Roles,
 		&i.Permissions,
 	)
@@ -149,12 +113,11 @@ WITH u AS (
         updated_at  = CASE WHEN disabled_at IS NULL THEN updated_at ELSE now() END
     WHERE users.username_key = $2
       AND ($3::timestamptz IS NULL OR users.updated_at = $3::timestamptz)
-    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
+    RETURNING users.id
 )
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions
 FROM u
-JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
 `
 
@@ -164,23 +127,9 @@ type EnableUserParams struct {
 	UnlessChanged *time.Time
 }
 
-type EnableUserRow struct {
-	ID                 uuid.UUID
-	Username           string
-	UsernameKey        string
-	DisabledAt         *time.Time
-	TokenVersion       int64
-	CreatedAt          time.Time
-	UpdatedAt          time.Time
-	MustChangePassword bool
-	PasswordExpiresAt  *time.Time
-	Roles              []string
-	Permissions        []string
-}
-
-func (q *Queries) EnableUser(ctx context.Context, arg EnableUserParams) (EnableUserRow, error) {
+func (q *Queries) EnableUser(ctx context.Context, arg EnableUserParams) (Account, error) {
 	row := q.db.QueryRow(ctx, enableUser, arg.Event, arg.UsernameKey, arg.UnlessChanged)
-	var i EnableUserRow
+	var i Account
 	err := row.Scan(
 		&i.ID,
 		&i.Username,
@@ -191,6 +140,7 @@ func (q *Queries) EnableUser(ctx context.Context, arg EnableUserParams) (EnableU
 		&i.UpdatedAt,
 		&i.MustChangePassword,
 		&i.PasswordExpiresAt,
+		&i.PasswordChangedAt,
 		&i.Roles,
 		&i.Permissions,
 	)
@@ -200,15 +150,24 @@ func (q *Queries) EnableUser(ctx context.Context, arg EnableUserParams) (EnableU
 const insertUser = `-- name: InsertUser :one
 WITH u AS (
     INSERT INTO users (id, username, username_key, password_hash, must_change_password, password_expires_at)
-    VALUES ($2, $3, $4, $5, $6, now() + make_interval(secs => $7))
-    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
+    SELECT $2, $3, $4, $5, $6, now() + make_interval(secs => $7)
+    WHERE NOT EXISTS (SELECT FROM users o WHERE o.username_key = $8::text)
+      AND NOT EXISTS (SELECT FROM username_skeletons s WHERE s.skeleton = sha256(convert_to($8::text, 'UTF8')))
+    RETURNING users.id, users.username_key
+), skeletons AS (
+    INSERT INTO username_skeletons (user_id, skeleton, is_alone)
+    SELECT u.id, sha256(convert_to($8::text, 'UTF8')), true
+    FROM u
+    WHERE $8::text IS NOT NULL AND octet_length(u.username_key) <> char_length(u.username_key)
 ), granted AS (
     INSERT INTO user_roles (user_id, role_name)
-    SELECT u.id, unnest($8::text[])
+    SELECT u.id, unnest($9::text[])
     FROM u
 )
-SELECT u.id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
-FROM u, record_event($1::jsonb, u.id)
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions
+FROM u
+CROSS JOIN LATERAL account_of(u.id) AS accounts
+CROSS JOIN record_event($1::jsonb, u.id)
 `
 
 type InsertUserParams struct {
@@ -219,22 +178,14 @@ type InsertUserParams struct {
 	PasswordHash   string
 	MustChange     bool
 	GoodForSeconds *float64
+	Skeleton       *string
 	Roles          []string
 }
 
-type InsertUserRow struct {
-	ID                 uuid.UUID
-	Username           string
-	UsernameKey        string
-	DisabledAt         *time.Time
-	TokenVersion       int64
-	CreatedAt          time.Time
-	UpdatedAt          time.Time
-	MustChangePassword bool
-	PasswordExpiresAt  *time.Time
-}
-
-func (q *Queries) InsertUser(ctx context.Context, arg InsertUserParams) (InsertUserRow, error) {
+// InsertUser inserts nothing if the name has a skeleton and looks like another name. That is either
+// a name that is its own skeleton, as plain Latin names are, or one whose skeleton is on record. If
+// two strangers do so at once, a unique index refuses one of them.
+func (q *Queries) InsertUser(ctx context.Context, arg InsertUserParams) (Account, error) {
 	row := q.db.QueryRow(ctx, insertUser,
 		arg.Event,
 		arg.ID,
@@ -243,9 +194,10 @@ func (q *Queries) InsertUser(ctx context.Context, arg InsertUserParams) (InsertU
 		arg.PasswordHash,
 		arg.MustChange,
 		arg.GoodForSeconds,
+		arg.Skeleton,
 		arg.Roles,
 	)
-	var i InsertUserRow
+	var i Account
 	err := row.Scan(
 		&i.ID,
 		&i.Username,
@@ -256,6 +208,9 @@ func (q *Queries) InsertUser(ctx context.Context, arg InsertUserParams) (InsertU
 		&i.UpdatedAt,
 		&i.MustChangePassword,
 		&i.PasswordExpiresAt,
+		&i.PasswordChangedAt,
+		&i.Roles,
+		&i.Permissions,
 	)
 	return i, err
 }
@@ -274,7 +229,8 @@ type RehashPasswordParams struct {
 	OldHash string
 }
 
-// RehashPassword is a compare-and-set: it does nothing if the hash is no longer the one that was verified.
+// RehashPassword is a compare-and-set: it does nothing if the hash is not the one that was
+// verified.
 func (q *Queries) RehashPassword(ctx context.Context, arg RehashPasswordParams) error {
 	_, err := q.db.Exec(ctx, rehashPassword, arg.NewHash, arg.ID, arg.OldHash)
 	return err
@@ -292,12 +248,11 @@ WITH u AS (
       AND users.token_version = $4
       AND users.disabled_at IS NULL
       AND (users.password_expires_at IS NULL OR users.password_expires_at > now())
-    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
+    RETURNING users.id
 )
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions
 FROM u
-JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
 CROSS JOIN LATERAL end_sessions(u.id, '00000000-0000-0000-0000-000000000000', 'password')
 `
@@ -309,30 +264,16 @@ type ReplacePasswordParams struct {
 	TokenVersion int64
 }
 
-type ReplacePasswordRow struct {
-	ID                 uuid.UUID
-	Username           string
-	UsernameKey        string
-	DisabledAt         *time.Time
-	TokenVersion       int64
-	CreatedAt          time.Time
-	UpdatedAt          time.Time
-	MustChangePassword bool
-	PasswordExpiresAt  *time.Time
-	Roles              []string
-	Permissions        []string
-}
-
-// ReplacePassword is SetPassword by whoever has shown the old one. It finds no user who has changed since that was read, so
-// that of many who show it at once, one replaces it.
-func (q *Queries) ReplacePassword(ctx context.Context, arg ReplacePasswordParams) (ReplacePasswordRow, error) {
+// ReplacePassword is SetPassword by somebody who has shown the old password. It finds no user who
+// has changed since that was read. So of many who show it at once, one replaces it.
+func (q *Queries) ReplacePassword(ctx context.Context, arg ReplacePasswordParams) (Account, error) {
 	row := q.db.QueryRow(ctx, replacePassword,
 		arg.Event,
 		arg.PasswordHash,
 		arg.UserID,
 		arg.TokenVersion,
 	)
-	var i ReplacePasswordRow
+	var i Account
 	err := row.Scan(
 		&i.ID,
 		&i.Username,
@@ -343,6 +284,7 @@ func (q *Queries) ReplacePassword(ctx context.Context, arg ReplacePasswordParams
 		&i.UpdatedAt,
 		&i.MustChangePassword,
 		&i.PasswordExpiresAt,
+		&i.PasswordChangedAt,
 		&i.Roles,
 		&i.Permissions,
 	)
@@ -357,12 +299,11 @@ WITH u AS (
         updated_at           = now()
     WHERE users.username_key = $2
       AND ($3::timestamptz IS NULL OR users.updated_at = $3::timestamptz)
-    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
+    RETURNING users.id
 )
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions
 FROM u
-JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
 CROSS JOIN LATERAL end_sessions(u.id, '00000000-0000-0000-0000-000000000000', 'password')
 `
@@ -373,24 +314,10 @@ type RequirePasswordChangeParams struct {
 	UnlessChanged *time.Time
 }
 
-type RequirePasswordChangeRow struct {
-	ID                 uuid.UUID
-	Username           string
-	UsernameKey        string
-	DisabledAt         *time.Time
-	TokenVersion       int64
-	CreatedAt          time.Time
-	UpdatedAt          time.Time
-	MustChangePassword bool
-	PasswordExpiresAt  *time.Time
-	Roles              []string
-	Permissions        []string
-}
-
-// RequirePasswordChange leaves an initial secret as long as it was.
-func (q *Queries) RequirePasswordChange(ctx context.Context, arg RequirePasswordChangeParams) (RequirePasswordChangeRow, error) {
+// RequirePasswordChange does not change when an initial secret expires.
+func (q *Queries) RequirePasswordChange(ctx context.Context, arg RequirePasswordChangeParams) (Account, error) {
 	row := q.db.QueryRow(ctx, requirePasswordChange, arg.Event, arg.UsernameKey, arg.UnlessChanged)
-	var i RequirePasswordChangeRow
+	var i Account
 	err := row.Scan(
 		&i.ID,
 		&i.Username,
@@ -401,6 +328,7 @@ func (q *Queries) RequirePasswordChange(ctx context.Context, arg RequirePassword
 		&i.UpdatedAt,
 		&i.MustChangePassword,
 		&i.PasswordExpiresAt,
+		&i.PasswordChangedAt,
 		&i.Roles,
 		&i.Permissions,
 	)
@@ -416,12 +344,11 @@ WITH u AS (
         token_version        = token_version + 1,
         updated_at           = now()
     WHERE users.username_key = $5
-    RETURNING id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at
+    RETURNING users.id
 )
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions
 FROM u
-JOIN user_rights r ON r.user_id = u.id
+CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
 CROSS JOIN LATERAL end_sessions(u.id, '00000000-0000-0000-0000-000000000000', 'password')
 `
@@ -434,21 +361,7 @@ type SetPasswordParams struct {
 	UsernameKey    string
 }
 
-type SetPasswordRow struct {
-	ID                 uuid.UUID
-	Username           string
-	UsernameKey        string
-	DisabledAt         *time.Time
-	TokenVersion       int64
-	CreatedAt          time.Time
-	UpdatedAt          time.Time
-	MustChangePassword bool
-	PasswordExpiresAt  *time.Time
-	Roles              []string
-	Permissions        []string
-}
-
-func (q *Queries) SetPassword(ctx context.Context, arg SetPasswordParams) (SetPasswordRow, error) {
+func (q *Queries) SetPassword(ctx context.Context, arg SetPasswordParams) (Account, error) {
 	row := q.db.QueryRow(ctx, setPassword,
 		arg.Event,
 		arg.PasswordHash,
@@ -456,7 +369,7 @@ func (q *Queries) SetPassword(ctx context.Context, arg SetPasswordParams) (SetPa
 		arg.GoodForSeconds,
 		arg.UsernameKey,
 	)
-	var i SetPasswordRow
+	var i Account
 	err := row.Scan(
 		&i.ID,
 		&i.Username,
@@ -467,37 +380,38 @@ func (q *Queries) SetPassword(ctx context.Context, arg SetPasswordParams) (SetPa
 		&i.UpdatedAt,
 		&i.MustChangePassword,
 		&i.PasswordExpiresAt,
+		&i.PasswordChangedAt,
 		&i.Roles,
 		&i.Permissions,
 	)
 	return i, err
 }
 
-const userByID = `-- name: UserByID :one
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
-FROM users u
-JOIN user_rights r ON r.user_id = u.id
-WHERE u.id = $1
+const setSkeleton = `-- name: SetSkeleton :exec
+UPDATE username_skeletons
+SET skeleton = sha256(convert_to($1::text, 'UTF8'))
+WHERE user_id = $2
 `
 
-type UserByIDRow struct {
-	ID                 uuid.UUID
-	Username           string
-	UsernameKey        string
-	DisabledAt         *time.Time
-	TokenVersion       int64
-	CreatedAt          time.Time
-	UpdatedAt          time.Time
-	MustChangePassword bool
-	PasswordExpiresAt  *time.Time
-	Roles              []string
-	Permissions        []string
+type SetSkeletonParams struct {
+	Skeleton string
+	UserID   uuid.UUID
 }
 
-func (q *Queries) UserByID(ctx context.Context, id uuid.UUID) (UserByIDRow, error) {
+func (q *Queries) SetSkeleton(ctx context.Context, arg SetSkeletonParams) error {
+	_, err := q.db.Exec(ctx, setSkeleton, arg.Skeleton, arg.UserID)
+	return err
+}
+
+const userByID = `-- name: UserByID :one
+SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at, password_changed_at, roles, permissions
+FROM accounts
+WHERE id = $1
+`
+
+func (q *Queries) UserByID(ctx context.Context, id uuid.UUID) (Account, error) {
 	row := q.db.QueryRow(ctx, userByID, id)
-	var i UserByIDRow
+	var i Account
 	err := row.Scan(
 		&i.ID,
 		&i.Username,
@@ -508,6 +422,7 @@ func (q *Queries) UserByID(ctx context.Context, id uuid.UUID) (UserByIDRow, erro
 		&i.UpdatedAt,
 		&i.MustChangePassword,
 		&i.PasswordExpiresAt,
+		&i.PasswordChangedAt,
 		&i.Roles,
 		&i.Permissions,
 	)
@@ -515,30 +430,14 @@ func (q *Queries) UserByID(ctx context.Context, id uuid.UUID) (UserByIDRow, erro
 }
 
 const userByKey = `-- name: UserByKey :one
-SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at, u.must_change_password,
-       u.password_expires_at, r.roles::text[] AS roles, r.permissions::text[] AS permissions
-FROM users u
-JOIN user_rights r ON r.user_id = u.id
-WHERE u.username_key = $1
+SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at, password_changed_at, roles, permissions
+FROM accounts
+WHERE username_key = $1
 `
 
-type UserByKeyRow struct {
-	ID                 uuid.UUID
-	Username           string
-	UsernameKey        string
-	DisabledAt         *time.Time
-	TokenVersion       int64
-	CreatedAt          time.Time
-	UpdatedAt          time.Time
-	MustChangePassword bool
-	PasswordExpiresAt  *time.Time
-	Roles              []string
-	Permissions        []string
-}
-
-func (q *Queries) UserByKey(ctx context.Context, usernameKey string) (UserByKeyRow, error) {
+func (q *Queries) UserByKey(ctx context.Context, usernameKey string) (Account, error) {
 	row := q.db.QueryRow(ctx, userByKey, usernameKey)
-	var i UserByKeyRow
+	var i Account
 	err := row.Scan(
 		&i.ID,
 		&i.Username,
@@ -549,8 +448,45 @@ func (q *Queries) UserByKey(ctx context.Context, usernameKey string) (UserByKeyR
 		&i.UpdatedAt,
 		&i.MustChangePassword,
 		&i.PasswordExpiresAt,
+		&i.PasswordChangedAt,
 		&i.Roles,
 		&i.Permissions,
 	)
 	return i, err
+}
+
+const usernamesWithoutSkeleton = `-- name: UsernamesWithoutSkeleton :many
+SELECT s.user_id, u.username_key
+FROM username_skeletons s
+JOIN users u ON u.id = s.user_id
+WHERE s.skeleton IS NULL
+ORDER BY s.user_id
+LIMIT $1
+FOR UPDATE OF s SKIP LOCKED
+`
+
+type UsernamesWithoutSkeletonRow struct {
+	UserID      uuid.UUID
+	UsernameKey string
+}
+
+// UsernamesWithoutSkeleton locks its rows, so that replicas that do this at once share the work.
+func (q *Queries) UsernamesWithoutSkeleton(ctx context.Context, most int32) ([]UsernamesWithoutSkeletonRow, error) {
+	rows, err := q.db.Query(ctx, usernamesWithoutSkeleton, most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []UsernamesWithoutSkeletonRow
+	for rows.Next() {
+		var i UsernamesWithoutSkeletonRow
+		if err := rows.Scan(&i.UserID, &i.UsernameKey); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }

@@ -1,5 +1,5 @@
-// Command withdb runs another command, such as go test ./..., with a PostgreSQL for its tests: one server for all the
-// test processes that the command starts, in place of one for each.
+// Command withdb runs another command, such as go test ./..., with a PostgreSQL for its tests. All
+// the test processes that the command starts share one server.
 //
 //	go run ./internal/dbtest/withdb -- go test -race ./...
 package main
@@ -12,14 +12,14 @@ import (
 	"os/signal"
 	"syscall"
 
-	"gatehouse/internal/dbtest"
+	"gatehouse.example/internal/dbtest"
 )
 
 func main() {
 	os.Exit(run(os.Args[1:]))
 }
 
-// run returns the exit code: that of the command, 2 for wrong use, 1 if there is no server.
+// run returns the exit code: the command's own, 2 for wrong use, or 1 without a server.
 func run(args []string) int {
 	if len(args) > 0 && args[0] == "--" {
 		args = args[1:]
@@ -29,7 +29,7 @@ func run(args []string) int {
 		return 2
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends this process at once, and the server with it
+	context.AfterFunc(ctx, stop) // a second signal ends this process at once, and its server
 	server, err := dbtest.Start(ctx)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "withdb:", err)
@@ -44,15 +44,17 @@ func run(args []string) int {
 	return code
 }
 
-// execute runs the command to its end and returns its exit code. When ctx ends, the command is interrupted.
+// execute runs the command to its end, and returns its exit code. When ctx ends, the command is
+// interrupted.
 func execute(ctx context.Context, args []string, variable string) int {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), variable)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	// In a group of its own, so that a Ctrl-C reaches it once, through us, with all the processes that it has started.
+	// The command gets a process group of its own. So a Ctrl-C reaches it once, through us, with
+	// all the processes that it has started.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
-	err := cmd.Run() // what the command has to say about its failure, it has said
+	err := cmd.Run() // the command itself has printed why it failed
 	if cmd.Process == nil {
 		fmt.Fprintln(os.Stderr, "withdb:", err)
 		return 127

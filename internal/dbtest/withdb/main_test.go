@@ -11,7 +11,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// asCommand has this test binary be the command, in place of tests.
+// asCommand makes this test binary be the command, and run no tests.
 const asCommand = "TEST_OF_WITHDB_COMMAND"
 
 func TestMain(m *testing.M) {
@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// make and CI go by the exit code: a failure of the tests must not get lost on the way.
+// make and CI rely on the exit code. It must show a failure of the tests.
 func TestExitCodeIsThatOfTheCommand(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -44,7 +44,7 @@ func TestExitCodeIsThatOfTheCommand(t *testing.T) {
 	}
 }
 
-// A signal to withdb must reach the test processes too, and what they say about it must get out.
+// A signal to withdb must reach the test processes too, and their output about it must appear.
 func TestInterruptIsPassedOn(t *testing.T) {
 	t.Parallel()
 	executable, err := os.Executable()

@@ -1,4 +1,5 @@
-// Package apitest holds tests of the HTTP interface to its contract, api/openapi.yaml.
+// Package apitest compares what tests send and receive over HTTP with the contract,
+// api/openapi.yaml.
 package apitest
 
 import (
@@ -15,10 +16,10 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 
-	"gatehouse/api"
+	"gatehouse.example/api"
 )
 
-// Contract is api/openapi.yaml.
+// Contract returns the parsed api/openapi.yaml.
 func Contract(t testing.TB) *openapi3.T {
 	t.Helper()
 	doc, err := openapi3.NewLoader().LoadFromData(api.YAML())
@@ -28,20 +29,57 @@ func Contract(t testing.TB) *openapi3.T {
 	return doc
 }
 
-// Client fails the test for every answer that the contract does not describe, and for every request that was
-// successful though the contract does not allow it. It follows no redirects.
+// Client returns a client that fails the test for each answer that the contract does not describe.
+// It also fails the test for each request that succeeded although the contract does not allow it.
+// It follows no redirects.
 func Client(t testing.TB) *http.Client {
 	t.Helper()
-	router, err := gorillamux.NewRouter(Contract(t))
+	return ClientBelow(t, "")
+}
+
+// ClientBelow is [Client] for a service below a path. The contract is the one that the service
+// serves there.
+func ClientBelow(t testing.TB, base string) *http.Client {
+	t.Helper()
+	document, _, err := api.Service{Base: base, PasswordGrant: true}.Contract()
+	if err != nil {
+		t.Fatal(err)
+	}
+	contract, err := openapi3.NewLoader().LoadFromData(document)
 	if err != nil {
 		t.Fatalf("api/openapi.yaml: %v", err)
 	}
-	base := http.DefaultTransport.(*http.Transport).Clone()
-	base.MaxIdleConnsPerHost = 128
-	t.Cleanup(base.CloseIdleConnections)
+	allowUnknownParts(contract)
+	router, err := gorillamux.NewRouter(contract)
+	if err != nil {
+		t.Fatalf("api/openapi.yaml: %v", err)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = 128
+	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{
-		Transport:     &checked{t: t, base: base, router: router},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &checked{t: t, base: transport, router: router},
+		CheckRedirect: func(*http.Request,
+			[]*http.Request) error {
+			return http.ErrUseLastResponse
+		},
+	}
+}
+
+// allowUnknownParts says of forms what holds for every object by default: unknown members are
+// allowed. The decoder of multipart forms wants to be told.
+func allowUnknownParts(contract *openapi3.T) {
+	allowed := true
+	for _, path := range contract.Paths.Map() {
+		for _, operation := range path.Operations() {
+			if operation.RequestBody == nil {
+				continue
+			}
+			if form := operation.RequestBody.Value.Content["multipart/form-data"]; form != nil &&
+				form.Schema.Value.AdditionalProperties.Has == nil {
+				form.Schema.Value.AdditionalProperties.Has = &allowed
+			}
+		}
 	}
 }
 
@@ -52,7 +90,7 @@ type checked struct {
 	router routers.Router
 }
 
-// RoundTrip implements http.RoundTripper.
+// RoundTrip implements [http.RoundTripper].
 func (c *checked) RoundTrip(r *http.Request) (*http.Response, error) {
 	sent, err := drain(r.Body)
 	if err != nil {
@@ -70,13 +108,22 @@ func (c *checked) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	response.Body = io.NopCloser(bytes.NewReader(got))
 	if err := c.check(r, sent, response, got); err != nil {
-		c.t.Errorf("%s %s answered %d: %v\nwith %v\n%s", r.Method, r.URL.Path, response.StatusCode, err, response.Header, got)
+		c.t.Errorf("%s %s answered %d: %v\nwith %v\n%s", r.Method, r.URL.Path, response.StatusCode,
+			err, response.Header, got)
 	}
 	return response, nil
 }
 
+// isFileOrVerify reports whether a slash at the end of the path has a meaning.
+func isFileOrVerify(path string) bool {
+	return strings.Contains(path, "/verify") ||
+		strings.Contains(path[strings.LastIndexByte(path, '/')+1:], ".")
+}
+
 func isOpaque(mediaType string) bool {
-	return strings.HasPrefix(mediaType, "text/html") || mediaType == "application/jwt"
+	return strings.HasPrefix(mediaType, "text/html") || mediaType == "application/jwt" ||
+		strings.HasPrefix(mediaType, "application/yaml") ||
+		strings.HasPrefix(mediaType, "text/css") || strings.HasPrefix(mediaType, "image/")
 }
 
 func drain(body io.ReadCloser) ([]byte, error) {
@@ -96,6 +143,17 @@ func (c *checked) check(r *http.Request, sent []byte, response *http.Response, g
 		request.Method = http.MethodGet
 	}
 	route, params, err := c.router.FindRoute(request)
+	if trimmed, slash := strings.CutSuffix(request.URL.Path, "/"); err != nil && slash &&
+		!isFileOrVerify(trimmed) {
+		request.URL.Path = trimmed // by the contract, this slash changes nothing
+		route, params, err = c.router.FindRoute(request)
+	} else if err != nil && !slash && response.StatusCode == http.StatusOK {
+		request.URL.Path += "/" // nor does it at the path of the issuer
+		route, params, err = c.router.FindRoute(request)
+	}
+	if err != nil && isPreflight(r) && response.StatusCode == http.StatusNoContent {
+		return c.checkPreflight(r, response, got)
+	}
 	if err != nil {
 		return checkUnknown(r, response)
 	}
@@ -104,8 +162,10 @@ func (c *checked) check(r *http.Request, sent []byte, response *http.Response, g
 		Options: &openapi3filter.Options{
 			IncludeResponseStatus: true,
 			AuthenticationFunc:    openapi3filter.NoopAuthenticationFunc,
-			// A page is no data, a JWS is opened only with a key, and an answer to HEAD has none.
-			ExcludeResponseBody: r.Method == http.MethodHead || isOpaque(response.Header.Get("Content-Type")),
+			// Some bodies cannot be checked: a page is no data, nor is the contract itself, a JWS
+			// needs a key, and an answer to HEAD has no body.
+			ExcludeResponseBody: r.Method == http.MethodHead ||
+				isOpaque(response.Header.Get("Content-Type")),
 		},
 	}
 	if response.StatusCode < http.StatusBadRequest {
@@ -121,8 +181,29 @@ func (c *checked) check(r *http.Request, sent []byte, response *http.Response, g
 	})
 }
 
-// checkUnknown is for paths and methods that are not in the contract: they do not exist, but for the files that
-// the page at /docs loads.
+func isPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
+}
+
+// checkPreflight checks the answer to a preflight (Fetch standard §3.3.5), which no contract lists.
+// It is about a path of the contract, and has no body.
+func (c *checked) checkPreflight(r *http.Request, response *http.Response, got []byte) error {
+	asked := r.Clone(r.Context())
+	for _, asked.Method = range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+		if _, _, err := c.router.FindRoute(asked); err != nil {
+			continue
+		}
+		if len(got) > 0 || response.Header.Get("X-Request-Id") == "" ||
+			response.Header.Get("X-Content-Type-Options") != "nosniff" {
+			return fmt.Errorf("this is no answer to a preflight")
+		}
+		return nil
+	}
+	return fmt.Errorf("the contract has no such path")
+}
+
+// checkUnknown checks the answer for a path or method that is not in the contract. It must be 404
+// or 405, except for the files that the page at /docs loads. A person gets a page.
 func checkUnknown(r *http.Request, response *http.Response) error {
 	if strings.HasPrefix(r.URL.Path, "/docs/") && response.StatusCode == http.StatusOK {
 		return nil
@@ -130,7 +211,12 @@ func checkUnknown(r *http.Request, response *http.Response) error {
 	if s := response.StatusCode; s != http.StatusNotFound && s != http.StatusMethodNotAllowed {
 		return fmt.Errorf("the contract has no such path or method")
 	}
-	if got := response.Header.Get("Content-Type"); got != "application/problem+json; charset=utf-8" {
+	want := "application/problem+json; charset=utf-8"
+	if response.StatusCode == http.StatusNotFound &&
+		strings.Contains(r.Header.Get("Accept"), "text/html") {
+		want = "text/html; charset=utf-8"
+	}
+	if got := response.Header.Get("Content-Type"); got != want {
 		return fmt.Errorf("Content-Type is %q", got)
 	}
 	return nil

@@ -1,7 +1,8 @@
 // Command gencommon writes common.txt, the passwords that are too common to be allowed.
 //
-// Source: the ranked list "passwords" of zxcvbn by Dropbox (MIT), the 30,000 most common ones in published breaches, as
-// ported in github.com/trustelem/zxcvbn (MIT). COMMON_PASSWORDS.md has the notices.
+// Source: the ranked list "passwords" of zxcvbn by Dropbox (MIT), the 30,000 most common ones in
+// published breaches, as ported in github.com/trustelem/zxcvbn (MIT). COMMON_PASSWORDS.md has the
+// notices.
 package main
 
 import (

@@ -1,0 +1,276 @@
+package rows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/crypto/bcrypt"
+
+	"gatehouse.example/bench/internal/api"
+	"gatehouse.example/bench/internal/stage"
+	"gatehouse.example/bench/internal/stats"
+)
+
+const (
+	loginsPerTrial = 15   // of each class: 3,000 at the default number of trials
+	enoughLogins   = 2500 // of each class, for a verdict
+	accounts       = 50   // of each class, so that no row of one account stands for its class
+
+	goalT      = 4.5        // |Welch's t| of chance alone
+	goalMedian = 1.0        // ms
+	plantedT   = 10 * goalT // without the slowest tenth; twice the goal with it
+
+	wrongPassword = "wrong horse battery staple"
+)
+
+// timing compares how long logins of different accounts take until they are refused: nobody may
+// learn from that whether there is an account. The service is the product's but for the bound on
+// BCRYPT_COST and the brake on floods; a second one, which does not hash for unknown users, shows
+// that the method would see it. Both have limits that nobody reaches, a third has such that
+// everybody does.
+//
+// One client sends one login after the other, those of all classes in random order.
+func timing(ctx context.Context, s *Run, o Options) (float64, string, error) {
+	if err := s.forgetFailures(ctx); err != nil {
+		return 0, "", err
+	}
+	n := o.Trials * loginsPerTrial
+	random := rand.New(rand.NewPCG(1, 2)) // the same order at each run
+	real, err := s.Edited(ctx, "gatehouse-no-brake", stage.LowCosts(), stage.NoBrake(), stage.NoWait())
+	if err != nil {
+		return 0, "", err
+	}
+	planted, err := s.Edited(ctx, "gatehouse-skip-the-hash", stage.LowCosts(), stage.NoBrake(), stage.NoWait(), stage.SkipTheHash())
+	if err != nil {
+		return 0, "", err
+	}
+	cost := "BCRYPT_COST=" + strconv.Itoa(o.Cost)
+	wide := append(unreachableLimits(), cost)
+	service, err := s.Service(ctx, "timing", real, s.Database.URL(), wide...)
+	if err != nil {
+		return 0, "", err
+	}
+	skipping, err := s.Service(ctx, "skip the hash", planted, s.Database.URL(), wide...)
+	if err != nil {
+		return 0, "", err
+	}
+	strict, err := s.Service(ctx, "strict limits", real, s.Database.URL(), cost, "ADDRESS_REGISTRATIONS=0", "ACCOUNT_FAILURES=1",
+		"ACCOUNT_FAILURES_PER_MINUTE=1", "ACCOUNT_FAILURES_PER_DAY=0", "ADDRESS_FAILURES=0")
+	if err != nil {
+		return 0, "", err
+	}
+	client := api.NewClient()
+	defer client.CloseIdleConnections()
+	classes, err := s.loginClasses(ctx, client, service.URL)
+	if err != nil {
+		return 0, "", err
+	}
+
+	table := &timingTable{random: random}
+	times, err := timeLogins(ctx, client, service.URL, classes, n, random)
+	if err != nil {
+		return 0, "", err
+	}
+	for c := range classes[1:] {
+		table.add(classes[c+1].name, classes[0].name, times[c+1], times[0])
+	}
+	first, later, err := s.timeLimited(ctx, client, strict.URL, n, random)
+	if err != nil {
+		return 0, "", err
+	}
+	table.add("limited: known", "limited: unknown", first[1], first[0])
+	table.add("limited again: known", "limited again: unknown", later[1], later[0])
+	times, err = timeLogins(ctx, client, skipping.URL, classes[:2], n, random)
+	if err != nil {
+		return 0, "", err
+	}
+	table.addPlanted(times[1], times[0])
+	text, err := table.verdict(n)
+	if err != nil {
+		return 0, "", err
+	}
+	return goalT / table.worst, fmt.Sprintf("goal/worst |t|; %d logins of each class, on %d accounts, at bcrypt cost %d%s", n, accounts, o.Cost, text), nil
+}
+
+// timingTable is what is printed: a line for each comparison.
+type timingTable struct {
+	text   strings.Builder
+	random *rand.Rand
+	worst  float64 // |t|
+	faults []error
+}
+
+const timingHead = `
+  POST /token by one client, until the answer has come whole: 401 for a wrong password, or of a disabled account for the right
+  one too; 429 of accounts that are limited, by word of the database and then from memory. Classes are in random order. A
+  difference is that of the first less the second; "t of 90 %%" is without what is over the ninth decile of both together.
+` + "  %-26s %-22s %9s %9s  %-30s %8s %9s %6s"
+
+// add compares what must not differ: by all times, and without the slowest tenth.
+func (t *timingTable) add(name, against string, a, b []float64) {
+	all, cropped := t.write(name, against, a, b)
+	worst := max(math.Abs(all.T), math.Abs(cropped))
+	t.worst = max(t.worst, worst)
+	if worst >= goalT || math.Abs(all.Median) > goalMedian {
+		t.faults = append(t.faults, fmt.Errorf("%s can be told from %s by time", name, against))
+	}
+}
+
+// addPlanted compares what must differ.
+func (t *timingTable) addPlanted(known, unknown []float64) {
+	if all, cropped := t.write("PLANTED: known", "unknown, not hashed", known, unknown); all.T < 2*goalT || cropped < plantedT {
+		t.faults = append(t.faults, errors.New("a build that does not hash for unknown users is not seen, so that the rest says nothing"))
+	}
+}
+
+func (t *timingTable) write(name, against string, a, b []float64) (all stats.Comparison, cropped float64) {
+	all, cropped = stats.Compare(a, b, t.random), stats.Welch(stats.Crop(a, b))
+	difference := fmt.Sprintf("%+.3f ms (%+.3f to %+.3f)", all.Median, all.Low, all.High)
+	fmt.Fprintf(&t.text, "\n  %-26s %-22s %6.3f ms %6.3f ms  %-30s %8.1f %9.1f %6.3f",
+		name, against, all.MedianA, all.MedianB, difference, all.T, cropped, all.Auc)
+	return all, cropped
+}
+
+// verdict is an error if there were enough logins for one, and it is bad.
+func (t *timingTable) verdict(logins int) (string, error) {
+	text := fmt.Sprintf(timingHead, "class", "compared with", "median", "median", "difference (95 % interval)", "t", "t of 90 %", "AUC") + t.text.String()
+	switch {
+	case logins < enoughLogins:
+		return text + fmt.Sprintf("\n  no verdict: that takes %d logins of each class, -trials %d", enoughLogins, 1+enoughLogins/loginsPerTrial), nil
+	case len(t.faults) > 0:
+		return "", fmt.Errorf("%s\n%w", text, errors.Join(t.faults...))
+	}
+	return text + fmt.Sprintf("\n  none can be told from another: |t| < %.1f, medians within %.0f ms; the planted build is seen", goalT, goalMedian), nil
+}
+
+// loginClass is a kind of account, and the password that is tried on it.
+type loginClass struct {
+	name      string
+	usernames []string
+	password  string
+}
+
+// loginClasses makes the accounts: the first class has none, the second is the plain case.
+func (s *Run) loginClasses(ctx context.Context, client *http.Client, base string) ([]loginClass, error) {
+	classes := []loginClass{
+		{name: "unknown", password: wrongPassword},
+		{name: "known", password: wrongPassword},
+		{name: "known, an admin", password: wrongPassword},
+		{name: "disabled", password: wrongPassword},
+		{name: "disabled, right password", password: api.Password},
+		{name: "hash of cost 4", password: wrongPassword},
+	}
+	for n := range classes {
+		for range accounts {
+			classes[n].usernames = append(classes[n].usernames, randomName())
+		}
+		if classes[n].name == "unknown" {
+			continue
+		}
+		for _, name := range classes[n].usernames {
+			if err := api.Register(ctx, base, name); err != nil {
+				return nil, err
+			}
+		}
+	}
+	cheap, err := bcrypt.GenerateFromPassword([]byte(api.Password), bcrypt.MinCost)
+	if err != nil {
+		return nil, err
+	}
+	_, admins := s.Pool.Exec(ctx, "INSERT INTO user_roles (user_id, role_name) SELECT id, 'admin' FROM users WHERE username = ANY ($1)", classes[2].usernames)
+	_, bans := s.Pool.Exec(ctx, "UPDATE users SET disabled_at = now() WHERE username = ANY ($1)", append(classes[3].usernames, classes[4].usernames...))
+	_, imports := s.Pool.Exec(ctx, "UPDATE users SET password_hash = $2 WHERE username = ANY ($1)", classes[5].usernames, string(cheap))
+	_, analyzed := s.Pool.Exec(ctx, "VACUUM ANALYZE")
+	return classes, errors.Join(admins, bans, imports, analyzed)
+}
+
+// randomName says nothing of its class, not by its length either.
+func randomName() string { return "u" + strings.ReplaceAll(uuid.NewString(), "-", "") }
+
+// timeLogins times n logins of each class, in milliseconds. All are refused with 401.
+func timeLogins(ctx context.Context, client *http.Client, base string, classes []loginClass, n int, random *rand.Rand) ([][]float64, error) {
+	for _, class := range classes { // connections, statements and caches are ready when it counts
+		for _, name := range class.usernames {
+			if _, err := timeLogin(ctx, client, base, name, class.password, http.StatusUnauthorized); err != nil {
+				return nil, err
+			}
+		}
+	}
+	times := make([][]float64, len(classes))
+	for _, at := range shuffled(len(classes), n, random) {
+		class := classes[at]
+		took, err := timeLogin(ctx, client, base, class.usernames[len(times[at])%accounts], class.password, http.StatusUnauthorized)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", class.name, err)
+		}
+		times[at] = append(times[at], took)
+	}
+	return times, nil
+}
+
+// timeLimited times refusals of n unknown and n known accounts that have used up their limit: the
+// first of each account, which the database says, and the second, which the replica remembers. All
+// are refused with 429.
+func (s *Run) timeLimited(ctx context.Context, client *http.Client, base string, n int, random *rand.Rand) (first, second [2][]float64, err error) {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = randomName()
+	}
+	if _, err := s.Pool.Exec(ctx, `INSERT INTO users (id, username, username_key, password_hash)
+		SELECT gen_random_uuid(), name, name, '$2b$04$' || repeat('h', 53) FROM unnest($1::text[]) name`, names); err != nil {
+		return first, second, err
+	}
+	for _, known := range shuffled(2, n, random) {
+		name := randomName()
+		if known == 1 {
+			name, names = names[0], names[1:]
+		}
+		if _, err := timeLogin(ctx, client, base, name, wrongPassword, http.StatusUnauthorized); err != nil {
+			return first, second, err
+		}
+		for _, times := range []*[]float64{&first[known], &second[known]} {
+			took, err := timeLogin(ctx, client, base, name, wrongPassword, http.StatusTooManyRequests)
+			if err != nil {
+				return first, second, err
+			}
+			*times = append(*times, took)
+		}
+	}
+	return first, second, nil
+}
+
+// timeLogin is in milliseconds, until the answer has come whole.
+func timeLogin(ctx context.Context, client *http.Client, base, username, pw string, want int) (float64, error) {
+	form := api.LoginForm(username, pw)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/token", strings.NewReader(form))
+	if err != nil {
+		return 0, err
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	began := time.Now()
+	status, body, err := api.Answer(client, request)
+	took := time.Since(began)
+	if err == nil && status != want {
+		err = fmt.Errorf("login: %d in place of %d: %s", status, want, body)
+	}
+	return float64(took.Nanoseconds()) / 1e6, err
+}
+
+func shuffled(classes, n int, random *rand.Rand) []int {
+	order := make([]int, 0, classes*n)
+	for class := range classes {
+		for range n {
+			order = append(order, class)
+		}
+	}
+	random.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+	return order
+}

@@ -1,0 +1,145 @@
+-- InsertCode stores a code if the browser's session still lives, and its user has not changed.
+-- name: InsertCode :execrows
+WITH live AS (
+    SELECT p.id, p.user_id, p.auth_time, p.amr
+    FROM sessions p
+    JOIN users u ON u.id = p.user_id AND u.token_version = @token_version AND u.disabled_at IS NULL
+    WHERE p.id = @session_id
+      AND p.browser
+      AND p.ended_at IS NULL
+), stored AS (
+    INSERT INTO authorization_codes (
+        digest, session_id, user_id, token_version, client_id, redirect_uri, challenge, scope, openid,
+        claims, resource, nonce, auth_time, amr, expires_at
+    )
+    SELECT @digest, live.id, live.user_id, @token_version, @client_id, @redirect_uri,
+           sqlc.narg('challenge'), sqlc.narg('scope'), sqlc.narg('openid'), sqlc.narg('claims'),
+           sqlc.narg('resource'), sqlc.narg('nonce'), live.auth_time, live.amr,
+           now() + make_interval(secs => @lifetime_seconds)
+    FROM live
+    RETURNING user_id
+)
+SELECT record_event(@event::jsonb, stored.user_id)
+FROM stored;
+
+-- RedeemCode is the one place where a code becomes a session. It compares all that the code is bound
+-- to: client, redirect URI, challenge, resources, browser's session, and the version of the user. Of
+-- many callers at once, one finds that the code was not redeemed. Whoever ends the browser's
+-- session, or bans the user or the client, waits for the locks, and then ends the new session too.
+-- The locks are taken in the order in which all others take them: client, user, session. The client
+-- may have come to demand a role since the code was made.
+--
+-- The new session ends no later than its parent, unless it is offline. If the app then has too many
+-- sessions through this browser, or the user too many that are offline, those that were used longest
+-- ago end.
+-- name: RedeemCode :one
+WITH found AS (
+    SELECT a.digest, p.expires_at
+    FROM authorization_codes a
+    JOIN sessions p ON p.id = a.session_id AND p.ended_at IS NULL AND p.expires_at > now()
+    JOIN users u ON u.id = a.user_id AND u.token_version = a.token_version AND u.disabled_at IS NULL
+    JOIN clients c ON c.client_id = a.client_id AND c.disabled_at IS NULL
+    WHERE a.digest = @digest
+      AND (c.required_role IS NULL OR EXISTS (
+          SELECT FROM user_roles r WHERE r.user_id = u.id AND r.role_name = c.required_role
+      ))
+    FOR SHARE OF c, u, p
+), redeemed AS (
+    UPDATE authorization_codes a
+    SET redeemed_at = now(), started_id = @id
+    FROM found
+    WHERE a.digest = found.digest
+      AND a.client_id = @client_id
+      AND a.redirect_uri = @redirect_uri
+      AND a.challenge IS NOT DISTINCT FROM sqlc.narg('challenge')::text
+      AND @resources::text[] <@ string_to_array(coalesce(a.resource, @default_resource::text), ' ')
+      AND a.redeemed_at IS NULL
+      AND a.expires_at > now()
+    RETURNING a.session_id, a.user_id, a.client_id, a.scope, a.openid, a.claims, a.resource, a.nonce, a.auth_time, a.amr,
+              found.expires_at AS parent_expires_at,
+              coalesce(' ' || a.openid || ' ' LIKE '% offline_access %', false) AS offline
+), evicted AS (
+    UPDATE sessions
+    SET ended_at = now(), end_reason = 'evicted'
+    WHERE id IN (
+        (
+            SELECT s.id
+            FROM sessions s
+            JOIN redeemed r ON r.user_id = s.user_id AND r.session_id = s.parent_id AND r.client_id = s.client_id
+            WHERE s.ended_at IS NULL
+            ORDER BY s.last_used_at DESC, s.created_at DESC, s.id DESC
+            OFFSET @max_others::int
+        ) UNION ALL (
+            SELECT s.id
+            FROM sessions s
+            JOIN redeemed r ON r.user_id = s.user_id AND r.offline
+            WHERE s.ended_at IS NULL
+              AND (s.parent_id IS NULL OR s.offline)
+              AND s.id <> r.session_id
+            ORDER BY s.last_used_at DESC, s.created_at DESC, s.id DESC
+            OFFSET @max_roots::int
+        )
+    )
+), started AS (
+    INSERT INTO sessions (
+        id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope, client_id,
+        parent_id, offline, auth_time, amr, openid, claims, resource
+    )
+    SELECT @id, r.user_id, @salt,
+           least(now() + make_interval(secs => @idle_seconds), ends.at), ends.at,
+           @client_address, @user_agent, r.scope, r.client_id,
+           r.session_id, r.offline, r.auth_time, r.amr, r.openid, r.claims, r.resource
+    FROM redeemed r
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN r.offline THEN now() + make_interval(secs => @absolute_seconds)
+                    ELSE least(now() + make_interval(secs => @absolute_seconds), r.parent_expires_at) END AS at
+    ) ends
+    RETURNING id, expires_at
+)
+SELECT sqlc.embed(accounts), redeemed.scope, redeemed.openid, redeemed.claims, redeemed.resource, redeemed.nonce,
+       redeemed.auth_time, redeemed.amr, started.expires_at, now()::timestamptz AS now,
+       record_event(@event::jsonb, redeemed.user_id) AS event
+FROM redeemed
+CROSS JOIN started
+JOIN accounts ON accounts.id = redeemed.user_id;
+
+-- CodeByDigest finds a code that could not be redeemed.
+-- name: CodeByDigest :one
+SELECT started_id, user_id,
+       (@resources::text[] <@ string_to_array(coalesce(resource, @default_resource::text), ' '))::boolean AS has_resources
+FROM authorization_codes
+WHERE digest = @digest
+  AND client_id = @client_id;
+
+-- PruneCodes deletes some of the codes that expired longest ago. A code is kept for a while after it
+-- was redeemed, so that a second use is known for one.
+-- name: PruneCodes :execrows
+DELETE FROM authorization_codes
+WHERE digest = ANY (ARRAY(
+    SELECT x.digest
+    FROM authorization_codes x
+    WHERE x.expires_at < now() - make_interval(secs => @older_than_seconds)
+    ORDER BY x.expires_at
+    LIMIT @max_rows
+    FOR UPDATE SKIP LOCKED
+));
+
+-- name: ConsentTo :one
+SELECT words
+FROM consents
+WHERE user_id = @user_id
+  AND client_id = @client_id;
+
+-- PutConsent keeps what the user allowed before, as long as all of it fits into the row.
+-- name: PutConsent :exec
+WITH put AS (
+    INSERT INTO consents AS c (user_id, client_id, words)
+    VALUES (@user_id, @client_id, @words::text[])
+    ON CONFLICT ON CONSTRAINT consents_pkey DO UPDATE
+    SET words = (
+            SELECT CASE WHEN octet_length(together::text) <= 8192 THEN together ELSE excluded.words END
+            FROM (SELECT array_agg(DISTINCT w ORDER BY w) AS together FROM unnest(c.words || excluded.words) w) a
+        ),
+        granted_at = now()
+)
+SELECT record_event(@event::jsonb, @user_id);

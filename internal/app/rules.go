@@ -1,0 +1,149 @@
+package app
+
+import (
+	"time"
+
+	"gatehouse.example/db"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/config"
+	"gatehouse.example/internal/edge"
+	"gatehouse.example/internal/httpapi"
+	"gatehouse.example/internal/keychain"
+	"gatehouse.example/internal/password"
+	"gatehouse.example/internal/revocation"
+	"gatehouse.example/internal/token"
+)
+
+// rules are the parts of package auth that a replica needs.
+type rules struct {
+	httpapi.Rules
+	authorizations *auth.Authorizations
+	logouts        *auth.Logouts
+	passwords      *auth.Passwords
+	peppers        *auth.Peppers
+	keys           *auth.KeyLoader
+}
+
+func newRules(
+	s config.Serve, o Options, secrets *keychain.Keychain, store *db.DB, peppers *password.KeyRing,
+	lane *password.Lane, revoked *revocation.Set,
+) (*rules, error) {
+	_, passwords, err := newPasswords(s.Passwords, peppers, lane)
+	if err != nil {
+		return nil, err
+	}
+	audit := auth.NewAudit(store, auth.NewTally(o.Clock))
+	limits := auth.NewLimits(rateLimits(s.Limits), store, audit, secrets, o.Clock)
+	issuer, ids, err := newIssuers(s, secrets)
+	if err != nil {
+		return nil, err
+	}
+	policy := auth.NewKeyPolicy(token.Algorithm(s.Algorithm), s.KeyRotation(), secrets)
+	keys := auth.NewKeyLoader(auth.NewKeys(store, audit), policy, issuer, ids)
+	signer := auth.NewSigner(issuer, ids, o.Clock, keys.Fresh)
+	services, err := token.NewServiceKeys(secrets.Secrets(), s.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	lives := sessionLimits(s, o)
+	pace := auth.NewPace(lives, s.AccessTokenLifetime(), o.Clock)
+	checker := auth.NewChecker(revoked, store, o.Clock, s.RevocationMaxStaleness)
+	access := auth.NewAccess(store, signer.NewVerifier(s.TokenCacheSize), checker, pace, audit,
+		o.Clock)
+	idTokens := auth.NewIDTokens(ids, o.Clock, keys.Fresh)
+	tokens := auth.NewTokens(auth.TokenParts{
+		Store: store, Signer: signer, Refresh: token.NewRefreshKeys(secrets), Access: access,
+		IDs: idTokens, Limits: lives, Pace: pace, Audit: audit,
+	})
+	browsers := auth.NewBrowsers(auth.BrowserParts{
+		Store: store, Cookies: token.NewCookieKeys(secrets), Limits: browserLimits(s, lives),
+		Lifetime: s.AccessTokenLifetime(), Remembered: s.TokenCacheSize, Revoked: checker,
+		Clock: o.Clock,
+	})
+	roles := auth.NewRoles(store, audit)
+	logins := auth.NewLogins(auth.LoginParts{
+		Store: store, Passwords: passwords, Limits: limits, Tokens: tokens,
+		Browsers: browsers, Audit: audit, Clock: o.Clock,
+	})
+	return &rules{
+		logouts: auth.NewLogouts(store, idTokens),
+		authorizations: auth.NewAuthorizations(auth.AuthorizationParts{
+			Store: store, IDs: idTokens, Keys: secrets, Pace: pace, Audit: audit, Issuer: s.Issuer,
+			Clock: o.Clock,
+		}),
+		passwords: passwords, peppers: auth.NewPeppers(store, peppers, audit), keys: keys,
+		Rules: httpapi.Rules{
+			Registration: auth.NewRegistration(store, passwords, limits, audit,
+				auth.NewReservedNames(s.Reserved())),
+			Accounts: auth.NewAccounts(store, passwords, audit),
+			Logins:   logins,
+			Personal: auth.NewPersonal(store, logins, pace, audit, o.Clock),
+			Browsers: browsers,
+			Tokens:   tokens,
+			Sessions: auth.NewSessions(store, audit),
+			Access:   access,
+			Limits:   limits,
+			Roles:    roles,
+			Clients:  auth.NewClients(store, audit),
+			Signer:   signer,
+			IDTokens: idTokens,
+			Feed:     auth.NewFeed(checker, signer, services, o.Clock),
+			Audit:    audit,
+		},
+	}, nil
+}
+
+// browserLimits are those of a browser's session. One whose user wants to stay logged in lives as
+// long as a program's.
+func browserLimits(s config.Serve, remembered auth.SessionLimits) auth.BrowserLimits {
+	return auth.BrowserLimits{
+		Idle:       time.Duration(s.SessionIdleMinutes) * time.Minute,
+		Absolute:   time.Duration(s.SessionHours) * time.Hour,
+		Remembered: remembered,
+	}
+}
+
+// newPasswords makes passwords by their settings, with the hasher behind them.
+func newPasswords(
+	s config.Passwords, peppers *password.KeyRing, lane *password.Lane,
+) (*password.Hasher, *auth.Passwords, error) {
+	hasher, err := password.NewHasher(lane, peppers, s.BcryptCost)
+	if err != nil {
+		return nil, nil, err
+	}
+	policy := password.Policy{MinLength: s.PasswordMinLength}
+	return hasher, auth.NewPasswords(hasher, policy, s.InitialSecretLifetime()), nil
+}
+
+// newIssuers makes the issuers of access tokens and of ID tokens. Until the stored keys are read,
+// the former has SECRET_KEY for its key, and the latter has none.
+func newIssuers(s config.Serve, secrets *keychain.Keychain) (*token.Issuer, *token.IDIssuer, error) {
+	ring, err := token.SecretRing(secrets.Secrets())
+	if err != nil {
+		return nil, nil, err
+	}
+	tokens, err := token.NewIssuer(token.Settings{
+		Ring: ring, Issuer: s.Issuer, Audience: s.Audience,
+		Lifetime: s.AccessTokenLifetime(), Tutorial: s.TutorialTokens == "on",
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	ids, err := token.NewIDIssuer(s.Issuer, s.AccessTokenLifetime())
+	return tokens, ids, err
+}
+
+func sessionLimits(s config.Serve, o Options) auth.SessionLimits {
+	const day = 24 * time.Hour
+	grace, raised := s.RefreshGrace(edge.RetryAfter)
+	if raised {
+		o.Log.Warn("REFRESH_GRACE_SECONDS is too short for a client that gets no answer and tries again: it would be taken for a thief. "+
+			"It is raised", "to", grace.String())
+	}
+	return auth.SessionLimits{
+		Idle:     time.Duration(s.RefreshTokenIdleDays) * day,
+		Absolute: time.Duration(s.RefreshTokenExpireDays) * day,
+		Grace:    grace, PerUser: s.MaxSessions,
+		RepeatElsewhere: s.RefreshRepeatFromOtherNetwork == "once",
+	}
+}

@@ -1,0 +1,342 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// AccountStore stores the accounts. Changes that take a Rule are made one after the other (see
+// [Rule]).
+type AccountStore interface {
+	// InsertUser stores a new, enabled user with a password and roles. Errors: [ErrUsernameTaken]
+	// if a user has or had that key, even one that was stored a moment ago. If the name has a
+	// skeleton, it is also [ErrUsernameTaken] if a user has that skeleton, or has the skeleton as a
+	// key. [ErrRoleNotFound].
+	InsertUser(
+		ctx context.Context, e Event, rule Rule, id uuid.UUID, username Username, pw StoredPassword,
+		roles ...string,
+	) (User, error)
+	// UserByID reads what is committed now, never a cache. Errors: [ErrUserNotFound].
+	UserByID(ctx context.Context, id uuid.UUID) (User, error)
+	// UserByKey is like UserByID, by the key of the username. Errors: [ErrUserNotFound].
+	UserByKey(ctx context.Context, key string) (User, error)
+	// FindUsers returns at most limit users that match the filter, ordered by the bytes of their
+	// keys, beginning after the given key. The Prefix of the filter is that of a key.
+	FindUsers(ctx context.Context, filter UserFilter, after string, limit int) ([]User, error)
+	// DeleteUser removes all that is stored of a user, and keeps others from taking the name.
+	// Errors: [ErrUserNotFound], [ErrLastAdmin].
+	DeleteUser(ctx context.Context, e Event, rule Rule, id uuid.UUID) error
+	// DisableUser disables a user, raises the token version and ends the user's sessions. It
+	// changes nothing if the user is disabled already. Errors: [ErrUserNotFound], also if
+	// unlessChanged is not nil and is not the user's UpdatedAt; [ErrLastAdmin].
+	DisableUser(
+		ctx context.Context, e Event, rule Rule, key string, unlessChanged *time.Time,
+	) (User, error)
+	// EnableUser undoes DisableUser, but keeps the token version. Errors: [ErrUserNotFound], as
+	// DisableUser.
+	EnableUser(
+		ctx context.Context, e Event, rule Rule, key string, unlessChanged *time.Time,
+	) (User, error)
+	// SetPassword replaces the password, raises the token version and ends the user's sessions.
+	// Errors: [ErrUserNotFound].
+	SetPassword(
+		ctx context.Context, e Event, rule Rule, key string, pw StoredPassword,
+	) (User, error)
+	// RequirePasswordChange makes a user change the password at the next login, raises the token
+	// version and ends the user's sessions. Errors: [ErrUserNotFound], as DisableUser.
+	RequirePasswordChange(
+		ctx context.Context, e Event, rule Rule, key string, unlessChanged *time.Time,
+	) (User, error)
+}
+
+// Accounts changes and finds accounts, for those who manage them.
+type Accounts struct {
+	store     AccountStore
+	passwords *Passwords
+	audit     *Audit
+}
+
+// NewAccounts makes Accounts.
+func NewAccounts(store AccountStore, passwords *Passwords, audit *Audit) *Accounts {
+	return &Accounts{store, passwords, audit}
+}
+
+// NewAccount is an account to be made.
+type NewAccount struct {
+	Username   string
+	Password   string
+	Initial    bool // it gets an initial secret in place of a password
+	MustChange bool // the password must be changed at the first login
+	Roles      []string
+}
+
+// Register makes an account. If the account gets an initial secret, the secret is returned here and
+// nowhere else, and the user's PasswordExpiresAt says how long it is good. Errors: [InputError],
+// [ErrUsernameTaken], [ErrRoleNotFound], and [ErrBeyondRights] if anybody but an operator gives
+// roles.
+func (a *Accounts) Register(
+	ctx context.Context, by Actor, n NewAccount,
+) (user User, secret string, err error) {
+	name, prepared, err := a.checkNew(n)
+	if err != nil {
+		return User{}, "", err
+	}
+	e := newEvent(ctx, by, ActionCreateUser, uuid.Nil, strings.Join(n.Roles, " ")).named(n.Username)
+	defer a.audit.told(ctx, &e, &err)
+	secret, stored, err := a.stored(ctx, NewPassword{n.Password, n.Initial, n.MustChange}, prepared)
+	if err != nil {
+		return User{}, "", err
+	}
+	user, err = a.store.InsertUser(
+		ctx, e, mayRegister(by, n.Roles), uuid.New(), name, stored, n.Roles...,
+	)
+	return user, secret, err
+}
+
+func (a *Accounts) checkNew(n NewAccount) (name Username, prepared string, err error) {
+	if !n.Initial {
+		return checkRegistration(a.passwords, n.Username, n.Password, newUsername)
+	}
+	if name, err = newUsername(n.Username); err != nil {
+		return Username{}, "", InputError{{"username", err.Error()}}
+	}
+	return name, "", nil
+}
+
+// checkRegistration reports everything that is wrong at once. Otherwise a form would have to be
+// sent again for each mistake.
+func checkRegistration(
+	p *Passwords, username, pw string, parse func(string) (Username, error),
+) (Username, string, error) {
+	var wrong InputError
+	name, nameErr := parse(username)
+	if nameErr != nil {
+		wrong = append(wrong, FieldError{"username", nameErr.Error()})
+	}
+	prepared, passwordErr := p.check(pw, name.Key)
+	if passwordErr != nil {
+		wrong = append(wrong, FieldError{"password", passwordErr.Error()})
+	}
+	if wrong != nil {
+		return Username{}, "", because(wrong, nameErr, passwordErr)
+	}
+	return name, prepared, nil
+}
+
+// UserRef names a user, by id or by username. The zero UserRef names nobody.
+type UserRef struct {
+	id       uuid.UUID
+	username string
+}
+
+// ByID names a user by id.
+func ByID(id uuid.UUID) UserRef { return UserRef{id: id} }
+
+// ByName names a user by username, in any spelling that has the same key.
+func ByName(username string) UserRef { return UserRef{username: username} }
+
+// about returns the event for something that is done to the user.
+func (r UserRef) about(e Event) Event {
+	if r.username != "" {
+		return e.named(r.username)
+	}
+	return e.of(r.id)
+}
+
+// userFinder is the part of a store that finds a user.
+type userFinder interface {
+	UserByID(ctx context.Context, id uuid.UUID) (User, error)
+	UserByKey(ctx context.Context, key string) (User, error)
+}
+
+// find finds the user. Errors: [ErrUserNotFound].
+func (r UserRef) find(ctx context.Context, in userFinder) (User, error) {
+	if r.username == "" {
+		return in.UserByID(ctx, r.id)
+	}
+	name, err := parseUsername(r.username)
+	if err != nil { // no user has a malformed name
+		return User{}, ErrUserNotFound
+	}
+	return in.UserByKey(ctx, name.Key)
+}
+
+// Find finds a user. Errors: [ErrUserNotFound].
+func (a *Accounts) Find(ctx context.Context, who UserRef) (User, error) {
+	return who.find(ctx, a.store)
+}
+
+// UserFilter says which users to find. The zero UserFilter matches all.
+type UserFilter struct {
+	Prefix   string // of the username, in any spelling
+	Disabled *bool
+	Role     string
+}
+
+// List returns at most limit users, ordered by the keys of their usernames. It begins after the
+// given key, or with the first user if that is "". Errors: [InputError].
+func (a *Accounts) List(
+	ctx context.Context, filter UserFilter, after string, limit int,
+) ([]User, error) {
+	if filter.Prefix != "" {
+		name, err := parseUsername(filter.Prefix)
+		if err != nil {
+			return nil, InputError{{"q", err.Error()}}
+		}
+		filter.Prefix = name.Key
+	}
+	return a.store.FindUsers(ctx, filter, after, limit)
+}
+
+// Disable keeps a user from logging in, and revokes the user's tokens. It does so only if asSeen,
+// when given, returns true: then the user is still as the caller saw it. Errors: [ErrUserNotFound],
+// [ErrChanged], [ErrLastAdmin], [ErrBeyondRights].
+func (a *Accounts) Disable(
+	ctx context.Context, by Actor, who UserRef, asSeen func(User) bool,
+) (User, error) {
+	return a.change(ctx, by, ActionDisableUser, who, asSeen, a.store.DisableUser)
+}
+
+// Enable lets a user log in again. Tokens from before stay revoked. Errors: [ErrUserNotFound],
+// [ErrChanged], [ErrBeyondRights].
+func (a *Accounts) Enable(
+	ctx context.Context, by Actor, who UserRef, asSeen func(User) bool,
+) (User, error) {
+	return a.change(ctx, by, ActionEnableUser, who, asSeen, a.store.EnableUser)
+}
+
+// RequirePasswordChange ends a user's sessions. The user can log in again after changing the
+// password. Errors: [ErrUserNotFound], [ErrChanged], [ErrBeyondRights].
+func (a *Accounts) RequirePasswordChange(
+	ctx context.Context, by Actor, who UserRef, asSeen func(User) bool,
+) (User, error) {
+	return a.change(ctx, by, ActionRequireChange, who, asSeen, a.store.RequirePasswordChange)
+}
+
+func (a *Accounts) change(
+	ctx context.Context, by Actor, action Action, who UserRef, asSeen func(User) bool,
+	do func(context.Context, Event, Rule, string, *time.Time) (User, error),
+) (changed User, err error) {
+	e := who.about(newEvent(ctx, by, action, uuid.Nil, ""))
+	defer a.audit.told(ctx, &e, &err)
+	user, err := who.find(ctx, a.store)
+	if err != nil {
+		return User{}, err
+	}
+	var unlessChanged *time.Time
+	if asSeen != nil {
+		unlessChanged = &user.UpdatedAt
+	}
+	changed, err = do(ctx, e, mayChange(by, asSeen), user.Username.Key, unlessChanged)
+	if errors.Is(err, ErrUserNotFound) && asSeen != nil {
+		if _, gone := a.store.UserByID(ctx, user.ID); gone == nil {
+			return User{}, fmt.Errorf("%w: user", ErrChanged)
+		}
+	}
+	return changed, err
+}
+
+// NewPassword is a password that somebody other than its user sets.
+type NewPassword struct {
+	Password   string
+	Initial    bool // it is an initial secret in place of a password
+	MustChange bool
+}
+
+// SetPassword gives a user another password and revokes the user's tokens. An initial secret is
+// returned here and nowhere else. Errors: [InputError], [ErrUserNotFound], [ErrBeyondRights].
+func (a *Accounts) SetPassword(
+	ctx context.Context, by Actor, who UserRef, n NewPassword,
+) (user User, secret string, err error) {
+	e := who.about(newEvent(ctx, by, ActionSetPassword, uuid.Nil, ""))
+	defer a.audit.told(ctx, &e, &err)
+	user, err = who.find(ctx, a.store)
+	if err != nil {
+		return User{}, "", err
+	}
+	secret, stored, err := a.newPassword(ctx, n, user.Username.Key)
+	if err != nil {
+		return User{}, "", err
+	}
+	user, err = a.store.SetPassword(ctx, e, mayManage(by), user.Username.Key, stored)
+	return user, secret, err
+}
+
+func (a *Accounts) newPassword(
+	ctx context.Context, n NewPassword, usernameKey string,
+) (secret string, stored StoredPassword, err error) {
+	var prepared string
+	if !n.Initial {
+		if prepared, err = a.passwords.check(n.Password, usernameKey); err != nil {
+			return "", StoredPassword{}, InputError{{"password", err.Error()}}
+		}
+	}
+	return a.stored(ctx, n, prepared)
+}
+
+// stored makes what is stored of a checked password, or of an initial secret, which it returns.
+func (a *Accounts) stored(
+	ctx context.Context, n NewPassword, prepared string,
+) (secret string, stored StoredPassword, err error) {
+	if n.Initial {
+		return a.passwords.newSecret(ctx)
+	}
+	hash, err := a.passwords.hash(ctx, prepared)
+	return "", StoredPassword{Hash: hash, MustChange: n.MustChange}, err
+}
+
+// Delete removes a user and all that is known about them. Only the id stays, and a mark that the
+// name is not free. Errors: [ErrUserNotFound], [ErrLastAdmin], [ErrBeyondRights].
+func (a *Accounts) Delete(ctx context.Context, by Actor, id uuid.UUID) (err error) {
+	e := newEvent(ctx, by, ActionDeleteUser, id, "")
+	defer a.audit.told(ctx, &e, &err)
+	return a.store.DeleteUser(ctx, e, mayManage(by), id)
+}
+
+// mayRegister is the rule for making an account. An account without roles has no rights, so anybody
+// who manages users may make it. Only an operator may give it roles. Errors: [ErrBeyondRights].
+func mayRegister(by Actor, roles []string) Rule {
+	return Judged(func(Sight) error {
+		if len(roles) > 0 && by.Kind != ActorOperator {
+			return fmt.Errorf("%w: the roles of a new account", ErrBeyondRights)
+		}
+		return nil
+	})
+}
+
+// mayManage is the rule for whoever manages users. Nobody manages a user who has more of
+// Gatehouse's permissions than they have. Permissions of other services do not count here, nor do
+// roles: an account is disabled or deleted as a whole. Errors: [ErrUserNotFound],
+// [ErrBeyondRights].
+func mayManage(by Actor) Rule {
+	return Judged(func(seen Sight) error { return manages(by, seen.User) })
+}
+
+func manages(by Actor, user User) error {
+	if user.ID == uuid.Nil {
+		return ErrUserNotFound
+	}
+	here := slices.DeleteFunc(slices.Clone(user.Permissions), func(p Permission) bool {
+		return !strings.HasPrefix(string(p), "gatehouse:")
+	})
+	return mayGive(by, here)
+}
+
+// mayChange is mayManage, and also wants the user to be as the caller saw it. It adds [ErrChanged].
+func mayChange(by Actor, asSeen func(User) bool) Rule {
+	return Judged(func(seen Sight) error {
+		if err := manages(by, seen.User); err != nil {
+			return err
+		}
+		if asSeen != nil && !asSeen(seen.User) {
+			return fmt.Errorf("%w: user", ErrChanged)
+		}
+		return nil
+	})
+}

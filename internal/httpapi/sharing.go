@@ -1,0 +1,22 @@
+package httpapi
+
+import (
+	"slices"
+	"strings"
+
+	"gatehouse.example/internal/edge"
+)
+
+// sharingOf returns the pages that may read what a path answers: those of apps in a browser that
+// log users in here and manage their accounts. Whatever is not named here is shared with none.
+func sharingOf(path string) edge.Sharing {
+	switch {
+	case strings.HasPrefix(path, "/.well-known/"):
+		return edge.AnyOrigin
+	case slices.Contains([]string{
+		"/token", "/token/password", "/revoke", "/logout", "/userinfo", "/users",
+	}, path), strings.HasPrefix(path, "/users/"):
+		return edge.ListedOrigins
+	}
+	return edge.OwnOrigin
+}

@@ -1,0 +1,143 @@
+package web
+
+import (
+	"cmp"
+	"errors"
+	"net/url"
+
+	"github.com/gin-gonic/gin"
+
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/web/pages"
+)
+
+// checked is the value of a checkbox.
+const checked = "yes"
+
+func (w *Web) getLogin(c *gin.Context) error {
+	to := w.destination(c, c.Query(pages.NextField))
+	browser, ok, err := w.sessionOf(c)
+	if err != nil {
+		return err
+	}
+	page := w.loginPage(to)
+	page.Username = suggested(c, to)
+	page.Notice = noticeOf(c, pages.NoticeRegistered)
+	switch {
+	case ok && to.query.Has(auth.DemandParameter): // the app wants a password, and not a click
+		page.Username = cmp.Or(page.Username, browser.User.Username.Given)
+	case ok:
+		page.AlreadyAs = browser.User.Username.Given
+	case w.isBack(to):
+		page.Notice = pages.NoticeLoginFirst
+	}
+	return w.render(c, page, to)
+}
+
+func (w *Web) loginPage(to destination) pages.Login {
+	return pages.Login{Next: to.next, To: to.title, RegistrationOpen: w.registrationOpen}
+}
+
+// suggested is the name with which a form begins: the one that an earlier form had, or else the
+// hint of the app (OpenID Connect Core §3.1.2.1). No name is longer than an address.
+func suggested(c *gin.Context, to destination) string {
+	name := c.Query(pages.UsernameField)
+	if name == "" {
+		name = to.query.Get("login_hint")
+	}
+	if len(name) > auth.MaxAddressLength {
+		return ""
+	}
+	return name
+}
+
+// postLogin logs a browser in. A browser that is logged in already may go on as it is.
+func (w *Web) postLogin(c *gin.Context) error {
+	form := formOf(c)
+	to := w.destination(c, form[pages.NextField])
+	if form[pages.ChoiceField] == pages.ChoiceCurrent {
+		return w.goOn(c, to, form[pages.AsField])
+	}
+	grant, err := w.Logins.LoginInBrowser(c.Request.Context(), form[pages.UsernameField],
+		form[pages.PasswordField], callerOf(c), w.browserLogin(c))
+	w.edge.CountLogin(err)
+	switch {
+	case errors.Is(err, auth.ErrMustChangePassword):
+		return w.redirect(c, w.with(pages.LoginPasswordPath, to, kept(form)))
+	case err != nil && isTold(err):
+		page := w.loginPage(to)
+		page.Username, page.Remember = form[pages.UsernameField], remember(form)
+		page.Failure = failureOf(err)
+		return &again{page, to, err}
+	case err != nil:
+		return err
+	}
+	w.begin(c, grant)
+	return w.redirect(c, w.onward(to))
+}
+
+// goOn leads somebody on who is still logged in, and else back to the login.
+func (w *Web) goOn(c *gin.Context, to destination, as string) error {
+	browser, ok, err := w.sessionOf(c)
+	if err != nil {
+		return err
+	}
+	if !ok || browser.User.Username.Given != as {
+		return w.redirect(c, w.loginURL(to))
+	}
+	return w.redirect(c, w.onward(to))
+}
+
+// browserLogin is what a browser brings besides name and password.
+func (w *Web) browserLogin(c *gin.Context) auth.BrowserLogin {
+	return auth.BrowserLogin{
+		Cookie: w.edge.SessionCookieOf(c.Request), Remember: remember(formOf(c)),
+	}
+}
+
+func remember(form map[string]string) bool { return form[pages.RememberField] == checked }
+
+// kept is what the next form begins with: all but the password.
+func kept(form map[string]string) url.Values {
+	query := url.Values{}
+	if name := form[pages.UsernameField]; name != "" {
+		query.Set(pages.UsernameField, name)
+	}
+	if remember(form) {
+		query.Set(pages.RememberField, checked)
+	}
+	return query
+}
+
+// getLoginPassword asks for another password, which the account demands.
+func (w *Web) getLoginPassword(c *gin.Context) error {
+	to := w.destination(c, c.Query(pages.NextField))
+	page := w.demandedPage(to)
+	page.Username, page.Remember = suggested(c, to), c.Query(pages.RememberField) == checked
+	return w.render(c, page, to)
+}
+
+func (w *Web) demandedPage(to destination) pages.DemandedPassword {
+	return pages.DemandedPassword{Next: to.next, MinLength: w.minPasswordLength}
+}
+
+// postLoginPassword logs a browser in, and replaces the password.
+func (w *Web) postLoginPassword(c *gin.Context) error {
+	form := formOf(c)
+	to := w.destination(c, form[pages.NextField])
+	grant, err := w.Logins.ReplacePasswordInBrowser(c.Request.Context(), form[pages.UsernameField],
+		form[pages.CurrentField], form[pages.NewField], callerOf(c), w.browserLogin(c))
+	w.edge.CountLogin(err)
+	switch {
+	case err != nil && isTold(err):
+		page := w.demandedPage(to)
+		page.Username, page.Remember = form[pages.UsernameField], remember(form)
+		page.NewProblem = w.newPasswordProblem(c, err, pages.NewField)
+		page.Failure = failureOf(err)
+		return &again{page, to, err}
+	case err != nil:
+		return err
+	}
+	w.begin(c, grant)
+	return w.redirect(c, w.onward(to))
+}

@@ -1,0 +1,350 @@
+package pages
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/html"
+)
+
+const sampleBase = "/log%20in/auth"
+
+// document is a page as a browser reads it.
+type document struct{ root *html.Node }
+
+func parsePage(t *testing.T, text string) document {
+	t.Helper()
+	root, err := html.Parse(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return document{root}
+}
+
+// elements are those with one of the names, in the order of the document. No names: all.
+func (d document) elements(names ...string) (found []*html.Node) {
+	for n := range d.root.Descendants() {
+		if n.Type == html.ElementNode && (len(names) == 0 || slices.Contains(names, n.Data)) {
+			found = append(found, n)
+		}
+	}
+	return found
+}
+
+func (d document) byID(id string) *html.Node {
+	for _, n := range d.elements() {
+		if attribute(n, "id") == id {
+			return n
+		}
+	}
+	return nil
+}
+
+func attribute(n *html.Node, key string) string {
+	value, _ := lookUp(n, key)
+	return value
+}
+
+func lookUp(n *html.Node, key string) (string, bool) {
+	for _, a := range n.Attr {
+		if a.Key == key {
+			return a.Val, true
+		}
+	}
+	return "", false
+}
+
+func textOf(n *html.Node) string {
+	var text strings.Builder
+	for child := range n.Descendants() {
+		if child.Type == html.TextNode {
+			text.WriteString(child.Data)
+		}
+	}
+	return strings.Join(strings.Fields(text.String()), " ")
+}
+
+// eachPage runs a test on every sample in every language.
+func eachPage(t *testing.T, test func(t *testing.T, language Language, page Page, d document)) {
+	t.Helper()
+	p := newPages(t, sampleBase)
+	for name, page := range samples(t) {
+		for _, language := range Languages() {
+			t.Run(name+" "+language.String(), func(t *testing.T) {
+				t.Parallel()
+				test(t, language, page, parsePage(t, render(t, p, language, page)))
+			})
+		}
+	}
+}
+
+// A screen reader goes by these: without them it reads with the wrong voice, or says nothing of
+// where one is.
+func TestAPageSaysItsLanguageItsTitleAndItsParts(t *testing.T) {
+	t.Parallel()
+	eachPage(t, func(t *testing.T, language Language, page Page, d document) {
+		if got := attribute(d.elements("html")[0], "lang"); got != language.String() {
+			t.Errorf("lang is %q", got)
+		}
+		for _, once := range []string{"h1", "main", "header", "title"} {
+			if n := len(d.elements(once)); n != 1 {
+				t.Fatalf("%d elements %s", n, once)
+			}
+		}
+		title, h1 := textOf(d.elements("title")[0]), textOf(d.elements("h1")[0])
+		if !strings.HasSuffix(title, h1+" · Example Bakery") || h1 == "" {
+			t.Errorf("the title is %q, and the heading %q", title, h1)
+		}
+		alerted := slices.ContainsFunc(d.elements(), func(n *html.Node) bool {
+			return attribute(n, "role") == "alert"
+		})
+		if said := title != h1+" · Example Bakery"; said != alerted {
+			t.Errorf("the title is %q, and there is an alert: %v", title, alerted)
+		}
+		for _, section := range d.elements("section", "nav") {
+			_, named := lookUp(section, "aria-label")
+			if id, by := lookUp(section, "aria-labelledby"); by {
+				named = d.byID(id) != nil && textOf(d.byID(id)) != ""
+			}
+			if page.describe().Wide && !named {
+				t.Error("a part has no name")
+			}
+		}
+	})
+}
+
+func TestEveryInputHasALabelAndWhatDescribesItIsThere(t *testing.T) {
+	t.Parallel()
+	eachPage(t, func(t *testing.T, _ Language, _ Page, d document) {
+		ids := map[string]bool{}
+		for _, n := range d.elements() {
+			if id, has := lookUp(n, "id"); has && (ids[id] || id == "") {
+				t.Errorf("the id %q is there twice, or is empty", id)
+			} else if has {
+				ids[id] = true
+			}
+		}
+		for _, input := range d.elements("input") {
+			_, unseen := lookUp(input, "hidden")
+			if !unseen && attribute(input, "type") != "hidden" && !d.hasLabel(input) {
+				t.Errorf("the input %s has no label", attribute(input, "name"))
+			}
+			for id := range strings.FieldsSeq(attribute(input, "aria-describedby")) {
+				if !ids[id] {
+					t.Errorf("%s is described by %s, which is not there", attribute(input, "name"), id)
+				}
+			}
+			if attribute(input, "aria-invalid") == "true" && !d.isExplained(input) {
+				t.Errorf("nothing says what is wrong with %s", attribute(input, "name"))
+			}
+		}
+		for _, n := range d.elements("button", "a", "th") {
+			if textOf(n) == "" {
+				t.Errorf("a %s says nothing", n.Data)
+			}
+		}
+		for _, picture := range d.elements("img") {
+			if _, has := lookUp(picture, "alt"); !has {
+				t.Error("a picture has no alt")
+			}
+		}
+	})
+}
+
+func (d document) hasLabel(input *html.Node) bool {
+	if input.Parent.Data == "label" {
+		return textOf(input.Parent) != ""
+	}
+	return slices.ContainsFunc(d.elements("label"), func(label *html.Node) bool {
+		return attribute(label, "for") == attribute(input, "id") && textOf(label) != ""
+	})
+}
+
+// isExplained is true if an alert describes the input.
+func (d document) isExplained(input *html.Node) bool {
+	ids := strings.Fields(attribute(input, "aria-describedby"))
+	return slices.ContainsFunc(ids, func(id string) bool {
+		said := d.byID(id)
+		return said != nil && attribute(said, "role") == "alert" && textOf(said) != ""
+	})
+}
+
+// A password manager fills in, saves and proposes by these words.
+func TestAPasswordManagerKnowsEveryField(t *testing.T) {
+	t.Parallel()
+	want := map[string]string{
+		UsernameField: "username", CurrentField: "current-password", NewField: "new-password",
+	}
+	eachPage(t, func(t *testing.T, _ Language, page Page, d document) {
+		for _, form := range d.elements("form") {
+			var username, password bool
+			for input := range form.Descendants() {
+				kind := attribute(input, "type")
+				if input.Data != "input" || (kind != "text" && kind != "password") {
+					continue
+				}
+				name, completed := attribute(input, "name"), attribute(input, "autocomplete")
+				username = username || completed == "username"
+				password = password || kind == "password"
+				if _, registers := page.(Register); name == PasswordField && registers {
+					name = NewField
+				} else if name == PasswordField {
+					name = CurrentField
+				} else if name == "" {
+					name = UsernameField
+				}
+				if completed != want[name] {
+					t.Errorf("%s has autocomplete=%q", name, completed)
+				}
+				if _, filled := lookUp(input, "value"); filled && kind == "password" {
+					t.Errorf("%s comes with a value", name)
+				}
+			}
+			if password && !username {
+				t.Error("a form has a password, and does not say whose it is")
+			}
+		}
+	})
+}
+
+// The policy of the pages refuses all of these, so what needs them would not work.
+func TestNoPageHasAScriptAnInlineStyleOrAHandler(t *testing.T) {
+	t.Parallel()
+	eachPage(t, func(t *testing.T, _ Language, _ Page, d document) {
+		if found := d.elements("script", "style", "iframe", "object", "embed", "base"); len(found) > 0 {
+			t.Errorf("there is a %s", found[0].Data)
+		}
+		for _, n := range d.elements() {
+			for _, a := range n.Attr {
+				if a.Key == "style" || strings.HasPrefix(a.Key, "on") {
+					t.Errorf("a %s has %s", n.Data, a.Key)
+				}
+			}
+		}
+	})
+}
+
+func TestTheFocusFollowsTheDocument(t *testing.T) {
+	t.Parallel()
+	eachPage(t, func(t *testing.T, _ Language, _ Page, d document) {
+		focused := 0
+		for _, n := range d.elements() {
+			if _, has := lookUp(n, "tabindex"); has {
+				t.Errorf("a %s has a tabindex", n.Data)
+			}
+			if _, has := lookUp(n, "autofocus"); has {
+				focused++
+			}
+		}
+		if focused > 1 {
+			t.Errorf("%d elements want the focus", focused)
+		}
+	})
+}
+
+// Below a path, whatever leads out of it leads to another service.
+func TestEveryLinkAndFormStaysBelowTheBase(t *testing.T) {
+	t.Parallel()
+	known := []string{
+		HomePath, LoginPath, LoginPasswordPath, RegisterPath, ConsentPath, EndSessionPath,
+		AccountPath, AccountSessionPath, AccountDataPath, ChangePasswordPath, DeleteAccountPath,
+		ForgetPath,
+	}
+	for _, asset := range newPages(t, "").Assets() {
+		known = append(known, asset.Path)
+	}
+	eachPage(t, func(t *testing.T, _ Language, page Page, d document) {
+		for _, n := range d.elements() {
+			for _, key := range []string{"href", "src", "action", "formaction"} {
+				target, has := lookUp(n, key)
+				if onward, out := page.(LoggedOut); !has || out && target == onward.Onward {
+					continue
+				}
+				parsed, err := url.Parse(target)
+				if err != nil {
+					t.Fatal(err)
+				}
+				path, below := strings.CutPrefix(parsed.EscapedPath(), sampleBase)
+				if !below || parsed.Host != "" || !slices.Contains(known, path) {
+					t.Errorf("a %s leads to %s", n.Data, target)
+				}
+			}
+		}
+		for _, form := range d.elements("form") {
+			if attribute(form, "method") != "post" || attribute(form, "action") == "" {
+				t.Error("a form is not posted, or not to a URL of its own")
+			}
+		}
+	})
+}
+
+// The handlers read fields by these names, so a form that has others is not understood.
+func TestTheFormsHaveTheFieldsThatAreDeclared(t *testing.T) {
+	t.Parallel()
+	known := []string{
+		AsField, UsernameField, PasswordField, CurrentField, NewField, RememberField, NextField,
+		ChoiceField, SessionField,
+	}
+	choices := []string{ChoiceCurrent, ChoiceAllow, ChoiceDeny, ChoiceLogOut, ChoiceOthers}
+	eachPage(t, func(t *testing.T, _ Language, page Page, d document) {
+		for _, n := range d.elements("input", "button") {
+			name, has := lookUp(n, "name")
+			if ending, ok := page.(EndSession); ok && slices.ContainsFunc(ending.Hidden, func(h Hidden) bool {
+				return h.Name == name && h.Value == attribute(n, "value")
+			}) {
+				continue
+			}
+			if has && !slices.Contains(known, name) {
+				t.Errorf("there is a field %s", name)
+			}
+			if value := attribute(n, "value"); name == ChoiceField && !slices.Contains(choices, value) {
+				t.Errorf("there is a choice %s", value)
+			}
+		}
+		for _, link := range d.elements("a") {
+			parsed, _ := url.Parse(attribute(link, "href"))
+			for name := range parsed.Query() {
+				if parsed.Host == "" && name != NextField && name != AfterField {
+					t.Errorf("a link has the parameter %s", name)
+				}
+			}
+		}
+	})
+}
+
+// Whoever cannot change the name would be told to.
+func TestAFixedNameIsNotCalledWrong(t *testing.T) {
+	t.Parallel()
+	for name, invalid := range map[string]string{"login wrong": "true", "login again wrong": ""} {
+		d := parsePage(t, render(t, newPages(t, ""), Language{}, drawn()[name]))
+		if got := attribute(d.byID(UsernameField), "aria-invalid"); got != invalid {
+			t.Errorf("%s: the name has aria-invalid=%q", name, got)
+		}
+		if got := attribute(d.byID(PasswordField), "aria-invalid"); got != "true" {
+			t.Errorf("%s: the password has aria-invalid=%q", name, got)
+		}
+	}
+}
+
+func TestAProblemGetsTheFocusAndElseTheFirstEmptyField(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"login": UsernameField, "login wrong": PasswordField, "login again": PasswordField,
+		"login already": "", "login long": PasswordField, "register": UsernameField,
+		"register wrong": UsernameField, "password": CurrentField, "account": "",
+		"account wrong": CurrentField, "delete": PasswordField, "home": "", "consent": "",
+	} {
+		d := parsePage(t, render(t, newPages(t, ""), Language{}, drawn()[name]))
+		got := ""
+		for _, n := range d.elements() {
+			if _, has := lookUp(n, "autofocus"); has {
+				got = attribute(n, "id")
+			}
+		}
+		if got != want {
+			t.Errorf("%s: the focus is at %q, want %q", name, got, want)
+		}
+	}
+}

@@ -1,0 +1,250 @@
+package pages
+
+import (
+	"net/url"
+	"slices"
+	"time"
+)
+
+// Page is one of the pages of this package. Whatever strings it holds, the page that is rendered
+// shows them as text.
+type Page interface{ describe() description }
+
+// description is what a page tells the layout.
+type description struct {
+	Name    string // of its template
+	Title   string // the name of a text
+	App     string // in the title
+	Wide    bool
+	Focus   bool   // the first field to be filled in gets the focus
+	Forget  bool   // the browser forgets earlier pages, since their reader has logged out
+	User    string // who is logged in, for the links at the top; "" for nobody
+	Failure Failure
+	Notice  Notice
+	Fields  []field
+}
+
+// names are those of all templates.
+func names() []string {
+	return []string{
+		"home", "login", "register", "password", "consent", "end_session", "logged_out", "account",
+		"delete", "error",
+	}
+}
+
+// Home is at [HomePath].
+type Home struct {
+	Username         string // "" if nobody is logged in
+	RegistrationOpen bool
+	Notice           Notice
+}
+
+func (p Home) describe() description {
+	title := "home.title"
+	if p.Username != "" {
+		title = "home.in.title"
+	}
+	return description{
+		Name: "home", Title: title, Notice: p.Notice, Forget: p.Notice == NoticeDeleted,
+	}
+}
+
+// Login is at [LoginPath].
+type Login struct {
+	Username string
+	// UsernameFixed is for somebody who must give their own password again.
+	UsernameFixed bool
+	Next          string // comes back in [NextField]
+	To            string // the app that the person goes on to; "" for none
+	Remember      bool
+	// AlreadyAs is who is logged in. The page offers to go on as them, by [ChoiceCurrent].
+	AlreadyAs        string
+	RegistrationOpen bool
+	Notice           Notice
+	Failure          Failure
+}
+
+func (p Login) describe() description {
+	title := "login.title"
+	if p.UsernameFixed {
+		title = "login.again.title"
+	}
+	return description{
+		Name: "login", Title: title, Failure: p.Failure, Notice: p.Notice,
+		Focus: !p.OffersCurrent() || p.Failure != Failure{},
+		Fields: []field{
+			usernameField(p.Username, p.UsernameFixed),
+			passwordField(PasswordField, "current-password", NoProblem),
+		},
+	}
+}
+
+// OffersCurrent is true if the person may go on without a password.
+func (p Login) OffersCurrent() bool { return p.AlreadyAs != "" && !p.UsernameFixed }
+
+// Register is at [RegisterPath].
+type Register struct {
+	Username        string
+	Next            string // comes back in [NextField]
+	To              string // the app that the person goes on to; "" for none
+	MinLength       int    // of a password, in characters
+	UsernameProblem Problem
+	PasswordProblem Problem
+	Failure         Failure
+}
+
+func (p Register) describe() description {
+	name := usernameField(p.Username, false)
+	name.Hint, name.Problem = "field.username.hint", p.UsernameProblem
+	return description{
+		Name: "register", Title: "register.title", Focus: true, Failure: p.Failure,
+		Fields: []field{name, newPasswordField(PasswordField, p.PasswordProblem, p.MinLength)},
+	}
+}
+
+// DemandedPassword is at [LoginPasswordPath]. The account demands another password before it lets
+// its owner in.
+type DemandedPassword struct {
+	Username       string
+	Next           string // comes back in [NextField]
+	Remember       bool   // comes back in [RememberField]
+	MinLength      int    // of a password, in characters
+	CurrentProblem Problem
+	NewProblem     Problem
+	Failure        Failure
+}
+
+func (p DemandedPassword) describe() description {
+	return description{
+		Name: "password", Title: "password.title", Focus: true, Failure: p.Failure,
+		Fields: []field{
+			usernameField(p.Username, false),
+			passwordField(CurrentField, "current-password", p.CurrentProblem),
+			newPasswordField(NewField, p.NewProblem, p.MinLength),
+		},
+	}
+}
+
+// Consent asks whether an app may have what it asks for. Its form goes to [ConsentPath].
+type Consent struct {
+	Username string
+	App      string
+	// Asks are values of a scope, or "*" for all. Those of OpenID Connect are said in words, and
+	// permissions as they are.
+	Asks []string
+	Next string // comes back in [NextField]
+}
+
+func (p Consent) describe() description {
+	return description{Name: "consent", Title: "consent.title"}
+}
+
+// EndSession asks whether to log out. Its form goes to [EndSessionPath].
+type EndSession struct {
+	Username string
+	App      string   // the app that asks for it; "" for none
+	Hidden   []Hidden // come back as they are
+}
+
+func (p EndSession) describe() description {
+	return description{Name: "end_session", Title: "end_session.title"}
+}
+
+// Hidden is a field of a form that its person does not see.
+type Hidden struct{ Name, Value string }
+
+// LoggedOut says that it is done.
+type LoggedOut struct {
+	App string // the app that the link leads to; "" for none
+	// Onward is a URL. There is no link if its scheme is neither http nor https.
+	Onward string
+}
+
+func (p LoggedOut) describe() description {
+	return description{Name: "logged_out", Title: "logged_out.title", Forget: true}
+}
+
+// Link is Onward, or "" if that could be anything but a page.
+func (p LoggedOut) Link() string {
+	parsed, err := url.Parse(p.Onward)
+	if err != nil || parsed.Host == "" || !slices.Contains([]string{"http", "https"}, parsed.Scheme) {
+		return ""
+	}
+	return p.Onward
+}
+
+// Account is at [AccountPath].
+type Account struct {
+	Username string
+	Now      time.Time
+	Sessions []Session // a page of them, the one used last comes first
+	// Older is the cursor of the next page of sessions, and "" on the last page.
+	Older string
+	// Later is true for every page of sessions but the first.
+	Later          bool
+	MinLength      int // of a password, in characters
+	CurrentProblem Problem
+	NewProblem     Problem
+	Notice         Notice
+	Failure        Failure // of the form that was sent
+}
+
+// Session is one row of [Account].
+type Session struct {
+	ID        string
+	UserAgent string // said in words
+	Address   string
+	LastUsed  time.Time // of which only the day is shown
+	Current   bool      // it is the one that the page is shown to
+	App       string    // the title of the app whose session it is; "" for a browser
+	Apps      []string  // the titles of the apps that a browser is logged in to
+}
+
+func (p Account) describe() description {
+	return description{
+		Name: "account", Title: "account.title", Wide: true, User: p.Username,
+		Failure: p.Failure, Notice: p.Notice,
+		Fields: []field{
+			passwordField(CurrentField, "current-password", p.CurrentProblem),
+			newPasswordField(NewField, p.NewProblem, p.MinLength),
+		},
+	}
+}
+
+// Others is true if there is a session to end besides the one that the page is shown to.
+func (p Account) Others() bool {
+	return p.Later || p.Older != "" ||
+		slices.ContainsFunc(p.Sessions, func(s Session) bool { return !s.Current })
+}
+
+// DeleteAccount is at [DeleteAccountPath]. It says what is lost, and asks for the password.
+type DeleteAccount struct {
+	Username        string
+	PasswordProblem Problem
+	Failure         Failure
+}
+
+func (p DeleteAccount) describe() description {
+	return description{
+		Name: "delete", Title: "delete.title", Focus: true, User: p.Username, Failure: p.Failure,
+		Fields: []field{passwordField(PasswordField, "current-password", p.PasswordProblem)},
+	}
+}
+
+// Error takes the place of a page that cannot be shown.
+type Error struct {
+	Status     int
+	Why        Fault
+	App        string        // for [FaultNoAccess]
+	RetryAfter time.Duration // for [FaultLimited]; 0 if it is not known
+	// Detail is for whoever made the app. It is in English, and is shown as it is.
+	Detail    string
+	RequestID string
+	Username  string // who is logged in; "" for nobody
+}
+
+func (p Error) describe() description {
+	return description{
+		Name: "error", Title: "fault." + string(p.Why) + ".title", App: p.App, User: p.Username,
+	}
+}

@@ -1,0 +1,89 @@
+package pages
+
+import "time"
+
+// Failure says why a form as a whole was not accepted. The zero value says nothing.
+type Failure struct {
+	Why        FailureReason
+	RetryAfter time.Duration // for [Limited]; 0 if it is not known
+}
+
+// FailureReason is one word, for which every language has a text.
+type FailureReason string
+
+const (
+	// WrongCredentials is for every login that is refused. Whoever has no account, or one that is
+	// disabled, must not see another text than whoever has mistyped the password.
+	WrongCredentials FailureReason = "wrong_credentials"
+	Limited          FailureReason = "limited"     // there were too many attempts
+	Overloaded       FailureReason = "overloaded"  // nothing was done
+	Unavailable      FailureReason = "unavailable" // it is not known whether it was done
+	// Stale is for a form that came from another site, or that is too old.
+	Stale FailureReason = "stale"
+	// Changed is for an account that was changed by somebody else meanwhile.
+	Changed FailureReason = "changed"
+	// LastAdmin is for the deletion of the only account that can manage the others.
+	LastAdmin FailureReason = "last_admin"
+)
+
+// Problem says what is wrong with a field. The zero value says nothing.
+type Problem struct {
+	Why   ProblemReason
+	Bound int // for [PasswordShort] and [PasswordLong], in characters
+}
+
+// NoProblem is for a field that is right, or that was not sent yet.
+var NoProblem = Problem{}
+
+// ProblemReason is one word, for which every language has a text.
+type ProblemReason string
+
+const (
+	NameMissing    ProblemReason = "name_missing"
+	NameLong       ProblemReason = "name_long"
+	NameCharacters ProblemReason = "name_characters" // spaces, symbols, control characters
+	NameSigns      ProblemReason = "name_signs"      // signs that few names have
+	NameMixed      ProblemReason = "name_mixed"      // letters of several scripts
+	NameLookalike  ProblemReason = "name_lookalike"  // it looks like a Latin name
+	NameReserved   ProblemReason = "name_reserved"
+	NameTaken      ProblemReason = "name_taken"
+	// NameRefused is for a reason that has no word of its own.
+	NameRefused        ProblemReason = "name_refused"
+	PasswordMissing    ProblemReason = "password_missing"
+	PasswordShort      ProblemReason = "password_short"
+	PasswordLong       ProblemReason = "password_long"
+	PasswordCharacters ProblemReason = "password_characters"
+	PasswordCommon     ProblemReason = "password_common"
+	PasswordIsUsername ProblemReason = "password_is_username"
+	PasswordSame       ProblemReason = "password_same"  // it is the one that the account has
+	PasswordWrong      ProblemReason = "password_wrong" // it is not the one that the account has
+	// PasswordRefused is for a reason that has no word of its own.
+	PasswordRefused ProblemReason = "password_refused"
+)
+
+// Notice says what was done, or why the person is on this page. "" says nothing.
+type Notice string
+
+const (
+	NoticePasswordChanged Notice = "password_changed"
+	NoticeSessionEnded    Notice = "session_ended"
+	NoticeOthersEnded     Notice = "others_ended"
+	NoticeRegistered      Notice = "registered"
+	NoticeDeleted         Notice = "deleted"
+	NoticeLoginFirst      Notice = "login_first" // the page asked for wants a login
+)
+
+// Fault says why a page cannot be shown.
+type Fault string
+
+const (
+	FaultNotFound    Fault = "not_found"
+	FaultBadRequest  Fault = "bad_request"
+	FaultBadApp      Fault = "bad_app"     // no such client, or a redirect URI that is not its own
+	FaultNoAccess    Fault = "no_access"   // the person may not use the app
+	FaultStale       Fault = "stale"       // as [Stale], where no form can be shown again
+	FaultLimited     Fault = "limited"     // there were too many attempts
+	FaultClosed      Fault = "closed"      // registration is closed
+	FaultUnavailable Fault = "unavailable" // overloaded, or without its database
+	FaultInternal    Fault = "internal"
+)

@@ -1,0 +1,178 @@
+package pages
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	sampleNow   = time.Date(2026, 11, 29, 16, 0, 0, 0, time.UTC)
+	longName    = strings.Repeat("grandmother.of.the.", 12) + "@example.org"
+	longApp     = "The Department of Orders, Deliveries and Complaints of the Northern Regions"
+	sampleNext  = "/authorize?client_id=orders&redirect_uri=https%3A%2F%2Forders.example%2F&state=x"
+	firefox     = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
+	iphone      = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/19.0 Mobile/15E148 Safari/604.1"
+	androidUA   = "Mozilla/5.0 (Linux; Android 16) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Mobile Safari/537.36"
+	failedLogin = Failure{Why: WrongCredentials}
+)
+
+// drawn are pages as people may meet them, and with what is too long for any design.
+func drawn() map[string]Page {
+	return map[string]Page{
+		"home":        Home{RegistrationOpen: true},
+		"home closed": Home{Notice: NoticeDeleted},
+		"home in":     Home{Username: "alice"},
+		"login":       Login{RegistrationOpen: true},
+		"login to":    Login{To: "Orders", Next: sampleNext, RegistrationOpen: true, Remember: true},
+		"login wrong": Login{
+			Username: "alice", To: "Orders", Next: sampleNext, Failure: failedLogin,
+		},
+		"login first":   Login{Notice: NoticeLoginFirst},
+		"login already": Login{AlreadyAs: "bob", To: "Orders", Next: sampleNext},
+		"login again": Login{
+			Username: "alice", UsernameFixed: true, AlreadyAs: "alice", Next: sampleNext,
+		},
+		"login again wrong": Login{Username: "alice", UsernameFixed: true, Failure: failedLogin},
+		"login long": Login{
+			Username: longName, AlreadyAs: longName, To: longApp, Next: sampleNext,
+			RegistrationOpen: true, Failure: failedLogin,
+		},
+		"register": Register{MinLength: 8, To: "Orders", Next: sampleNext},
+		"register wrong": Register{
+			Username: "admin", MinLength: 15, UsernameProblem: Problem{Why: NameReserved},
+			PasswordProblem: Problem{Why: PasswordShort, Bound: 15},
+		},
+		"password": DemandedPassword{Username: "alice", MinLength: 8, Remember: true, Next: "/"},
+		"password wrong": DemandedPassword{
+			Username: "alice", MinLength: 8, CurrentProblem: Problem{Why: PasswordWrong},
+			NewProblem: Problem{Why: PasswordCommon},
+		},
+		"consent": Consent{
+			Username: "alice", App: "Orders", Next: sampleNext,
+			Asks: []string{"openid", "profile", "email", "offline_access", "orders:write"},
+		},
+		"consent all":  Consent{Username: "alice", App: "Orders", Asks: []string{"openid", "*"}},
+		"consent none": Consent{Username: longName, App: longApp},
+		"end session":  EndSession{Username: "alice"},
+		"end session for an app": EndSession{
+			Username: "alice", App: "Orders", Hidden: []Hidden{{"state", "x"}, {"client_id", "orders"}},
+		},
+		"logged out": LoggedOut{},
+		"logged out onward": LoggedOut{
+			App: "Orders", Onward: "https://orders.example/bye?state=x",
+		},
+		"account": Account{
+			Username: "alice", Now: sampleNow, MinLength: 8, Sessions: sampleSessions(),
+			Notice: NoticePasswordChanged,
+		},
+		"account alone": Account{
+			Username: "alice", Now: sampleNow, MinLength: 8, Sessions: sampleSessions()[:1],
+		},
+		"account wrong": Account{
+			Username: "alice", Now: sampleNow, MinLength: 8, Sessions: sampleSessions()[:2],
+			CurrentProblem: Problem{Why: PasswordWrong}, NewProblem: Problem{Why: PasswordIsUsername},
+		},
+		"account long": Account{
+			Username: longName, Now: sampleNow, MinLength: 8, Sessions: manySessions(), Older: "c",
+			Later: true, Failure: Failure{Why: Limited, RetryAfter: 7 * time.Minute},
+		},
+		"delete": DeleteAccount{Username: "alice"},
+		"delete wrong": DeleteAccount{
+			Username: "alice", PasswordProblem: Problem{Why: PasswordWrong},
+		},
+		"delete last admin": DeleteAccount{Username: "alice", Failure: Failure{Why: LastAdmin}},
+		"error detail": Error{
+			Status: 400, Why: FaultBadApp, RequestID: "0f8a2c54-6a3f-4b1e-9d35-2f6cf2a1c001",
+			Detail: "invalid_request: redirect_uri is not one of the client's", Username: "alice",
+		},
+	}
+}
+
+// samples are those, and one for everything that can be said.
+func samples(t *testing.T) map[string]Page {
+	t.Helper()
+	all := drawn()
+	for _, why := range wordsOf(t, "FailureReason") {
+		all["login "+why] = Login{
+			Failure: Failure{Why: FailureReason(why), RetryAfter: 90 * time.Second},
+		}
+	}
+	for _, why := range wordsOf(t, "ProblemReason") {
+		all["register "+why] = Register{
+			Username: "x", MinLength: 8, UsernameProblem: Problem{Why: ProblemReason(why), Bound: 8},
+		}
+	}
+	for _, notice := range wordsOf(t, "Notice") {
+		all["account "+notice] = Account{Username: "alice", Notice: Notice(notice)}
+	}
+	for _, why := range wordsOf(t, "Fault") {
+		all["error "+why] = Error{Status: 404, Why: Fault(why), App: "Orders", RequestID: "abc"}
+	}
+	return all
+}
+
+// wordsOf are the constants of one of the types of reasons.go.
+func wordsOf(t *testing.T, kind string) (words []string) {
+	t.Helper()
+	source, err := os.ReadFile("reasons.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	constant := regexp.MustCompile(`(?m)^\t\w+ +` + kind + ` = "(\w+)"`)
+	for _, match := range constant.FindAllStringSubmatch(string(source), -1) {
+		words = append(words, match[1])
+	}
+	if len(words) == 0 {
+		t.Fatalf("there is no constant of type %s", kind)
+	}
+	return words
+}
+
+func sampleSessions() []Session {
+	return []Session{
+		{ID: "1", UserAgent: firefox, Address: "192.0.2.17", LastUsed: sampleNow, Current: true,
+			Apps: []string{"Orders", "Wiki"}},
+		{ID: "2", UserAgent: iphone, Address: "2001:db8:85a3:1234:5678:8a2e:370:7334",
+			LastUsed: sampleNow.Add(-5 * time.Hour)},
+		{ID: "3", UserAgent: androidUA, Address: "203.0.113.9",
+			LastUsed: sampleNow.Add(-17 * 24 * time.Hour), Apps: []string{longApp}},
+		{ID: "5", UserAgent: "Go-http-client/1.1", Address: "203.0.113.11",
+			LastUsed: sampleNow.Add(-20 * 24 * time.Hour), App: "Orders"},
+		{ID: "4", UserAgent: "curl/8.5.0", Address: "203.0.113.10",
+			LastUsed: sampleNow.Add(-200 * 24 * time.Hour)},
+	}
+}
+
+func manySessions() []Session {
+	var all []Session
+	for n := range 20 {
+		all = append(all, Session{
+			ID: fmt.Sprint(n), UserAgent: strings.Repeat("Program", n+1), Address: "192.0.2.1",
+			LastUsed: sampleNow.Add(-time.Duration(n*n) * time.Hour), Current: n == 3,
+		})
+	}
+	return all
+}
+
+func newPages(t *testing.T, base string) *Pages {
+	t.Helper()
+	p, err := New(Options{AppName: "Example Bakery", Base: base})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func render(t *testing.T, p *Pages, language Language, page Page) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := p.Render(&out, language, page); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}

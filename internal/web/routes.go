@@ -1,0 +1,109 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/edge"
+	"gatehouse.example/internal/web/pages"
+)
+
+// guard returns an error if a request must not reach its handler.
+type guard func(*Web, *gin.Context) error
+
+// route is a line of the table: what it serves, and what it lets in.
+type route struct {
+	method, path string
+	guard        guard // nil lets nobody in
+	handle       edge.Handler
+}
+
+func (w *Web) table() []route {
+	return []route{
+		{http.MethodGet, pages.HomePath, anybody, w.getHome},
+		{http.MethodGet, pages.LoginPath, anybody, w.getLogin},
+		{http.MethodPost, pages.LoginPath, ownForm, w.postLogin},
+		{http.MethodGet, pages.LoginPasswordPath, anybody, w.getLoginPassword},
+		{http.MethodPost, pages.LoginPasswordPath, ownForm, w.postLoginPassword},
+		{http.MethodGet, pages.RegisterPath, anybody, w.getRegister},
+		{http.MethodPost, pages.RegisterPath, ownForm, w.postRegister},
+		{http.MethodGet, pages.AccountPath, anybody, w.loggedIn(w.getAccount)},
+		{http.MethodPost, pages.AccountSessionPath, ownForm, w.loggedIn(w.postAccountSessions)},
+		{http.MethodPost, pages.ChangePasswordPath, ownForm, w.loggedIn(w.postAccountPassword)},
+		{http.MethodGet, pages.AccountDataPath, anybody, w.loggedIn(w.getAccountData)},
+		{http.MethodGet, pages.DeleteAccountPath, anybody, w.loggedIn(w.getDeleteAccount)},
+		{http.MethodPost, pages.DeleteAccountPath, ownForm, w.loggedIn(w.postDeleteAccount)},
+		{http.MethodGet, authorizePath, anybody, w.getAuthorize},
+		{http.MethodPost, authorizePath, anybody, w.postAuthorize},
+		{http.MethodPost, pages.ConsentPath, ownForm, w.postConsent},
+		{http.MethodGet, pages.EndSessionPath, anybody, w.getEndSession},
+		{http.MethodPost, pages.EndSessionPath, anybody, w.postEndSession},
+		{http.MethodGet, pages.ForgetPath, anybody, w.getForget},
+		{http.MethodGet, assetPath, anybody, w.getAsset},
+	}
+}
+
+func (r route) serve(w *Web) edge.Handler {
+	return func(c *gin.Context) error {
+		if r.guard == nil {
+			return edge.ErrNoGuard
+		}
+		if err := r.guard(w, c); err != nil {
+			return err
+		}
+		return r.handle(c)
+	}
+}
+
+// anybody lets everybody in.
+func anybody(*Web, *gin.Context) error { return nil }
+
+const formKey = "gatehouse.form"
+
+// ownForm lets in the forms of these pages. A page of another site could send one in the name of
+// whoever is logged in, or log them in to an account of its own. Errors: [edge.ErrCrossSite], those
+// of [edge.ReadForm].
+func ownForm(w *Web, c *gin.Context) error {
+	if w.forms.Check(c.Request) != nil {
+		return edge.ErrCrossSite
+	}
+	form, err := edge.ReadForm(c)
+	if err != nil {
+		return err
+	}
+	c.Set(formKey, form)
+	return nil
+}
+
+func formOf(c *gin.Context) map[string]string { return c.MustGet(formKey).(map[string]string) }
+
+// loggedIn passes on the session of a browser, and sends anybody else to the login. From there they
+// come back to their account.
+func (w *Web) loggedIn(handle func(*gin.Context, auth.Browser) error) edge.Handler {
+	return func(c *gin.Context) error {
+		browser, ok, err := w.sessionOf(c)
+		if err != nil {
+			return err
+		}
+		if ok {
+			err = handle(c, browser)
+			if !errors.Is(err, auth.ErrInvalidToken) { // else it has ended meanwhile
+				return err
+			}
+		}
+		return w.redirect(c, w.loginURL(w.destination(c, w.path(pages.AccountPath))))
+	}
+}
+
+// wantsPage reports whether a person asks for a page, as far as the browser says so.
+func wantsPage(r *http.Request) bool {
+	return (r.Method == http.MethodGet || r.Method == http.MethodHead) &&
+		r.Header.Get("Authorization") == "" && acceptsPage(r.Header)
+}
+
+// acceptsPage is true of what browsers send for a page, and not of what scripts send by default.
+func acceptsPage(h http.Header) bool { return strings.Contains(h.Get("Accept"), "text/html") }

@@ -1,0 +1,155 @@
+package wire
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse.example/internal/auth"
+)
+
+// PersonalData is all that is stored of a user, for that user.
+type PersonalData struct {
+	ExportedAt time.Time         `json:"exported_at"`
+	Account    PersonalAccount   `json:"account"`
+	Sessions   []PersonalSession `json:"sessions"`
+	Consents   []PersonalConsent `json:"consents"`
+	Codes      []PersonalCode    `json:"codes"`
+	Events     []PersonalEvent   `json:"events"`
+	Limit      int               `json:"limit"` // of each list
+	Cut        []string          `json:"cut"`   // the names of the lists that had more
+}
+
+// PersonalAccount is the account itself.
+type PersonalAccount struct {
+	ID                 uuid.UUID         `json:"id"`
+	Username           string            `json:"username"`
+	Roles              []string          `json:"roles"`
+	Permissions        []auth.Permission `json:"permissions"`
+	CreatedAt          time.Time         `json:"created_at"`
+	UpdatedAt          time.Time         `json:"updated_at"`
+	DisabledAt         *time.Time        `json:"disabled_at"`
+	TokenVersion       int64             `json:"token_version"`
+	MustChangePassword bool              `json:"must_change_password"`
+	PasswordExpiresAt  *time.Time        `json:"password_expires_at"`
+	PasswordChangedAt  *time.Time        `json:"password_changed_at"` // null: not recorded
+}
+
+// PersonalSession is a session, which may have ended.
+type PersonalSession struct {
+	Session
+	EndedAt   *time.Time    `json:"ended_at"`
+	EndReason *string       `json:"end_reason"`
+	Network   *netip.Prefix `json:"network"` // of the last refresh
+	AuthTime  time.Time     `json:"auth_time"`
+	Methods   []string      `json:"amr"`
+	Scope     *string       `json:"scope"` // null: all permissions
+	OpenID    *string       `json:"openid"`
+	Claims    *string       `json:"claims"`
+	Resources *string       `json:"resource"`
+	Offline   bool          `json:"offline"`
+}
+
+// PersonalConsent is what the user has allowed an app.
+type PersonalConsent struct {
+	Client    *App      `json:"client"`
+	Scope     string    `json:"scope"`
+	GrantedAt time.Time `json:"granted_at"`
+}
+
+// PersonalCode is an authorization code.
+type PersonalCode struct {
+	Client      *App       `json:"client"`
+	Session     uuid.UUID  `json:"session"`
+	RedirectURI string     `json:"redirect_uri"`
+	Scope       *string    `json:"scope"`
+	OpenID      *string    `json:"openid"`
+	Claims      *string    `json:"claims"`
+	Resources   *string    `json:"resource"`
+	AuthTime    time.Time  `json:"auth_time"`
+	ExpiresAt   time.Time  `json:"expires_at"`
+	RedeemedAt  *time.Time `json:"redeemed_at"`
+	Started     *uuid.UUID `json:"started"` // the session that it started
+}
+
+// PersonalEvent is an event of the audit log, as the user sees it.
+type PersonalEvent struct {
+	At            time.Time   `json:"at"`
+	Action        auth.Action `json:"action"`
+	Outcome       string      `json:"outcome"`
+	Actor         string      `json:"actor"`
+	About         *string     `json:"about"`
+	Target        string      `json:"target"`
+	RequestID     string      `json:"request_id"`
+	ClientAddress string      `json:"client_address"`
+	UserAgent     string      `json:"user_agent"`
+	Count         int64       `json:"count"`
+}
+
+// PersonalDataOf is the form of a user's data. The session with the given id is the current one.
+func PersonalDataOf(d auth.PersonalData, current uuid.UUID) PersonalData {
+	return PersonalData{
+		ExportedAt: d.At.UTC(), Account: personalAccountOf(d.User),
+		Sessions: each(d.Sessions, func(s auth.PersonalSession) PersonalSession {
+			return personalSessionOf(s, current)
+		}),
+		Consents: each(d.Consents, personalConsentOf), Codes: each(d.Codes, personalCodeOf),
+		Events: each(d.Events, personalEventOf), Limit: d.Limit, Cut: d.Cut,
+	}
+}
+
+func personalAccountOf(u auth.User) PersonalAccount {
+	a := PersonalAccount{
+		ID: u.ID, Username: u.Username.Given, Roles: u.Roles, Permissions: u.Permissions,
+		CreatedAt: u.CreatedAt.UTC(), UpdatedAt: u.UpdatedAt.UTC(), DisabledAt: utc(u.DisabledAt),
+		TokenVersion: u.TokenVersion, MustChangePassword: u.MustChangePassword,
+		PasswordExpiresAt: utc(u.PasswordExpiresAt),
+	}
+	if u.PasswordChangedAt.Unix() > 0 {
+		a.PasswordChangedAt = utc(&u.PasswordChangedAt)
+	}
+	return a
+}
+
+func personalSessionOf(s auth.PersonalSession, current uuid.UUID) PersonalSession {
+	out := PersonalSession{
+		Session: SessionOf(s.Session), EndedAt: utc(s.EndedAt), EndReason: orNull(s.EndReason),
+		Network: orNull(s.Network), AuthTime: s.AuthTime.UTC(), Methods: s.Methods,
+		Scope: orNull(s.Scope), OpenID: orNull(s.OpenID), Claims: orNull(s.Claims),
+		Resources: orNull(s.Resources), Offline: s.Offline,
+	}
+	out.Current = new(s.ID == current)
+	return out
+}
+
+func personalConsentOf(c auth.PersonalConsent) PersonalConsent {
+	return PersonalConsent{appOf(c.Client), strings.Join(c.Words, " "), c.GrantedAt.UTC()}
+}
+
+func personalCodeOf(c auth.PersonalCode) PersonalCode {
+	return PersonalCode{
+		Client: appOf(c.Client), Session: c.SessionID, RedirectURI: c.RedirectURI,
+		Scope: orNull(c.Scope), OpenID: orNull(c.OpenID), Claims: orNull(c.Claims),
+		Resources: orNull(c.Resources), AuthTime: c.AuthTime.UTC(), ExpiresAt: c.ExpiresAt.UTC(), RedeemedAt: utc(c.RedeemedAt),
+		Started: orNull(c.Started),
+	}
+}
+
+func personalEventOf(e auth.PersonalEvent) PersonalEvent {
+	return PersonalEvent{
+		At: e.At.UTC(), Action: e.Action, Outcome: e.Outcome, Actor: e.Actor,
+		About: orNull(e.About), Target: e.Target, RequestID: e.RequestID,
+		ClientAddress: e.Address, UserAgent: e.UserAgent, Count: e.Count,
+	}
+}
+
+// each is never nil, so that a list without entries is written as one.
+func each[T, U any](all []T, form func(T) U) []U {
+	written := make([]U, len(all))
+	for n, one := range all {
+		written[n] = form(one)
+	}
+	return written
+}
