@@ -252,7 +252,6 @@ func markedForIDs(jwk []byte) string {
 	return strings.TrimSuffix(string(jwk), "}") + "," + idMark + "}"
 }
 
-// KeySet is a JWK Set of the public keys of access tokens and of ID tokens (RFC 7517 §5).
-func KeySet(access *Ring, ids *IDKeys) []byte {
-	return jwksOf(slices.Concat(access.members, ids.members))
-}
+// KeySet is a JWK Set of the public keys of access tokens and of ID tokens (RFC 7517 §5). Those of
+// access tokens stand first, since who verifies them by hand takes the first key.
+func KeySet(access *Ring, ids *IDKeys) []byte { return jwksOf(access.members, ids.members) }

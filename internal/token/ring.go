@@ -73,9 +73,13 @@ func NewVerifyingRing(keys ...Key) (*Ring, error) {
 	return r, nil
 }
 
-// jwksOf is a JWK Set (RFC 7517 §5). The same keys make the same text. It sorts the members.
-func jwksOf(members []string) []byte {
-	slices.Sort(members)
+// jwksOf is a JWK Set (RFC 7517 §5) of kinds of keys, one kind after the other. The same keys make
+// the same text.
+func jwksOf(kinds ...[]string) []byte {
+	var members []string
+	for _, kind := range kinds {
+		members = append(members, slices.Sorted(slices.Values(kind))...)
+	}
 	return []byte(`{"keys":[` + strings.Join(members, ",") + `]}`)
 }
 
@@ -83,7 +87,7 @@ func jwksOf(members []string) []byte {
 func (r Ring) Format(s fmt.State, _ rune) { _, _ = fmt.Fprintf(s, "ring %s", r.JWKS()) }
 
 // JWKS are the public keys as a JWK Set.
-func (r *Ring) JWKS() []byte { return jwksOf(slices.Clone(r.members)) }
+func (r *Ring) JWKS() []byte { return jwksOf(r.members) }
 
 // HasPublicKeys is false for a ring that has only a secret.
 func (r *Ring) HasPublicKeys() bool { return len(r.byID) > 0 }
