@@ -29,6 +29,10 @@ const (
 	SiblingCookies Purpose = "gatehouse sibling cookie"
 	// LoginDemands say since when a user must have logged in.
 	LoginDemands Purpose = "gatehouse login demand"
+	// Challenges are proved by what is mailed: a link or a code.
+	Challenges Purpose = "gatehouse challenge"
+	// Mails are sealed until they are sent.
+	Mails Purpose = "gatehouse mail"
 
 	// OldDeviceTokens are the device tokens of the version before. They do not say which password
 	// they belong to.
@@ -40,7 +44,7 @@ const (
 func purposes() []Purpose {
 	return []Purpose{
 		RefreshTokens, DeviceTokens, OldDeviceTokens, DeviceNames, Cursors, SigningKeys, RateLimits,
-		SessionCookies, SiblingCookies, LoginDemands, secretIDs,
+		SessionCookies, SiblingCookies, LoginDemands, Challenges, Mails, secretIDs,
 	}
 }
 

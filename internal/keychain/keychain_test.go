@@ -40,6 +40,8 @@ func TestTheKeysOfRunningInstallationsStayTheSame(t *testing.T) {
 		"gatehouse session cookie": "6bd56391bbc845957ece880f600aa252145540df1a445c369d997239bbb68257",
 		"gatehouse sibling cookie": "ea20900503cc3d431bfed1393da19cdc1d511681540fa55bf9d1e3a8093348ca",
 		"gatehouse login demand":   "51477f2c35e25b9a6ed8851415ce9a8f21ec1d434ff3f6336a5cd48390ed52ff",
+		"gatehouse challenge":      "19fe412be85e52b8e34e2df2d3e020e2a3009503230225b39775d2e1c71f8f5b",
+		"gatehouse mail":           "6768428eb131875b275605ad6aae69ada9e1fe694adf91f7f6eaac7cb8b4a762",
 	}
 	keys := keychainOf(t, []byte("a fixed secret of the tests, of 32 bytes or more"))
 	for _, purpose := range purposes() {
