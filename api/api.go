@@ -3,10 +3,12 @@
 package api
 
 import (
+	"bytes"
 	_ "embed"
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/goccy/go-yaml"
 )
@@ -16,6 +18,10 @@ var contract string
 
 // YAML returns the contract as it was written. The caller may change the slice.
 func YAML() []byte { return []byte(contract) }
+
+// converted is the contract as it was written, in JSON. A process converts it once, however many
+// services it starts: tests start hundreds.
+var converted = sync.OnceValues(func() ([]byte, error) { return toJSON([]byte(contract)) })
 
 func toJSON(document []byte) ([]byte, error) {
 	out, err := yaml.YAMLToJSON(document)
@@ -43,6 +49,10 @@ func (s Service) Contract() (asYAML, asJSON []byte, err error) {
 			return nil, nil, fmt.Errorf("openapi.yaml does not have %q once", e.written)
 		}
 		text = strings.Replace(text, e.written, e.instead, 1)
+	}
+	if text == contract {
+		asJSON, err = converted()
+		return []byte(text), bytes.Clone(asJSON), err
 	}
 	asJSON, err = toJSON([]byte(text))
 	return []byte(text), asJSON, err

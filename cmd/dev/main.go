@@ -18,6 +18,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"gatehouse.example/internal/app"
@@ -143,15 +144,22 @@ func prepare(ctx context.Context, ownerURL string) (string, error) {
 
 // welcome tells how to try the service out.
 func welcome(out io.Writer, public, ops net.Addr, gatehouse string) {
+	// The same host as in ISSUER: a browser keeps a login for the host that it was made at.
+	atLocalhost := func(address net.Addr) string {
+		return strings.Replace(address.String(), "127.0.0.1:", "localhost:", 1)
+	}
 	fmt.Fprintf(out, `
-Gatehouse is at http://%[1]s, its documentation at http://%[1]s/docs, its metrics at http://%[2]s/metrics.
+Gatehouse is at http://%[1]s: open it in a browser, make an account, and log in.
+Its documentation is at http://%[1]s/docs, its metrics are at http://%[2]s/metrics.
+
+Programs do the same by the API:
 
 Register:         curl http://%[1]s/users -H 'Content-Type: application/json' -d '{"username": "alice", "password": "correct horse battery"}'
 Log in:           curl http://%[1]s/token -d username=alice -d 'password=correct horse battery'
 Who is it:        curl http://%[1]s/users/me -H 'Authorization: Bearer ACCESS_TOKEN'
-Bar the account:  %[3]s user disable alice
+Ban the account:  %[3]s user disable alice
 
 Ctrl-C stops it.
 
-`, public, ops, gatehouse)
+`, atLocalhost(public), atLocalhost(ops), gatehouse)
 }

@@ -51,11 +51,11 @@ func folder(t *testing.T) string {
 // session is one `make run`.
 type session struct {
 	address string // the address of the public port
-	admin   string // the command that bars the account, as it was printed
+	admin   string // the command that bans the account, as it was printed
 	stop    func() error
 }
 
-var welcomed = regexp.MustCompile(`(?s)Gatehouse is at (http://[0-9.:]+).*Bar the account: +([^\n]+)\n`)
+var welcomed = regexp.MustCompile(`(?s)Gatehouse is at (http://localhost:[0-9]+): open.*Ban the account: +([^\n]+)\n`)
 
 // begin runs the program, and returns when it has printed how to use it.
 func begin(t *testing.T, dir string) session {

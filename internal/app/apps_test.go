@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"cmp"
 	"io"
 	"io/fs"
 	"net"
@@ -24,11 +25,17 @@ import (
 // else finds out when another release breaks it.
 func TestAppsOfTheDocumentsLogUsersInAndOutAndHearOfBans(t *testing.T) {
 	t.Parallel()
+	tryAppsOfTheDocuments(t, func(d *documented) visitor { return d.person() })
+}
+
+// tryAppsOfTheDocuments starts each app with a service of its own, and sends it a visitor.
+func tryAppsOfTheDocuments(t *testing.T, visit func(*documented) visitor) {
+	t.Helper()
 	programs := t.TempDir()
-	build(t, filepath.Join(programs, "gatehouse"), "../../cmd/gatehouse")
+	buildGatehouse(t, filepath.Join(programs, "gatehouse"))
 	for heading, app := range map[string]struct {
 		find func(t *testing.T)
-		try  func(*documented)
+		try  func(*documented, visitor)
 	}{
 		"Go":               {proxyProgram{name: "go"}.find, (*documented).tryGo},
 		"FastAPI":          {proxyProgram{name: "uvicorn"}.find, (*documented).tryFastAPI},
@@ -40,29 +47,25 @@ func TestAppsOfTheDocumentsLogUsersInAndOutAndHearOfBans(t *testing.T) {
 			app.find(t)
 			d := document(t, heading, programs, dbtest.FreeAddr(t))
 			d.start()
-			app.try(d)
+			app.try(d, visit(d))
 		})
 	}
 }
 
-func (d *documented) tryGo() {
-	p := d.person()
-	d.wantHello(p.logsIn(d.app))
-	d.wantHello(p.opens(d.app))
-	if page := p.posts(d.app+"/logout", nil); !p.isLogin(page) { // of the app's own home again
-		d.Errorf("logged out, and at %s: %d\n%s", page.at, page.status, page.body)
-	}
-	d.wantHello(p.logsIn(d.app))
+func (d *documented) tryGo(v visitor) {
+	d.wantHello(d.logsIn(v, d.app))
+	d.wantHello(v.opens(d.app))
+	d.wantLogin(v.sendsForm(v.opens(d.app))) // of the app's own home again
+	d.wantHello(d.logsIn(v, d.app))
 	d.banAlice()
-	asynctest.Await(d, "the app to hear of the ban", func() bool { return p.isLogin(p.opens(d.app)) })
+	asynctest.Await(d, "the app to hear of the ban", func() bool { return d.isLogin(v.opens(d.app)) })
 }
 
-func (d *documented) tryFastAPI() {
-	p := d.person()
+func (d *documented) tryFastAPI(v visitor) {
 	asynctest.Await(d, "nobody to be refused, once it is known what was revoked",
-		func() bool { return p.opens(d.app).status == http.StatusUnauthorized })
-	d.wantHello(p.logsIn(d.app + "/login"))
-	d.wantHello(p.opens(d.app))
+		func() bool { return v.opens(d.app).status == http.StatusUnauthorized })
+	d.wantHello(d.logsIn(v, d.app+"/login"))
+	d.wantHello(v.opens(d.app))
 	bearer := func(token string) int {
 		request, err := http.NewRequestWithContext(d.Context(), http.MethodGet, d.app, nil)
 		must(d, err)
@@ -76,51 +79,43 @@ func (d *documented) tryFastAPI() {
 		http.StatusOK || forged != http.StatusUnauthorized {
 		d.Errorf("a program's token: %d, a forged one: %d", good, forged)
 	}
-	if page := p.posts(d.app+"/logout", nil); !p.isLogin(page) {
-		d.Errorf("logged out, and at %s: %d\n%s", page.at, page.status, page.body)
-	}
-	d.wantHello(p.logsIn(d.app + "/login"))
+	d.wantLogin(v.sendsForm(v.opens(d.app)))
+	d.wantHello(d.logsIn(v, d.app+"/login"))
 	d.banAlice()
 	asynctest.Await(d, "the app to hear of the ban",
-		func() bool { return p.opens(d.app).status == http.StatusUnauthorized })
+		func() bool { return v.opens(d.app).status == http.StatusUnauthorized })
 	asynctest.Await(d, "the program to be refused",
 		func() bool { return bearer(program) == http.StatusUnauthorized })
 }
 
 // tryOAuth2Proxy has the cookie refreshed after a second, and not after a minute.
-func (d *documented) tryOAuth2Proxy() {
+func (d *documented) tryOAuth2Proxy(v visitor) {
 	const told = "X-Forwarded-Preferred-Username"
-	p := d.person()
-	d.wantUpstream(p.logsIn(d.app), told)
-	d.wantUpstream(p.opens(d.app), told)
+	d.wantUpstream(d.logsIn(v, d.app), told)
+	d.wantUpstream(v.opens(d.app), told)
 	onward := d.public + "/end-session?" + url.Values{"client_id": {"proxy"},
 		"post_logout_redirect_uri": {d.app + "/"}}.Encode()
-	page := p.opens(d.app + "/oauth2/sign_out?" + url.Values{"rd": {onward}}.Encode())
+	page := v.opens(d.app + "/oauth2/sign_out?" + url.Values{"rd": {onward}}.Encode())
 	if page.at.Path != "/end-session" || !strings.Contains(page.body, "The wiki") {
 		d.Fatalf("%s shows %d\n%s", page.at, page.status, page.body)
 	}
-	if page := p.sendsForm(page, "choice", "log_out"); !p.isLogin(page) { // of the app's own home
-		d.Errorf("logged out, and at %s: %d\n%s", page.at, page.status, page.body)
-	}
-	d.wantUpstream(p.logsIn(d.app), told)
+	d.wantLogin(v.sendsForm(page, "choice", "log_out")) // of the app's own home
+	d.wantUpstream(d.logsIn(v, d.app), told)
 	d.banAlice()
 	asynctest.Await(d, "the proxy to hear of the ban",
-		func() bool { return p.isLogin(p.opens(d.app)) })
+		func() bool { return d.isLogin(v.opens(d.app)) })
 }
 
-func (d *documented) tryApache() {
+func (d *documented) tryApache(v visitor) {
 	const told = "Remote-User"
-	p := d.person()
-	d.wantUpstream(p.logsIn(d.app), told)
-	d.wantUpstream(p.opens(d.app), told)
-	page := p.opens(d.app + "/callback?" + url.Values{"logout": {d.app + "/"}}.Encode())
-	if !p.isLogin(page) { // of the app's own home again
-		d.Errorf("logged out, and at %s: %d\n%s", page.at, page.status, page.body)
-	}
-	d.wantUpstream(p.logsIn(d.app), told)
+	d.wantUpstream(d.logsIn(v, d.app), told)
+	d.wantUpstream(v.opens(d.app), told)
+	// of the app's own home again
+	d.wantLogin(v.opens(d.app + "/callback?" + url.Values{"logout": {d.app + "/"}}.Encode()))
+	d.wantUpstream(d.logsIn(v, d.app), told)
 	d.banAlice()
 	asynctest.Await(d, "Apache to hear of the ban",
-		func() bool { return p.isLogin(p.opens(d.app)) })
+		func() bool { return d.isLogin(v.opens(d.app)) })
 }
 
 // wantUpstream wants the app behind a proxy to have got the user in a header, and no token.
@@ -156,8 +151,10 @@ func document(t *testing.T, heading, programs, address string, flags ...string) 
 	r.want(http.StatusCreated, r.do(r.registerRequest("alice", goodPassword)))
 	d := &documented{replica: r, databaseURL: databaseURL, address: address,
 		programs: programs, upstream: record(t, http.HandlerFunc(
-			func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "Hello, alice.") },
-		))}
+			func(w http.ResponseWriter, r *http.Request) {
+				user := cmp.Or(r.Header.Get("X-Forwarded-Preferred-Username"), r.Header.Get("Remote-User"))
+				_, _ = io.WriteString(w, "Hello, "+user+".")
+			}))}
 	d.app = "http://" + atLocalhost(d.address)
 	page, err := os.ReadFile("../../docs/apps.md")
 	must(t, err)
@@ -167,7 +164,12 @@ func document(t *testing.T, heading, programs, address string, flags ...string) 
 	if !found {
 		t.Fatalf("docs/apps.md has no section %s", heading)
 	}
-	d.commands = commandsIn(t, head) + commandsIn(t, section)
+	// The reader builds into the repository. Here the program is somewhere else, and is built already.
+	prepare, builds := strings.CutPrefix(commandsIn(t, head), "make --silent build\n")
+	if !builds {
+		t.Fatal("docs/apps.md does not say how its reader gets the command line")
+	}
+	d.commands = prepare + commandsIn(t, section)
 	return d
 }
 
@@ -266,11 +268,11 @@ func oauth2ProxyIn(folder string) func(t *testing.T) {
 	}
 }
 
-// build makes a program of a package of this module.
-func build(t *testing.T, program, pkg string) {
+// buildGatehouse makes the command line.
+func buildGatehouse(t *testing.T, program string) {
 	t.Helper()
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program,
-		pkg).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-tags", "nomsgpack",
+		"-o", program, "../../cmd/gatehouse").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 }
@@ -279,6 +281,14 @@ func (d *documented) wantHello(page shown) {
 	d.Helper()
 	if page.status != http.StatusOK || !strings.Contains(page.body, "Hello, alice.") {
 		d.Fatalf("%s shows %d\n%s", page.at, page.status, page.body)
+	}
+}
+
+// wantLogin wants nobody to be logged in any more, at the app and at the service.
+func (d *documented) wantLogin(page shown) {
+	d.Helper()
+	if !d.isLogin(page) {
+		d.Errorf("logged out, and at %s: %d\n%s", page.at, page.status, page.body)
 	}
 }
 

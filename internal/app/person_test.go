@@ -93,11 +93,20 @@ func (p *person) sends(request *http.Request) shown {
 	return shown{response.Request.URL, response.StatusCode, string(body)}
 }
 
-var hiddenField = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
+var (
+	formAction  = regexp.MustCompile(`<form method="?post"? action="?([^">]*)`)
+	hiddenField = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
+)
 
-// sendsForm sends the form of a page of the service, with what the person types into it.
+// sendsForm sends the first form of a page, with what the person types into it.
 func (p *person) sendsForm(page shown, typed ...string) shown {
 	p.Helper()
+	action := formAction.FindStringSubmatch(page.body)
+	if action == nil {
+		p.Fatalf("%s has no form: %d\n%s", page.at, page.status, page.body)
+	}
+	to, err := page.at.Parse(html.UnescapeString(action[1]))
+	must(p, err)
 	form := url.Values{}
 	for _, field := range hiddenField.FindAllStringSubmatch(page.body, -1) {
 		form.Set(html.UnescapeString(field[1]), html.UnescapeString(field[2]))
@@ -105,21 +114,28 @@ func (p *person) sendsForm(page shown, typed ...string) shown {
 	for n := 0; n < len(typed); n += 2 {
 		form.Set(typed[n], typed[n+1])
 	}
-	return p.posts(p.public+page.at.Path, form)
+	return p.posts(to.String(), form)
+}
+
+// visitor is somebody at a browser.
+type visitor interface {
+	opens(address string) shown
+	// sendsForm sends the one form of a page that is shown. typed is name, value, name, value, …
+	sendsForm(page shown, typed ...string) shown
 }
 
 // isLogin reports whether the page is the service's login.
-func (p *person) isLogin(page shown) bool {
-	return strings.HasPrefix(page.at.String(), p.public+"/login") &&
+func (r *replica) isLogin(page shown) bool {
+	return strings.HasPrefix(page.at.String(), r.public+"/login") &&
 		strings.Contains(page.body, `name="password"`)
 }
 
-// logsIn opens an app, which must send the person to the login, and returns what is shown then.
-func (p *person) logsIn(app string) shown {
-	p.Helper()
-	page := p.opens(app)
-	if !p.isLogin(page) {
-		p.Fatalf("%s leads to %s: %d\n%s", app, page.at, page.status, page.body)
+// logsIn opens an app, which must send the visitor to the login, and returns what is shown then.
+func (r *replica) logsIn(v visitor, app string) shown {
+	r.Helper()
+	page := v.opens(app)
+	if !r.isLogin(page) {
+		r.Fatalf("%s leads to %s: %d\n%s", app, page.at, page.status, page.body)
 	}
-	return p.sendsForm(page, "username", "alice", "password", goodPassword)
+	return v.sendsForm(page, "username", "alice", "password", goodPassword)
 }

@@ -48,10 +48,7 @@ func TestSIGTERMFinishesRequestsAndEndsTheProcessWell(t *testing.T) {
 func startBinary(t *testing.T, r *replica, databaseURL string) *exec.Cmd {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "gatehouse")
-	if output, err := exec.Command("go", "build", "-tags", "nomsgpack", "-o", binary,
-		"gatehouse.example/cmd/gatehouse").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, output)
-	}
+	buildGatehouse(t, binary)
 	process := exec.Command(binary, "serve")
 	process.Env = append(os.Environ(), "DATABASE_URL="+databaseURL, "SECRET_KEY="+secretKey,
 		"ALGORITHM=HS256",

@@ -41,16 +41,10 @@ func Client(t testing.TB) *http.Client {
 // serves there.
 func ClientBelow(t testing.TB, base string) *http.Client {
 	t.Helper()
-	document, _, err := api.Service{Base: base, PasswordGrant: true}.Contract()
-	if err != nil {
-		t.Fatal(err)
+	promised, err := atRoot()
+	if base != "" {
+		promised, err = promisedBelow(base)
 	}
-	contract, err := openapi3.NewLoader().LoadFromData(document)
-	if err != nil {
-		t.Fatalf("api/openapi.yaml: %v", err)
-	}
-	allowUnknownParts(contract)
-	router, err := gorillamux.NewRouter(contract)
 	if err != nil {
 		t.Fatalf("api/openapi.yaml: %v", err)
 	}
@@ -58,12 +52,36 @@ func ClientBelow(t testing.TB, base string) *http.Client {
 	transport.MaxIdleConnsPerHost = 128
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{
-		Transport: &checked{t: t, base: transport, router: router},
+		Transport: &checked{t, transport, promised},
 		CheckRedirect: func(*http.Request,
 			[]*http.Request) error {
 			return http.ErrUseLastResponse
 		},
 	}
+}
+
+// promise is a contract to compare with.
+type promise struct {
+	mu     sync.Mutex // the validators change the document
+	router routers.Router
+}
+
+// atRoot is read once for all tests of a process: with the race detector, that takes longer than
+// most of them.
+var atRoot = sync.OnceValues(func() (*promise, error) { return promisedBelow("") })
+
+func promisedBelow(base string) (*promise, error) {
+	document, _, err := api.Service{Base: base, PasswordGrant: true}.Contract()
+	if err != nil {
+		return nil, err
+	}
+	contract, err := openapi3.NewLoader().LoadFromData(document)
+	if err != nil {
+		return nil, err
+	}
+	allowUnknownParts(contract)
+	router, err := gorillamux.NewRouter(contract)
+	return &promise{router: router}, err
 }
 
 // allowUnknownParts says of forms what holds for every object by default: unknown members are
@@ -84,10 +102,9 @@ func allowUnknownParts(contract *openapi3.T) {
 }
 
 type checked struct {
-	t      testing.TB
-	base   http.RoundTripper
-	mu     sync.Mutex // the validators share the document
-	router routers.Router
+	t    testing.TB
+	base http.RoundTripper
+	*promise
 }
 
 // RoundTrip implements [http.RoundTripper].
