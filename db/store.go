@@ -242,6 +242,7 @@ func user(row sqlcgen.Account) auth.User {
 		MustChangePassword: row.MustChangePassword,
 		PasswordExpiresAt:  row.PasswordExpiresAt,
 		PasswordChangedAt:  row.PasswordChangedAt,
+		Email:              auth.Email{Given: orZero(row.Email), Key: orZero(row.EmailKey), VerifiedAt: row.EmailVerifiedAt},
 		Roles:              row.Roles,
 		Permissions:        permissions(row.Permissions),
 	}

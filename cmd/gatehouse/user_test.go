@@ -101,14 +101,14 @@ func TestUserAsJSONHasTheDocumentedKeys(t *testing.T) {
 	}
 	for key, want := range map[string]any{
 		"username": "Alice", "disabled": false, "disabled_at": nil, "token_version": 1.0,
-		"must_change_password": false, "password_expires_at": nil,
+		"must_change_password": false, "password_expires_at": nil, "email": nil, "email_verified": false,
 		"id": keys["id"], "created_at": keys["created_at"], "updated_at": keys["updated_at"],
 	} {
 		if got, ok := keys[key]; !ok || got != want {
 			t.Errorf("%s is %v, want %v", key, got, want)
 		}
 	}
-	if roles, ok := keys["roles"].([]any); !ok || len(roles) != 0 || len(keys) != 10 {
+	if roles, ok := keys["roles"].([]any); !ok || len(roles) != 0 || len(keys) != 12 {
 		t.Errorf("keys: %v", keys)
 	}
 	if shown := a.run("", "user", "show", "ALICE", "--json").succeeded(t); shown != printed {

@@ -21,9 +21,22 @@ type User struct {
 	// change was before Gatehouse recorded this. It is set only by methods that have just verified
 	// or changed the password, and is the zero time otherwise.
 	PasswordChangedAt time.Time
+	Email             Email
 	Roles             []string     // by name
 	Permissions       []Permission // those of all the roles, each once
 }
+
+// Email is the e-mail address of an account. The zero Email is none.
+type Email struct {
+	Given string // as its user wrote it
+	Key   string // the same for all the ways to write the address
+	// VerifiedAt is when the user has shown to read what is sent to the address. Until then it is
+	// nil, and the address counts for nothing: it may be that of somebody else.
+	VerifiedAt *time.Time
+}
+
+// Verified reports whether the address is that of the user.
+func (e Email) Verified() bool { return e.VerifiedAt != nil }
 
 // passwordMark differs between one password of a user and the next.
 func (u User) passwordMark() int64 { return u.PasswordChangedAt.UnixMicro() }

@@ -76,9 +76,11 @@ func personal() map[string]columns {
 	}
 	return map[string]columns{
 		"users": {"", plainly("id", "username", "disabled_at", "token_version", "created_at",
-			"updated_at", "must_change_password", "password_expires_at", "password_changed_at"),
+			"updated_at", "must_change_password", "password_expires_at", "password_changed_at",
+			"email", "email_verified_at"),
 			map[string]string{"username_key": "derived", "password_hash": "hash",
-				"password_key": "private"}},
+				"password_key": "private", "email_key": "derived",
+				"username_address": "derived"}},
 		"user_roles": {"", map[string]string{"role_name": "roles"},
 			map[string]string{"user_id": "derived", "granted_at": "private",
 				"username_key": "derived"}},
@@ -105,6 +107,8 @@ func personal() map[string]columns {
 			"version": "derived", "session_id": "derived", "at": "private"}},
 		"username_skeletons": {"", nil, map[string]string{"user_id": "derived", "skeleton": "hash",
 			"is_alone": "private"}},
+		"login_keys": {"", nil, map[string]string{"user_id": "derived", "key": "derived",
+			"kind": "derived"}},
 	}
 }
 
@@ -173,6 +177,8 @@ func (a *audited) fill() (parent, session string) {
 	must(a, err)
 	alice := a.idOf("alice")
 	parent, session = uuid.NewString(), uuid.NewString()
+	a.exec(`UPDATE users SET email = 'Alice@example.org', email_key = 'alice@example.org',
+		email_verified_at = now() - interval '1 h' WHERE id = $1`, alice)
 	a.exec(`INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, ended_at, end_reason, client_address, user_agent,
 			scope, client_id, rotated_network, parent_id, offline, auth_time, amr, openid, claims, resource)
 		VALUES ($1, $2, decode(repeat('5a', 16), 'hex'), now() + interval '1 h', now() + interval '2 h', now() - interval '1 s', 'logout', '192.0.2.7', 'a browser',

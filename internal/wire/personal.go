@@ -35,6 +35,8 @@ type PersonalAccount struct {
 	MustChangePassword bool              `json:"must_change_password"`
 	PasswordExpiresAt  *time.Time        `json:"password_expires_at"`
 	PasswordChangedAt  *time.Time        `json:"password_changed_at"` // null: not recorded
+	Email              *string           `json:"email"`
+	EmailVerifiedAt    *time.Time        `json:"email_verified_at"`
 }
 
 // PersonalSession is a session, which may have ended.
@@ -106,6 +108,7 @@ func personalAccountOf(u auth.User) PersonalAccount {
 		CreatedAt: u.CreatedAt.UTC(), UpdatedAt: u.UpdatedAt.UTC(), DisabledAt: utc(u.DisabledAt),
 		TokenVersion: u.TokenVersion, MustChangePassword: u.MustChangePassword,
 		PasswordExpiresAt: utc(u.PasswordExpiresAt),
+		Email:             orNull(u.Email.Given), EmailVerifiedAt: utc(u.Email.VerifiedAt),
 	}
 	if u.PasswordChangedAt.Unix() > 0 {
 		a.PasswordChangedAt = utc(&u.PasswordChangedAt)

@@ -20,11 +20,23 @@ type User struct {
 	// These two are there where there is something to tell.
 	MustChangePassword bool       `json:"must_change_password,omitzero"`
 	PasswordExpiresAt  *time.Time `json:"password_expires_at,omitzero"`
+	// These two are there where the account has an address.
+	Email         string `json:"email,omitzero"`
+	EmailVerified *bool  `json:"email_verified,omitzero"`
 }
 
 // UserOf is the form of a user.
 func UserOf(u auth.User) User {
-	return User{u.ID, u.Username.Given, u.Disabled(), u.Roles, u.CreatedAt.UTC(), u.MustChangePassword, utc(u.PasswordExpiresAt)}
+	user := User{
+		ID: u.ID, Username: u.Username.Given, Disabled: u.Disabled(), Roles: u.Roles,
+		CreatedAt: u.CreatedAt.UTC(), MustChangePassword: u.MustChangePassword,
+		PasswordExpiresAt: utc(u.PasswordExpiresAt), Email: u.Email.Given,
+	}
+	if u.Email.Given != "" {
+		verified := u.Email.Verified()
+		user.EmailVerified = &verified
+	}
+	return user
 }
 
 // Account is a user as operators see it: each member is always there.
@@ -35,6 +47,8 @@ type Account struct {
 	UpdatedAt          time.Time  `json:"updated_at"`
 	MustChangePassword bool       `json:"must_change_password"`
 	PasswordExpiresAt  *time.Time `json:"password_expires_at"`
+	Email              *string    `json:"email"`
+	EmailVerified      bool       `json:"email_verified"`
 	InitialSecret      string     `json:"initial_secret,omitempty"` // once, when it is made
 }
 
@@ -43,6 +57,7 @@ func AccountOf(u auth.User) Account {
 	return Account{
 		User: UserOf(u), DisabledAt: utc(u.DisabledAt), TokenVersion: u.TokenVersion, UpdatedAt: u.UpdatedAt.UTC(),
 		MustChangePassword: u.MustChangePassword, PasswordExpiresAt: utc(u.PasswordExpiresAt),
+		Email: orNull(u.Email.Given), EmailVerified: u.Email.Verified(),
 	}
 }
 

@@ -23,6 +23,9 @@ type Account struct {
 	PasswordChangedAt  time.Time
 	Roles              []string
 	Permissions        []string
+	Email              *string
+	EmailKey           *string
+	EmailVerifiedAt    *time.Time
 }
 
 type Client struct {

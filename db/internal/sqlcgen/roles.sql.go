@@ -74,7 +74,7 @@ func (q *Queries) DeleteUser(ctx context.Context, arg DeleteUserParams) (int64, 
 }
 
 const findUsers = `-- name: FindUsers :many
-SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions
+SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions, a.email, a.email_key, a.email_verified_at
 FROM accounts a
 WHERE a.username_key COLLATE "C" > $1::text
   AND a.username_key COLLATE "C" >= $2::text
@@ -119,6 +119,9 @@ func (q *Queries) FindUsers(ctx context.Context, arg FindUsersParams) ([]Account
 			&i.PasswordChangedAt,
 			&i.Roles,
 			&i.Permissions,
+			&i.Email,
+			&i.EmailKey,
+			&i.EmailVerifiedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -131,7 +134,7 @@ func (q *Queries) FindUsers(ctx context.Context, arg FindUsersParams) ([]Account
 }
 
 const findUsersByRole = `-- name: FindUsersByRole :many
-SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions
+SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions, a.email, a.email_key, a.email_verified_at
 FROM user_roles ur
 JOIN accounts a ON a.id = ur.user_id
 WHERE ur.role_name = $1
@@ -182,6 +185,9 @@ func (q *Queries) FindUsersByRole(ctx context.Context, arg FindUsersByRoleParams
 			&i.PasswordChangedAt,
 			&i.Roles,
 			&i.Permissions,
+			&i.Email,
+			&i.EmailKey,
+			&i.EmailVerifiedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -194,7 +200,7 @@ func (q *Queries) FindUsersByRole(ctx context.Context, arg FindUsersByRoleParams
 }
 
 const findUsersByState = `-- name: FindUsersByState :many
-SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions
+SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions, a.email, a.email_key, a.email_verified_at
 FROM accounts a
 WHERE (a.disabled_at IS NOT NULL)::int = $1::int
   AND ($2::text = '' OR (SELECT true FROM user_roles ur WHERE ur.user_id = a.id AND ur.role_name = $2::text))
@@ -246,6 +252,9 @@ func (q *Queries) FindUsersByState(ctx context.Context, arg FindUsersByStatePara
 			&i.PasswordChangedAt,
 			&i.Roles,
 			&i.Permissions,
+			&i.Email,
+			&i.EmailKey,
+			&i.EmailVerifiedAt,
 		); err != nil {
 			return nil, err
 		}

@@ -46,7 +46,7 @@ WITH u AS (
     WHERE sessions.id = $2
     RETURNING sessions.counter, sessions.expires_at
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, kept.counter, kept.expires_at, now()::timestamptz AS now
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, kept.counter, kept.expires_at, now()::timestamptz AS now
 FROM u
 CROSS JOIN kept
 CROSS JOIN LATERAL account_of(u.id) AS accounts
@@ -103,6 +103,9 @@ func (q *Queries) ChangePassword(ctx context.Context, arg ChangePasswordParams) 
 		&i.Account.PasswordChangedAt,
 		&i.Account.Roles,
 		&i.Account.Permissions,
+		&i.Account.Email,
+		&i.Account.EmailKey,
+		&i.Account.EmailVerifiedAt,
 		&i.Counter,
 		&i.ExpiresAt,
 		&i.Now,
@@ -598,7 +601,7 @@ func (q *Queries) RotateSession(ctx context.Context, arg RotateSessionParams) (i
 }
 
 const sessionByID = `-- name: SessionByID :one
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, s.salt, s.counter, s.rotated_at, s.rotated_network, s.repeated_elsewhere_at,
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, s.salt, s.counter, s.rotated_at, s.rotated_network, s.repeated_elsewhere_at,
        s.idle_expires_at, s.expires_at, s.ended_at, s.scope, now()::timestamptz AS now,
        s.browser, s.idle_seconds, coalesce(s.auth_time, s.created_at)::timestamptz AS auth_time, s.amr,
        s.openid, s.claims, s.offline, s.resource,
@@ -657,6 +660,9 @@ func (q *Queries) SessionByID(ctx context.Context, id uuid.UUID) (SessionByIDRow
 		&i.Account.PasswordChangedAt,
 		&i.Account.Roles,
 		&i.Account.Permissions,
+		&i.Account.Email,
+		&i.Account.EmailKey,
+		&i.Account.EmailVerifiedAt,
 		&i.Salt,
 		&i.Counter,
 		&i.RotatedAt,

@@ -13,7 +13,7 @@ import (
 )
 
 const credentialsByKey = `-- name: CredentialsByKey :one
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, (u.id IS NOT NULL)::boolean AS found,
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, (u.id IS NOT NULL)::boolean AS found,
        coalesce(u.password_hash, repeat('.', 77))::text AS password_hash,
        coalesce(u.password_expires_at <= now(), false)::boolean AS password_expired
 FROM (SELECT $1::text AS key) k
@@ -49,6 +49,9 @@ func (q *Queries) CredentialsByKey(ctx context.Context, usernameKey string) (Cre
 		&i.Account.PasswordChangedAt,
 		&i.Account.Roles,
 		&i.Account.Permissions,
+		&i.Account.Email,
+		&i.Account.EmailKey,
+		&i.Account.EmailVerifiedAt,
 		&i.Found,
 		&i.PasswordHash,
 		&i.PasswordExpired,
@@ -72,7 +75,7 @@ WITH before AS (
     WHERE users.id = before.id
     RETURNING users.id
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at
 FROM u
 CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
@@ -102,6 +105,9 @@ func (q *Queries) DisableUser(ctx context.Context, arg DisableUserParams) (Accou
 		&i.PasswordChangedAt,
 		&i.Roles,
 		&i.Permissions,
+		&i.Email,
+		&i.EmailKey,
+		&i.EmailVerifiedAt,
 	)
 	return i, err
 }
@@ -115,7 +121,7 @@ WITH u AS (
       AND ($3::timestamptz IS NULL OR users.updated_at = $3::timestamptz)
     RETURNING users.id
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at
 FROM u
 CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
@@ -143,6 +149,9 @@ func (q *Queries) EnableUser(ctx context.Context, arg EnableUserParams) (Account
 		&i.PasswordChangedAt,
 		&i.Roles,
 		&i.Permissions,
+		&i.Email,
+		&i.EmailKey,
+		&i.EmailVerifiedAt,
 	)
 	return i, err
 }
@@ -164,7 +173,7 @@ WITH u AS (
     SELECT u.id, unnest($9::text[])
     FROM u
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at
 FROM u
 CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
@@ -211,6 +220,9 @@ func (q *Queries) InsertUser(ctx context.Context, arg InsertUserParams) (Account
 		&i.PasswordChangedAt,
 		&i.Roles,
 		&i.Permissions,
+		&i.Email,
+		&i.EmailKey,
+		&i.EmailVerifiedAt,
 	)
 	return i, err
 }
@@ -250,7 +262,7 @@ WITH u AS (
       AND (users.password_expires_at IS NULL OR users.password_expires_at > now())
     RETURNING users.id
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at
 FROM u
 CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
@@ -287,6 +299,9 @@ func (q *Queries) ReplacePassword(ctx context.Context, arg ReplacePasswordParams
 		&i.PasswordChangedAt,
 		&i.Roles,
 		&i.Permissions,
+		&i.Email,
+		&i.EmailKey,
+		&i.EmailVerifiedAt,
 	)
 	return i, err
 }
@@ -301,7 +316,7 @@ WITH u AS (
       AND ($3::timestamptz IS NULL OR users.updated_at = $3::timestamptz)
     RETURNING users.id
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at
 FROM u
 CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
@@ -331,6 +346,9 @@ func (q *Queries) RequirePasswordChange(ctx context.Context, arg RequirePassword
 		&i.PasswordChangedAt,
 		&i.Roles,
 		&i.Permissions,
+		&i.Email,
+		&i.EmailKey,
+		&i.EmailVerifiedAt,
 	)
 	return i, err
 }
@@ -346,7 +364,7 @@ WITH u AS (
     WHERE users.username_key = $5
     RETURNING users.id
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at
 FROM u
 CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
@@ -383,6 +401,9 @@ func (q *Queries) SetPassword(ctx context.Context, arg SetPasswordParams) (Accou
 		&i.PasswordChangedAt,
 		&i.Roles,
 		&i.Permissions,
+		&i.Email,
+		&i.EmailKey,
+		&i.EmailVerifiedAt,
 	)
 	return i, err
 }
@@ -404,7 +425,7 @@ func (q *Queries) SetSkeleton(ctx context.Context, arg SetSkeletonParams) error 
 }
 
 const userByID = `-- name: UserByID :one
-SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at, password_changed_at, roles, permissions
+SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at, password_changed_at, roles, permissions, email, email_key, email_verified_at
 FROM accounts
 WHERE id = $1
 `
@@ -425,12 +446,15 @@ func (q *Queries) UserByID(ctx context.Context, id uuid.UUID) (Account, error) {
 		&i.PasswordChangedAt,
 		&i.Roles,
 		&i.Permissions,
+		&i.Email,
+		&i.EmailKey,
+		&i.EmailVerifiedAt,
 	)
 	return i, err
 }
 
 const userByKey = `-- name: UserByKey :one
-SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at, password_changed_at, roles, permissions
+SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at, password_changed_at, roles, permissions, email, email_key, email_verified_at
 FROM accounts
 WHERE username_key = $1
 `
@@ -451,6 +475,9 @@ func (q *Queries) UserByKey(ctx context.Context, usernameKey string) (Account, e
 		&i.PasswordChangedAt,
 		&i.Roles,
 		&i.Permissions,
+		&i.Email,
+		&i.EmailKey,
+		&i.EmailVerifiedAt,
 	)
 	return i, err
 }
