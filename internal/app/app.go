@@ -22,6 +22,7 @@ import (
 	"gatehouse.example/internal/cursor"
 	"gatehouse.example/internal/edge"
 	"gatehouse.example/internal/httpapi"
+	"gatehouse.example/internal/mail"
 	"gatehouse.example/internal/password"
 	"gatehouse.example/internal/revocation"
 )
@@ -41,6 +42,8 @@ type Options struct {
 	// Started, if not nil, is called when the service is ready, with the addresses on which it
 	// listens.
 	Started func(public, ops net.Addr)
+	// Relay takes the mails. If it is nil, none are sent.
+	Relay mail.Relay
 	// Clock is [time.Now], except in tests of what expires.
 	Clock func() time.Time
 	// After is [time.After], except in tests of the drain, which decide when its pause is over.

@@ -117,6 +117,8 @@ type Serve struct {
 	ReturnOrigins []string `env:"RETURN_ORIGINS" placeholder:"ORIGIN,…" help:"Origins of other sites to which a login may lead back, such as https://wiki.example.org, separated by commas. http is only for localhost and names below it, 127.0.0.1 and [::1]. None by default."`
 	CookieDomain  string   `env:"COOKIE_DOMAIN" placeholder:"DOMAIN" help:"Domain of apps behind proxies that ask /verify, such as example.org for wiki.example.org. ISSUER is in it. Every host of the domain then gets a second cookie at a login, which is good at /verify alone. None by default: the apps are on the host of ISSUER, or take tokens."`
 
+	Mail `embed:""`
+
 	ListenAddr      string         `env:"LISTEN_ADDR" default:":8000" help:"Address of the public port."`
 	OpsAddr         string         `env:"OPS_ADDR" default:":8001" help:"Address of the port for /livez, /readyz and /metrics. It is not for the public."`
 	CORSOrigins     []string       `env:"CORS_ORIGINS" name:"cors-origins" placeholder:"ORIGIN,…" help:"Origins of the apps in browsers that may read answers of /token, /revoke, /userinfo, /users and /logout, such as https://app.example.com. Separated by commas. None by default."`
@@ -300,6 +302,9 @@ func (s Serve) Validate() error {
 		return err
 	}
 	if err := s.Limits.Validate(); err != nil {
+		return err
+	}
+	if err := s.Mail.Validate(); err != nil {
 		return err
 	}
 	if slices.ContainsFunc(s.TrustedProxies, func(p netip.Prefix) bool { return p.Bits() == 0 }) {

@@ -4,9 +4,10 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
-	"regexp"
 	"strings"
 	"time"
+
+	"gatehouse.example/internal/wording"
 )
 
 //go:embed texts
@@ -16,26 +17,13 @@ var textFiles embed.FS
 // {name}. It is plain text: whoever shows it escapes it.
 type texts map[string]string
 
-// readTexts reads a file of lines such as "login.title = Log in". Lines that begin with # are for
-// whoever edits the file.
+// readTexts reads the file of a language.
 func readTexts(language Language) (texts, error) {
 	file, err := textFiles.ReadFile("texts/" + language.String() + ".txt")
 	if err != nil {
 		return nil, err
 	}
-	said := make(texts)
-	for line := range strings.Lines(string(file)) {
-		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		name, text, found := strings.Cut(line, " = ")
-		if _, twice := said[name]; !found || twice {
-			return nil, fmt.Errorf("the line %q is no text, or is there twice", line)
-		}
-		said[name] = text
-	}
-	return said, nil
+	return wording.Parse(file)
 }
 
 // functions are what the templates call.
@@ -46,8 +34,6 @@ func (t texts) functions() template.FuncMap {
 	}
 }
 
-var placeholder = regexp.MustCompile(`\{[a-z]+\}`)
-
 // say returns a text with its placeholders filled in, by pairs of a name and a value. It is an
 // error if a text is missing, or if a placeholder is left.
 func (t texts) say(name string, pairs ...any) (string, error) {
@@ -55,19 +41,11 @@ func (t texts) say(name string, pairs ...any) (string, error) {
 	if !found {
 		return "", fmt.Errorf("there is no text %s", name)
 	}
-	values := make(map[string]string)
-	for n := 0; n+1 < len(pairs); n += 2 {
-		values[fmt.Sprintf("{%s}", pairs[n])] = fmt.Sprint(pairs[n+1])
+	filled, err := wording.Fill(text, pairs...)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
 	}
-	var missing error
-	filled := placeholder.ReplaceAllStringFunc(text, func(hole string) string {
-		value, given := values[hole]
-		if !given {
-			missing = fmt.Errorf("the text %s lacks a value for %s", name, hole)
-		}
-		return value
-	})
-	return filled, missing
+	return filled, nil
 }
 
 // bold is a text of which one value stands out.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gatehouse.example/internal/wording"
 )
 
 func textsOf(t *testing.T, language Language) texts {
@@ -28,8 +30,8 @@ func TestEveryLanguageHasEveryTextWithTheSamePlaceholders(t *testing.T) {
 	for _, language := range Languages()[1:] {
 		said := textsOf(t, language)
 		for name, text := range english {
-			want := slices.Sorted(slices.Values(placeholder.FindAllString(text, -1)))
-			got := slices.Sorted(slices.Values(placeholder.FindAllString(said[name], -1)))
+			want := slices.Sorted(slices.Values(wording.Places(text)))
+			got := slices.Sorted(slices.Values(wording.Places(said[name])))
 			if !slices.Equal(got, want) {
 				t.Errorf("%s: %s has the placeholders %v, want %v", language, name, got, want)
 			}

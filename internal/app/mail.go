@@ -1,0 +1,41 @@
+package app
+
+import (
+	"gatehouse.example/internal/config"
+	"gatehouse.example/internal/mail"
+)
+
+// NewRelay returns the relay of SMTP_URL, or nil if there is none. It tells trace, if that is not
+// nil, of each step. The caller must call its Close.
+func NewRelay(m config.Mail, trace func(mail.Trace)) (*mail.SMTP, error) {
+	smtp, sends, err := m.SMTP()
+	if err != nil || !sends {
+		return nil, err
+	}
+	composer, err := NewComposer(m, "")
+	if err != nil {
+		return nil, err
+	}
+	encryption := mail.Encryption(smtp.STARTTLS)
+	if smtp.Implicit {
+		encryption = mail.Implicit
+	}
+	return mail.NewSMTP(mail.SMTPOptions{
+		Host: smtp.Host, Port: smtp.Port, Encryption: encryption,
+		User: smtp.User, Password: smtp.Password,
+		// A replica's own name says nothing to others, and many relays demand one that does.
+		Hello: composer.Domain(),
+		Trace: trace,
+	}), nil
+}
+
+// NewComposer returns what makes mails of letters. It needs MAIL_FROM.
+func NewComposer(m config.Mail, appName string) (*mail.Composer, error) {
+	composer, err := mail.NewComposer(mail.Options{
+		AppName: appName, From: m.MailFrom, ReplyTo: m.MailReplyTo,
+	})
+	if err != nil {
+		return nil, &config.Error{Setting: "MAIL_FROM", Problem: err.Error()}
+	}
+	return composer, nil
+}
