@@ -1,6 +1,6 @@
-# The service's image: one static binary and nothing else, if BASE is not set to something with more in it. Two things
-# go unmissed: time zones (all times are UTC), and CA certificates, which only sslmode=verify-full needs, and there
-# sslrootcert in DATABASE_URL names a mounted file.
+# The service's image: one static binary and CA certificates, if BASE is not set to something with more in it. Mail
+# relays and apps that hear of logouts are known by these; SSL_CERT_FILE names others. Time zones go unmissed: all times
+# are UTC.
 ARG GO_IMAGE=golang:1.26
 ARG BASE=scratch
 
@@ -18,6 +18,7 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
     -o /out/gatehouse ./cmd/gatehouse
 
 FROM ${BASE}
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /out/gatehouse /gatehouse
 # Numeric, so that Kubernetes' runAsNonRoot can tell and scratch needs no /etc/passwd.
 USER 65532:65532

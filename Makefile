@@ -24,8 +24,8 @@ test: ## Run all tests on a real PostgreSQL, with the race detector.
 	@go run ./internal/dbtest/withdb -- sh -c 'go test $(RACE) -timeout 20m ./... && go -C bench test $(RACE) -count=1 ./... && go -C api/clients test $(RACE) -count=1 ./...'
 
 .PHONY: browser
-browser: ## Test /docs and the pages in a headless Chromium, with pictures in dist/pages.
-	@go run ./internal/dbtest/withdb -- go test -tags browser -timeout 30m -run 'DocsPage|PageOfAnotherOrigin|OnEveryScreen|InChromium' ./internal/app ./internal/web/...
+browser: ## Test /docs and the pages in a headless Chromium, with pictures in dist/pages and dist/mails.
+	@go run ./internal/dbtest/withdb -- go test -tags browser -timeout 30m -run 'DocsPage|PageOfAnotherOrigin|OnEveryScreen|InChromium' ./internal/app ./internal/mail ./internal/web/...
 
 .PHONY: build
 build: ## Build bin/gatehouse.

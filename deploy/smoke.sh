@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 export COMPOSE_PROJECT_NAME=gatehouse-smoke
 export GATEHOUSE_IMAGE=gatehouse:smoke
 export PORT=${SMOKE_PORT:-18000}
+export MAIL_PORT=${SMOKE_MAIL_PORT:-18025}
 export EDGE_NET=${SMOKE_EDGE_NET:-172.31.249}
 SECRETS_DIR=$(mktemp -d)
 export SECRETS_DIR
@@ -134,6 +135,10 @@ sql() { docker compose exec -T postgres psql --quiet --no-psqlrc --username "$1"
 sql gatehouse_service 'SELECT count(*) FROM audit_events' >/dev/null || fail 'the service cannot read the audit log'
 if sql gatehouse_service 'DELETE FROM audit_events'; then fail 'the service can delete from the audit log'; fi
 docker compose run --rm migrate audit prune --older-than 365d | grep -q 'months dropped: none' || fail 'the owner cannot prune'
+
+step 'a mail reaches Mailpit, which shows it to this machine'
+docker compose exec -T gatehouse /gatehouse mail test alice@example.org | grep -q '^reply *250 ' || fail 'the relay has no mail'
+expect 200 'the mails' "http://127.0.0.1:$MAIL_PORT/api/v1/messages" | grep -q '"Address":"alice@example.org"' || fail 'Mailpit has no mail'
 
 step 'accounts outlive the stack'
 docker compose down

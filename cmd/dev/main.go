@@ -23,6 +23,7 @@ import (
 
 	"gatehouse.example/internal/app"
 	"gatehouse.example/internal/config"
+	"gatehouse.example/internal/mail"
 	"gatehouse.example/internal/pgdev"
 	"gatehouse.example/migrations"
 )
@@ -65,7 +66,8 @@ func run(ctx context.Context, dir string, args []string, out io.Writer) (err err
 		}
 		gatehouse = "DATABASE_URL_FILE=" + urlFile + " " + gatehouse
 	}
-	return serve(ctx, append(flags, args...), out, gatehouse) // the last of two equal flags counts
+	// the last of two equal flags counts
+	return serve(ctx, append(flags, args...), dir, out, gatehouse)
 }
 
 // defaults returns flags for what the environment leaves open.
@@ -75,6 +77,7 @@ func defaults(dir string) ([]string, error) {
 		{"LISTEN_ADDR", "--listen-addr=127.0.0.1:8000"},
 		{"OPS_ADDR", "--ops-addr=127.0.0.1:8001"},
 		{"SHUTDOWN_DELAY", "--shutdown-delay=0s"}, // no load balancer needs time to notice
+		{"MAIL_FROM", "--mail-from=login@gatehouse.example"},
 	} {
 		if !inEnvironment(d.variable) {
 			flags = append(flags, d.flag)
@@ -88,7 +91,7 @@ func defaults(dir string) ([]string, error) {
 }
 
 // serve runs a replica. It first brings the schema of a database that was given up to date.
-func serve(ctx context.Context, flags []string, out io.Writer, gatehouse string) error {
+func serve(ctx context.Context, flags []string, dir string, out io.Writer, gatehouse string) error {
 	settings, err := config.Load(flags)
 	if err != nil {
 		return err
@@ -106,8 +109,17 @@ func serve(ctx context.Context, flags []string, out io.Writer, gatehouse string)
 		Log:     slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: settings.LogLevel})),
 		Version: "dev",
 		Cores:   runtime.GOMAXPROCS(0),
+		Relay:   relay(settings, dir, out),
 		Started: func(public, ops net.Addr) { welcome(out, public, ops, gatehouse) },
 	})
+}
+
+// relay returns what keeps the mails in the folder. With SMTP_URL they are sent.
+func relay(settings config.Serve, dir string, out io.Writer) mail.Relay {
+	if settings.SMTPURL != "" {
+		return nil
+	}
+	return mail.NewFolder(filepath.Join(dir, "mail"), out)
 }
 
 // inEnvironment reports whether a setting is in the environment, as itself or as the name of a

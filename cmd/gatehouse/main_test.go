@@ -52,7 +52,7 @@ func environ(args []string) (rest, variables []string) {
 	for _, arg := range args {
 		name, value, _ := strings.Cut(arg, "=")
 		switch name {
-		case "--database-url", "--database-password", "--secret-key", "--password-pepper":
+		case "--database-url", "--database-password", "--secret-key", "--password-pepper", "--smtp-password":
 			name = strings.ToUpper(strings.ReplaceAll(strings.TrimPrefix(name, "--"), "-", "_"))
 			variables = append(variables, name+"="+value)
 		default:
@@ -281,6 +281,7 @@ func TestTheHelpOfEachCommandListsTheSettingsThatItUses(t *testing.T) {
 	}
 	others := map[string][]string{ // without a database
 		"version": nil, "healthcheck": {"OPS_ADDR"}, "serve": settingsOf(reflect.TypeFor[config.Serve]()),
+		"mail test": append(settingsOf(reflect.TypeFor[config.Mail]()), "APP_NAME"),
 	}
 	parser, err := kong.New(&commandLine{})
 	if err != nil {

@@ -42,7 +42,7 @@ type Options struct {
 	// Started, if not nil, is called when the service is ready, with the addresses on which it
 	// listens.
 	Started func(public, ops net.Addr)
-	// Relay takes the mails. If it is nil, none are sent.
+	// Relay takes the mails, in place of the relay of SMTP_URL. If there is neither, none are sent.
 	Relay mail.Relay
 	// Clock is [time.Now], except in tests of what expires.
 	Clock func() time.Time

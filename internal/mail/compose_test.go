@@ -34,7 +34,7 @@ func composer(t testing.TB) *Composer {
 func noon() time.Time { return time.Date(2026, 3, 4, 12, 5, 9, 0, time.UTC) }
 
 const (
-	sampleLink = "https://login.example.org/password/reset?t=AAECAwQFBgcICQoLDA0OD-_w8fLz9PX29_j5-vv8_f4"
+	sampleLink = "https://login.example.org/password/reset#AAECAwQFBgcICQoLDA0OD-_w8fLz9PX29_j5-vv8_f4"
 	sampleCode = "7XK2MQ9D"
 	firefox    = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 )

@@ -273,7 +273,7 @@ func TestARefusalQuotesNoAddressAndNoLink(t *testing.T) {
 	for _, text := range []string{
 		"<alice@example.org>: user unknown", "alice@example.org is unknown", "no Alice here",
 		"no user ALICE@EXAMPLE.ORG\nnor alice", "mailbox=alice", "blocked: " + sampleLink,
-		"blocked: HTTPS" + strings.TrimPrefix(sampleLink, "https"), "blocked: www.example.org/?t=AAECAwQFBgcI",
+		"blocked: HTTPS" + strings.TrimPrefix(sampleLink, "https"), "blocked: www.example.org/#AAECAwQFBgcI",
 		strings.Repeat("x ", 95) + "alice@example.org", strings.Repeat("x@y.example ", 60) + "alice",
 	} {
 		s.Refuse(mailtest.Rcpt, 550, text)

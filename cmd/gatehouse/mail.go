@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse.example/internal/app"
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/config"
+	"gatehouse.example/internal/mail"
+)
+
+type mailCommand struct {
+	Test mailTest `cmd:"" help:"Send a mail by the relay of SMTP_URL, and tell each step of the conversation with it."`
+}
+
+type mailTest struct {
+	config.Mail `embed:""`
+	AppName     string `env:"APP_NAME" default:"Gatehouse" help:"What the mail calls this installation."`
+	JSON        bool   `help:"Print JSON, one line for each step."`
+	Address     string `arg:"" help:"Address that gets the mail."`
+}
+
+// Run sends one mail. What it prints has no secret.
+func (c *mailTest) Run(ctx context.Context, t terminal) error {
+	var unprinted error // of the output; the mail goes on without it
+	relay, err := app.NewRelay(c.Mail, func(step mail.Trace) {
+		unprinted = errors.Join(unprinted, c.print(t, step))
+	})
+	if err != nil {
+		return err
+	}
+	if relay == nil {
+		return &config.Error{Setting: "SMTP_URL", Problem: "must be set: without it, no mail is sent"}
+	}
+	composer, err := app.NewComposer(c.Mail, c.AppName)
+	if err != nil {
+		return err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return err
+	}
+	letter := auth.Letter{ID: id, Kind: auth.MailTest, To: c.Address}
+	message, err := composer.Compose(letter, time.Now())
+	if errors.Is(err, mail.ErrUnusableLetter) {
+		return errors.New("that is no address: one such as alice@example.org is needed, without a name")
+	}
+	if err != nil {
+		return err
+	}
+	err = errors.Join(relay.Send(ctx, message), relay.Close())
+	if err = errors.Join(err, unprinted); err != nil || c.JSON {
+		return err
+	}
+	_, err = fmt.Fprintf(t.out, "The relay has the mail <%s>. Whether it arrives is for the relay to say.\n", message.ID)
+	return err
+}
+
+func (c *mailTest) print(t terminal, step mail.Trace) error {
+	if c.JSON {
+		return printJSON(t, step)
+	}
+	text := step.Text
+	if step.Code != 0 {
+		text = fmt.Sprintf("%d %s", step.Code, text)
+	}
+	_, err := fmt.Fprintf(t.out, "%-9s %s\n", step.Step, text)
+	return err
+}
