@@ -255,6 +255,7 @@ func TestNothingIsSentToWhatIsNoAddress(t *testing.T) {
 		"", "alice", "alice@", "alice@example.org\r\nBcc: mallory@example.net", "alice@example.org, bob@example.org",
 		"alice@example.org> NOTIFY=NEVER", "<alice@example.org>", "Alice <alice@example.org>",
 		"alice@example.org (comment)", "alice@exam\x00ple.org", "alice@example.org\u202e",
+		`"alice"@example.org`,
 	} {
 		l := sample(auth.MailReset)
 		l.To = to
