@@ -390,6 +390,9 @@ func TestAConnectionIsNotKeptForLong(t *testing.T) {
 	r := relay(t, o)
 	must(t, r.Send(t.Context(), message(t)))
 	<-s.Ended()
+
+	o.Idle = time.Hour
+	r = relay(t, o)
 	must(t, r.Send(t.Context(), message(t)))
 	must(t, r.Close())
 	<-s.Ended()
