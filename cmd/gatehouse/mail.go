@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -69,6 +70,6 @@ func (c *mailTest) print(t terminal, step mail.Trace) error {
 	if step.Code != 0 {
 		text = fmt.Sprintf("%d %s", step.Code, text)
 	}
-	_, err := fmt.Fprintf(t.out, "%-9s %s\n", step.Step, text)
+	_, err := fmt.Fprintf(t.out, "%-9s %s\n", step.Step, strings.TrimSpace(text))
 	return err
 }
