@@ -197,7 +197,11 @@ func (d *documented) start() {
 	copyReplaced(d.T, "../../docs/examples", examples, replace)
 	must(d, os.WriteFile(filepath.Join(files, "database_url"), []byte(d.databaseURL), 0o600))
 	log := &logBuffer{}
-	shell := exec.Command("bash", "-euc", replace.Replace(d.commands))
+	// Its input ends when the process of the test does. Whoever stops that leaves no app behind.
+	const orphaned = "exec 3<&0; (cat <&3; kill 0) &\n"
+	shell := exec.Command("bash", "-euc", orphaned+replace.Replace(d.commands))
+	_, err := shell.StdinPipe()
+	must(d, err)
 	shell.Dir, shell.Stdout, shell.Stderr = "../..", log, log
 	// The signal at the end goes to all that the shell has started.
 	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

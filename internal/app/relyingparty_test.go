@@ -17,7 +17,6 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
-	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/net/html"
 
 	"gatehouse.example/internal/app"
@@ -49,12 +48,15 @@ func startProvider(t *testing.T, path string, flags ...string) *provider {
 		"--issuer=" + issuer, "--listen-addr=" + address, "--algorithm=ES256",
 	}, flags...)...)
 	r.public, r.client = issuer, apitest.ClientBelow(t, path)
-	hash, err := bcrypt.GenerateFromPassword([]byte(goodPassword), 10)
-	must(t, err)
 	p := &provider{
 		replica: r, issuer: issuer, databaseURL: databaseURL, admin: adminOf(t, databaseURL),
-		hash: string(hash),
 	}
+	// By the service itself: it would hash any other form anew at each first login.
+	_, _, err := p.admin.Accounts.Register(t.Context(), authtest.Operator(),
+		auth.NewAccount{Username: "template", Password: goodPassword})
+	must(t, err)
+	must(t, connect(t, databaseURL).QueryRow(t.Context(),
+		"SELECT password_hash FROM users WHERE username = 'template'").Scan(&p.hash))
 	must(t, json.Unmarshal([]byte(r.got(issuer+"/.well-known/openid-configuration").body),
 		&p.metadata))
 	return p

@@ -172,13 +172,20 @@ func checkSpelling(settings, environ []string) error {
 		name, value, _ := strings.Cut(variable, "=")
 		set[name] = value != ""
 	}
+	missing := make(map[string]string) // settings that nothing gives, each with its plain name
+	for _, setting := range settings {
+		if !set[setting] && !set[otherForm(setting)] {
+			missing[setting] = plain(setting)
+		}
+	}
 	for _, variable := range environ {
 		name, _, _ := strings.Cut(variable, "=")
 		if !set[name] || slices.Contains(settings, name) {
 			continue
 		}
+		given := plain(name)
 		for _, setting := range settings {
-			if !set[setting] && !set[otherForm(setting)] && resemble(name, setting) {
+			if meant, ok := missing[setting]; ok && resemble(given, meant) {
 				return &Error{name, "is no setting; is " + setting + " meant?"}
 			}
 		}
@@ -196,9 +203,9 @@ func otherForm(name string) string {
 }
 
 // resemble is true for names that differ only in case and underscores. Long names may also differ
-// by one slip of the hand: a letter too many, missing, wrong, or swapped with its neighbour.
+// by one slip of the hand: a letter too many, missing, wrong, or swapped with its neighbour. Both
+// names are [plain].
 func resemble(a, b string) bool {
-	a, b = plain(a), plain(b)
 	if min(len(a), len(b)) < 8 {
 		return a == b
 	}
@@ -212,6 +219,7 @@ func resemble(a, b string) bool {
 	return len(a) <= 1 && len(b) <= 1 || swapped
 }
 
+// plain is what all spellings of a name have in common.
 func plain(name string) string {
 	return strings.ToUpper(strings.ReplaceAll(strings.ReplaceAll(name, "_", ""), "-", ""))
 }
