@@ -301,7 +301,8 @@ SELECT record_event(@event::jsonb, renewed.user_id)
 FROM renewed;
 
 -- NoteSessionUses moves the last use of browsers' sessions to now. Whatever another replica is just
--- about to move is left to it.
+-- about to move is left to it. A session that has idled out does not live again: replicas remember
+-- that it is over, and its user could not see and end it in between.
 -- name: NoteSessionUses :execrows
 UPDATE sessions
 SET last_used_at    = now(),
@@ -312,6 +313,7 @@ WHERE id IN (
     WHERE s.id = ANY (@ids::uuid[])
       AND s.browser
       AND s.ended_at IS NULL
+      AND s.idle_expires_at > now()
     ORDER BY s.id
     FOR NO KEY UPDATE SKIP LOCKED
 );

@@ -26,7 +26,7 @@ type BrowserStore interface {
 	// EndSession is that of [TokenStore].
 	EndSession(ctx context.Context, e Event, userID, id uuid.UUID, reason string) (bool, error)
 	// NoteSessionUses moves the last use of live sessions of browsers to now, and their idle expiry
-	// with it.
+	// with it. A session that has idled out stays over.
 	NoteSessionUses(ctx context.Context, ids []uuid.UUID) error
 }
 
@@ -136,11 +136,7 @@ func (b *Browsers) check(
 		}
 		// The session has ended, or its user has other rights than before.
 	}
-	access, err := b.read(ctx, raw, verify)
-	if err == nil {
-		b.uses.saw(access.SessionID)
-	}
-	return access, err
+	return b.read(ctx, raw, verify)
 }
 
 var errOtherCookie = fmt.Errorf("%w: the cookie is for something else", ErrInvalidToken)
@@ -174,14 +170,15 @@ func (b *Browsers) Open(ctx context.Context, raw string) (Browser, error) {
 	if err != nil {
 		return Browser{}, err
 	}
-	b.uses.saw(cookie.SessionID)
+	b.used(ctx, cookie.SessionID, state)
 	return Browser{
 		Access: b.accessOf(cookie.SessionID, state), User: state.User, AuthTime: state.AuthTime,
 		Methods: state.Methods, Now: state.Now,
 	}, nil
 }
 
-// read asks the database, and remembers the answer.
+// read asks the database, and remembers the answer. It does not do so for the time in which a use
+// has to be stored at once.
 func (b *Browsers) read(
 	ctx context.Context, raw string, verify func(string) (token.SessionCookie, error),
 ) (token.Access, error) {
@@ -196,14 +193,19 @@ func (b *Browsers) read(
 	if err != nil {
 		return token.Access{}, err
 	}
+	b.used(ctx, cookie.SessionID, state)
 	access := b.accessOf(cookie.SessionID, state)
-	b.memory.Put(raw, &access, 0)
+	kept := access
+	if late := b.clock().Add(state.idleLeft() - usesLate); state.mayIdleOut() && late.Before(kept.Expires) {
+		kept.Expires = late
+	}
+	b.memory.Put(raw, &kept, 0)
 	return access, nil
 }
 
 // accessOf is what the session is good for, until it has to be read again.
 func (b *Browsers) accessOf(id uuid.UUID, state SessionState) token.Access {
-	left := min(state.IdleExpiresAt.Sub(state.Now), state.ExpiresAt.Sub(state.Now), b.lifetime)
+	left := min(state.idleLeft(), state.ExpiresAt.Sub(state.Now), b.lifetime)
 	return token.Access{
 		Subject: token.Subject{
 			UserID: state.User.ID, SessionID: id, Username: state.User.Username.Given,
@@ -231,6 +233,12 @@ func (s SessionState) isOpenTo(cookie token.SessionCookie) bool {
 	return s.Browser && s.Counter == cookie.N && s.EndedAt == nil && !s.User.Disabled() &&
 		s.Now.Before(s.IdleExpiresAt) && s.Now.Before(s.ExpiresAt)
 }
+
+// idleLeft is how long the session lives without a further use.
+func (s SessionState) idleLeft() time.Duration { return s.IdleExpiresAt.Sub(s.Now) }
+
+// mayIdleOut reports whether a use would make the session live longer.
+func (s SessionState) mayIdleOut() bool { return s.IdleExpiresAt.Before(s.ExpiresAt) }
 
 // start starts a session for a proved user, or goes on with the one that the browser has, if it is
 // the user's. The browser gets a new cookie in both cases: whoever knew the old one does not get in
@@ -330,8 +338,21 @@ func (b *Browsers) regrant(id uuid.UUID, state SessionState) BrowserGrant {
 	return grant
 }
 
+// usesLate is how late after a use [Browsers.WriteUses] may store it: a minute, and as much again for
+// a database that is slow.
+const usesLate = 2 * time.Minute
+
+// used notes a use of a session. If the session could idle out before that is stored with the
+// others, it is stored at once: another replica would find that the session is over.
+func (b *Browsers) used(ctx context.Context, id uuid.UUID, state SessionState) {
+	b.uses.saw(id)
+	if state.mayIdleOut() && state.idleLeft() < usesLate {
+		_ = b.store.NoteSessionUses(ctx, []uuid.UUID{id}) // if it fails, it is done with the others
+	}
+}
+
 // WriteUses stores that the sessions which this replica has seen since the last call are in use. It
-// has to be called once a minute: a session whose use is not stored in time is idle.
+// has to be called once a minute: a session whose use is not stored in time is idle, and over.
 func (b *Browsers) WriteUses(ctx context.Context) error {
 	seen := b.uses.take()
 	if len(seen) == 0 {

@@ -119,6 +119,117 @@ func TestASessionThatIsUsedDoesNotIdleOut(t *testing.T) {
 	}
 }
 
+// replica is another one on the same database.
+func (c *clocked) replica(o authtest.Options) *fixture {
+	c.Helper()
+	f := on(c.T, open(c.T, c.url), cost)
+	f.anew(f.store, o)
+	return f
+}
+
+// A replica that has not heard of the use yet would throw the user out, and remember that.
+func TestAUseInTheLastMinuteBeforeASessionIdlesOutCountsOnEveryReplicaAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, use := range map[string]func(*fixture, string) error{
+		"by a proxy": func(f *fixture, cookie string) error {
+			_, err := f.Browsers.Check(f.Context(), cookie)
+			return err
+		},
+		"by a page": func(f *fixture, cookie string) error {
+			_, err := f.Browsers.Open(f.Context(), cookie)
+			return err
+		},
+	} {
+		c := startClocked(t)
+		c.register("alice")
+		cookie := c.inBrowser("alice", auth.BrowserLogin{}).Cookie
+		c.age(time.Hour - 30*time.Second)
+		must(t, use(c.replica(authtest.Options{}), cookie))
+		c.age(time.Minute)
+		if err := use(c.replica(authtest.Options{}), cookie); err != nil {
+			t.Errorf("%s: another replica: %v", name, err)
+		}
+	}
+}
+
+// A replica that remembers a cookie for longer than its session may idle would not see which use is
+// the last one in time.
+func TestAUseThatAReplicaKnowsByHeartCountsInTheLastMinuteToo(t *testing.T) {
+	t.Parallel()
+	c := startClocked(t)
+	c.register("alice")
+	now := time.Now()
+	o := authtest.Options{
+		Browsers: auth.BrowserLimits{
+			Idle: 5 * time.Minute, Absolute: time.Hour, Remembered: auth.SessionLimits{PerUser: 100},
+		},
+		Clock: func() time.Time { return now },
+	}
+	f := c.replica(o)
+	cookie := f.inBrowser("alice", auth.BrowserLogin{}).Cookie
+	check := func() {
+		t.Helper()
+		_, err := f.Browsers.Check(t.Context(), cookie)
+		must(t, err)
+	}
+	pass := func(by time.Duration) {
+		t.Helper()
+		now = now.Add(by)
+		c.age(by)
+	}
+	check()
+	pass(4 * time.Minute)
+	check()
+	pass(2 * time.Minute)
+	if _, err := c.replica(o).Browsers.Check(t.Context(), cookie); err != nil {
+		t.Errorf("another replica: %v", err)
+	}
+}
+
+// What one replica remembers as over would live on at another. And its user, who no longer sees the
+// session in the list, could not end it.
+func TestASessionThatHasIdledOutNeverLivesAgain(t *testing.T) {
+	t.Parallel()
+	c := startClocked(t)
+	user := c.register("alice")
+	cookie := c.inBrowser("alice", auth.BrowserLogin{}).Cookie
+	_, err := c.Browsers.Check(t.Context(), cookie)
+	must(t, err)
+	c.age(61 * time.Minute)
+	other := c.replica(authtest.Options{})
+	other.wantCookieRefused("another replica", cookie)
+	must(t, c.Browsers.WriteUses(t.Context())) // late, as after an outage
+	other.wantCookieRefused("after the use was stored", cookie)
+	c.replica(authtest.Options{}).wantCookieRefused("a replica that knows nothing", cookie)
+	left, err := c.Sessions.List(t.Context(), allOf(user.ID), uuid.Max, 10)
+	must(t, err)
+	if len(left) != 0 {
+		t.Errorf("%d sessions are listed", len(left))
+	}
+}
+
+// A use that gains nothing must not be a write for each request of a page.
+func TestASessionThatEndsByItsAgeIsNotStoredWithEachUse(t *testing.T) {
+	t.Parallel()
+	c := startClocked(t)
+	c.register("alice")
+	cookie := c.inBrowser("alice", auth.BrowserLogin{}).Cookie
+	c.age(12*time.Hour - time.Minute)
+	_, err := c.conn.Exec(t.Context(), "UPDATE sessions SET idle_expires_at = expires_at")
+	must(t, err)
+	version := func() (row string) {
+		must(t, c.conn.QueryRow(t.Context(), "SELECT xmin::text FROM sessions").Scan(&row))
+		return row
+	}
+	before := version()
+	c.browser(cookie)
+	_, err = c.Browsers.Check(t.Context(), cookie)
+	must(t, err)
+	if version() != before {
+		t.Error("the row was written")
+	}
+}
+
 func TestWhoStaysLoggedInIsRememberedForAsLongAsAProgram(t *testing.T) {
 	t.Parallel()
 	c := startClocked(t)

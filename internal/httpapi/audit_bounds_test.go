@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -72,6 +73,10 @@ func ways() map[string]way {
 	nobody := func(rest string) func(*wayward) string {
 		return func(*wayward) string { return "/users/" + uuid.NewString() + rest }
 	}
+	withShop := func(w *wayward) {
+		w.shop = w.shopForAPIs()
+		w.code = w.codeOf(w.shop, "alice", "openid")
+	}
 	return map[string]way{
 		// Anonymous.
 		"wrong secret of a client": {"POST /token", nil, func(w *wayward) answered {
@@ -97,6 +102,20 @@ func ways() map[string]way {
 				w.request("POST", "/token/password",
 					`{"username":"alice","current_password":"guess","new_password":"another good password"}`, "Content-Type", jsonType))
 		}, 40, 401, 429, 3, 37},
+		"codes that are none": {"POST /token", withShop, func(w *wayward) answered {
+			return w.redeemed(w.shop, "gha_"+uuid.NewString())
+		}, 150, 400, 400, 0, 150},
+		"code with another verifier": {"POST /token", withShop, func(w *wayward) answered {
+			return w.post(w.shop, "/token", "grant_type", "authorization_code", "code", w.code,
+				"redirect_uri", callback, "code_verifier", strings.Repeat("x", 43))
+		}, 150, 400, 400, 0, 150},
+		// The first time ends what the code has started.
+		"code that was used": {"POST /token", func(w *wayward) {
+			withShop(w)
+			w.want("redeem", w.redeemed(w.shop, w.code), 200)
+		}, func(w *wayward) answered {
+			return w.redeemed(w.shop, w.code)
+		}, 150, 400, 400, 1, 149},
 		// With the tokens of a login.
 		"refresh token of a session that is over": {"POST /token", func(w *wayward) {
 			w.kept = w.alice

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -29,6 +30,8 @@ type audited struct {
 	alice    tokens // with the role clerk
 	session  string // alice's
 	database string // its URL
+	shop     program
+	code     string // for the shop
 }
 
 func startAudited(t *testing.T, s settings) *audited {
@@ -102,6 +105,8 @@ type attempt struct {
 	status  int
 	told    auth.Action
 	also    auth.Action // what follows by itself, if anything
+	outcome string      // of the event; "": success
+	kind    string      // of the actor; "": user
 	actor   string      // name of the actor in the event
 	user    string      // the user that it was done to; "" for nobody
 }
@@ -128,6 +133,10 @@ func attempts() map[string]attempt {
 	desk := func(a *audited) {
 		a.program("desk", auth.Client{Confidential: true})
 		must(a, a.rules.Clients.GrantRole(a.Context(), authtest.Operator(), "desk", "clerk"))
+	}
+	withCode := func(a *audited) {
+		a.shop = a.shopForAPIs()
+		a.code = a.codeOf(a.shop, "alice", "openid")
 	}
 	return map[string]attempt{
 		"POST /clients": {send: asRoot("POST", at("/clients"),
@@ -164,6 +173,18 @@ func attempts() map[string]attempt {
 		"POST /token (refresh)": {send: byAlice(func(a *audited, t tokens) answered {
 			return a.refreshed(t.refresh)
 		}), status: 200, told: auth.ActionRefresh, actor: "alice", user: "alice"},
+		"POST /token (code)": {
+			prepare: withCode,
+			send:    func(a *audited) answered { return a.redeemed(a.shop, a.code) },
+			status:  200, told: auth.ActionRedeemCode, kind: "client", actor: "shop", user: "alice"},
+		"POST /token (code, again)": {
+			prepare: func(a *audited) {
+				withCode(a)
+				a.want("redeem", a.redeemed(a.shop, a.code), 200)
+			},
+			send:   func(a *audited) answered { return a.redeemed(a.shop, a.code) },
+			status: 400, told: auth.ActionRedeemCode, outcome: "code_reused", actor: "alice",
+			user: "alice"},
 		"POST /revoke": {send: byAlice(func(a *audited, t tokens) answered {
 			return a.do(a.request("POST", "/revoke", url.Values{"token": {t.access}}.Encode(),
 				"Content-Type", formType))
@@ -263,7 +284,7 @@ func TestWithoutItsEventNoActionOfTheAPIIsDoneAndWithItThereIsOne(t *testing.T) 
 			}
 			a.exec(dbtest.MendAudit)
 			ids := map[string]string{"": "", "root": a.idOf("root").String(),
-				"alice": a.idOf("alice").String()}
+				"alice": a.idOf("alice").String(), "shop": auth.Client{ID: "shop"}.Subject().String()}
 			answer := try.send(a)
 			a.want("with an event", answer, try.status)
 			found := a.events(url.Values{"request_id": {answer.header.Get("X-Request-Id")}})
@@ -278,8 +299,8 @@ func TestWithoutItsEventNoActionOfTheAPIIsDoneAndWithItThereIsOne(t *testing.T) 
 			}
 			e := found[0]
 			actor, _ := e["actor"].(map[string]any)
-			if e["action"] != string(try.told) || e["outcome"] != "success" ||
-				actor["kind"] != "user" || idIn(actor["user"]) != ids[try.actor] ||
+			if e["action"] != string(try.told) || e["outcome"] != cmp.Or(try.outcome, "success") ||
+				actor["kind"] != cmp.Or(try.kind, "user") || idIn(actor["user"]) != ids[try.actor] ||
 				idIn(e["user"]) != ids[try.user] || e["client_address"] != "127.0.0.1" ||
 				e["user_agent"] != "Go-http-client/1.1" {
 				t.Errorf("%+v", e)

@@ -22,6 +22,7 @@ func (w *Web) getAccount(c *gin.Context, browser auth.Browser) error {
 	}
 	page.Notice = noticeOf(
 		c, pages.NoticePasswordChanged, pages.NoticeSessionEnded, pages.NoticeOthersEnded,
+		pages.NoticeOtherUser,
 	)
 	return w.render(c, page, destination{})
 }

@@ -16,13 +16,13 @@ func TestAPersonLeavesWithThePasswordAndIsToldSo(t *testing.T) {
 	thief := b.copied()
 	f.shows(b.get("/account/delete"), 200, `name="password"`, "alice", "This cannot be undone")
 	for _, wrong := range []string{"guess", ""} {
-		f.shows(b.post("/account/delete", "password", wrong), 422, `name="password"`,
+		f.shows(b.post("/account/delete", "as", "alice", "password", wrong), 422, `name="password"`,
 			`aria-invalid="true"`)
 	}
 	if who := b.who(); who != "alice" {
 		t.Errorf("after a wrong password %q is logged in", who)
 	}
-	gone := b.post("/account/delete", "password", goodPassword)
+	gone := b.post("/account/delete", "as", "alice", "password", goodPassword)
 	f.sent(gone, "/?notice=deleted")
 	if c := sessionCookieOf(gone); c == nil || c.MaxAge >= 0 || b.session() != "" {
 		t.Errorf("the cookie stays: %v", c)
@@ -42,7 +42,7 @@ func TestNoOtherSiteDeletesAnAccount(t *testing.T) {
 	for _, site := range []string{"cross-site", "same-site"} {
 		other := b.copied()
 		other.site = site
-		f.shows(other.post("/account/delete", "password", goodPassword), 403)
+		f.shows(other.post("/account/delete", "as", "alice", "password", goodPassword), 403)
 	}
 	noted := b.copied()
 	noted.site = "cross-site"
@@ -52,7 +52,7 @@ func TestNoOtherSiteDeletesAnAccount(t *testing.T) {
 	if who := b.who(); who != "alice" {
 		t.Errorf("%q is logged in", who)
 	}
-	f.sent(f.browser().post("/account/delete", "password", goodPassword),
+	f.sent(f.browser().post("/account/delete", "as", "alice", "password", goodPassword),
 		"/login?next=%2Faccount")
 }
 
@@ -64,7 +64,7 @@ func TestTheLastAdminIsToldWhyTheAccountStays(t *testing.T) {
 	})
 	must(t, err)
 	b := f.loggedInAs("root")
-	f.shows(b.post("/account/delete", "password", goodPassword), 409, `id="failure"`)
+	f.shows(b.post("/account/delete", "as", "root", "password", goodPassword), 409, `id="failure"`)
 	if who := b.who(); who != "root" {
 		t.Errorf("%q is logged in", who)
 	}

@@ -107,7 +107,7 @@ func (w *Web) postConsent(c *gin.Context) error {
 	switch {
 	case err != nil:
 		return w.refuse(c, request, err)
-	case step != auth.StepConsent, session.User.Username.Given != form[pages.AsField]:
+	case step != auth.StepConsent, !isMeant(form, *session):
 		// Somebody has logged out or in meanwhile, or has answered before.
 		return w.redirect(c, form[pages.NextField])
 	case form[pages.ChoiceField] != pages.ChoiceAllow:

@@ -22,8 +22,12 @@ const (
 // shop registers an app, and hands its own pages where a login leads.
 func shop(t *testing.T, change func(*auth.Client)) (*fixture, auth.Client) {
 	t.Helper()
-	s := settings{}
-	f := start(t, s)
+	f := start(t, settings{})
+	return f, f.addShop(change)
+}
+
+func (f *fixture) addShop(change func(*auth.Client)) auth.Client {
+	f.Helper()
 	c := auth.Client{
 		ID: "shop", Title: "The <Shop>", Confidential: true, RedirectURIs: []string{callback},
 		PostLogoutRedirectURIs: []string{"https://shop.example/bye"},
@@ -32,9 +36,9 @@ func shop(t *testing.T, change func(*auth.Client)) (*fixture, auth.Client) {
 	if change != nil {
 		change(&c)
 	}
-	added, _, err := f.rules.Clients.Add(t.Context(), authtest.Operator(), c)
-	must(t, err)
-	return f, added
+	added, _, err := f.rules.Clients.Add(f.Context(), authtest.Operator(), c)
+	must(f, err)
+	return added
 }
 
 // request is the URL of a request that is all right, with others set or, by "", left out.
@@ -335,19 +339,19 @@ func TestWhoIsAskedWhetherToLogOutIsLoggedOutByTheAnswer(t *testing.T) {
 	b := f.loggedIn("alice")
 	foreign := b.copied()
 	foreign.site = "cross-site"
-	a := foreign.post("/end-session", "choice", "log_out", "client_id", "shop")
+	a := foreign.post("/end-session", "as", "alice", "choice", "log_out", "client_id", "shop")
 	f.sent(a, "/end-session?client_id=shop")
 	if who := b.who(); who != "alice" {
 		t.Fatalf("logged in as %q", who)
 	}
-	f.sent(b.post("/end-session", "choice", "log_out", "client_id", "shop",
+	f.sent(b.post("/end-session", "as", "alice", "choice", "log_out", "client_id", "shop",
 		"post_logout_redirect_uri", "https://shop.example/bye", "state", "1"),
 		"https://shop.example/bye?state=1")
 	if who := b.who(); who != "" {
 		t.Errorf("logged in as %q", who)
 	}
 	b = f.loggedInAs("alice")
-	f.sent(b.post("/end-session", "choice", "log_out"), "/end-session")
+	f.sent(b.post("/end-session", "as", "alice", "choice", "log_out"), "/end-session")
 	f.shows(b.get("/end-session"), 200)
 }
 

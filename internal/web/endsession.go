@@ -1,7 +1,6 @@
 package web
 
 import (
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -79,8 +78,11 @@ func (w *Web) postEndSession(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if session == nil {
+	switch {
+	case session == nil:
 		return w.leave(c, asked)
+	case !isMeant(form, *session): // ask whoever is logged in now
+		return w.redirect(c, w.endSessionURL(form))
 	}
 	return w.endAndLeave(c, *session, asked)
 }
@@ -98,7 +100,7 @@ func (w *Web) parseLogout(c *gin.Context, given map[string]string) (logout, erro
 }
 
 func (w *Web) endAndLeave(c *gin.Context, session auth.Browser, asked logout) error {
-	if err := w.end(c, session); err != nil && !errors.Is(err, auth.ErrInvalidToken) {
+	if err := w.end(c, session); err != nil {
 		return err
 	}
 	return w.leave(c, asked)

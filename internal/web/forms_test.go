@@ -62,6 +62,67 @@ func TestNoFormOfAnotherSiteIsTaken(t *testing.T) {
 	f.loggedInAs("alice") // by the password of before
 }
 
+// In the tab of somebody who has left, the buttons are of the account that was shown there. They must
+// not act on the account of whoever has logged in since.
+func TestAFormOfAnotherUsersTabDoesNothing(t *testing.T) {
+	t.Parallel()
+	f, _ := shop(t, asking)
+	b := f.loggedIn("alice")
+	for _, path := range []string{"/account", "/account/delete", "/end-session", "/login", request()} {
+		page := b.get(path).body
+		forms, named := strings.Count(page, "<form"), strings.Count(page, `name="as" value="alice"`)
+		if path == "/login" { // one of its forms says by a name whom it means
+			forms--
+		}
+		if forms == 0 || named != forms {
+			t.Errorf("%s: %d of %d forms say whose they are: %s", path, named, forms, page)
+		}
+	}
+	f.register("bob")
+	elsewhere := f.loggedInAs("bob")
+	f.sent(b.login("bob", goodPassword), "/")
+	for name, as := range map[string][]string{"alice's": {"as", "alice"}, "nobody's": nil} {
+		for path, form := range map[string][]string{
+			"/account/sessions": {"choice", "others", "to", "/account?notice=other_user"},
+			"/account/password": {"current_password", goodPassword, "new_password", anotherPassword,
+				"to", "/account?notice=other_user"},
+			"/account/delete": {"password", goodPassword, "to", "/account?notice=other_user"},
+			"/end-session":    {"choice", "log_out", "to", "/end-session"},
+			"/consent":        {"choice", "allow", "next", request(), "to", request()},
+			"/login":          {"choice", "current", "next", "/account", "to", "/login?next=%2Faccount"},
+		} {
+			if a := b.post(path, append(form, as...)...); a.location() != form[len(form)-1] ||
+				len(a.cookies) != 0 {
+				t.Errorf("%s, %s: %d to %q, cookies %v", path, name, a.status, a.location(), a.cookies)
+			}
+		}
+	}
+	f.shows(b.get("/account?notice=other_user"), 200, "Somebody else has logged in here")
+	if b.who() != "bob" || elsewhere.who() != "bob" {
+		t.Error("a session of bob has ended")
+	}
+	f.loggedInAs("bob") // by the password of before
+}
+
+// The form of a demanded password says by name and password whose it is.
+func TestADemandedPasswordIsThatOfTheNameInTheFormWhoeverIsLoggedIn(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	secret := f.demanded("alice")
+	b := f.loggedIn("bob")
+	f.shows(b.post("/login/password", "username", "alice", "current_password", goodPassword,
+		"new_password", anotherPassword), 401)
+	if who := b.who(); who != "bob" {
+		t.Errorf("%q is logged in", who)
+	}
+	f.sent(b.post("/login/password", "username", "alice", "current_password", secret,
+		"new_password", anotherPassword), "/")
+	if who := b.who(); who != "alice" {
+		t.Errorf("%q is logged in", who)
+	}
+	f.loggedInAs("bob") // by the password of before
+}
+
 // A proxy may change the Host, and older browsers say nothing but the origin.
 func TestTheFormsOfThesePagesAreTaken(t *testing.T) {
 	t.Parallel()
@@ -109,7 +170,7 @@ func TestAbuseOfAFormIsAMistakeAndChangesNothing(t *testing.T) {
 		}
 	}
 	for _, id := range []string{"", "x", "' OR 1=1--", strings.Repeat("x", 5000)} {
-		f.shows(b.post("/account/sessions", "session", id), 400)
+		f.shows(b.post("/account/sessions", "as", "alice", "session", id), 400)
 	}
 	for _, after := range []string{"", "x", "%00", "%27", "ffffffff-ffff-ffff-ffff-fffffffffff"} {
 		f.shows(b.get("/account?after="+after), 404)
@@ -131,7 +192,7 @@ func TestEveryPageProtectsItself(t *testing.T) {
 		"missing": b.get("/missing"), "missing asset": b.get("/assets/missing.css"),
 		"refused": b.login("alice", "wrong"), "mistake": b.post("/register", "username", ""),
 		"no form":        b.do("POST", "/login", "%zz"),
-		"wrong password": b.post("/account/password", "current_password", "x", "new_password", "y"),
+		"wrong password": b.post("/account/password", "as", "alice", "current_password", "x", "new_password", "y"),
 	} {
 		for header, want := range map[string]string{
 			"Content-Security-Policy":      policy("'self'"),

@@ -56,7 +56,7 @@ func (w *Web) postLogin(c *gin.Context) error {
 	form := formOf(c)
 	to := w.destination(c, form[pages.NextField])
 	if form[pages.ChoiceField] == pages.ChoiceCurrent {
-		return w.goOn(c, to, form[pages.AsField])
+		return w.goOn(c, to)
 	}
 	grant, err := w.Logins.LoginInBrowser(c.Request.Context(), form[pages.UsernameField],
 		form[pages.PasswordField], callerOf(c), w.browserLogin(c))
@@ -77,12 +77,12 @@ func (w *Web) postLogin(c *gin.Context) error {
 }
 
 // goOn leads somebody on who is still logged in, and else back to the login.
-func (w *Web) goOn(c *gin.Context, to destination, as string) error {
+func (w *Web) goOn(c *gin.Context, to destination) error {
 	browser, ok, err := w.sessionOf(c)
 	if err != nil {
 		return err
 	}
-	if !ok || browser.User.Username.Given != as {
+	if !ok || !isMeant(formOf(c), browser) {
 		return w.redirect(c, w.loginURL(to))
 	}
 	return w.redirect(c, w.onward(to))

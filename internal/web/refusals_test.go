@@ -91,8 +91,8 @@ func TestTooManyAttemptsAreToldInTheForm(t *testing.T) {
 		"login, unknown": {stranger, "/login", []string{"username", "nobody", "password", "x"}, 401},
 		"password": {stranger, "/login/password", []string{"username", "somebody",
 			"current_password", "x", "new_password", anotherPassword}, 401},
-		"own password": {b, "/account/password", []string{"current_password", "x", "new_password",
-			anotherPassword}, 422},
+		"own password": {b, "/account/password", []string{"as", "alice", "current_password", "x",
+			"new_password", anotherPassword}, 422},
 	} {
 		for _, want := range []int{test.refused, test.refused, 429} {
 			a := test.who.post(test.path, test.form...)
@@ -140,8 +140,9 @@ func TestAFullPasswordLaneIsToldInTheForm(t *testing.T) {
 		"/login": {"username", "alice", "password", goodPassword},
 		"/login/password": {"username", "alice", "current_password", goodPassword, "new_password",
 			anotherPassword},
-		"/register":         {"username", "bob", "password", goodPassword},
-		"/account/password": {"current_password", goodPassword, "new_password", anotherPassword},
+		"/register": {"username", "bob", "password", goodPassword},
+		"/account/password": {"as", "alice", "current_password", goodPassword, "new_password",
+			anotherPassword},
 	} {
 		a := b.post(path, form...)
 		if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" ||
@@ -223,8 +224,8 @@ func TestNoTextThatSomebodySendsBecomesPartOfThePage(t *testing.T) {
 			"after":     b.get("/account?after=" + q),
 			"missing":   b.get("/" + url.PathEscape(text)),
 			"asset":     b.get("/assets/" + url.PathEscape(text)),
-			"session":   b.post("/account/sessions", "session", text, "choice", text),
-			"change":    b.post("/account/password", "current_password", text, "new_password", text),
+			"session":   b.post("/account/sessions", "as", name, "session", text, "choice", text),
+			"change":    b.post("/account/password", "as", name, "current_password", text, "new_password", text),
 			"demanded":  b.post("/login/password", "username", text, "current_password", text),
 			"malformed": b.do("POST", "/login", text),
 		} {
@@ -267,8 +268,10 @@ func TestNoSecretIsInALogOrInAPage(t *testing.T) {
 	saw(b.post("/register", "username", "alice", "password", first))
 	saw(b.login("alice", wrong), b.login("alice", first))
 	noted()
-	saw(b.get("/account"), b.post("/account/password", "current_password", wrong, "new_password", second))
-	saw(b.post("/account/password", "current_password", first, "new_password", second), b.get("/account"))
+	saw(b.get("/account"), b.post("/account/password", "as", "alice", "current_password", wrong,
+		"new_password", second))
+	saw(b.post("/account/password", "as", "alice", "current_password", first, "new_password", second),
+		b.get("/account"))
 	noted()
 	secret := f.demanded("bob")
 	secrets = append(secrets, secret)

@@ -32,11 +32,11 @@ func (w *Web) table() []route {
 		{http.MethodGet, pages.RegisterPath, anybody, w.getRegister},
 		{http.MethodPost, pages.RegisterPath, ownForm, w.postRegister},
 		{http.MethodGet, pages.AccountPath, anybody, w.loggedIn(w.getAccount)},
-		{http.MethodPost, pages.AccountSessionPath, ownForm, w.loggedIn(w.postAccountSessions)},
-		{http.MethodPost, pages.ChangePasswordPath, ownForm, w.loggedIn(w.postAccountPassword)},
+		{http.MethodPost, pages.AccountSessionPath, ownForm, w.meant(w.postAccountSessions)},
+		{http.MethodPost, pages.ChangePasswordPath, ownForm, w.meant(w.postAccountPassword)},
 		{http.MethodGet, pages.AccountDataPath, anybody, w.loggedIn(w.getAccountData)},
 		{http.MethodGet, pages.DeleteAccountPath, anybody, w.loggedIn(w.getDeleteAccount)},
-		{http.MethodPost, pages.DeleteAccountPath, ownForm, w.loggedIn(w.postDeleteAccount)},
+		{http.MethodPost, pages.DeleteAccountPath, ownForm, w.meant(w.postDeleteAccount)},
 		{http.MethodGet, authorizePath, anybody, w.getAuthorize},
 		{http.MethodPost, authorizePath, anybody, w.postAuthorize},
 		{http.MethodPost, pages.ConsentPath, ownForm, w.postConsent},
@@ -97,6 +97,23 @@ func (w *Web) loggedIn(handle func(*gin.Context, auth.Browser) error) edge.Handl
 		}
 		return w.redirect(c, w.loginURL(w.destination(c, w.path(pages.AccountPath))))
 	}
+}
+
+// meant is loggedIn for a form, which must have been shown to whoever is logged in now. Anybody else
+// is sent to their own account.
+func (w *Web) meant(handle func(*gin.Context, auth.Browser) error) edge.Handler {
+	return w.loggedIn(func(c *gin.Context, browser auth.Browser) error {
+		if !isMeant(formOf(c), browser) {
+			return w.toAccount(c, pages.NoticeOtherUser)
+		}
+		return handle(c, browser)
+	})
+}
+
+// isMeant reports whether a form was shown to whoever is logged in now. In another tab, somebody
+// else may have logged in since. The form would act on their account.
+func isMeant(form map[string]string, browser auth.Browser) bool {
+	return form[pages.AsField] == browser.User.Username.Given
 }
 
 // wantsPage reports whether a person asks for a page, as far as the browser says so.

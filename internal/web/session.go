@@ -58,11 +58,16 @@ func (w *Web) begin(c *gin.Context, grant auth.BrowserGrant) {
 	w.edge.SetDevice(c, pages.LoginPath, grant.DeviceName, grant.Device)
 }
 
-// end ends the session of the browser, and takes its cookie and its pages back.
+// end ends the session of the browser, and takes its cookie and its pages back. A browser without a
+// cookie is told that it is logged out, so it keeps the cookie of a session that could not be ended.
 func (w *Web) end(c *gin.Context, browser auth.Browser) error {
+	err := w.Sessions.Logout(c.Request.Context(), browser.Access)
+	if err != nil && !errors.Is(err, auth.ErrInvalidToken) {
+		return err
+	}
 	w.edge.ClearSessionCookie(c)
 	forget(c)
-	return w.Sessions.Logout(c.Request.Context(), browser.Access)
+	return nil
 }
 
 // forget makes the browser drop the pages that it has kept for its back button (Clear Site Data

@@ -98,8 +98,8 @@ func TestAnEndedSessionShowsNothingMore(t *testing.T) {
 		},
 		"of another password": func(b *browser) error {
 			thief := b.copied()
-			f.sent(b.post("/account/password", "current_password", goodPassword, "new_password",
-				anotherPassword), "/account?notice=password_changed")
+			f.sent(b.post("/account/password", "as", b.who(), "current_password", goodPassword,
+				"new_password", anotherPassword), "/account?notice=password_changed")
 			*b = *thief
 			return nil
 		},
@@ -112,8 +112,8 @@ func TestAnEndedSessionShowsNothingMore(t *testing.T) {
 		}
 		f.sent(b.get("/account"), "/login?next=%2Faccount")
 		for _, path := range []string{"/account/password", "/account/sessions"} {
-			f.sent(b.post(path, "current_password", goodPassword, "new_password", "a third password",
-				"choice", "others"), "/login?next=%2Faccount")
+			f.sent(b.post(path, "as", username, "current_password", goodPassword, "new_password",
+				"a third password", "choice", "others"), "/login?next=%2Faccount")
 		}
 		f.shows(b.get("/login?next=%2Faccount"), 200, "Log in to see this page")
 	}
@@ -126,12 +126,12 @@ func TestTwoTabsGoOnWithOneSession(t *testing.T) {
 	b := f.loggedIn("alice")
 	f.shows(b.get("/account"), 200) // the second tab
 	f.sent(b.login("alice", goodPassword), "/")
-	f.sent(b.post("/account/password", "current_password", goodPassword, "new_password",
+	f.sent(b.post("/account/password", "as", "alice", "current_password", goodPassword, "new_password",
 		anotherPassword), "/account?notice=password_changed")
-	f.sent(b.post("/account/password", "current_password", anotherPassword, "new_password",
+	f.sent(b.post("/account/password", "as", "alice", "current_password", anotherPassword, "new_password",
 		goodPassword), "/account?notice=password_changed")
 	f.shows(b.get("/account?notice=password_changed"), 200, "The password is changed")
-	f.shows(b.post("/account/password", "current_password", anotherPassword, "new_password",
+	f.shows(b.post("/account/password", "as", "alice", "current_password", anotherPassword, "new_password",
 		goodPassword), 422, "not your current password")
 	if n := f.sessions("alice"); n != 1 {
 		t.Errorf("%d sessions", n)
@@ -156,17 +156,17 @@ func TestSomebodySeesAndEndsTheirSessionsAndNobodyElses(t *testing.T) {
 		t.Fatalf("the other sessions are %v", listed)
 	}
 	for _, id := range idsOf(phone.get("/account").body) {
-		f.sent(foreign.post("/account/sessions", "session", id), "/account")
+		f.sent(foreign.post("/account/sessions", "as", "bob", "session", id), "/account")
 	}
 	if n := f.sessions("alice"); n != 4 {
 		t.Errorf("bob has ended a session of alice: %d are left", n)
 	}
-	f.sent(b.post("/account/sessions", "session", listed[0]), "/account?notice=session_ended")
-	f.sent(b.post("/account/sessions", "session", listed[0]), "/account")
+	f.sent(b.post("/account/sessions", "as", "alice", "session", listed[0]), "/account?notice=session_ended")
+	f.sent(b.post("/account/sessions", "as", "alice", "session", listed[0]), "/account")
 	if n := f.sessions("alice"); n != 3 || phone.who() != "" {
 		t.Errorf("%d sessions are left, and the newest is %q", n, phone.who())
 	}
-	f.sent(b.post("/account/sessions", "choice", "others"), "/account?notice=others_ended")
+	f.sent(b.post("/account/sessions", "as", "alice", "choice", "others"), "/account?notice=others_ended")
 	f.shows(b.get("/account?notice=others_ended"), 200, "All other devices are logged out")
 	if laptop.who() != "" || tablet.who() != "" || b.who() != "alice" || foreign.who() != "bob" {
 		t.Error("others than the others were logged out")
@@ -267,9 +267,9 @@ func TestTheSiblingCookieComesAndGoesWithTheSession(t *testing.T) {
 	}
 	first := siblingOf(b.login("alice", goodPassword))
 	second := siblingOf(b.login("alice", goodPassword, "remember", "yes"))
-	changed := siblingOf(b.post("/account/password", "current_password", goodPassword,
+	changed := siblingOf(b.post("/account/password", "as", "alice", "current_password", goodPassword,
 		"new_password", anotherPassword))
-	cleared := siblingOf(b.post("/end-session", "choice", "log_out"))
+	cleared := siblingOf(b.post("/end-session", "as", "alice", "choice", "log_out"))
 	if first.Value == second.Value || second.Value == changed.Value || first.MaxAge != 0 ||
 		second.MaxAge <= 0 || changed.MaxAge <= 0 || cleared.MaxAge >= 0 || cleared.Value != "" {
 		t.Errorf("%v, %v, %v, %v", first, second, changed, cleared)
@@ -289,7 +289,7 @@ func TestALogoutMakesTheBrowserForgetItsPages(t *testing.T) {
 	t.Parallel()
 	f := start(t, settings{})
 	b := f.loggedIn("alice")
-	out := b.post("/end-session", "choice", "log_out")
+	out := b.post("/end-session", "as", "alice", "choice", "log_out")
 	f.sent(out, "/end-session")
 	f.shows(b.get("/end-session"), 200, `<img src="/forget" alt="" hidden>`)
 	for name, a := range map[string]answered{"the logout": out, "the page after it": b.get("/forget")} {
@@ -333,18 +333,18 @@ func TestAppsAreShownWithTheirBrowserAndAloneWhenItIsLoggedOut(t *testing.T) {
 		strings.Contains(page.body, "The &lt;Shop&gt; (app)") {
 		t.Errorf("%d others are listed: %s", len(rows), page.body)
 	}
-	f.sent(b.post("/account/sessions", "session", idsOf(page.body)[0]), "/account?notice=session_ended")
+	f.sent(b.post("/account/sessions", "as", "alice", "session", idsOf(page.body)[0]), "/account?notice=session_ended")
 	page = b.get("/account")
 	f.shows(page, 200, "The &lt;Shop&gt; (app)", "203.0.113.5")
 	rows := idsOf(page.body)
 	if len(rows) != 1 {
 		t.Fatalf("%d others are listed: %s", len(rows), page.body)
 	}
-	f.sent(b.post("/account/sessions", "session", rows[0]), "/account?notice=session_ended")
+	f.sent(b.post("/account/sessions", "as", "alice", "session", rows[0]), "/account?notice=session_ended")
 	if _, err := f.rules.Tokens.Refresh(t.Context(), kept.RefreshToken, auth.Caller{Client: by}); !errors.Is(err, auth.ErrSessionOver) {
 		t.Errorf("the app goes on: %v", err)
 	}
-	f.sent(b.post("/account/sessions", "choice", "others"), "/account?notice=others_ended")
+	f.sent(b.post("/account/sessions", "as", "alice", "choice", "others"), "/account?notice=others_ended")
 	if page := b.get("/account"); strings.Contains(page.body, "The &lt;Shop&gt;") || b.who() != "alice" {
 		t.Errorf("after the end of all others: %s", page.body)
 	}

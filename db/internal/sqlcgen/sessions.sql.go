@@ -392,13 +392,15 @@ WHERE id IN (
     WHERE s.id = ANY ($1::uuid[])
       AND s.browser
       AND s.ended_at IS NULL
+      AND s.idle_expires_at > now()
     ORDER BY s.id
     FOR NO KEY UPDATE SKIP LOCKED
 )
 `
 
 // NoteSessionUses moves the last use of browsers' sessions to now. Whatever another replica is just
-// about to move is left to it.
+// about to move is left to it. A session that has idled out does not live again: replicas remember
+// that it is over, and its user could not see and end it in between.
 func (q *Queries) NoteSessionUses(ctx context.Context, ids []uuid.UUID) (int64, error) {
 	result, err := q.db.Exec(ctx, noteSessionUses, ids)
 	if err != nil {

@@ -25,8 +25,8 @@ const (
 	RememberField = "remember" // a checkbox, with the value "yes"
 	// NextField brings back the Next of a page: at /login and /register also in the query of a link.
 	NextField = "next"
-	// AsField is the name of the one who was logged in when a page was shown. In another tab,
-	// somebody else may have logged in since.
+	// AsField is the name of the one who was logged in when a page was shown. Each form that acts on
+	// the account of a session has it. In another tab, somebody else may have logged in since.
 	AsField = "as"
 	// ChoiceField is the button that was pressed, where there are several.
 	ChoiceField = "choice"

@@ -71,6 +71,8 @@ const (
 	NoticeRegistered      Notice = "registered"
 	NoticeDeleted         Notice = "deleted"
 	NoticeLoginFirst      Notice = "login_first" // the page asked for wants a login
+	// NoticeOtherUser is for a form that was shown to somebody who is not logged in any more.
+	NoticeOtherUser Notice = "other_user"
 )
 
 // Fault says why a page cannot be shown.
