@@ -71,14 +71,14 @@ func TestNobodyEndsTheSessionOfAnother(t *testing.T) {
 	t.Parallel()
 	d := open(t, Options{URL: dbtest.New(t)})
 	alice, bob := d.mustInsert(t, "alice"), d.mustInsert(t, "bob")
-	hers := d.startSession(t, alice, 9)
-	if ended, err := d.EndSession(t.Context(), anEvent(), bob.ID, hers, "logout"); ended || err != nil {
+	ofAlice := d.startSession(t, alice, 9)
+	if ended, err := d.EndSession(t.Context(), anEvent(), bob.ID, ofAlice, "logout"); ended || err != nil {
 		t.Errorf("one: %t, %v", ended, err)
 	}
 	if ended, err := d.EndSessions(t.Context(), anEvent(), auth.Freely(), auth.Reach{UserID: bob.ID, AllClients: true}, uuid.Nil, "logout"); ended != 0 || err != nil {
 		t.Errorf("all of bob's: %d, %v", ended, err)
 	}
-	if got := d.endOf(t, hers); got.reason != "" {
+	if got := d.endOf(t, ofAlice); got.reason != "" {
 		t.Errorf("it ended by %q", got.reason)
 	}
 }

@@ -279,7 +279,7 @@ func TestGivingBackWhatIsGoneIsNoError(t *testing.T) {
 	d.mustTake(t, rate(1, 1, time.Hour))
 }
 
-// Who is refused for what others have only reserved must hear of it, on whatever replica he asks,
+// Who is refused for what others have only reserved must hear of it, on whatever replica they ask,
 // and as long as it is so.
 func TestARefusalTellsWhetherSomethingIsOnlyReserved(t *testing.T) {
 	t.Parallel()

@@ -35,7 +35,7 @@ func TestThoseWhoSettleAtOnceShareACommitThatBeginsAfterThey(t *testing.T) {
 		release <- struct{}{}
 		synctest.Wait()
 		if len(settled) != 1 || <-settled != 0 {
-			t.Error("who asked while the commit was under way goes by that one, which may have begun before what he has seen")
+			t.Error("who asked while the commit was under way goes by that one, which may have begun before what they have seen")
 		}
 		release <- struct{}{}
 		s.wait()

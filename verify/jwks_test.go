@@ -140,7 +140,7 @@ func TestAFeedBarsWhatWasRevoked(t *testing.T) {
 		s.pollFeed()
 		s.wantVerdict("a session that was ended", one, ErrInvalidToken)
 		s.wantVerdict("a user who was banned", ofUser, ErrInvalidToken)
-		s.wantVerdict("a later token of his", next, nil)
+		s.wantVerdict("a later token of that user", next, nil)
 		s.wantVerdict("another", other, nil)
 		s.replica.set.Add(c.Now(), []revocation.Entry{{Version: c.Now().Unix() + 1}})
 		s.pollFeed()
@@ -658,8 +658,8 @@ func maxAgeOf(h http.Header) (maxAge time.Duration) {
 	return maxAge
 }
 
-// The times of a rotation are made for caches: whoever respects them must never meet a key that he
-// cannot know.
+// The times of a rotation are made for caches: whoever respects them must never meet a key that
+// they cannot know.
 func TestACacheBetweenMakesNobodyRefusedWhileKeysRotate(t *testing.T) {
 	t.Parallel()
 	c := newClock()

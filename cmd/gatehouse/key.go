@@ -142,8 +142,14 @@ func wordsOf(step auth.RotationStep) string {
 	return fmt.Sprintf("waiting until %s: %s", step.Wait.At.UTC().Format(time.TimeOnly), step.Wait.Why)
 }
 
+// endedKeyLine is a key that was ended.
+type endedKeyLine struct {
+	Key string `json:"key"`
+}
+
 type keyRetire struct {
 	adminSettings `embed:""`
+	JSON          bool   `help:"Print JSON."`
 	Key           string `arg:"" help:"Id of the key, as key list shows it."`
 }
 
@@ -153,13 +159,13 @@ func (c *keyRetire) Run(ctx context.Context, t terminal, by auth.Actor) error {
 		if err := admin.Keys.Retire(ctx, by, c.Key); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintln(t.out, "retired", c.Key)
-		return err
+		return printDone(t, c.JSON, "key retired", c.Key, endedKeyLine{c.Key})
 	})
 }
 
 type keyRevoke struct {
 	keySettings `embed:""`
+	JSON        bool   `help:"Print JSON."`
 	Key         string `arg:"" help:"Id of the key, as key list shows it."`
 	Force       bool   `required:"" help:"Say that you mean it: everybody whose access token the key signed has to refresh it, or to log in."`
 }
@@ -170,13 +176,18 @@ func (c *keyRevoke) Run(ctx context.Context, t terminal, by auth.Actor) error {
 		if err := keys.Revoke(ctx, by, policy, c.Key); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintln(t.out, "revoked", c.Key)
-		return err
+		return printDone(t, c.JSON, "key revoked", c.Key, endedKeyLine{c.Key})
 	})
 }
 
 type keyRewrap struct {
 	secretSettings `embed:""`
+	JSON           bool `help:"Print JSON."`
+}
+
+// rewrappedLine is how many private keys were encrypted anew.
+type rewrappedLine struct {
+	Keys int `json:"keys_encrypted"`
 }
 
 // Run encrypts the private keys anew.
@@ -186,14 +197,19 @@ func (c *keyRewrap) Run(ctx context.Context, t terminal, by auth.Actor) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(t.out, "%d keys are encrypted anew\n", n)
-		return err
+		return printDone(t, c.JSON, "keys encrypted anew", n, rewrappedLine{n})
 	})
 }
 
 type keyReset struct {
 	keySettings  `embed:""`
 	confirmation `embed:""`
+	JSON         bool `help:"Print JSON."`
+}
+
+// resetLine has the ids of the secrets with which all replicas must be restarted.
+type resetLine struct {
+	SecretKeys []string `json:"secret_keys"`
 }
 
 // Run revokes all keys, and makes new ones.
@@ -210,7 +226,7 @@ func (c *keyReset) Run(ctx context.Context, t terminal, by auth.Actor) error {
 		if err := admin.Keys.Reset(ctx, by, policy); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(t.out, "all keys are revoked; restart all replicas with the SECRET_KEY %s\n", strings.Join(policy.SecretIDs(), ", "))
-		return err
+		ids := policy.SecretIDs()
+		return printDone(t, c.JSON, "all keys are revoked; restart all replicas with the SECRET_KEY", strings.Join(ids, ", "), resetLine{ids})
 	})
 }

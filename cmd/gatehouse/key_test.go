@@ -8,15 +8,18 @@ import (
 	"os"
 	"os/exec"
 	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"github.com/jackc/pgx/v5"
 
 	"gatehouse.example/internal/asynctest"
 	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/config"
 	"gatehouse.example/internal/keychain"
 	"gatehouse.example/internal/token"
 )
@@ -144,10 +147,10 @@ func TestPrivateKeysAreReadWithTheSecretAloneAndInNoDump(t *testing.T) {
 	}
 	a.run("", "key", "rotate", "--use=id", "--secret-key="+oldKey, "--no-wait")
 	a.run("", "key", "rewrap", "--secret-key="+testKey).failed(t, exitFailed, "SECRET_KEY does not open the signing key")
-	if out := a.run("", "key", "rewrap", "--secret-key="+testKey+","+oldKey).succeeded(t); out != "4 keys are encrypted anew\n" {
+	if out := a.run("", "key", "rewrap", "--secret-key="+testKey+","+oldKey).succeeded(t); out != "keys encrypted anew: 4\n" {
 		t.Error(out)
 	}
-	if out := a.run("", "key", "rewrap", "--secret-key="+testKey).succeeded(t); out != "0 keys are encrypted anew\n" {
+	if out := a.run("", "key", "rewrap", "--secret-key="+testKey).succeeded(t); out != "keys encrypted anew: 0\n" {
 		t.Error(out)
 	}
 	const all = "(TABLE signing_keys UNION ALL TABLE id_token_keys) k"
@@ -281,7 +284,7 @@ func TestALostSecretIsReplaced(t *testing.T) {
 	if out := a.run("", "key", "reset", "--yes", "--secret-key="+testKey).succeeded(t); !strings.Contains(out, idOf(t, testKey)) || strings.Contains(out, testKey) {
 		t.Error(out)
 	}
-	if out := a.run("", "key", "rewrap", "--secret-key="+testKey).succeeded(t); out != "0 keys are encrypted anew\n" {
+	if out := a.run("", "key", "rewrap", "--secret-key="+testKey).succeeded(t); out != "keys encrypted anew: 0\n" {
 		t.Error(out)
 	}
 	after := a.keys()
@@ -289,6 +292,49 @@ func TestALostSecretIsReplaced(t *testing.T) {
 		t.Errorf("%+v", after)
 	}
 	a.serveOnce("--secret-key=" + testKey)
+}
+
+// A script that has to parse sentences breaks with the next release.
+func TestEveryCommandThatEndsOrSealsAKeyPrintsJSON(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	secret := "--secret-key=" + testKey
+	for range 2 { // an active key and a next one
+		a.run("", "key", "rotate", "--no-wait", "--algorithm=ES256", secret)
+	}
+	keys := a.keys()
+	next, active := keys[auth.KeyNext][0].Key, keys[auth.KeyActive][0].Key
+	out := func(args ...string) string { return a.run("", append(args, "--json")...).succeeded(t) }
+	if l := fromJSON[endedKeyLine](t, out("key", "retire", next)); l.Key != next {
+		t.Errorf("retire: %+v", l)
+	}
+	if l := fromJSON[endedKeyLine](t, out("key", "revoke", active, "--force", secret)); l.Key != active {
+		t.Errorf("revoke: %+v", l)
+	}
+	if l := fromJSON[rewrappedLine](t, out("key", "rewrap", "--secret-key="+oldKey+","+testKey)); l.Keys != 1 {
+		t.Errorf("rewrap: %+v", l)
+	}
+	if l := fromJSON[resetLine](t, out("key", "reset", "--yes", secret)); !slices.Equal(l.SecretKeys, []string{idOf(t, testKey)}) {
+		t.Errorf("reset: %+v", l)
+	}
+}
+
+// A command that is added without --json is one that no script can use.
+func TestEveryCommandThatIsDoneAtOnceHasJSON(t *testing.T) {
+	t.Parallel()
+	without := []string{
+		"serve", "healthcheck", "version", // print nothing, or one word
+		"key rotate",  // says on standard error what it waits for
+		"user export", // is JSON
+		"restored",
+	}
+	for _, leaf := range kong.Must(&commandLine{}, config.Environment()).Model.Leaves(true) {
+		name := strings.TrimPrefix(leaf.Path(), " ")
+		has := slices.ContainsFunc(leaf.Flags, func(f *kong.Flag) bool { return f.Name == "json" })
+		if has == slices.Contains(without, name) {
+			t.Errorf("%s: --json %t", name, has)
+		}
+	}
 }
 
 // idOf names a secret as the errors and the log do.

@@ -44,6 +44,7 @@ func (c *pepperList) Run(ctx context.Context, t terminal) error {
 type pepperRetire struct {
 	pepperSettings `embed:""`
 	confirmation   `embed:""`
+	JSON           bool   `help:"Print JSON."`
 	Key            string `arg:"" help:"Id of the key, as pepper list shows it."`
 }
 
@@ -60,7 +61,6 @@ func (c *pepperRetire) Run(ctx context.Context, t terminal, by auth.Actor) error
 		if err := admin.Peppers.Retire(ctx, by, c.Key, sure); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintln(t.out, "retired", c.Key)
-		return err
+		return printDone(t, c.JSON, "key retired", c.Key, endedKeyLine{c.Key})
 	})
 }

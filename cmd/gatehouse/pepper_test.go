@@ -45,8 +45,8 @@ func TestKeyIsRetiredWhenNoPasswordNeedsIt(t *testing.T) {
 		t.Fatalf("after the password is changed: %+v", keys)
 	}
 	peppered.run("", "pepper", "retire", keys[1].Key).failed(t, exitFailed, "in use")
-	if out := peppered.run("", "pepper", "retire", "0").succeeded(t); out != "retired 0\n" {
-		t.Errorf("retired: %q", out)
+	if l := fromJSON[endedKeyLine](t, peppered.run("", "pepper", "retire", "0", "--json").succeeded(t)); l.Key != "0" {
+		t.Errorf("retired: %+v", l)
 	}
 	table := peppered.run("", "pepper", "list").succeeded(t)
 	lines := strings.Split(table, "\n")
@@ -103,7 +103,9 @@ func TestAShellWithoutThePepperOfTheReplicasRetiresNoKeyOfTheirsUnasked(t *testi
 		if now := peppered.peppers(); !slices.Equal(now, keys) {
 			t.Errorf("%s: %+v", name, now)
 		}
-		of.run("", "pepper", "retire", key, "--yes").succeeded(t) // where it was a stray one
+		if out := of.run("", "pepper", "retire", key, "--yes").succeeded(t); out != "key retired: "+key+"\n" { // where it was a stray one
+			t.Errorf("%s: %q", name, out)
+		}
 	}
 }
 

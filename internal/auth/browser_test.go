@@ -35,8 +35,8 @@ func (f *fixture) wantCookieRefused(when, cookie string) {
 	}
 }
 
-// An attacker who has put a cookie of his own, or an old one, into a browser must not get in with
-// the login that follows.
+// An attacker who has put a cookie of their own, or an old one, into a browser must not get in
+// with the login that follows.
 func TestALoginGivesANewCookieAndTheOneBeforeIsNoGoodAnyMore(t *testing.T) {
 	t.Parallel()
 	f := start(t)

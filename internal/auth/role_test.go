@@ -422,7 +422,7 @@ func TestADeletedUserIsGoneButForTheName(t *testing.T) {
 		SELECT (SELECT count(*) FROM sessions) + (SELECT count(*) FROM user_roles WHERE user_id = $1) +
 		       (SELECT count(*) FROM retired_usernames r WHERE r::text ILIKE '%alice%')`, alice.ID).Scan(&left))
 	if left != 0 {
-		t.Errorf("%d rows of hers are left", left)
+		t.Errorf("%d rows of alice are left", left)
 	}
 	var version int64
 	must(t, f.conn.QueryRow(

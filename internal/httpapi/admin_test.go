@@ -240,7 +240,7 @@ func TestAnotherUsersIdOpensNothing(t *testing.T) {
 	id := f.idOf("victim").String()
 	session := f.as(victim, "GET", "/users/me/sessions", "").json(t,
 		"sessions").([]any)[0].(map[string]any)["id"].(string)
-	f.want("end her session", f.as(mallory, "DELETE", "/users/me/sessions/"+session, ""), 404)
+	f.want("end the session", f.as(mallory, "DELETE", "/users/me/sessions/"+session, ""), 404)
 	for _, try := range [][3]string{
 		{"GET", "/users/" + id, ""}, {"PATCH", "/users/" + id, `{"disabled":true}`},
 		{"DELETE", "/users/" + id, ""},
@@ -252,7 +252,7 @@ func TestAnotherUsersIdOpensNothing(t *testing.T) {
 	} {
 		f.want(try[0]+" "+try[1], f.as(mallory, try[0], try[1], try[2]), 403)
 	}
-	f.want("she is as she was", f.as(victim, "GET", "/users/me", ""), 200)
+	f.want("the victim is as before", f.as(victim, "GET", "/users/me", ""), 200)
 	// An id has one notation. An id of nobody is not found, whoever asks.
 	manager := f.with("manager", "gatehouse:*")
 	for _, other := range []string{uuid.NewString(), "x", "me2", "urn:uuid:" + id, "{" + id + "}",

@@ -307,7 +307,7 @@ func TestTheCurrentPasswordIsNoNewOne(t *testing.T) {
 			t.Errorf("%s: %d %s", name, a.status, a.body)
 		}
 	}
-	f.want("her session", f.as(alice, "GET", "/users/me", ""), 200)
+	f.want("the session", f.as(alice, "GET", "/users/me", ""), 200)
 	f.want("another one",
 		f.as(alice, "PUT", "/users/me/password",
 			`{"current_password":"`+goodPassword+`","new_password":"`+otherPassword+`"}`), 200)

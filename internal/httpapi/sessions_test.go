@@ -95,7 +95,7 @@ func TestAUserSeesWhereSheIsLoggedInAndEndsIt(t *testing.T) {
 	f.loggedIn("bob")
 	this, other := f.tokensOf(f.login("alice", goodPassword)),
 		f.tokensOf(f.login("alice", goodPassword))
-	his := f.tokensOf(f.login("bob", goodPassword))
+	ofBob := f.tokensOf(f.login("bob", goodPassword))
 	list := f.as(this, "GET", "/users/me/sessions", "")
 	sessions, _ := list.json(t, "sessions").([]any)
 	if list.status != 200 || len(sessions) != 3 || list.json(t, "next") != nil {
@@ -108,8 +108,8 @@ func TestAUserSeesWhereSheIsLoggedInAndEndsIt(t *testing.T) {
 		t.Errorf("%s", list.body)
 	}
 	id := newest["id"].(string)
-	foreign, unknown := f.as(his, "DELETE", "/users/me/sessions/"+id, ""),
-		f.as(his, "DELETE", "/users/me/sessions/"+uuid.NewString(), "")
+	foreign, unknown := f.as(ofBob, "DELETE", "/users/me/sessions/"+id, ""),
+		f.as(ofBob, "DELETE", "/users/me/sessions/"+uuid.NewString(), "")
 	if f.want("bob ends it", foreign, 404); foreign.body != unknown.body || unknown.status != 404 {
 		t.Errorf("bob can tell it from none: %s, %s", foreign.body, unknown.body)
 	}
@@ -128,7 +128,7 @@ func TestAUserSeesWhereSheIsLoggedInAndEndsIt(t *testing.T) {
 		"DELETE": "/users/me/sessions"} {
 		f.want("afterwards "+method, f.as(this, method, path, ""), 401)
 	}
-	f.want("bob", f.as(his, "GET", "/users/me", ""), 200)
+	f.want("bob", f.as(ofBob, "GET", "/users/me", ""), 200)
 }
 
 // A thief who polls the list could learn when a refresh token is used, and use it again within the
