@@ -71,20 +71,22 @@ func (s Service) edits() (edits []edit) {
 		return edits
 	}
 	edits = append(edits, edit{"\n  - url: /\n", "\n  - url: " + strconv.Quote(s.Base) + "\n"})
+	tokenURL := "          tokenUrl: " + strconv.Quote(s.Base+"/token") + "\n"
 	if s.PasswordGrant {
-		edits = append(edits, edit{"\n          tokenUrl: /token\n",
-			"\n          tokenUrl: " + strconv.Quote(s.Base+"/token") + "\n"})
+		edits = append(edits, edit{"        password:\n          tokenUrl: /token\n",
+			"        password:\n" + tokenURL})
 	}
-	return edits
+	return append(edits, edit{
+		"          authorizationUrl: /authorize\n          tokenUrl: /token\n",
+		"          authorizationUrl: " + strconv.Quote(s.Base+"/authorize") + "\n" + tokenURL,
+	})
 }
 
 // withoutPasswordGrant takes out what would lead somebody to send a password to /token. The page at
-// /docs then asks for an access token, and not for a password.
+// /docs then offers the login by an authorization code alone.
 func withoutPasswordGrant() []edit {
 	return []edit{
-		{"      type: oauth2\n", "      type: http\n      scheme: bearer\n      bearerFormat: JWT\n"},
-		{`      flows:
-        password:
+		{`        password:
           tokenUrl: /token
           scopes: {}
 `, ""},

@@ -47,8 +47,11 @@ func TestWithoutThePasswordGrantTheContractOffersNone(t *testing.T) {
 		}
 		doc := load(t, document)
 		scheme := doc.Components.SecuritySchemes["OAuth2PasswordBearer"].Value
-		if got := scheme.Flows != nil && scheme.Flows.Password != nil; got != offered {
+		if got := scheme.Flows.Password != nil; got != offered {
 			t.Errorf("offered: %v; there is the flow: %v", offered, got)
+		}
+		if scheme.Flows.AuthorizationCode == nil {
+			t.Errorf("offered: %v; there is no flow by an authorization code", offered)
 		}
 		grants := doc.Components.Schemas["TokenRequest"].Value.Properties["grant_type"].Value.Enum
 		if got := slices.Contains(grants, any("password")); got != offered {

@@ -24,6 +24,7 @@ import (
 	"gatehouse.example/db/internal/sqlcgen"
 	"gatehouse.example/internal/asynctest"
 	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/backchannel"
 	"gatehouse.example/internal/dbtest"
 	"gatehouse.example/internal/password"
 	"gatehouse.example/internal/ratelimit"
@@ -70,6 +71,10 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		},
 		"InsertUser of a stranger": func(ctx context.Context) error {
 			_, err := d.InsertUser(ctx, anEvent(), auth.Freely(), uuid.New(), auth.Username{Given: "Newé", Key: "newé", Skeleton: "newé"}, plain)
+			return err
+		},
+		"WaitingJobs": func(ctx context.Context) error {
+			_, err := d.WaitingJobs(ctx, []string{backchannel.Queue, "another"})
 			return err
 		},
 		"MakeSkeletons": func(ctx context.Context) error { _, err := d.MakeSkeletons(ctx, 3); return err },
@@ -592,6 +597,9 @@ func (d *DB) fill(t *testing.T, users int) {
 			FROM sessions`,
 		`INSERT INTO consents (user_id, client_id, words)
 			SELECT id, 'client' || (1 + get_byte(uuid_send(id), 0) % $1::int), '{openid}' FROM users`,
+		`INSERT INTO river_job (kind, args, queue, max_attempts, state, finalized_at)
+			SELECT 'backchannel_logout', '{}', 'backchannel_logout', 10, s::river_job_state, CASE s WHEN 'completed' THEN now() END
+			FROM (SELECT CASE WHEN n % 100 = 0 THEN 'available' ELSE 'completed' END FROM generate_series(1, 5 * $1::int) n) j (s)`,
 		`INSERT INTO rate_limits SELECT sha256(n::text::bytea), n FROM generate_series(1, 10 * $1::int) n`,
 		`INSERT INTO username_skeletons (user_id, skeleton, is_alone) -- some are not made yet
 			SELECT id, CASE WHEN n > 5 THEN sha256(id::text::bytea) END, n > 5 FROM (SELECT id, row_number() OVER () n FROM users LIMIT $1::int) u`,

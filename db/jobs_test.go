@@ -241,6 +241,29 @@ func TestTheTriggerWritesTheJobThatRiverWould(t *testing.T) {
 	}
 }
 
+// A figure that counts what is done, or leaves out what failed, tells an operator nothing of a queue
+// that stands still.
+func TestWhatWaitsInAQueueIsWhatIsDueOrWasTriedBefore(t *testing.T) {
+	t.Parallel()
+	d := open(t, Options{URL: dbtest.New(t)})
+	_, err := d.pool.Exec(t.Context(), `
+		INSERT INTO river_job (kind, args, queue, max_attempts, state, finalized_at, created_at, scheduled_at)
+		SELECT 'a', '{}', queue, 10, state::river_job_state, ended, now() - age, due
+		FROM (VALUES ('mail', 'available', NULL, interval '1 minute', now()), ('mail', 'available', NULL, '1 second', now()),
+			('mail', 'retryable', NULL, '1 hour', now() + interval '1 day'), ('mail', 'scheduled', NULL, '2 seconds', now()),
+			('mail', 'scheduled', NULL, '5 hours', now() + interval '1 day'), ('mail', 'running', NULL, '6 hours', now()),
+			('mail', 'completed', now(), '7 hours', now()), ('mail', 'discarded', now(), '8 hours', now()),
+			('mail', 'cancelled', now(), '9 hours', now()), ('others', 'available', NULL, '1 day', now())
+		) j (queue, state, ended, age, due)`)
+	must(t, err)
+	got, err := d.WaitingJobs(t.Context(), []string{"none", "mail"})
+	must(t, err)
+	if len(got) != 2 || got[0].Name != "mail" || got[0].Waiting != 4 || got[0].Oldest < time.Hour || got[0].Oldest > 2*time.Hour ||
+		got[1] != (JobQueue{Name: "none"}) {
+		t.Errorf("%+v", got)
+	}
+}
+
 // A client with a hundred thousand sessions could not be disabled: the statement would be cut off,
 // and everything of it taken back.
 func TestTheEndOfAClientIsNotCutOffForItsManySessions(t *testing.T) {

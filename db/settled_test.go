@@ -53,7 +53,7 @@ func cutOffAtCommit(t *testing.T, watch *pgx.Conn, do func(context.Context) erro
 // for a change.
 var reading = []string{"SigningKeys", "UserByID", "UserByKey", "CredentialsByKey", "ExportUsers", "RoleByName", "ListRoles", "FindUsers",
 	"SessionByID", "ListSessions", "ListLogins", "ClientByID", "ListClients", "PasswordKeys", "PasswordKeyUsers", "FindEvents", "EventRights",
-	"SchemaVersion", "ConsentTo", "Health", "DearestHash", "PasswordCosts", "SecretIDs"}
+	"SchemaVersion", "ConsentTo", "Health", "DearestHash", "PasswordCosts", "SecretIDs", "WaitingJobs"}
 
 // tellingNobody are those of a replica for itself, and those on a table that no standby has: nobody
 // is told that it is done.

@@ -75,7 +75,9 @@ def login():
 
 
 @app.get("/callback")
-def callback(code: str = "", verifier: str = Cookie("")):
+def callback(code: str = "", iss: str = "", verifier: str = Cookie("")):
+    if iss != GATEHOUSE:  # a code of another issuer is not for Gatehouse (RFC 9207)
+        raise HTTPException(403, "the answer is not from Gatehouse")
     form = {"grant_type": "authorization_code", "code": code, "redirect_uri": APP + "/callback", "code_verifier": verifier}
     basic = b64encode(f"{CLIENT}:{SECRET}".encode()).decode()
     try:

@@ -109,6 +109,9 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	metrics.MustRegister(newQueueMetrics(func(ctx context.Context) ([]db.JobQueue, error) {
+		return store.WaitingJobs(ctx, []string{backchannel.Queue})
+	}, o.Clock, slog.New(newSparse(o.Log.Handler(), o.Clock))))
 	public := newPublicServer(s, o, closeConnections(&ready.draining, handler))
 
 	parts := &components{}

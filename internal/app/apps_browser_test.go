@@ -112,6 +112,17 @@ func TestTheSinglePageAppOfTheDocumentsInChromium(t *testing.T) {
 			chromedp.Click(chromedp.ID("ask")))
 	}
 
+	// RFC 9207: a code of another issuer goes to nobody.
+	do(chromedp.Navigate(d.app+"/?code=x&iss=https://evil.example"), chromedp.WaitVisible(chromedp.ID("login")))
+	asynctest.Await(t, "the code to be gone from the address", func() bool {
+		at, err := chromedp.Run(ctx, chromedp.Location())
+		return err == nil && at == d.app+"/"
+	})
+	do(chromedp.Click(chromedp.ID("ask"))) // after all that the page does by itself
+	says(nobody)
+	if requests := strings.Join(seen.Requests(), " "); strings.Contains(requests, "/token") {
+		t.Errorf("a code of another issuer was sent to Gatehouse: %s", requests)
+	}
 	do(chromedp.Navigate(d.app))
 	logIn()
 	ask()

@@ -52,7 +52,30 @@ func tryAppsOfTheDocuments(t *testing.T, visit func(*documented) visitor) {
 	}
 }
 
+// refusesMixUp sends the app a code that came from another issuer, and one that names none. By a
+// code that it takes to the wrong issuer, an app of two issuers gives it away (RFC 9207 §1).
+func (d *documented) refusesMixUp() {
+	d.Helper()
+	p := d.person()
+	for name, answer := range map[string]url.Values{
+		"another issuer": {"code": {"x"}, "iss": {"https://evil.example"}},
+		"a longer name":  {"code": {"x"}, "iss": {d.public + "/"}},
+		"no issuer":      {"code": {"x"}},
+	} {
+		page := p.opens(d.app + "/callback?" + answer.Encode())
+		if page.status != http.StatusForbidden ||
+			!strings.Contains(page.body, "answer is not from Gatehouse") {
+			d.Errorf("a code of %s: %d %s", name, page.status, page.body)
+		}
+	}
+	page := p.opens(d.app + "/callback?" + url.Values{"code": {"x"}, "iss": {d.public}}.Encode())
+	if page.status != http.StatusForbidden || !strings.Contains(page.body, "login has failed") {
+		d.Errorf("a forged code of Gatehouse: %d %s", page.status, page.body)
+	}
+}
+
 func (d *documented) tryGo(v visitor) {
+	d.refusesMixUp()
 	d.wantHello(d.logsIn(v, d.app))
 	d.wantHello(v.opens(d.app))
 	d.wantLogin(v.sendsForm(v.opens(d.app))) // of the app's own home again
@@ -64,6 +87,7 @@ func (d *documented) tryGo(v visitor) {
 func (d *documented) tryFastAPI(v visitor) {
 	asynctest.Await(d, "nobody to be refused, once it is known what was revoked",
 		func() bool { return v.opens(d.app).status == http.StatusUnauthorized })
+	d.refusesMixUp()
 	d.wantHello(d.logsIn(v, d.app+"/login"))
 	d.wantHello(v.opens(d.app))
 	bearer := func(token string) int {

@@ -117,9 +117,8 @@ func TestTheDocsPageAsksForNoPasswordWhereNoneIsTaken(t *testing.T) {
 		chromedp.Navigate(service.public+"/docs"),
 		chromedp.Click(chromedp.CSS(".auth-wrapper button.authorize")),
 		chromedp.WaitVisible(chromedp.CSS(".modal-ux .auth-container")),
+		chromedp.WaitVisible(chromedp.ID("client_id_authorizationCode")),
 		chromedp.WaitNotPresent(chromedp.ID("oauth_password")),
-		chromedp.SendKeys(chromedp.CSS(".modal-ux .auth-container input[aria-label='auth-bearer-value']"),
-			"a token"),
 	); err != nil {
 		t.Fatalf("%v\nthe browser says:\n%s", err, strings.Join(seen.Complaints(), "\n"))
 	}

@@ -4,9 +4,13 @@ package app_test
 
 import (
 	"context"
+	"os"
+	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 
 	"gatehouse.example/internal/browsertest"
@@ -29,10 +33,10 @@ func TestDocsPageLeadsFromRegistrationToTheOwnAccount(t *testing.T) {
 			return boot(t, dbtest.New(t)).public
 		},
 		"below a path": func(t *testing.T) string {
-			return bootBelow(t, "/auth", false).public
+			return bootBelow(t, dbtest.New(t), "/auth", false).public
 		},
 		"below one that is stripped": func(t *testing.T) string {
-			return bootBelow(t, "/auth", true).public
+			return bootBelow(t, dbtest.New(t), "/auth", true).public
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -76,6 +80,101 @@ func leadsToTheOwnAccount(t *testing.T, service string) {
 	}
 	if requests := seen.Requests(); len(requests) < 6 {
 		t.Errorf("only %d requests were seen: %q", len(requests), requests)
+	}
+	for _, url := range seen.Requests() {
+		if !strings.HasPrefix(url, service+"/") && !strings.HasPrefix(url, "data:") {
+			t.Errorf("the page asked for %s", url)
+		}
+	}
+}
+
+// Where no password is exchanged for tokens, a person who reads the page has no other way in. They
+// would be stopped by a login window that loses the page, by a URL without the path of the service,
+// or by a redirect URI that is another one than the documents say.
+func TestAuthorizeOnTheDocsPageLogsInAsAppsDo(t *testing.T) {
+	t.Parallel()
+	programs := t.TempDir()
+	buildGatehouse(t, programs+"/gatehouse")
+	const without = "--password-grant=off"
+	for name, start := range map[string]func(t *testing.T, databaseURL string) *replica{
+		"at the root": func(t *testing.T, databaseURL string) *replica {
+			return bootAtIssuer(t, databaseURL)
+		},
+		"without the password grant": func(t *testing.T, databaseURL string) *replica {
+			return bootAtIssuer(t, databaseURL, without)
+		},
+		"below a path": func(t *testing.T, databaseURL string) *replica {
+			return bootBelow(t, databaseURL, "/auth", false, without)
+		},
+		"below one that is stripped": func(t *testing.T, databaseURL string) *replica {
+			return bootBelow(t, databaseURL, "/auth", true)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			databaseURL := dbtest.New(t)
+			service := start(t, databaseURL)
+			service.want(201, service.do(service.registerRequest(exampleUsername, goodPassword)))
+			registerDocs(t, programs, databaseURL, service.public)
+			logsInAsAppsDo(t, service.public)
+		})
+	}
+}
+
+// registerDocs runs the command of the documents that registers the page as a client.
+func registerDocs(t *testing.T, programs, databaseURL, issuer string) {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/getting-started.md")
+	must(t, err)
+	command := regexp.MustCompile(`(?ms)^gatehouse client add docs .*?[^\\]$`).FindString(string(page))
+	if !strings.Contains(command, "http://localhost:8000/docs/") {
+		t.Fatalf("the documents register no client for /docs: %q", command)
+	}
+	shell := exec.CommandContext(t.Context(), "bash", "-euc",
+		strings.ReplaceAll(command, "http://localhost:8000", issuer))
+	shell.Env = append(os.Environ(), "DATABASE_URL="+databaseURL,
+		"PATH="+programs+":"+os.Getenv("PATH"))
+	if out, err := shell.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", command, err, out)
+	}
+}
+
+func logsInAsAppsDo(t *testing.T, service string) {
+	t.Helper()
+	browser, seen := browsertest.Open(t)
+	const me = "#operations-users-readCurrentUser"
+	do := func(ctx context.Context, steps ...chromedp.Action[chromedp.Void]) {
+		t.Helper()
+		if err := chromedp.Do(ctx, steps...); err != nil {
+			t.Fatalf("%v\nthe browser says:\n%s", err, strings.Join(seen.Complaints(), "\n"))
+		}
+	}
+	do(browser,
+		chromedp.Navigate(service+"/docs"),
+		chromedp.Click(chromedp.CSS(".auth-wrapper button.authorize")),
+		chromedp.SendKeys(chromedp.ID("client_id_authorizationCode"), "docs"),
+	)
+	opened := chromedp.WaitNewTarget(browser, func(*target.Info) bool { return true })
+	do(browser, chromedp.Click(chromedp.CSS(
+		".auth-container:has(#client_id_authorizationCode) .auth-btn-wrapper button.authorize")))
+	window, closeWindow := chromedp.NewContext(browser, chromedp.WithTargetID(<-opened))
+	defer closeWindow()
+	do(window,
+		chromedp.SendKeys(chromedp.CSS("input[name=username]"), exampleUsername),
+		chromedp.SendKeys(chromedp.CSS("input[name=password]"), goodPassword+"\r"),
+	)
+	do(browser,
+		// Logout takes the button's place when there is a token.
+		chromedp.WaitNotPresent(chromedp.ID("client_id_authorizationCode")),
+		chromedp.Click(chromedp.CSS(".modal-ux .btn-done")),
+		executeOperation(me),
+	)
+	status, body := answerOf(t, browser, me)
+	if status != "200" || !strings.Contains(body, `"username": "`+exampleUsername+`"`) {
+		t.Errorf("status %q: %s", status, body)
+	}
+	for _, complaint := range seen.Complaints() {
+		t.Errorf("the browser says: %s", complaint)
 	}
 	for _, url := range seen.Requests() {
 		if !strings.HasPrefix(url, service+"/") && !strings.HasPrefix(url, "data:") {

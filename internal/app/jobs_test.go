@@ -100,6 +100,22 @@ func TestABanReachesAppsAsALogoutDoes(t *testing.T) {
 	}
 }
 
+// Jobs that nobody works off are told by no error: the operator sees them in these figures alone.
+func TestTheMetricsShowWhatWaitsInAQueueAndForHowLong(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	_, err := connect(t, databaseURL).Exec(t.Context(), `
+		INSERT INTO river_job (kind, args, queue, max_attempts, state, created_at, scheduled_at)
+		VALUES ('backchannel_logout', '{}', 'backchannel_logout', 10, 'retryable', now() - interval '1 hour', now() + interval '1 day')`)
+	must(t, err)
+	r := boot(t, databaseURL)
+	shown := r.onOps("/metrics").body
+	if !strings.Contains(shown, `gatehouse_jobs_waiting{queue="backchannel_logout"} 1`) ||
+		!strings.Contains(shown, `gatehouse_job_oldest_seconds{queue="backchannel_logout"} 36`) {
+		t.Errorf("%s", shown)
+	}
+}
+
 // An app that hangs must not hold up a deployment, and the next replica must go on.
 func TestAReplicaStopsThoughAnAppHangsAndTheNextOneDelivers(t *testing.T) {
 	t.Parallel()

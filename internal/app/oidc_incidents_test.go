@@ -94,6 +94,101 @@ func TestAnIDTokenIsAHintOfItsOwnAppAndUserAlone(t *testing.T) {
 	f.again("id_token_hint", own.ID)
 }
 
+// An app that names its user in claims must get that user or none (OpenID Connect Core §3.1.2.2):
+// it would show one person's things to another.
+func TestAnAppThatNamesItsUserInClaimsGetsNoOther(t *testing.T) {
+	t.Parallel()
+	p := startProvider(t, "")
+	f, other := p.flow(t), p.flow(t)
+	named := func(sub any, of string) string {
+		claims, err := json.Marshal(map[string]any{"id_token": map[string]any{"sub": map[string]any{of: sub}}})
+		must(t, err)
+		return string(claims)
+	}
+	own, others := f.first(), other.first()
+	sub, theirs := own.claims["sub"], others.claims["sub"]
+	for _, claims := range []string{
+		named(sub, "value"), named([]any{theirs, sub}, "values"), `{"id_token":{"sub":null}}`,
+		`{"id_token":{"sub":{"essential":true}}}`, `{"userinfo":{"sub":{"value":"x"}}}`,
+	} {
+		if got := f.again("claims", claims, "prompt", "none"); got.claims["sub"] != sub {
+			t.Errorf("%s: %v", claims, got.claims)
+		}
+	}
+	f.refused("login_required", "claims", named(theirs, "value"), "prompt", "none")
+	f.refused("login_required", "claims", named(uuid.NewString(), "value"), "prompt", "none")
+	f.refused("invalid_request", "claims", named("alice", "value"))
+	f.refused("invalid_request", "claims", named("", "value"))
+	f.refused("invalid_request", "claims", named(strings.ToUpper(sub.(string)), "value"))
+	f.refused("invalid_request", "claims", named(7, "value"))
+	f.refused("invalid_request", "claims", named(theirs, "value"), "id_token_hint", own.ID)
+	f.again("claims", named(sub, "value"), "id_token_hint", own.ID)
+
+	// The other one logs in, and the app gets whom it meant.
+	s := f.request("claims", named(theirs, "value"))
+	page := f.authorize(s)
+	if page.away || !strings.HasSuffix(page.at.Path, "/login") {
+		t.Fatalf("somebody else than the app means goes on to %s", page.at)
+	}
+	page = f.logIn(page)
+	if page.away || !strings.HasSuffix(page.at.Path, "/login") {
+		t.Fatalf("after a login as the same user again: %s", page.at)
+	}
+	code := f.code(s, f.browser.submit(page, "username", other.username, "password", goodPassword))
+	if got := f.redeem(s, code); got.claims["sub"] != theirs {
+		t.Errorf("the app gets %v", got.claims)
+	}
+}
+
+// issuer mix-up: an attacker's issuer sends the browser on to an honest one, and the app takes the
+// honest one's code to the attacker. An app of two issuers refuses an answer that does not name the
+// one that it has asked (RFC 9207 §2.4). So each answer must name its issuer, and no other.
+func TestAnAppOfTwoIssuersIsNotMixedUp(t *testing.T) {
+	t.Parallel()
+	providers := []*provider{startProvider(t, ""), startProvider(t, "/tenant")}
+	for n, p := range providers {
+		other := providers[1-n].issuer
+		if p.metadata["authorization_response_iss_parameter_supported"] != true ||
+			p.metadata["issuer"] != p.issuer {
+			t.Errorf("the metadata of %s: %v", p.issuer, p.metadata)
+		}
+		f := p.flow(t)
+		f.first()
+		answers := map[string]func(s sent) stop{
+			"code": f.authorize,
+			"access_denied": func(s sent) stop {
+				return f.browser.submit(f.authorize(s), "choice", "deny")
+			},
+		}
+		for name, change := range map[string][]string{
+			"code": nil, "access_denied": {"prompt", "consent"},
+			"login_required":            {"prompt", "none", "max_age", "0"},
+			"consent_required":          {"prompt", "none", "client_id", f.register(asked).ID},
+			"invalid_request":           {"code_challenge", ""},
+			"invalid_scope":             {"scope", "openid Ä"},
+			"unsupported_response_type": {"response_type", "token"},
+			"request_not_supported":     {"request", "x.y.z"},
+			"invalid_target":            {"resource", "https://other.example/"},
+		} {
+			s := f.request(change...)
+			get := answers[name]
+			if get == nil {
+				get = f.authorize
+			}
+			at := get(s)
+			said := at.at.Query()
+			if !at.away || said.Get("error") != name && !(name == "code" && said.Has("code")) {
+				t.Errorf("%s: the browser is at %s: %d %s", name, at.at, at.status, at.body)
+			}
+			if iss := said["iss"]; !slices.Equal(iss, []string{p.issuer}) || iss[0] == other {
+				t.Errorf("%s: the answer of %s names %q", name, p.issuer, iss)
+			}
+		}
+	}
+}
+
+func asked(c *auth.Client) { c.Ask = true }
+
 // An app would otherwise get more of its user than it was given, or another user.
 func TestUserInfoTellsWhatTheTokenIsForAndToNoOtherToken(t *testing.T) {
 	t.Parallel()

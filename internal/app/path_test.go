@@ -16,12 +16,12 @@ import (
 
 // bootBelow starts a service that clients reach at a path of nginx, which passes the path on or
 // strips it. The client and the public URL of the returned replica go through nginx.
-func bootBelow(t *testing.T, path string, strip bool) *replica {
+func bootBelow(t *testing.T, databaseURL, path string, strip bool, flags ...string) *replica {
 	t.Helper()
 	nginx := nginx()
 	nginx.find(t)
 	address := dbtest.FreeAddr(t)
-	r := boot(t, dbtest.New(t), "--issuer=http://"+address+path)
+	r := boot(t, databaseURL, append([]string{"--issuer=http://" + address + path}, flags...)...)
 	service := r.public
 	if strip {
 		service += "/" // the location in nginx is replaced by what follows the host
@@ -48,7 +48,7 @@ func TestBelowAPathAServiceWorksThroughAProxyThatStripsItAndOneThatDoesNot(t *te
 	for name, strip := range map[string]bool{"stripped": true, "passed on": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := bootBelow(t, "/auth", strip)
+			r := bootBelow(t, dbtest.New(t), "/auth", strip)
 			host := strings.TrimSuffix(r.public, "/auth")
 
 			var metadata map[string]any
@@ -94,7 +94,7 @@ func TestBelowAPathThePageAtDocsLoadsWhatItRefersTo(t *testing.T) {
 	for name, strip := range map[string]bool{"stripped": true, "passed on": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := bootBelow(t, "/auth", strip)
+			r := bootBelow(t, dbtest.New(t), "/auth", strip)
 			host := strings.TrimSuffix(r.public, "/auth")
 			page := r.got(r.public + "/docs").body
 			found := regexp.MustCompile(`(?:src|href)="([^"]+)"`).FindAllStringSubmatch(page, -1)

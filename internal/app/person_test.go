@@ -17,12 +17,18 @@ import (
 func bootIssuer(t *testing.T, flags ...string) (r *replica, databaseURL string) {
 	t.Helper()
 	databaseURL = dbtest.New(t)
+	return bootAtIssuer(t, databaseURL, flags...), databaseURL
+}
+
+// bootAtIssuer is bootIssuer on a database that is there.
+func bootAtIssuer(t *testing.T, databaseURL string, flags ...string) *replica {
+	t.Helper()
 	address := dbtest.FreeAddr(t)
 	issuer := "http://" + atLocalhost(address)
-	r = boot(t, databaseURL, append([]string{"--listen-addr=" + address, "--issuer=" + issuer,
+	r := boot(t, databaseURL, append([]string{"--listen-addr=" + address, "--issuer=" + issuer,
 		"--algorithm=ES256"}, flags...)...)
 	r.public = issuer
-	return r, databaseURL
+	return r
 }
 
 func atLocalhost(address string) string {

@@ -137,7 +137,7 @@ func (r AuthorizationRequest) Next(session *Browser, allowed []string) (Authoriz
 // needsLogin reports whether the session is of another user than the app means, or whether the
 // login was too long ago for the app.
 func (r AuthorizationRequest) needsLogin(session Browser) bool {
-	if r.Hint.Subject != uuid.Nil && r.Hint.Subject != session.User.ID {
+	if !r.means(session.User) {
 		return true
 	}
 	if !r.LoginAfter.IsZero() && session.AuthTime.After(r.LoginAfter) {
@@ -145,6 +145,15 @@ func (r AuthorizationRequest) needsLogin(session Browser) bool {
 	}
 	old := r.MaxAge != nil && session.Now.Sub(session.AuthTime) > *r.MaxAge
 	return old || r.Wants(PromptLogin)
+}
+
+// means reports whether the app may mean a user. It names one by id_token_hint, or by the value of
+// sub that it wants in the ID token (OpenID Connect Core §3.1.2.2).
+func (r AuthorizationRequest) means(user User) bool {
+	if r.Hint.Subject != uuid.Nil && r.Hint.Subject != user.ID {
+		return false
+	}
+	return len(r.Claims.Subjects) == 0 || slices.Contains(r.Claims.Subjects, user.ID)
 }
 
 func (r AuthorizationRequest) needsConsent(allowed []string) bool {

@@ -383,6 +383,15 @@ func TestAnAuthorizationRequestIsRefusedByTheErrorOfItsFault(t *testing.T) {
 			t.Errorf("%s: %v, redirect URI %q", name, err, request.RedirectURI)
 		}
 	}
+	for _, same := range []string{"client_id", "redirect_uri"} {
+		p := parameters()
+		p[same] = append(p[same], p[same]...) // RFC 6749 §3.1
+		want := map[string]error{"client_id": auth.ErrUnknownApp, "redirect_uri": auth.ErrRedirectURI}[same]
+		request, err := c.Authorizations.Parse(c.Context(), p)
+		if !errors.Is(err, want) || request.RedirectURI != "" {
+			t.Errorf("the same %s twice: %v, redirect URI %q", same, err, request.RedirectURI)
+		}
+	}
 	for _, twice := range []string{"state", "scope", "prompt", "nonce", "code_challenge"} {
 		p := parameters()
 		p[twice] = []string{"a", "b"}
@@ -452,6 +461,32 @@ func TestTheNextStepOfARequestIsWhatTheAppDemands(t *testing.T) {
 		},
 		"this user meant": {
 			request: auth.AuthorizationRequest{Hint: token.IDToken{Subject: alice.User.ID}},
+			session: &alice, want: auth.StepCode,
+		},
+		"another user meant by claims": {
+			request: auth.AuthorizationRequest{
+				Claims: auth.ClaimRequest{Subjects: []uuid.UUID{uuid.New(), uuid.New()}},
+			},
+			session: &alice, want: auth.StepLogin,
+		},
+		"another user meant by claims, and logged in for it": {
+			request: auth.AuthorizationRequest{
+				Claims:     auth.ClaimRequest{Subjects: []uuid.UUID{uuid.New()}},
+				LoginAfter: now.Add(-2 * time.Hour),
+			},
+			session: &alice, want: auth.StepLogin,
+		},
+		"another user meant by claims, quietly": {
+			request: auth.AuthorizationRequest{
+				Claims: auth.ClaimRequest{Subjects: []uuid.UUID{uuid.New()}},
+				Prompt: []string{auth.PromptNone},
+			},
+			session: &alice, err: auth.ErrLoginRequired,
+		},
+		"this user meant by claims": {
+			request: auth.AuthorizationRequest{
+				Claims: auth.ClaimRequest{Subjects: []uuid.UUID{uuid.New(), alice.User.ID}},
+			},
 			session: &alice, want: auth.StepCode,
 		},
 		"lacks the role": {

@@ -205,6 +205,9 @@ func (r *AuthorizationRequest) parse(
 		if r.Hint.Audience != r.Client.ID {
 			return malformed("id_token_hint was issued to another client")
 		}
+		if len(r.Claims.Subjects) > 0 && !slices.Contains(r.Claims.Subjects, r.Hint.Subject) {
+			return malformed("id_token_hint and claims name different users")
+		}
 	}
 	r.LoginHint, r.UILocales = one["login_hint"], one["ui_locales"]
 	return nil

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"gatehouse.example/internal/token"
 )
 
@@ -16,6 +18,8 @@ import (
 type ClaimRequest struct {
 	IDToken, UserInfo []string
 	acr               []string // one of which an essential acr must be
+	// Subjects are those of whom the user must be one (§5.5.1); nil: any user.
+	Subjects []uuid.UUID
 }
 
 // Claims of a user that an app may ask for, by the word of the scope that gives them (§5.4).
@@ -66,7 +70,10 @@ func parseClaimRequest(raw string) (ClaimRequest, error) {
 		return ClaimRequest{}, errClaims
 	}
 	var err error
-	request.acr, err = essentialACR(asked.IDToken["acr"])
+	if request.acr, err = essentialACR(asked.IDToken["acr"]); err != nil {
+		return ClaimRequest{}, err
+	}
+	request.Subjects, err = subjects(asked.IDToken["sub"])
 	return request, err
 }
 
@@ -98,6 +105,29 @@ func essentialACR(raw json.RawMessage) ([]string, error) {
 		acr.Values = append(acr.Values, acr.Value)
 	}
 	return acr.Values, nil
+}
+
+// subjects returns the users of whom one must log in, as an id_token_hint names one (§3.1.2.2). It
+// refuses a value that is no user's. Otherwise a person would be asked for a login again and again.
+func subjects(raw json.RawMessage) (ids []uuid.UUID, err error) {
+	var sub struct {
+		Value  *string  `json:"value"`
+		Values []string `json:"values"`
+	}
+	if raw != nil && json.Unmarshal(raw, &sub) != nil {
+		return nil, errClaims
+	}
+	if sub.Value != nil {
+		sub.Values = append(sub.Values, *sub.Value)
+	}
+	for _, value := range sub.Values {
+		id, err := uuid.Parse(value)
+		if err != nil || id == uuid.Nil || id.String() != value { // sub is compared as a string (§2)
+			return nil, errClaims
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
 }
 
 // asksOf reports whether the request names a claim that a word of the scope gives.

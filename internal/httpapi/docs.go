@@ -3,12 +3,14 @@ package httpapi
 import (
 	"bytes"
 	"crypto/sha256"
+	_ "embed"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -22,12 +24,22 @@ import (
 const (
 	docsPath     = "/docs"
 	docsJSONPath = "/openapi.json"
+
+	// docsRedirectPath is where a login by the page comes back to, in a window of its own. The
+	// documents name it too, since operators register it.
+	docsRedirectPath = docsPath + "/oauth2-redirect.html"
 )
+
+// docsRedirectPage hands the answer of a login to the page that has opened its window. Swagger UI
+// brings no such page that a Content-Security-Policy admits.
+//
+//go:embed docs_redirect.html
+var docsRedirectPage []byte
 
 // docs serves the HTTP contract to people and programs.
 type docs struct {
 	page  edge.Handler // Swagger UI; its Content-Security-Policy admits nothing but this service
-	asset edge.Handler // the files that the page loads, below docsPath; edge.ErrNotFound for others
+	asset edge.Handler // docsRedirectPath and what the page loads; edge.ErrNotFound for others
 	json  edge.Handler
 	yaml  edge.Handler
 }
@@ -49,6 +61,15 @@ func newDocs(service api.Service) (*docs, error) {
 			"validatorUrl": "null", // else the contract's address is sent to swagger.io
 			// else the token outlives the page in the browser's storage
 			"persistAuthorization": "false",
+			"oauth2RedirectUrl": "window.location.origin + " +
+				strconv.Quote(service.Base+docsRedirectPath),
+			// As a popup, the login keeps the window that has opened it.
+			"onComplete": `function () {
+				window.ui.initOAuth({
+					usePkceWithAuthorizationCodeGrant: true,
+					additionalQueryStringParams: {display: 'popup'}
+				});
+			}`,
 		},
 	})
 	page, err := docsRender(ui)
@@ -142,7 +163,14 @@ func docsContent(mediaType string, content []byte) edge.Handler {
 	}
 }
 
-// docsAssets serves the files of Swagger UI that the page refers to, and no others. Browsers keep
+// docsRedirect serves the page whose URL has the code of a login. Nobody is told of the URL.
+func docsRedirect(c *gin.Context) error {
+	c.Header("Referrer-Policy", "no-referrer")
+	c.Data(http.StatusOK, "text/html; charset=utf-8", docsRedirectPage)
+	return nil
+}
+
+// docsAssets serves docsRedirectPath, and the files of Swagger UI that the page refers to, and no others. Browsers keep
 // them for a day. Not longer, because the names carry no version: after an upgrade, the new page
 // runs with the old files until then.
 func docsAssets(page []byte, ui http.Handler) edge.Handler {
@@ -150,7 +178,11 @@ func docsAssets(page []byte, ui http.Handler) edge.Handler {
 	for _, match := range docsReference.FindAllSubmatch(page, -1) {
 		paths = append(paths, string(match[1]))
 	}
+	redirect := docsWithPolicy(docsPolicy(docsRedirectPage), docsRedirect)
 	return func(c *gin.Context) error {
+		if c.Request.URL.Path == docsRedirectPath {
+			return redirect(c)
+		}
 		if !slices.Contains(paths, c.Request.URL.Path) {
 			return edge.ErrNotFound
 		}

@@ -155,6 +155,31 @@ func TestDocsPolicyAdmitsTheInlineCodeOfThePageAndNoOther(t *testing.T) {
 	}
 }
 
+// The code of a login is in the URL of this page. A policy that admits other scripts, or a cache
+// that keeps the URL, gives it away; a page whose own script is not admitted hands it to nobody.
+func TestThePageThatALoginAtTheDocsComesBackToGivesTheCodeToNobodyElse(t *testing.T) {
+	t.Parallel()
+	answer := docsGet(t, docsHandler(t), http.MethodGet, "/docs/oauth2-redirect.html?code=x&state=y", nil)
+	elements := parseDocs(t, answer.Body.Bytes())
+	if answer.Code != http.StatusOK || len(elements.references) > 0 || len(elements.handlers) > 0 ||
+		len(elements.scripts) != 1 {
+		t.Fatalf("%d %+v", answer.Code, elements)
+	}
+	policy := answer.Header().Get("Content-Security-Policy")
+	for _, want := range []string{
+		"default-src 'none'; ", "script-src 'self' " + hashSources(elements.scripts)[0] + ";",
+		"form-action 'none'", "frame-ancestors 'none'",
+	} {
+		if !strings.Contains(policy, want) {
+			t.Errorf("no %s in %s", want, policy)
+		}
+	}
+	if got := answer.Header(); got.Get("Cache-Control") != "no-store" ||
+		got.Get("Referrer-Policy") != "no-referrer" {
+		t.Errorf("%v", got)
+	}
+}
+
 func hashSources(texts []string) []string {
 	sources := make([]string, len(texts))
 	for n, text := range texts {
@@ -168,7 +193,7 @@ func TestDocsServesNoFileThatThePageDoesNotLoad(t *testing.T) {
 	t.Parallel()
 	handler := docsHandler(t)
 	for _, path := range []string{
-		"/docs/index.html", "/docs/oauth2-redirect.html", "/docs/swagger-ui.js",
+		"/docs/index.html", "/docs/oauth2-redirect.html.gz", "/docs/swagger-ui.js",
 		"/docs/swagger-ui.css.gz",
 		"/docs/../docs.go", "/docs/%2e%2e/docs.go",
 	} {

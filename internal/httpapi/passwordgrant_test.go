@@ -120,8 +120,12 @@ func TestWithoutThePasswordGrantAllElseGoesOnAndTheMetadataSaysSo(t *testing.T) 
 		if (flows != nil) != has {
 			t.Errorf("the contract has the flow: %v, want %v", flows, has)
 		}
+		if contract.json(t, "components", "securitySchemes", "OAuth2PasswordBearer", "flows",
+			"authorizationCode") == nil {
+			t.Error("the contract has no flow by an authorization code")
+		}
 		if yaml := f.do(f.request("GET", "/openapi.yaml", "")); strings.Contains(yaml.body,
-			"tokenUrl: ") != has {
+			"\n        password:\n          tokenUrl: ") != has {
 			t.Errorf("the contract in YAML has the flow: %v", !has)
 		}
 	}

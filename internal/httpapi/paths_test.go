@@ -77,7 +77,7 @@ func TestBelowAPathTheCookieAndTheContractAreOfThatPath(t *testing.T) {
 		Servers    []struct{ URL string }
 		Components struct {
 			SecuritySchemes map[string]struct {
-				Flows struct{ Password struct{ TokenURL string } }
+				Flows map[string]struct{ AuthorizationURL, TokenURL string }
 			}
 		}
 	}
@@ -85,8 +85,14 @@ func TestBelowAPathTheCookieAndTheContractAreOfThatPath(t *testing.T) {
 	if len(contract.Servers) != 1 || contract.Servers[0].URL != "/auth" {
 		t.Errorf("servers %+v", contract.Servers)
 	}
-	if got := contract.Components.SecuritySchemes["OAuth2PasswordBearer"].Flows.Password.TokenURL; got != "/auth/token" {
-		t.Errorf("tokenUrl %q", got)
+	flows := contract.Components.SecuritySchemes["OAuth2PasswordBearer"].Flows
+	if code := flows["authorizationCode"]; code.AuthorizationURL != "/auth/authorize" ||
+		code.TokenURL != "/auth/token" || flows["password"].TokenURL != "/auth/token" {
+		t.Errorf("flows %+v", flows)
+	}
+	page := f.do(f.request("GET", "/docs", "")).body
+	if !strings.Contains(page, `window.location.origin + "/auth/docs/oauth2-redirect.html"`) {
+		t.Error("a login at /docs comes back to another path")
 	}
 	asYAML := f.do(f.request("GET", "/openapi.yaml", "")).body
 	if !strings.Contains(asYAML, `url: "/auth"`) ||

@@ -36,11 +36,22 @@ func (w *Web) LoginFor(c *gin.Context) string {
 // navigation reads how a proxy describes the request that it asks about. It is not ok for what is
 // no request of a browser for a page. What a program asks for must not be answered with a page.
 func navigation(h http.Header) (origin, uri string, ok bool) {
-	uri = only(h, "X-Forwarded-Uri")
+	uri = encoded(only(h, "X-Forwarded-Uri"))
 	origin = only(h, "X-Forwarded-Proto") + "://" + only(h, "X-Forwarded-Host")
 	ok = only(h, "X-Forwarded-Method") == http.MethodGet && strings.HasPrefix(uri, "/") &&
 		len(h["Authorization"]) == 0 && acceptsPage(h)
 	return origin, uri, ok
+}
+
+// encoded writes backslashes of the query as %5C, which means the same. Browsers send them as they
+// are (URL Standard §1.3: the query percent-encode set). In a path, a browser would make a slash of
+// each, so there they stay and are refused.
+func encoded(uri string) string {
+	path, query, found := strings.Cut(uri, "?")
+	if !found {
+		return uri
+	}
+	return path + "?" + strings.ReplaceAll(query, `\`, "%5C")
 }
 
 // only returns the value of a header, or "" if it comes twice. Of two values, a client may have

@@ -68,6 +68,14 @@ func TestABrowserIsSentToTheLoginAndBackToWhatItAskedFor(t *testing.T) {
 				t.Errorf("%s of %s: %q, want %q", uri, issuer, got, want)
 			}
 		}
+		for uri, back := range map[string]string{
+			`/a?b=\c`: "/a?b=%5Cc", `/?\\evil.example\?\`: "/?%5C%5Cevil.example%5C?%5C", `/?%5C`: "/?%5C",
+		} {
+			want := login + url.QueryEscape("https://wiki.example.org"+back)
+			if got := loginFor(h, navigationTo("wiki.example.org", uri)); got != want {
+				t.Errorf("%s of %s: %q, want %q", uri, issuer, got, want)
+			}
+		}
 		local := navigationTo("localhost:3000", "/x")
 		local.Set("X-Forwarded-Proto", "http")
 		if got := loginFor(h, local); got != login+"http%3A%2F%2Flocalhost%3A3000%2Fx" {
@@ -94,7 +102,8 @@ func tricked() (all []http.Header) {
 	}
 	for _, uri := range []string{
 		"", "x", "https://evil.example/", "http://wiki.example.org/", "@evil.example/", ".evil.example/",
-		":8443/", "*", "?x", "#", "/#x", `/\evil.example`, "/a b", "/a\tb", "/ä", "/\u2028", "/<script>",
+		":8443/", "*", "?x", "#", "/#x", `/\evil.example`, `/a\b?c`, `\?x`, `/\evil.example?\`,
+		"/?" + strings.Repeat(`\`, maxReturn/3), "/a b", "/a\tb", "/ä", "/\u2028", "/<script>",
 		`/"x`, "/%zz", "/\x7f", "/" + strings.Repeat("x", maxReturn), " /", "evil.example:443",
 	} {
 		all = append(all, navigationTo("wiki.example.org", uri))

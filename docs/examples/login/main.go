@@ -61,6 +61,10 @@ func (a *app) login(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *app) callback(w http.ResponseWriter, r *http.Request) {
+	if r.FormValue("iss") != gatehouse { // a code of another issuer is not for Gatehouse (RFC 9207)
+		http.Error(w, "The answer is not from Gatehouse.", http.StatusForbidden)
+		return
+	}
 	verifier := oauth2.VerifierOption(cookie(r, "verifier"))
 	tokens, err := a.Exchange(r.Context(), r.FormValue("code"), verifier)
 	if err != nil {

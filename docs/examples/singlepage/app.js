@@ -51,8 +51,8 @@ document.getElementById('ask').onclick = ask;
 document.getElementById('logout').onclick = logout;
 
 const query = new URLSearchParams(location.search);
-if (query.has('code')) {
-  history.replaceState(null, '', home); // the code is good once, and not for the history
+if (query.has('code')) history.replaceState(null, '', home); // it is good once, and not for the history
+if (query.has('code') && query.get('iss') === gatehouse) { // not of another issuer (RFC 9207)
   await getTokens({
     grant_type: 'authorization_code', code: query.get('code'), redirect_uri: home,
     code_verifier: sessionStorage.getItem('verifier'),
