@@ -17,24 +17,26 @@ import (
 // storedEvent is an event as the function record_event takes it. Whom it was done to it takes apart
 // from it, but from a list of them.
 type storedEvent struct {
-	Action        auth.Action `json:"action"`
-	Outcome       string      `json:"outcome"`
-	Actor         string      `json:"actor"`
-	ActorID       *uuid.UUID  `json:"actor_id"`
-	OperatorName  string      `json:"operator_name"`
-	Target        string      `json:"target"`
-	RequestID     string      `json:"request_id"`
-	ClientAddress string      `json:"client_address"`
-	UserAgent     string      `json:"user_agent"`
-	Count         int64       `json:"count"`
-	UserID        *uuid.UUID  `json:"user_id,omitzero"`
-	UsernameKey   string      `json:"username_key,omitzero"`
+	Action        auth.Action  `json:"action"`
+	Outcome       string       `json:"outcome"`
+	Actor         string       `json:"actor"`
+	ActorID       *uuid.UUID   `json:"actor_id"`
+	OperatorName  string       `json:"operator_name"`
+	Target        string       `json:"target"`
+	RequestID     string       `json:"request_id"`
+	ClientAddress string       `json:"client_address"`
+	UserAgent     string       `json:"user_agent"`
+	Count         int64        `json:"count"`
+	UserID        *uuid.UUID   `json:"user_id,omitzero"`
+	UsernameKey   string       `json:"username_key,omitzero"`
+	Mails         []storedMail `json:"mails,omitzero"`
 }
 
 func stored(e auth.Event) storedEvent {
 	return storedEvent{
 		Action: e.Action, Outcome: e.Outcome, Actor: string(e.By.Kind), ActorID: orNull(e.By.ID), OperatorName: e.By.Name, Target: e.Target,
 		RequestID: e.RequestID, ClientAddress: e.Address, UserAgent: e.UserAgent, Count: max(e.Count, 1),
+		Mails: storedMails(e.Mails),
 	}
 }
 

@@ -264,9 +264,63 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		"EventRights":        func(ctx context.Context) error { _, _, err := d.EventRights(ctx); return err },
 		"AddEventPartitions": func(ctx context.Context) error { return d.AddEventPartitions(ctx) },
 		"SchemaVersion":      func(ctx context.Context) error { _, err := d.SchemaVersion(ctx); return err },
+		"SettleMail":         func(ctx context.Context) error { return d.sendMail(ctx, u) },
+		"ResetPassword":      d.resetPassword,
+		"MailsOfUser":        func(ctx context.Context) error { _, err := d.MailsOfUser(ctx, u.ID, 9); return err },
+		"UserByLogin":        func(ctx context.Context) error { _, err := d.UserByLogin(ctx, u.Username.Key, ""); return err },
+		"ExpireMails":        func(ctx context.Context) error { _, err := d.ExpireMails(ctx, time.Hour, 500); return err },
+		"PruneMails":         func(ctx context.Context) error { _, err := d.PruneMails(ctx, time.Hour, 500); return err },
+		"PruneChallenges":    func(ctx context.Context) error { _, err := d.PruneChallenges(ctx, time.Hour, 500); return err },
 		"PruneRevocations":   func(ctx context.Context) error { _, err := d.PruneRevocations(ctx, 25*time.Hour, 500); return err },
 		"PruneSessions":      func(ctx context.Context) error { _, err := d.PruneSessions(ctx, 2400*time.Hour, 500); return err },
 	}
+}
+
+// queueMail queues a mail with an event.
+func (d *DB) queueMail(ctx context.Context, user uuid.UUID, kind auth.MailKind) (uuid.UUID, error) {
+	e, id := anEvent(), uuid.New()
+	e.UserID = user
+	e.Mails = []auth.QueuedMail{{ID: id, Kind: kind, Sealed: make([]byte, 100), Lifetime: time.Hour}}
+	return id, d.RecordEvent(ctx, e)
+}
+
+// sendMail sends a mail to a user at the second try.
+func (d *DB) sendMail(ctx context.Context, u auth.User) error {
+	id, err := d.queueMail(ctx, u.ID, auth.MailNewDevice)
+	if err != nil {
+		return err
+	}
+	_, beginErr := d.BeginMail(ctx, id)
+	admitErr, failErr := d.AdmitMail(ctx, id), d.FailMail(ctx, id, "451 later")
+	_, err = d.SettleMail(ctx, id, auth.MailEnd{Outcome: auth.MailSent})
+	return errors.Join(beginErr, admitErr, failErr, err)
+}
+
+// resetPassword sets the password of a user of its own by a mail.
+func (d *DB) resetPassword(ctx context.Context) error {
+	id := uuid.New()
+	u, err := d.InsertUser(ctx, anEvent(), auth.Freely(), id, auth.Username{Given: id.String(), Key: id.String()}, plain)
+	if err != nil {
+		return err
+	}
+	_, err = d.pool.Exec(ctx, "UPDATE users SET email = $2, email_key = $2, email_verified_at = now() WHERE id = $1", id, id.String()+"@example.org")
+	if err != nil {
+		return translate("set address", err)
+	}
+	mail, err := d.queueMail(ctx, uuid.Nil, auth.MailReset)
+	if err != nil {
+		return err
+	}
+	e := anEvent()
+	_, err = d.PutChallenge(ctx, &e, auth.NewChallenge{
+		ID: mail, Purpose: auth.ChallengeReset, User: u,
+		Email: auth.Email{Given: id.String() + "@example.org", Key: id.String() + "@example.org"},
+	})
+	_, openErr := d.OpenChallenge(ctx, mail, auth.ChallengeReset)
+	_, guessErr := d.GuessChallenge(ctx, mail, auth.ChallengeReset)
+	backErr := d.TakeBackGuess(ctx, mail)
+	_, resetErr := d.ResetPassword(ctx, anEvent(), mail, plainHash)
+	return errors.Join(err, openErr, guessErr, backErr, resetErr)
 }
 
 // redeemCode logs a user in in a browser, and an app through it.
@@ -600,6 +654,14 @@ func (d *DB) fill(t *testing.T, users int) {
 		`INSERT INTO river_job (kind, args, queue, max_attempts, state, finalized_at)
 			SELECT 'backchannel_logout', '{}', 'backchannel_logout', 10, s::river_job_state, CASE s WHEN 'completed' THEN now() END
 			FROM (SELECT CASE WHEN n % 100 = 0 THEN 'available' ELSE 'completed' END FROM generate_series(1, 5 * $1::int) n) j (s)`,
+		`UPDATE users SET email = username || '@example.org', email_key = username || '@example.org', email_verified_at = now() WHERE $1::int > 0`,
+		`INSERT INTO mails (id, kind, user_id, sealed, expires_at, outcome, done_at)
+			SELECT gen_random_uuid(), 'reset', id, CASE WHEN n = 1 THEN decode(repeat('00', 50), 'hex') END, at,
+			       CASE WHEN n > 1 THEN 'sent' END, CASE WHEN n > 1 THEN at END
+			FROM users, generate_series(1, 3) n, LATERAL (SELECT now() + random() * interval '30 days' AS at) s WHERE $1::int > 0`,
+		`INSERT INTO challenges (id, purpose, user_id, token_version, email, email_key, created_at, expires_at)
+			SELECT gen_random_uuid(), p, id, 1, email, email, now(), now() + random() * interval '30 days'
+			FROM users, unnest('{reset,verify}'::text[]) p WHERE $1::int > 0`,
 		`INSERT INTO rate_limits SELECT sha256(n::text::bytea), n FROM generate_series(1, 10 * $1::int) n`,
 		`INSERT INTO username_skeletons (user_id, skeleton, is_alone) -- some are not made yet
 			SELECT id, CASE WHEN n > 5 THEN sha256(id::text::bytea) END, n > 5 FROM (SELECT id, row_number() OVER () n FROM users LIMIT $1::int) u`,

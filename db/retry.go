@@ -147,6 +147,7 @@ func readers() []string {
 		"ListPasswordKeys", "CountPasswordKeyUsers", "ListRevocations", "RoleByName", "ListRoles",
 		"IsUnchanged", "FindUsers", "FindUsersByState", "FindUsersByRole", "SessionByID", "ListSessions", "ListLogins",
 		"ListSigningKeys", "Clock", "UserByID", "UserByKey", "CredentialsByKey",
+		"OpenChallenge", "UserByLogin", "MailsOfUser",
 	}
 }
 

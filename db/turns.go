@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/google/uuid"
+
 	"gatehouse.example/internal/auth"
 )
 
@@ -97,6 +99,8 @@ func sessionRow[ID ~[16]byte](id ID) row { return row{"session", string(id[:])} 
 
 // userRow stands also for the sessions of the user, where all of them are locked.
 func userRow[ID ~[16]byte](id ID) row { return row{"user", string(id[:])} }
+
+func challengeRow(id uuid.UUID) row { return row{"challenge", string(id[:])} }
 
 func codeRow(digest auth.CodeDigest) row { return row{"code", string(digest[:])} }
 

@@ -305,6 +305,16 @@ func TestConstraintsRefuseBadRows(t *testing.T) {
 			key(kid, algorithm, state, public, private, activated, retiring, ended),
 			"signing_keys", "id_token_keys", 1)
 	}
+	const sealed = "decode(repeat('00', 29), 'hex')"
+	mail := func(sealed, outcome, done string) string {
+		return "INSERT INTO mails (id, kind, expires_at, sealed, outcome, done_at) VALUES (" +
+			strings.Join([]string{"gen_random_uuid()", "'reset'", "now()", sealed, outcome, done}, ", ") + ")"
+	}
+	challenge := func(purpose, version, email string) string {
+		return "INSERT INTO challenges (id, purpose, user_id, token_version, email, email_key, created_at, expires_at) SELECT " +
+			strings.Join([]string{"gen_random_uuid()", purpose, "id", version, email, "'a@b'", "now()", "now()"}, ", ") +
+			" FROM users WHERE username = 'Taken'"
+	}
 	client := func(id, secret, older, grants, scope string) string {
 		return "INSERT INTO clients (client_id, subject, name, secret_digest, old_secret_digest, grant_types, scope) VALUES (" +
 			strings.Join([]string{id, "gen_random_uuid()", "'Name'", secret, older, grants, scope},
@@ -608,6 +618,24 @@ func TestConstraintsRefuseBadRows(t *testing.T) {
 				"SELECT gen_random_uuid(), id, decode(repeat('00', 16), 'hex'), now(), now(), '', '', 'nobody' FROM users", "sessions_client_id_fkey"},
 		{"short check value", "INSERT INTO password_keys (id, check_value) VALUES ('a', 'short')",
 			"password_keys_check_value_length"},
+		{"mail without an end, and without what is in it", mail("NULL", "NULL", "NULL"), "mails_sealed_until_done"},
+		{"mail that is done, with what was in it", mail(sealed, "'sent'", "now()"), "mails_sealed_until_done"},
+		{"mail that is done for no reason", mail("NULL", "NULL", "now()"), "mails_done_has_outcome"},
+		{"mail that ends in another way", mail("NULL", "'lost'", "now()"), "mails_outcome_known"},
+		{"mail that is not sealed", mail("'plain'", "NULL", "NULL"), "mails_sealed_length"},
+		{"mail of nobody's kind", strings.Replace(mail(sealed, "NULL", "NULL"), "'reset'", "'A kind'", 1), "mails_kind_form"},
+		{"long problem of a mail", mail(sealed, "NULL", "NULL") + "; UPDATE mails SET problem = repeat('a', 201)",
+			"mails_problem_length"},
+		{"mail for nobody who was there", mail(sealed, "NULL", "NULL") + "; UPDATE mails SET user_id = gen_random_uuid()",
+			"mails_user_id_fkey"},
+		{"challenge for nothing", challenge("'nothing'", "1", "'a@b'"), "challenges_purpose_known"},
+		{"challenge that outlives a change", challenge("'reset'", "NULL", "'a@b'"), "challenges_undo_outlives_changes"},
+		{"challenge that a thief could void", challenge("'undo'", "1", "'a@b'"), "challenges_undo_outlives_changes"},
+		{"challenge of no address", challenge("'reset'", "1", "''"), "challenges_email_length"},
+		{"two challenges for one purpose", challenge("'reset'", "1", "'a@b'") + "; " + challenge("'reset'", "1", "'a@b'"),
+			"challenges_current_idx"},
+		{"challenge with six guesses", challenge("'reset'", "1", "'a@b'") + "; UPDATE challenges SET attempts = 6",
+			"challenges_attempts_bounded"},
 		{"address without a key", "UPDATE users SET email = 'a@b.example'", "users_email_has_key"},
 		{"verified address that is not there", "UPDATE users SET email_verified_at = now()",
 			"users_email_verified_is_there"},

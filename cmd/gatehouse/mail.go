@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,10 +14,50 @@ import (
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/config"
 	"gatehouse.example/internal/mail"
+	"gatehouse.example/internal/wire"
 )
 
 type mailCommand struct {
+	Log  mailLog  `cmd:"" help:"List the last mails for an account, and what became of them: why did none come?"`
 	Test mailTest `cmd:"" help:"Send a mail by the relay of SMTP_URL, and tell each step of the conversation with it."`
+}
+
+type mailLog struct {
+	adminSettings `embed:""`
+	User          string `required:"" help:"Username of the account." placeholder:"NAME"`
+	Limit         int    `help:"Most mails to show, the newest first." default:"20"`
+	JSON          bool   `help:"Print JSON, one line for each mail."`
+}
+
+// Validate implements kong's interface.
+func (c *mailLog) Validate() error {
+	if c.Limit < 1 || c.Limit > 1000 {
+		return errors.New("--limit must be from 1 to 1000")
+	}
+	return nil
+}
+
+// Run lists the mails of an account.
+func (c *mailLog) Run(ctx context.Context, t terminal, by auth.Actor) error {
+	return c.with(ctx, func(admin *app.Admin) error {
+		mails, err := admin.Mails.Last(ctx, by, auth.ByName(c.User), c.Limit)
+		if err != nil {
+			return err
+		}
+		head := []string{"QUEUED", "KIND", "OUTCOME", "TRIES", "DONE", "PROBLEM"}
+		return printLines(t, c.JSON, head, mails, wire.MailOf, func(m wire.Mail) []string {
+			return []string{timeOr(&m.QueuedAt, ""), m.Kind, m.Outcome, strconv.Itoa(m.Attempts),
+				timeOr(m.DoneAt, "-"), quotedOr(m.Problem, "-")}
+		})
+	})
+}
+
+// quotedOr quotes what others wrote, so that it changes nothing on a terminal.
+func quotedOr(text, none string) string {
+	if text == "" {
+		return none
+	}
+	return strconv.Quote(text)
 }
 
 type mailTest struct {

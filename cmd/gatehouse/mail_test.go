@@ -7,6 +7,7 @@ import (
 
 	"gatehouse.example/internal/mail"
 	"gatehouse.example/internal/mail/mailtest"
+	"gatehouse.example/internal/wire"
 )
 
 // mailTo runs `gatehouse mail test` with a relay.
@@ -62,4 +63,40 @@ func TestMailTestSaysWhatIsMissing(t *testing.T) {
 	}
 	mailTo(t, s, "Alice <alice@example.org>", "--smtp-password=canary").failed(t, exitFailed, "that is no address")
 	s.Nothing(t)
+}
+
+// Somebody calls, and asks why no mail came.
+func TestOneCommandTellsWhyNoMailCame(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	a.insert("alice", "bob")
+	for _, statement := range []string{
+		`INSERT INTO mails (id, kind, user_id, created_at, expires_at, attempts, outcome, problem, done_at)
+		SELECT gen_random_uuid(), 'reset', id, now() - interval '1 h', now(), 3, 'dead', E'550 no such mailbox\u202e', now()
+		FROM users WHERE username = 'alice'`,
+		`INSERT INTO mails (id, kind, user_id, sealed, expires_at, attempts, problem)
+		SELECT gen_random_uuid(), 'verify', id, decode(repeat('00', 50), 'hex'), now() + interval '1 h', 1, '451 later'
+		FROM users WHERE username = 'alice'`,
+	} {
+		if _, err := a.connect().Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines := linesFromJSON[wire.Mail](t, a.run("", "mail", "log", "--user", "ALICE", "--json").succeeded(t))
+	if len(lines) != 2 || lines[0].Kind != "verify" || lines[0].Outcome != "waiting" || lines[0].Problem != "451 later" ||
+		lines[0].DoneAt != nil || lines[1].Kind != "reset" || lines[1].Outcome != "dead" || lines[1].Attempts != 3 || lines[1].DoneAt == nil {
+		t.Errorf("%+v", lines)
+	}
+	table := a.run("", "mail", "log", "--user", "alice").succeeded(t)
+	if strings.Count(table, "\n") != 3 || !strings.Contains(table, "550 no such mailbox") || strings.Contains(table, "\u202e") {
+		t.Errorf("%s", table)
+	}
+	if got := a.run("", "mail", "log", "--user", "bob", "--json").succeeded(t); got != "" {
+		t.Errorf("of another account: %s", got)
+	}
+	if lines := linesFromJSON[wire.Mail](t, a.run("", "mail", "log", "--user", "alice", "--limit", "1", "--json").succeeded(t)); len(lines) != 1 {
+		t.Errorf("%+v", lines)
+	}
+	a.run("", "mail", "log", "--user", "nobody").failed(t, exitFailed, "no such user")
+	a.run("", "mail", "log", "--user", "alice", "--limit", "0").failed(t, exitUsage, "--limit")
 }

@@ -23,6 +23,7 @@ type Admin struct {
 	Keys     *auth.Keys
 	Peppers  *auth.Peppers
 	Audit    *auth.Audit
+	Mails    *auth.MailLog
 
 	store *db.DB
 	lane  *password.Lane
@@ -80,6 +81,7 @@ func openAdmin(
 		Keys:     auth.NewKeys(store, audit),
 		Peppers:  auth.NewPeppers(store, ring, audit),
 		Audit:    audit,
+		Mails:    auth.NewMailLog(store),
 		store:    store, lane: lane,
 	}, nil
 }

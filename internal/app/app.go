@@ -102,10 +102,15 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 		whole("audit_refusals", time.Minute, rules.Audit.TellCounted),
 		whole("session_uses", time.Minute, rules.Browsers.WriteUses),
 	), o.Log, metrics)
+	mails, closeRelay, err := newMailWorker(s, o, rules.mails, metrics)
+	if err != nil {
+		return err
+	}
+	defer closeRelay()
 	queued, err := newQueuedJobs(store, backchannel.NewWorker(backchannel.Options{
 		Clients: store, Tokens: rules.IDTokens, Clock: o.Clock, Log: o.Log,
 		Told: countLogouts(metrics),
-	}), o.Log)
+	}), mails, o.Log)
 	if err != nil {
 		return err
 	}

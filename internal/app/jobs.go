@@ -11,7 +11,9 @@ import (
 	"github.com/riverqueue/river"
 
 	"gatehouse.example/db"
+	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/backchannel"
+	"gatehouse.example/internal/outbox"
 )
 
 const (
@@ -40,16 +42,21 @@ type queuedJobs struct {
 	logout *backchannel.Worker
 }
 
+// newQueuedJobs works off the mails too, unless their worker is nil: then they wait for a replica
+// that has a relay.
 func newQueuedJobs(
-	store *db.DB, logout *backchannel.Worker, log *slog.Logger,
+	store *db.DB, logout *backchannel.Worker, mails *outbox.Worker, log *slog.Logger,
 ) (*queuedJobs, error) {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, logout)
+	queues := map[string]river.QueueConfig{backchannel.Queue: {MaxWorkers: backchannel.Workers}}
+	if mails != nil {
+		river.AddWorker(workers, mails)
+		queues[outbox.Queue] = river.QueueConfig{MaxWorkers: outbox.Workers}
+	}
 	client, err := store.NewJobs(river.Config{
-		Workers: workers,
-		Queues: map[string]river.QueueConfig{
-			backchannel.Queue: {MaxWorkers: backchannel.Workers},
-		},
+		Workers:                     workers,
+		Queues:                      queues,
 		FetchPollInterval:           jobsPoll,
 		JobTimeout:                  workTimeout,
 		RescueStuckJobsAfter:        rescueAfter,
@@ -100,6 +107,33 @@ func countLogouts(r prometheus.Registerer) (told func(backchannel.Outcome)) {
 		count.WithLabelValues(string(o)) // shows 0
 	}
 	return func(o backchannel.Outcome) { count.WithLabelValues(string(o)).Inc() }
+}
+
+// countMails registers what becomes of mails, and how long they wait, and returns the observer.
+func countMails(
+	r prometheus.Registerer,
+) (told func(auth.MailKind, auth.MailOutcome, time.Duration)) {
+	count := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gatehouse_mails_total",
+		Help: "Mails by kind and outcome. failed: a try after which another one follows.",
+	}, []string{"kind", "outcome"})
+	waited := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "gatehouse_mail_delivery_seconds",
+		Help:    "Time from what causes a mail until the relay has it.",
+		Buckets: []float64{.1, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 6 * 3600, 24 * 3600},
+	})
+	r.MustRegister(count, waited)
+	for _, kind := range auth.MailKinds() {
+		for _, outcome := range append(auth.MailOutcomes(), outbox.Failed) {
+			count.WithLabelValues(string(kind), string(outcome)) // shows 0
+		}
+	}
+	return func(kind auth.MailKind, outcome auth.MailOutcome, took time.Duration) {
+		count.WithLabelValues(string(kind), string(outcome)).Inc()
+		if outcome == auth.MailSent {
+			waited.Observe(took.Seconds())
+		}
+	}
 }
 
 // sparse passes on warnings and errors, and the same message once a minute. During an outage of the

@@ -1,8 +1,12 @@
 package app
 
 import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/config"
 	"gatehouse.example/internal/mail"
+	"gatehouse.example/internal/outbox"
 )
 
 // NewRelay returns the relay of SMTP_URL, or nil if there is none. It tells trace, if that is not
@@ -38,4 +42,31 @@ func NewComposer(m config.Mail, appName string) (*mail.Composer, error) {
 		return nil, &config.Error{Setting: "MAIL_FROM", Problem: err.Error()}
 	}
 	return composer, nil
+}
+
+// newMailWorker returns what sends mails by the relay of the options, or by that of SMTP_URL. It is
+// nil if there is neither. The relay is closed after the worker has stopped.
+func newMailWorker(
+	s config.Serve, o Options, mails *auth.Mails, r prometheus.Registerer,
+) (worker *outbox.Worker, closeRelay func(), err error) {
+	closeRelay = func() {}
+	relay := o.Relay
+	if relay == nil {
+		smtp, err := NewRelay(s.Mail, nil)
+		if err != nil {
+			return nil, nil, err
+		}
+		if smtp == nil {
+			return nil, closeRelay, nil
+		}
+		relay, closeRelay = smtp, func() { _ = smtp.Close() }
+	}
+	composer, err := NewComposer(s.Mail, s.AppName)
+	if err != nil {
+		return nil, nil, err
+	}
+	return outbox.NewWorker(outbox.Options{
+		Mails: mails, Composer: composer, Relay: relay, Clock: o.Clock, Log: o.Log,
+		Told: countMails(r),
+	}), closeRelay, nil
 }

@@ -14,6 +14,8 @@ func rateLimits(s config.Limits) auth.RateLimits {
 		AccountDay:   ratelimit.PerDay(s.AccountFailuresPerDay),
 		Address:      every(time.Minute, s.AddressFailures, s.AddressFailuresPerMinute),
 		Registration: every(time.Hour, s.AddressRegistrations, s.AddressRegistrationsPerHour),
+		Recovery:     every(time.Hour, s.AddressMails, s.AddressMailsPerHour),
+		Mails:        ratelimit.PerHour(s.MailsPerHour),
 	}
 }
 

@@ -22,6 +22,8 @@ type rules struct {
 	passwords      *auth.Passwords
 	peppers        *auth.Peppers
 	keys           *auth.KeyLoader
+	mails          *auth.Mails
+	recovery       *auth.Recovery
 }
 
 func newRules(
@@ -65,7 +67,12 @@ func newRules(
 		Store: store, Passwords: passwords, Limits: limits, Tokens: tokens,
 		Browsers: browsers, Audit: audit, Clock: o.Clock,
 	})
+	mails := auth.NewMails(store, limits, secrets, s.Issuer)
 	return &rules{
+		mails: mails,
+		recovery: auth.NewRecovery(auth.RecoveryParts{
+			Store: store, Passwords: passwords, Limits: limits, Mails: mails, Audit: audit,
+		}),
 		logouts: auth.NewLogouts(store, idTokens),
 		authorizations: auth.NewAuthorizations(auth.AuthorizationParts{
 			Store: store, IDs: idTokens, Keys: secrets, Pace: pace, Audit: audit, Issuer: s.Issuer,

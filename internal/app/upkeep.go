@@ -25,6 +25,13 @@ const (
 	// time, its session ends.
 	keepCodes = 24 * time.Hour
 
+	// keepMails is how long the log of mails tells what became of one.
+	keepMails = 30 * 24 * time.Hour
+
+	// overdue is how long after its time a mail is ended that no worker has ended, and how long a
+	// challenge is kept that has expired.
+	overdue = time.Hour
+
 	// jobTimeout bounds how long a job that hangs can hold up the others.
 	jobTimeout = 5 * time.Second
 )
@@ -50,6 +57,15 @@ func jobs(store *db.DB) []job {
 		}},
 		{"authorization_codes", time.Minute, 1000, func(ctx context.Context, rows int) (int64, error) {
 			return store.PruneCodes(ctx, keepCodes, rows)
+		}},
+		{"overdue_mails", time.Minute, 500, func(ctx context.Context, rows int) (int64, error) {
+			return store.ExpireMails(ctx, overdue, rows)
+		}},
+		{"mails", time.Minute, 500, func(ctx context.Context, rows int) (int64, error) {
+			return store.PruneMails(ctx, keepMails, rows)
+		}},
+		{"challenges", time.Minute, 500, func(ctx context.Context, rows int) (int64, error) {
+			return store.PruneChallenges(ctx, overdue, rows)
 		}},
 		{"rate_limits", time.Minute, 1000, store.PruneRates},
 		{"username_skeletons", time.Minute, 500, store.MakeSkeletons},

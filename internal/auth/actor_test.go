@@ -142,6 +142,10 @@ func TestNobodyInParticularMayDoAnything(t *testing.T) {
 		"Peppers.Retire": func(ctx context.Context, by auth.Actor) error {
 			return f.Peppers.Retire(ctx, by, "x", func() error { return nil })
 		},
+		"MailLog.Last": func(ctx context.Context, by auth.Actor) error {
+			_, err := f.MailLog.Last(ctx, by, who, 1)
+			return err
+		},
 		"Audit.Prune": func(ctx context.Context, by auth.Actor) error {
 			_, err := f.Audit.Prune(ctx, by, auth.Prune{})
 			return err

@@ -34,6 +34,10 @@ const (
 	ActionEnableUser      Action = "user.enable"
 	ActionUnlockUser      Action = "user.unlock"
 	ActionDeleteUser      Action = "user.delete"
+	ActionForgotPassword  Action = "password.forgot" // somebody asked for a mail that resets it
+	ActionResetPassword   Action = "password.reset"  // by whoever got that mail
+	ActionMakeChallenge   Action = "challenge.make"  // by a mail that somebody asked for
+	ActionFailMail        Action = "mail.fail"       // it was given up
 	ActionImportUsers     Action = "users.import"
 	ActionExportUser      Action = "user.export" // by its owner
 	ActionExportUsers     Action = "users.export"
@@ -77,11 +81,12 @@ const (
 // Actions returns all actions that the audit log may have, by name.
 func Actions() []Action {
 	return []Action{
-		ActionPruneAudit, ActionAuthorize, ActionAddClient, ActionProveClient, ActionDisableClient,
+		ActionPruneAudit, ActionAuthorize, ActionMakeChallenge, ActionAddClient, ActionProveClient, ActionDisableClient,
 		ActionEnableClient, ActionGrantToClient, ActionRetireSecret, ActionRevokeOfClient,
 		ActionRotateSecret, ActionSetClient, ActionActivateKey, ActionAddKey, ActionRetireKey, ActionRevokeKey,
 		ActionResetKeys, ActionRewrapKeys, ActionRestored, ActionLogin, ActionLogout,
-		ActionChangePassword, ActionRequireChange, ActionSetPassword, ActionRetirePepper,
+		ActionFailMail, ActionChangePassword, ActionRequireChange, ActionForgotPassword,
+		ActionResetPassword, ActionSetPassword, ActionRetirePepper,
 		ActionRefresh, ActionRefusals, ActionDeleteRole, ActionGrantRole, ActionRevokeRole,
 		ActionIssueCode, ActionRedeemCode, ActionConsent, ActionSetRole, ActionEndSession, ActionEndSessions, ActionIssueToken, ActionRevokeToken,
 		ActionCreateUser, ActionDeleteUser, ActionDisableUser, ActionEnableUser, ActionRegister,
@@ -96,7 +101,8 @@ func Outcomes() (names []string) {
 			names = append(names, known.Outcome())
 		}
 	}
-	names = append(names, outcomeSuccess, outcomeSeveral, OutcomeRepeated, OutcomeRepeatedElsewhere)
+	names = append(names, outcomeSuccess, outcomeSeveral, outcomeUndeliverable, OutcomeRepeated,
+		OutcomeRepeatedElsewhere)
 	slices.Sort(names)
 	return slices.Compact(names)
 }
@@ -118,8 +124,12 @@ type Event struct {
 	Target  string    // what it was done to besides
 	Count   int64     // how many operations it stands for
 	By      Actor
+	Mails   []QueuedMail // that are sent if the event is recorded
 	Origin
 }
+
+// outcomeUndeliverable is the outcome of a mail that was given up.
+const outcomeUndeliverable = "undeliverable"
 
 // outcomeSeveral is the outcome of an event that stands for refusals with different reasons.
 const outcomeSeveral = "several"

@@ -100,6 +100,14 @@ var (
 	// ErrNotForUser: the user lacks the role that the app demands.
 	ErrNotForUser = outcome.Reason(ErrAccessDenied, "not_for_user", "the user lacks a role")
 
+	// ErrInvalidChallenge is all that a caller learns of a link or a code that is refused: it is
+	// unknown, wrong, expired or used, or the account has changed.
+	ErrInvalidChallenge = outcome.New(
+		"invalid_challenge", "the link or the code is not valid, or not any more; ask for another mail",
+	)
+	// ErrMailNotFound: the mail is done, or its account is gone.
+	ErrMailNotFound = outcome.NewFault(outcomeFault, "there is no such mail that waits")
+
 	// ErrNoSession: the token is a client's own. It has no session that could be ended (RFC 7009
 	// §2.2.1).
 	ErrNoSession = outcome.New("no_session", "the token is a client's own, and has no session")
@@ -254,7 +262,7 @@ func Refusals() []error {
 		ErrResponseType, ErrRequestObject, ErrRequestURI, ErrRegistrationObject, ErrInvalidTarget,
 		ErrUnmetRequirements, ErrLoginRequired, ErrConsentRequired, ErrAccessDenied,
 		ErrNotForUser,
-		ErrNoSession,
+		ErrInvalidChallenge, ErrMailNotFound, ErrNoSession,
 		ErrInvalidClient, ErrUnauthorizedClient, ErrPasswordGrantOff, ErrClientNotFound,
 		ErrClientIDTaken, ErrTooManyClients, ErrClientPublic, ErrNotAdmitted, ErrInvalidScope,
 		ErrForbidden, ErrBeyondRights, ErrLastAdmin, ErrTooManyRights, ErrRoleNotFound,

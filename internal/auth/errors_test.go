@@ -40,6 +40,8 @@ func TestEveryErrorKeepsItsOutcomeHoweverItIsWrapped(t *testing.T) {
 		{ErrTokenReused, "token_reused"},
 		{ErrSessionOver, "session_over"},
 		{ErrOtherClient, "other_client"},
+		{ErrInvalidChallenge, "invalid_challenge"},
+		{ErrMailNotFound, "error"},
 		{ErrNoSession, "no_session"},
 		{ErrInvalidClient, "invalid_client"},
 		{ErrUnauthorizedClient, "unauthorized_client"},
@@ -142,7 +144,7 @@ func TestTheAuditLogHasTheseOutcomes(t *testing.T) {
 	want := []string{
 		"access_denied", "authorization_request", "bad_lines", "beyond_rights", "changed",
 		"client_id_taken", "client_not_found", "client_public", "clocks_apart", "code_reused",
-		"consent_required", "crowded", "disabled", "expired", "forbidden", "invalid_client",
+		"consent_required", "crowded", "disabled", "expired", "forbidden", "invalid_challenge", "invalid_client",
 		"invalid_code", "invalid_grant", "invalid_scope", "invalid_target", "invalid_token",
 		"key_is_secret", "key_not_found", "key_pending", "key_signs", "last_admin", "limited",
 		"login_required", "logout_hint", "no_session", "not_admitted", "not_for_user",
@@ -151,7 +153,7 @@ func TestTheAuditLogHasTheseOutcomes(t *testing.T) {
 		"repeated", "repeated_elsewhere", "request_object", "request_uri", "response_type",
 		"role_built_in", "role_demanded", "role_not_found", "session_not_found", "session_over",
 		"several", "success", "superseded", "token_reused", "too_early", "too_many_clients",
-		"too_many_rights", "unauthorized_client", "unknown_app", "unknown_user",
+		"too_many_rights", "unauthorized_client", "undeliverable", "unknown_app", "unknown_user",
 		"unmet_requirements", "unusable_hash", "user_not_found", "username_taken", "wrong_password",
 	}
 	if got := Outcomes(); !slices.Equal(got, want) {

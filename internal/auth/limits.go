@@ -24,6 +24,8 @@ type RateLimits struct {
 	Account, AccountDay ratelimit.Limit
 	Address             ratelimit.Limit // failed logins from one address
 	Registration        ratelimit.Limit // registrations from one address
+	Recovery            ratelimit.Limit // mails that one address asks for
+	Mails               ratelimit.Limit // all mails together that strangers can ask for
 }
 
 // Rate is one limit on one thing.
@@ -244,6 +246,62 @@ func (l *Limits) countRegistration(ctx context.Context, address string) error {
 	return err
 }
 
+// countRecovery counts a mail that somebody at an address asks for. Errors: [*LimitedError].
+func (l *Limits) countRecovery(ctx context.Context, address string) error {
+	_, err := l.take(ctx, l.ofAddress("recovery", address, l.rates.Recovery), false)
+	return err
+}
+
+// reserveProof counts a challenge that somebody at an address proves as a failed login, until it is
+// known whether it was proved. Errors: [*LimitedError].
+func (l *Limits) reserveProof(ctx context.Context, address string) ([]TakenRate, error) {
+	return l.take(ctx, l.ofAddress("address", address, l.rates.Address), true)
+}
+
+// settleProof ends a reservation of reserveProof. Whatever is not a wrong proof is given back.
+func (l *Limits) settleProof(ctx context.Context, reserved []TakenRate, outcome error) {
+	l.settleAs(ctx, reserved, !errors.Is(outcome, ErrInvalidChallenge))
+}
+
+// How many mails one address gets in a day, whatever accounts they are for: those that strangers can
+// cause, and the others, which must not be crowded out.
+const (
+	mostByStrangers = 10
+	mostByOthers    = 20
+)
+
+// ofMail returns the rates of a mail. The user and the address may be those of nobody.
+func (l *Limits) ofMail(kind MailKind, user uuid.UUID, addressKey string) (rates []Rate) {
+	rule := mailRuleOf(kind)
+	add := func(what, value string, limit ratelimit.Limit) {
+		rates = append(rates, Rate{Key: l.keyOf(what, value), Limit: limit})
+	}
+	if user != uuid.Nil {
+		add("mail again", string(kind)+" "+user.String(), rule.again)
+		add("mail day", string(kind)+" "+user.String(), ratelimit.PerDay(rule.perDay))
+	}
+	switch {
+	case kind == MailTest:
+	case rule.byStrangers:
+		add("mail address by strangers", addressKey, ratelimit.PerDay(mostByStrangers))
+		add("mails", "", l.rates.Mails)
+	default:
+		add("mail address", addressKey, ratelimit.PerDay(mostByOthers))
+	}
+	return rates
+}
+
+// lift makes the limits on failed logins of an account whole again, for its owner.
+func (l *Limits) lift(ctx context.Context, owner User) error {
+	e := newEvent(ctx, Actor{}, ActionUnlockUser, uuid.Nil, "").by(owner.ID)
+	keys, mark := l.ratesOf(owner)
+	reset, err := l.store.ResetRates(ctx, e, Freely(), keys, mark)
+	if err == nil {
+		l.Forget(reset)
+	}
+	return err
+}
+
 // reservedError means that a rate has nothing left, but may get back what others have reserved.
 type reservedError struct{ key ratelimit.Key }
 
@@ -384,12 +442,16 @@ func (l *Limits) remembered(rates []Rate) (wait time.Duration) {
 //
 // Errors are ignored: then what was taken comes back by itself, later.
 func (l *Limits) settle(ctx context.Context, reserved []TakenRate, outcome error) {
+	l.settleAs(ctx, reserved, wasRight(outcome) || wasNotJudged(outcome))
+}
+
+func (l *Limits) settleAs(ctx context.Context, reserved []TakenRate, giveBack bool) {
 	if len(reserved) == 0 {
 		return
 	}
 	settling, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
-	_ = l.store.SettleRates(settling, reserved, wasRight(outcome) || wasNotJudged(outcome))
+	_ = l.store.SettleRates(settling, reserved, giveBack)
 	for _, rate := range reserved {
 		l.lines.Settled(rate.Key)
 	}

@@ -25,9 +25,10 @@ type PersonalStore interface {
 	PersonalRecords(ctx context.Context, e Event, id uuid.UUID, limit int) (PersonalRecords, error)
 }
 
-// PersonalRecords are all that is stored of a user, but for three things. Secrets and their hashes
-// are left out. So is what is counted under keyed hashes: it names no user. And so are revocations:
-// they hold nothing but the ids of sessions and the number of the account's tokens.
+// PersonalRecords are all that is stored of a user, but for four things. Secrets and their hashes
+// are left out. So is what is counted under keyed hashes: it names no user. So are revocations: they
+// hold nothing but the ids of sessions and the number of the account's tokens. And so is what
+// became of mails: the user has the mails, and the events tell who asked for them.
 type PersonalRecords struct {
 	User     User
 	Sessions []PersonalSession

@@ -25,9 +25,11 @@ type Store interface {
 	CostStore
 	KeyStore
 	LoginStore
+	MailStore
 	PepperStore
 	PersonalStore
 	RateStore
+	RecoveryStore
 	RoleStore
 	SessionStore
 	TokenStore

@@ -63,6 +63,9 @@ type Limits struct {
 	AddressFailuresPerMinute    int `env:"ADDRESS_FAILURES_PER_MINUTE" default:"10" help:"Failed logins that an address may have each minute after that. 0: no limit."`
 	AddressRegistrations        int `env:"ADDRESS_REGISTRATIONS" default:"20" help:"Accounts that an IPv4 address or an IPv6 /64 may register at once. An IPv6 /48 has ten times as many. 0: no limit."`
 	AddressRegistrationsPerHour int `env:"ADDRESS_REGISTRATIONS_PER_HOUR" default:"20" help:"Accounts that an address may register each hour after that. 0: no limit."`
+	AddressMails                int `env:"ADDRESS_MAILS" default:"20" help:"Mails that an IPv4 address or an IPv6 /64 may ask for at once, such as those to set another password. Over that, the answer is the same, and no mail comes. An IPv6 /48 has ten times as many. 0: no limit."`
+	AddressMailsPerHour         int `env:"ADDRESS_MAILS_PER_HOUR" default:"20" help:"Mails that an address may ask for each hour after that. 0: no limit."`
+	MailsPerHour                int `env:"MAILS_PER_HOUR" default:"1000" help:"Mails that all who are not logged in may cause together in any hour. Half of them may come at once. Over that, none are sent, so that the relay keeps its good name. 0: no limit."`
 }
 
 // Secrets are the keys from which tokens and much else is made.
@@ -77,6 +80,7 @@ func (l Limits) Validate() error {
 		"ACCOUNT_FAILURES_PER_DAY": l.AccountFailuresPerDay, "ADDRESS_FAILURES": l.AddressFailures,
 		"ADDRESS_FAILURES_PER_MINUTE": l.AddressFailuresPerMinute, "ADDRESS_REGISTRATIONS": l.AddressRegistrations,
 		"ADDRESS_REGISTRATIONS_PER_HOUR": l.AddressRegistrationsPerHour,
+		"ADDRESS_MAILS":                  l.AddressMails, "ADDRESS_MAILS_PER_HOUR": l.AddressMailsPerHour, "MAILS_PER_HOUR": l.MailsPerHour,
 	} {
 		if value < 0 || value > 1_000_000 {
 			return &Error{setting, "must be from 0 to 1000000"}

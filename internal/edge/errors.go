@@ -73,6 +73,7 @@ var answers = []struct {
 	{auth.ErrMustChangePassword, Answer{400, "password_change_required", "Password change required", ""}},
 	{auth.ErrOtherClient, Answer{400, "invalid_grant", "The token was issued to another client", ""}},
 	{auth.ErrInvalidCode, Answer{400, "invalid_grant", "The authorization code is not valid; log in again", ""}},
+	{auth.ErrInvalidChallenge, Answer{400, "", "The link or the code is not valid, or not any more; ask for another mail", ""}},
 	{auth.ErrUnknownApp, Answer{400, "invalid_request", "There is no such app here, or it may not log in", ""}},
 	{auth.ErrRedirectURI, Answer{400, "invalid_request", "The redirect URI is not one of the app's", ""}},
 	{auth.ErrLogoutHint, Answer{400, "invalid_request", "id_token_hint is not an ID token of this service", ""}},
@@ -135,6 +136,7 @@ var answers = []struct {
 	// These reach only the command line and the start of a replica.
 	{auth.ErrPasswordKeyInUse, fault},
 	{auth.ErrPasswordKeyNotFound, fault},
+	{auth.ErrMailNotFound, fault},
 	{auth.ErrKeyNotFound, fault},
 	{auth.ErrKeyPending, fault},
 	{auth.ErrKeySigns, fault},

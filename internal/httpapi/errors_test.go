@@ -107,6 +107,8 @@ func wantAnswers() []expected {
 		{auth.ErrClientPublic, 409, "client_public", "", "The client is public and has no secret",
 			"", 0},
 		{auth.ErrRoleNotFound, 404, "role_not_found", "", "There is no such role", "", 0},
+		{auth.ErrInvalidChallenge, 400, "invalid_challenge", "",
+			"The link or the code is not valid, or not any more; ask for another mail", "", 0},
 		{auth.ErrSessionNotFound, 404, "session_not_found", "", "There is no such session", "", 0},
 		{auth.ErrUserNotFound, 404, "user_not_found", "", "There is no such user", "", 0},
 		{auth.ErrUsernameTaken, 409, "username_taken", "", "The username is already taken", "", 0},

@@ -107,6 +107,15 @@ func personal() map[string]columns {
 			"version": "derived", "session_id": "derived", "at": "private"}},
 		"username_skeletons": {"", nil, map[string]string{"user_id": "derived", "skeleton": "hash",
 			"is_alone": "private"}},
+		// The owner has the mails themselves.
+		"mails": {"", nil, map[string]string{"id": "private", "kind": "private",
+			"user_id": "derived", "sealed": "private", "created_at": "private",
+			"expires_at": "private", "admitted_at": "private", "attempts": "private",
+			"outcome": "private", "problem": "private", "done_at": "private"}},
+		"challenges": {"", nil, map[string]string{"id": "private", "purpose": "private",
+			"user_id": "derived", "token_version": "private", "email": "derived",
+			"email_key": "derived", "attempts": "private", "created_at": "private",
+			"expires_at": "private", "redeemed_at": "private"}},
 		"login_keys": {"", nil, map[string]string{"user_id": "derived", "key": "derived",
 			"kind": "derived"}},
 	}

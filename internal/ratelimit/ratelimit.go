@@ -19,9 +19,14 @@ type Limit struct {
 // PerDay is the limit by which at most n things happen in any 24 hours. Half of them may happen at
 // once. The others are spread over the day. If all n could happen at once, and n more in the day
 // after, some 24 hours would see twice as many.
-func PerDay(n int) Limit {
+func PerDay(n int) Limit { return per(24*time.Hour, n) }
+
+// PerHour is PerDay for any hour.
+func PerHour(n int) Limit { return per(time.Hour, n) }
+
+func per(period time.Duration, n int) Limit {
 	burst := (n + 1) / 2
-	return Limit{Burst: burst, Interval: 24 * time.Hour / time.Duration(max(n-burst, 1))}
+	return Limit{Burst: burst, Interval: period / time.Duration(max(n-burst, 1))}
 }
 
 // Off tells whether the limit allows everything.

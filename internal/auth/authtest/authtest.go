@@ -58,6 +58,9 @@ type Rules struct {
 	Feed           *auth.Feed
 	Peppers        *auth.Peppers
 	Personal       *auth.Personal
+	Mails          *auth.Mails
+	MailLog        *auth.MailLog
+	Recovery       *auth.Recovery
 	Audit          *auth.Audit
 
 	RefreshKeys *token.RefreshKeys
@@ -104,6 +107,7 @@ func New(t testing.TB, store auth.Store, o Options) *Rules {
 		Store: store, Passwords: passwords, Limits: limits, Tokens: tokens,
 		Browsers: browsers, Audit: audit, Clock: o.Clock,
 	})
+	mails := auth.NewMails(store, limits, keys, name)
 	return &Rules{
 		Registration: auth.NewRegistration(store, passwords, limits, audit, o.Reserved),
 		Accounts:     auth.NewAccounts(store, passwords, audit),
@@ -125,9 +129,14 @@ func New(t testing.TB, store auth.Store, o Options) *Rules {
 			Store: store, IDs: idTokens, Keys: keys, Pace: pace, Audit: audit, Issuer: name,
 			Clock: o.Clock,
 		}),
-		Feed:        auth.NewFeed(checker, signer, services, o.Clock),
-		Peppers:     auth.NewPeppers(store, o.Peppers, audit),
-		Personal:    auth.NewPersonal(store, logins, pace, audit, o.Clock),
+		Feed:     auth.NewFeed(checker, signer, services, o.Clock),
+		Peppers:  auth.NewPeppers(store, o.Peppers, audit),
+		Personal: auth.NewPersonal(store, logins, pace, audit, o.Clock),
+		Mails:    mails,
+		MailLog:  auth.NewMailLog(store),
+		Recovery: auth.NewRecovery(auth.RecoveryParts{
+			Store: store, Passwords: passwords, Limits: limits, Mails: mails, Audit: audit,
+		}),
 		Audit:       audit,
 		RefreshKeys: refresh,
 		Issuer:      o.Issuer,

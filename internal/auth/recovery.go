@@ -1,0 +1,138 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"gatehouse.example/internal/token"
+)
+
+// RecoveryStore stores what a user without a password needs.
+type RecoveryStore interface {
+	ChallengeStore
+
+	// RecordEvent is that of [AuditStore]. It also queues the mails of the event.
+	RecordEvent(ctx context.Context, e Event) error
+	// ResetPassword redeems a challenge, sets the password, and ends all sessions of the user. Of
+	// many callers with one challenge, one succeeds. Errors: [ErrInvalidChallenge].
+	ResetPassword(ctx context.Context, e Event, challenge uuid.UUID, hash string) (User, error)
+}
+
+// Recovery lets users in again who have forgotten their password, by a mail to their verified
+// address.
+type Recovery struct {
+	store      RecoveryStore
+	passwords  *Passwords
+	limits     *Limits
+	mails      *Mails
+	challenges *token.ChallengeKeys
+	audit      *Audit
+}
+
+// RecoveryParts are what Recovery is made of. All are needed.
+type RecoveryParts struct {
+	Store     RecoveryStore
+	Passwords *Passwords
+	Limits    *Limits
+	Mails     *Mails
+	Audit     *Audit
+}
+
+// NewRecovery makes Recovery.
+func NewRecovery(p RecoveryParts) *Recovery {
+	return &Recovery{p.Store, p.Passwords, p.Limits, p.Mails, p.Mails.challenges, p.Audit}
+}
+
+// Forgot queues a mail with which the owner of an account can set another password. It does the
+// same whatever was typed, and the worker that sends the mail finds out whose it is. So neither the
+// answer, nor its time, nor the audit log of the request tells whether there is such an account. The
+// challenge is for whoever types the code of the mail. Beyond the limit of the caller's network,
+// the answer is the same, and there is no mail.
+func (r *Recovery) Forgot(
+	ctx context.Context, login, language string, caller Caller,
+) (challenge uuid.UUID, err error) {
+	mail := r.mails.queued(ctx, MailReset, sealedMail{
+		Login: cut(strings.TrimSpace(login), mostTyped), Language: language,
+	})
+	e := newEvent(ctx, Actor{}, ActionForgotPassword, uuid.Nil, "")
+	if err := r.limits.countRecovery(ctx, caller.Address); err != nil {
+		r.audit.told(ctx, &e, &err)
+		if errors.Is(err, ErrLimited) {
+			return mail.ID, nil
+		}
+		return uuid.Nil, err
+	}
+	e.Mails = []QueuedMail{mail}
+	if err := r.store.RecordEvent(ctx, e); err != nil {
+		return uuid.Nil, err
+	}
+	return mail.ID, nil
+}
+
+// Reset sets the password of whoever proves to read the mail of a challenge. It logs nobody in. It
+// ends all sessions and voids all challenges of the user, makes known devices unknown, and lifts
+// the limits on failed logins: whoever has forgotten the password has used them up. Errors:
+// [InputError], [ErrInvalidChallenge], [ErrLimited]. An InputError leaves the challenge as it was.
+func (r *Recovery) Reset(
+	ctx context.Context, proof ChallengeProof, next string, caller Caller,
+) (err error) {
+	if err := r.passwords.checkRoom(ctx); err != nil {
+		return err
+	}
+	if _, err := r.passwords.checkNext(next, "", ""); err != nil {
+		return err
+	}
+	e := newEvent(ctx, Actor{}, ActionResetPassword, uuid.Nil, "")
+	defer r.audit.told(ctx, &e, &err)
+	reserved, err := r.limits.reserveProof(ctx, caller.Address)
+	if err != nil {
+		return err
+	}
+	user, err := r.reset(ctx, &e, proof, next)
+	r.limits.settleProof(ctx, reserved, err)
+	if err == nil {
+		// An account whose limits could not be lifted is let in a little later.
+		_ = r.limits.lift(ctx, user)
+	}
+	return err
+}
+
+func (r *Recovery) reset(
+	ctx context.Context, e *Event, proof ChallengeProof, next string,
+) (user User, err error) {
+	id, owner, err := prove(ctx, r.store, r.challenges, ChallengeReset, proof)
+	*e = e.of(owner.ID)
+	if err != nil {
+		return User{}, err
+	}
+	defer func() {
+		// A right code must not be used up by a password that is refused, or by a full queue.
+		if err != nil && proof.Token == "" && !errors.Is(err, ErrInvalidChallenge) {
+			_ = r.store.TakeBackGuess(context.WithoutCancel(ctx), id)
+		}
+	}()
+	prepared, err := r.passwords.checkNext(next, "", owner.UsernameKey)
+	if err != nil {
+		return User{}, err
+	}
+	hash, err := r.passwords.hash(ctx, prepared)
+	if err != nil {
+		return User{}, err
+	}
+	return r.store.ResetPassword(ctx, e.by(owner.ID), id, hash)
+}
+
+// loginKeys are the keys that what was typed may have: that of a username, and that of an address.
+func loginKeys(login string) (username, address string) {
+	name, err := parseUsername(login)
+	if err != nil {
+		return "", ""
+	}
+	if strings.Contains(name.Key, "@") {
+		address = name.Key
+	}
+	return name.Key, address
+}
