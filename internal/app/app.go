@@ -23,6 +23,7 @@ import (
 	"gatehouse.example/internal/edge"
 	"gatehouse.example/internal/httpapi"
 	"gatehouse.example/internal/mail"
+	"gatehouse.example/internal/outbox"
 	"gatehouse.example/internal/password"
 	"gatehouse.example/internal/revocation"
 )
@@ -115,7 +116,7 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 		return err
 	}
 	metrics.MustRegister(newQueueMetrics(func(ctx context.Context) ([]db.JobQueue, error) {
-		return store.WaitingJobs(ctx, []string{backchannel.Queue})
+		return store.WaitingJobs(ctx, []string{backchannel.Queue, outbox.Queue})
 	}, o.Clock, slog.New(newSparse(o.Log.Handler(), o.Clock))))
 	public := newPublicServer(s, o, closeConnections(&ready.draining, handler))
 
