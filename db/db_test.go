@@ -55,9 +55,15 @@ var plainHash = "$2a$04$" + strings.Repeat("x", 53)
 
 var plain = auth.StoredPassword{Hash: plainHash}
 
+func anAccount(name, key string) auth.StoredAccount {
+	return auth.StoredAccount{
+		ID: uuid.Must(uuid.NewV7()), Username: auth.Username{Given: name, Key: key}, Password: plain,
+	}
+}
+
 func (d *DB) mustInsert(t *testing.T, name string) auth.User {
 	t.Helper()
-	user, err := d.InsertUser(t.Context(), anEvent(), auth.Freely(), uuid.Must(uuid.NewV7()), auth.Username{Given: name, Key: strings.ToLower(name)}, plain)
+	user, err := d.InsertUser(t.Context(), anEvent(), auth.Freely(), anAccount(name, strings.ToLower(name)))
 	must(t, err)
 	return user
 }
@@ -66,11 +72,17 @@ func (d *DB) mustInsert(t *testing.T, name string) auth.User {
 func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"InsertUser": func(ctx context.Context) error {
-			_, err := d.InsertUser(ctx, anEvent(), auth.Freely(), uuid.Must(uuid.NewV7()), auth.Username{Given: "New", Key: "new"}, plain)
+			_, err := d.InsertUser(ctx, anEvent(), auth.Freely(), anAccount("New", "new"))
 			return err
 		},
 		"InsertUser of a stranger": func(ctx context.Context) error {
-			_, err := d.InsertUser(ctx, anEvent(), auth.Freely(), uuid.New(), auth.Username{Given: "Newé", Key: "newé", Skeleton: "newé"}, plain)
+			a := anAccount("Newé", "newé")
+			a.Username.Skeleton = "newé"
+			_, err := d.InsertUser(ctx, anEvent(), auth.Freely(), a)
+			return err
+		},
+		"UsernameOfLogin": func(ctx context.Context) error {
+			_, err := d.UsernameOfLogin(ctx, "alice@example.org", "alice@example.org")
 			return err
 		},
 		"WaitingJobs": func(ctx context.Context) error {
@@ -120,7 +132,8 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		"RevokeRole": func(ctx context.Context) error { return d.RevokeRole(ctx, anEvent(), auth.Freely(), u.ID, "writer") },
 		"FindUsers": func(ctx context.Context) error {
 			var errs []error
-			for _, filter := range []auth.UserFilter{{}, {Prefix: u.Username.Key}, {Disabled: new(bool)}, {Role: "reader"}, {Role: "reader", Disabled: new(bool)}} {
+			for _, filter := range []auth.UserFilter{{}, {Prefix: u.Username.Key}, {Disabled: new(bool)}, {Role: "reader"}, {Role: "reader", Disabled: new(bool)},
+				{Email: "alice@example.org"}} {
 				_, err := d.FindUsers(ctx, filter, "", 1)
 				errs = append(errs, err)
 			}
@@ -299,7 +312,9 @@ func (d *DB) sendMail(ctx context.Context, u auth.User) error {
 // resetPassword sets the password of a user of its own by a mail.
 func (d *DB) resetPassword(ctx context.Context) error {
 	id := uuid.New()
-	u, err := d.InsertUser(ctx, anEvent(), auth.Freely(), id, auth.Username{Given: id.String(), Key: id.String()}, plain)
+	u, err := d.InsertUser(ctx, anEvent(), auth.Freely(), auth.StoredAccount{
+		ID: id, Username: auth.Username{Given: id.String(), Key: id.String()}, Password: plain,
+	})
 	if err != nil {
 		return err
 	}
@@ -634,8 +649,8 @@ func readsWhole(plan []string) bool {
 func (d *DB) fill(t *testing.T, users int) {
 	t.Helper()
 	for _, statement := range []string{
-		`INSERT INTO users (id, username, username_key, password_hash)
-			SELECT gen_random_uuid(), 'user' || n, 'user' || n, '` + plainHash + `' FROM generate_series(1, $1::int) n`,
+		`INSERT INTO users (id, username, username_key, password_hash, email, email_key, email_verified_at)
+			SELECT gen_random_uuid(), 'user' || n, 'user' || n, '` + plainHash + `', n || '@a.example', n || '@a.example', now() FROM generate_series(1, $1::int) n`,
 		`INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, ended_at, end_reason, client_address, user_agent)
 			SELECT gen_random_uuid(), u.id, decode(repeat('00', 16), 'hex'), at, at, CASE WHEN n = 1 THEN at - interval '30 days' END,
 			       CASE WHEN n = 1 THEN 'logout' END, '', ''
@@ -813,7 +828,7 @@ func TestANameThatIsTakenIsTaken(t *testing.T) {
 	t.Parallel()
 	d := open(t, Options{URL: dbtest.New(t)})
 	d.mustInsert(t, "alice")
-	_, err := d.InsertUser(t.Context(), anEvent(), auth.Freely(), uuid.Must(uuid.NewV7()), auth.Username{Given: "ALICE", Key: "alice"}, plain)
+	_, err := d.InsertUser(t.Context(), anEvent(), auth.Freely(), anAccount("ALICE", "alice"))
 	if !errors.Is(err, auth.ErrUsernameTaken) {
 		t.Error(err)
 	}
@@ -823,7 +838,7 @@ func TestANameThatIsTakenIsTaken(t *testing.T) {
 func TestARefusedRowIsNotQuotedInTheError(t *testing.T) {
 	t.Parallel()
 	d := open(t, Options{URL: dbtest.New(t)})
-	_, err := d.InsertUser(t.Context(), anEvent(), auth.Freely(), uuid.Must(uuid.NewV7()), auth.Username{Given: "alice", Key: strings.Repeat("a", 65)}, plain)
+	_, err := d.InsertUser(t.Context(), anEvent(), auth.Freely(), anAccount("alice", strings.Repeat("a", 65)))
 	if err == nil || strings.Contains(err.Error(), plainHash) || !strings.Contains(err.Error(), "23514") {
 		t.Error(err)
 	}

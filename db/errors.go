@@ -41,6 +41,8 @@ func serverError(pg *pgconn.PgError) error {
 	switch pg.ConstraintName {
 	case "users_username_key_unique", "username_skeletons_alone_idx":
 		return auth.ErrUsernameTaken
+	case "login_keys_pkey":
+		return auth.ErrAddressTaken
 	case "clients_pkey":
 		return auth.ErrClientIDTaken
 	case "users_password_key_fkey":

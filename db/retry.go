@@ -145,8 +145,8 @@ func readers() []string {
 	return []string{
 		"FindEvents", "AuditRights", "ListEndedAuditPartitions", "ClientByID", "ListClients",
 		"ListPasswordKeys", "CountPasswordKeyUsers", "ListRevocations", "RoleByName", "ListRoles",
-		"IsUnchanged", "FindUsers", "FindUsersByState", "FindUsersByRole", "SessionByID", "ListSessions", "ListLogins",
-		"ListSigningKeys", "Clock", "UserByID", "UserByKey", "CredentialsByKey",
+		"IsUnchanged", "FindUsers", "FindUsersByState", "FindUsersByRole", "FindUsersByEmail", "SessionByID", "ListSessions", "ListLogins",
+		"ListSigningKeys", "Clock", "UserByID", "UserByKey", "CredentialsByKey", "UsernameOfLogin",
 		"OpenChallenge", "UserByLogin", "MailsOfUser",
 	}
 }

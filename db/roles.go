@@ -102,6 +102,11 @@ func (d *DB) FindUsers(ctx context.Context, filter auth.UserFilter, after string
 	anyState := filter.Disabled == nil
 	disabled := !anyState && *filter.Disabled
 	switch {
+	case filter.Email != "":
+		rows, err := d.queries.FindUsersByEmail(ctx, sqlcgen.FindUsersByEmailParams{
+			EmailKey: filter.Email, Role: filter.Role, Disabled: filter.Disabled, After: after, Prefix: filter.Prefix, Before: before, MaxRows: int32(limit),
+		})
+		return users(rows), translate("find users by email", err)
 	case filter.Role != "" && !disabled:
 		rows, err := d.queries.FindUsersByRole(ctx, sqlcgen.FindUsersByRoleParams{
 			Role: filter.Role, Enabled: !anyState, After: after, Prefix: filter.Prefix, Before: before, MaxRows: int32(limit),

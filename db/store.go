@@ -21,8 +21,8 @@ import (
 var _ auth.Store = (*DB)(nil)
 
 // InsertUser implements auth.Store.
-func (d *DB) InsertUser(ctx context.Context, e auth.Event, rule auth.Rule, id uuid.UUID, username auth.Username, pw auth.StoredPassword, roles ...string) (auth.User, error) {
-	leave, err := d.turns.take(ctx, nameRow(username.Key))
+func (d *DB) InsertUser(ctx context.Context, e auth.Event, rule auth.Rule, a auth.StoredAccount) (auth.User, error) {
+	leave, err := d.turns.take(ctx, nameRow(a.Username.Key))
 	if err != nil {
 		return auth.User{}, translate("insert user", err)
 	}
@@ -30,8 +30,11 @@ func (d *DB) InsertUser(ctx context.Context, e auth.Event, rule auth.Rule, id uu
 	var row sqlcgen.Account
 	err = d.inTurnUnlessFree(ctx, "insert user", e.By, rule, target{}, func(q *sqlcgen.Queries) (err error) {
 		row, err = q.InsertUser(ctx, sqlcgen.InsertUserParams{
-			ID: id, Username: username.Given, UsernameKey: username.Key, PasswordHash: pw.Hash, MustChange: pw.MustChange,
-			GoodForSeconds: seconds(pw.GoodFor), Roles: append([]string{}, roles...), Event: eventJSON(e), Skeleton: orNil(username.Skeleton),
+			ID: a.ID, Username: a.Username.Given, UsernameKey: a.Username.Key, UsernameAddress: orNil(a.Username.Address),
+			PasswordHash: a.Password.Hash, MustChange: a.Password.MustChange, GoodForSeconds: seconds(a.Password.GoodFor),
+			Email: orNil(a.Email.Given), EmailKey: orNil(a.Email.Key), EmailVerified: a.Verified,
+			VerifyWithinSeconds: seconds(a.VerifyWithin),
+			Roles:               append([]string{}, a.Roles...), Event: eventJSON(e), Skeleton: orNil(a.Username.Skeleton),
 		})
 		if errors.Is(err, pgx.ErrNoRows) {
 			return outcome.Detail(auth.ErrUsernameTaken, "it looks like the name of another account")
@@ -39,7 +42,7 @@ func (d *DB) InsertUser(ctx context.Context, e auth.Event, rule auth.Rule, id uu
 		return translate("insert user", err)
 	})
 	inserted := user(row)
-	inserted.Roles = append([]string{}, roles...) // which are stored behind the row that was read
+	inserted.Roles = append([]string{}, a.Roles...) // which are stored behind the row that was read
 	return inserted, err
 }
 
@@ -65,6 +68,12 @@ func (d *DB) CredentialsByKey(ctx context.Context, key string) (auth.Credentials
 		return auth.Credentials{}, auth.ErrUserNotFound
 	}
 	return found, translate("credentials by key", err)
+}
+
+// UsernameOfLogin implements auth.Store.
+func (d *DB) UsernameOfLogin(ctx context.Context, username, address string) (string, error) {
+	key, err := d.queries.UsernameOfLogin(ctx, sqlcgen.UsernameOfLoginParams{UsernameKey: username, Address: address})
+	return key, translate("username of login", err)
 }
 
 // DisableUser implements auth.Store.
@@ -243,6 +252,7 @@ func user(row sqlcgen.Account) auth.User {
 		PasswordExpiresAt:  row.PasswordExpiresAt,
 		PasswordChangedAt:  row.PasswordChangedAt,
 		Email:              auth.Email{Given: orZero(row.Email), Key: orZero(row.EmailKey), VerifiedAt: row.EmailVerifiedAt},
+		VerifyUntil:        row.VerifyUntil,
 		Roles:              row.Roles,
 		Permissions:        permissions(row.Permissions),
 	}

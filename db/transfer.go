@@ -30,7 +30,11 @@ CREATE TEMPORARY TABLE imported_users (
     roles         text[]      NOT NULL,
     created_at    timestamptz,
     must_change   boolean     NOT NULL,
-    expires_at    timestamptz
+    expires_at    timestamptz,
+    username_address text COLLATE "C",
+    email         text,
+    email_key     text COLLATE "C",
+    verified      boolean     NOT NULL
 ) ON COMMIT DROP`
 
 const recordImportedKeys = `
@@ -59,15 +63,32 @@ ON CONFLICT ON CONSTRAINT password_costs_pkey DO UPDATE SET amount = greatest(pa
 // while it runs, but not those of accounts that are gone. The lines of a file keep their order:
 // that of created_at. No line of it is in the future, since a line takes longer than its
 // microsecond.
+//
+// A key of a login is that of the line that has it first, also where that line is left out.
 const storeImported = `
-WITH ranked AS (
+WITH claimed AS (
+    SELECT i.line, k.key, k.field, min(i.line) OVER (PARTITION BY k.key) AS first
+    FROM imported_users i
+    CROSS JOIN LATERAL (VALUES (i.username_key, 'username'), (i.username_address, 'username'),
+                               (CASE WHEN i.verified THEN i.email_key END, 'email')) AS k (key, field)
+    WHERE strpos(k.key, '@') > 0
+), barred AS (
+    SELECT DISTINCT ON (c.line) c.line, c.first, c.field
+    FROM claimed c
+    WHERE c.first < c.line
+       OR EXISTS (SELECT 1 FROM login_keys l WHERE l.key = c.key)
+    ORDER BY c.line, c.field DESC, c.first
+), ranked AS (
     SELECT *, first_value(line) OVER (PARTITION BY username_key ORDER BY line) AS first
     FROM imported_users
 ), stored AS (
-    INSERT INTO users (id, username, username_key, password_hash, disabled_at, created_at, must_change_password, password_expires_at)
-    SELECT id, username, username_key, password_hash, CASE WHEN disabled THEN now() END, coalesce(created_at, now() + line * interval '1 microsecond'), must_change, expires_at
+    INSERT INTO users (id, username, username_key, username_address, password_hash, disabled_at, created_at, must_change_password, password_expires_at,
+                       email, email_key, email_verified_at)
+    SELECT id, username, username_key, username_address, password_hash, CASE WHEN disabled THEN now() END, coalesce(created_at, now() + line * interval '1 microsecond'), must_change, expires_at,
+           email, email_key, CASE WHEN verified THEN now() END
     FROM ranked
     WHERE line = first
+      AND NOT EXISTS (SELECT 1 FROM barred WHERE barred.line = ranked.line)
       AND NOT EXISTS (
           SELECT 1
           FROM retired_usernames_key k
@@ -81,10 +102,11 @@ WITH ranked AS (
     FROM ranked
     JOIN stored ON stored.id = ranked.id
 )
-SELECT line, first
+SELECT ranked.line, coalesce(barred.first, ranked.first), coalesce(barred.field, 'username')
 FROM ranked
+LEFT JOIN barred ON barred.line = ranked.line
 WHERE NOT EXISTS (SELECT 1 FROM stored WHERE stored.id = ranked.id)
-ORDER BY line`
+ORDER BY ranked.line`
 
 // ImportUsers implements auth.Store.
 func (d *DB) ImportUsers(ctx context.Context, e auth.Event, i auth.Import) (stored int, err error) {
@@ -125,7 +147,8 @@ func copyImported(ctx context.Context, tx pgx.Tx, users iter.Seq2[auth.ImportedU
 	defer stop()
 	source := &copySource{next: next}
 	rows, err := tx.CopyFrom(ctx, pgx.Identifier{"imported_users"},
-		[]string{"line", "id", "username", "username_key", "password_hash", "disabled", "roles", "created_at", "must_change", "expires_at"}, source)
+		[]string{"line", "id", "username", "username_key", "password_hash", "disabled", "roles", "created_at", "must_change", "expires_at",
+			"username_address", "email", "email_key", "verified"}, source)
 	if source.err != nil { // of which the server says only that it was told of it
 		return 0, source.err
 	}
@@ -148,7 +171,8 @@ func (s *copySource) Next() bool {
 func (s *copySource) Values() ([]any, error) {
 	u := s.user
 	return []any{int64(u.Line), u.ID, u.Username.Given, u.Username.Key, u.PasswordHash, u.Disabled,
-		append([]string{}, u.Roles...), orNull(u.CreatedAt), u.MustChangePassword, u.PasswordExpiresAt}, nil
+		append([]string{}, u.Roles...), orNull(u.CreatedAt), u.MustChangePassword, u.PasswordExpiresAt,
+		orNil(u.Username.Address), orNil(u.Email.Given), orNil(u.Email.Key), u.EmailVerified}, nil
 }
 
 // Err hides what is wrong from the server, which would log it.
@@ -180,9 +204,10 @@ func storeCopied(ctx context.Context, tx pgx.Tx, i auth.Import) (skipped int, er
 		return 0, err
 	}
 	var line, first int
-	_, err = pgx.ForEachRow(rows, []any{&line, &first}, func() error {
+	var field string
+	_, err = pgx.ForEachRow(rows, []any{&line, &first, &field}, func() error {
 		skipped++
-		i.Skipped(line, first)
+		i.Skipped(line, first, field)
 		return nil
 	})
 	return skipped, err
@@ -191,7 +216,7 @@ func storeCopied(ctx context.Context, tx pgx.Tx, i auth.Import) (skipped int, er
 const exportUsers = `
 SELECT u.username, u.password_hash, u.disabled_at IS NOT NULL,
        ARRAY(SELECT ur.role_name FROM user_roles ur WHERE ur.user_id = u.id ORDER BY ur.role_name COLLATE "C"), u.created_at,
-       u.must_change_password, u.password_expires_at
+       u.must_change_password, u.password_expires_at, coalesce(u.email, ''), u.email_verified_at IS NOT NULL
 FROM users u
 ORDER BY u.created_at, u.username_key COLLATE "C"`
 
@@ -213,7 +238,7 @@ func (d *DB) ExportUsers(ctx context.Context, each func(auth.UserRecord) error) 
 	var r auth.UserRecord
 	var failed error
 	_, err = pgx.ForEachRow(rows, []any{&r.Username, &r.PasswordHash, &r.Disabled, &r.Roles, &r.CreatedAt, &r.MustChangePassword,
-		&r.PasswordExpiresAt}, func() error {
+		&r.PasswordExpiresAt, &r.Email, &r.EmailVerified}, func() error {
 		failed = each(r)
 		return failed
 	})

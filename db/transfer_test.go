@@ -25,7 +25,7 @@ func importOf(names ...string) auth.Import {
 				}
 			}
 		},
-		Skipped: func(int, int) {},
+		Skipped: func(int, int, string) {},
 		Keep:    func() error { return nil },
 	}
 }
@@ -91,7 +91,7 @@ func TestANameThatIsRegisteredWhileAnImportRunsIsSkipped(t *testing.T) {
 		d.mustInsert(t, "alice")
 	}
 	var skipped []string
-	i.Skipped = func(line, first int) { skipped = append(skipped, fmt.Sprint(line, first)) }
+	i.Skipped = func(line, first int, _ string) { skipped = append(skipped, fmt.Sprint(line, first)) }
 	stored, err := d.ImportUsers(t.Context(), anEvent(), i)
 	must(t, err)
 	if stored != 1 || len(skipped) != 1 || skipped[0] != "1 1" {

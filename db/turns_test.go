@@ -89,7 +89,7 @@ func TestCallersForOneRowLeaveConnectionsForOthers(t *testing.T) {
 	}
 	all["RehashPassword"] = func(ctx context.Context) error { return d.RehashPassword(ctx, u.ID, plainHash, plainHash) }
 	all["InsertUser"] = func(ctx context.Context) error {
-		_, err := d.InsertUser(ctx, anEvent(), auth.Freely(), [16]byte{9}, auth.Username{Given: "new", Key: "new"}, auth.StoredPassword{Hash: plainHash})
+		_, err := d.InsertUser(ctx, anEvent(), auth.Freely(), anAccount("new", "new"))
 		return err
 	}
 	holder, watch := connectTo(t, url), connectTo(t, url)

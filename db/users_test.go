@@ -23,7 +23,7 @@ func (d *DB) fullUser(t *testing.T) auth.User {
 	must(t, d.GrantRole(t.Context(), anEvent(), auth.Freely(), u.ID, "clerk"))
 	d.exec(t, `UPDATE users SET disabled_at = now(), must_change_password = true, password_expires_at = now() + interval '1 day',
 		password_changed_at = now() - interval '1 hour', email = 'Alice@Example.org', email_key = 'alice@example.org',
-		email_verified_at = now() - interval '2 hours'`)
+		verify_until = now() + interval '2 hours'`)
 	u, err := d.UserByID(t.Context(), u.ID)
 	must(t, err)
 	return u
@@ -52,6 +52,12 @@ func TestNoColumnOfUsersIsLostOnItsWayToTheRules(t *testing.T) {
 			t.Errorf("UserByID does not fill %s", fields.Type().Field(n).Name)
 		}
 	}
+	d.exec(t, "UPDATE users SET email_verified_at = now(), verify_until = NULL")
+	u, err = d.UserByID(t.Context(), u.ID)
+	must(t, err)
+	if !u.Email.Verified() || u.VerifyUntil != nil {
+		t.Errorf("verified: %+v", u)
+	}
 	d.exec(t, "UPDATE users SET disabled_at = NULL")
 	session := d.startSession(t, u, 1)
 	d.exec(t, "UPDATE users SET disabled_at = $1", u.DisabledAt)
@@ -62,7 +68,10 @@ func TestNoColumnOfUsersIsLostOnItsWayToTheRules(t *testing.T) {
 		"SessionByID":      func() (auth.User, error) { s, err := d.SessionByID(t.Context(), session); return s.User, err },
 		"FindUsers":        func() (auth.User, error) { return d.findOne(t, auth.UserFilter{}) },
 		"FindUsersByState": func() (auth.User, error) { return d.findOne(t, auth.UserFilter{Disabled: &disabled}) },
-		"FindUsersByRole":  func() (auth.User, error) { return d.findOne(t, auth.UserFilter{Role: "clerk"}) },
+		"FindUsersByEmail": func() (auth.User, error) {
+			return d.findOne(t, auth.UserFilter{Email: "alice@example.org", Role: "clerk"})
+		},
+		"FindUsersByRole": func() (auth.User, error) { return d.findOne(t, auth.UserFilter{Role: "clerk"}) },
 	} {
 		got, err := read()
 		must(t, err)

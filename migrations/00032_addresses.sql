@@ -6,12 +6,16 @@ ALTER TABLE users
     ADD COLUMN email text,
     ADD COLUMN email_key text,
     ADD COLUMN email_verified_at timestamptz,
+    -- Whoever registers where addresses are required has to verify one until then. NULL: no need.
+    ADD COLUMN verify_until timestamptz,
     -- The key that the username would have as an address, where it has another one as a username:
     -- that of bob@bücher.example is bob@xn--bcher-kva.example. PostgreSQL cannot make it.
     ADD COLUMN username_address text,
     ADD CONSTRAINT users_email_has_key CHECK ((email IS NULL) = (email_key IS NULL)) NOT VALID,
     ADD CONSTRAINT users_email_verified_is_there
         CHECK (email_verified_at IS NULL OR email IS NOT NULL) NOT VALID,
+    ADD CONSTRAINT users_verify_until_is_open
+        CHECK (verify_until IS NULL OR email IS NOT NULL AND email_verified_at IS NULL) NOT VALID,
     -- RFC 5321 §4.5.3.1.3, without the angle brackets.
     ADD CONSTRAINT users_email_length CHECK (octet_length(email) BETWEEN 3 AND 254) NOT VALID,
     ADD CONSTRAINT users_email_key_form
@@ -101,7 +105,7 @@ SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.creat
        u.must_change_password, u.password_expires_at,
        coalesce(u.password_changed_at, 'epoch')::timestamptz AS password_changed_at,
        r.roles::text[] AS roles, r.permissions::text[] AS permissions,
-       u.email, u.email_key, u.email_verified_at
+       u.email, u.email_key, u.email_verified_at, u.verify_until
 FROM users u
 CROSS JOIN LATERAL rights_of(u.id) r;
 
@@ -113,7 +117,7 @@ BEGIN ATOMIC
            coalesce(u.token_version, 1), coalesce(u.created_at, now()),
            coalesce(u.updated_at, now()), coalesce(u.must_change_password, false),
            u.password_expires_at, coalesce(u.password_changed_at, 'epoch'), r.roles, r.permissions,
-           u.email, u.email_key, u.email_verified_at
+           u.email, u.email_key, u.email_verified_at, u.verify_until
     FROM rights_of(of_user) r;
 END;
 -- +goose StatementEnd
@@ -149,6 +153,7 @@ ALTER TABLE users
     DROP COLUMN email,
     DROP COLUMN email_key,
     DROP COLUMN email_verified_at,
+    DROP COLUMN verify_until,
     DROP COLUMN username_address;
 CREATE VIEW accounts AS
 SELECT u.id, u.username, u.username_key, u.disabled_at, u.token_version, u.created_at, u.updated_at,

@@ -1,6 +1,7 @@
 package migrations_test
 
 import (
+	"crypto/rand"
 	"errors"
 	"slices"
 	"testing"
@@ -162,4 +163,69 @@ func TestAddressesAreNotLostByGoingBack(t *testing.T) {
 	// by a replica of the version before, whose rights nobody gives anew
 	exec(t, service, "INSERT INTO users (id, username, username_key, password_hash) "+
 		"VALUES (gen_random_uuid(), 'd@e', 'd@e', '$2b$12$' || repeat('h', 53))")
+}
+
+// Names of before the keys must have theirs when the replicas of this version come, or an address
+// could be verified that is the name of another account. The version before goes on beside it.
+func TestNamesOfBeforeGetTheirKeysAndTheFirstOfTwoKeepsWhatBothAre(t *testing.T) {
+	t.Parallel()
+	serviceURL := dbtest.New(t)
+	migrator, service := open(t, dbtest.Owner(t, serviceURL)), connect(t, serviceURL)
+	down, err := migrator.DownTo(t.Context(), 31)
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := func(name string) {
+		t.Helper()
+		if _, err := service.Exec(t.Context(), `INSERT INTO users (id, username, username_key, password_hash)
+			VALUES (gen_random_uuid(), $1, lower($1), '$2b$12$' || repeat('h', 53))`, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"alice", "Bob@example.org", "bob@ü.example", "bob@xn--tda.example",
+		"Carol@ü.example", "a@b", "renée"} {
+		add(name)
+	}
+	for range 5000 { // more than one transaction looks at
+		add("user" + rand.Text())
+	}
+	mustUp(t, migrator, len(down)) // also without new rights for the service
+	add("dora@example.org")
+	want := []string{
+		"a@b username a@b", "bob@example.org username Bob@example.org",
+		"bob@xn--tda.example username bob@xn--tda.example", "bob@ü.example username bob@ü.example",
+		"carol@xn--tda.example username Carol@ü.example", "carol@ü.example username Carol@ü.example",
+		"dora@example.org username dora@example.org",
+	}
+	if got := loginKeys(t, service); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for _, index := range []string{"users_email_key_idx", "users_verify_until_idx"} {
+		var valid bool
+		if err := service.QueryRow(t.Context(), "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)",
+			index).Scan(&valid); err != nil || !valid {
+			t.Errorf("%s: %t, %v", index, valid, err)
+		}
+	}
+}
+
+// A migrator that was killed in the middle must go on with what is missing.
+func TestKeysOfLoginsThatWereHalfMadeAreMadeWhole(t *testing.T) {
+	t.Parallel()
+	serviceURL := dbtest.New(t)
+	migrator, service := open(t, dbtest.Owner(t, serviceURL)), connect(t, serviceURL)
+	for _, name := range []string{"a@example.org", "b@example.org"} {
+		if _, err := service.Exec(t.Context(), addUser, name, nil, nil, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := migrator.DownTo(t.Context(), 32); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, service, "DELETE FROM login_keys WHERE key = 'b@example.org'")
+	mustUp(t, migrator, 1)
+	if got := loginKeys(t, service); !slices.Equal(got,
+		[]string{"a@example.org username a@example.org", "b@example.org username b@example.org"}) {
+		t.Errorf("%q", got)
+	}
 }

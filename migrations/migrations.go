@@ -41,7 +41,7 @@ const lockWait = 3600
 func Latest() int64 { return slices.Max(versionNumbers()) }
 
 func versionNumbers() (all []int64) {
-	for _, name := range append(names(), riverFile) {
+	for _, name := range append(names(), riverFile, loginKeysFile) {
 		version, err := goose.NumericComponent(name)
 		if err != nil {
 			panic(fmt.Sprintf("migrations: embedded file %s has no version", name))
@@ -71,7 +71,7 @@ func Digest() string {
 		}
 		fmt.Fprintf(hash, "%s %d\n%s", name, len(content), content)
 	}
-	fmt.Fprintf(hash, "%s %d", riverFile, RiverVersion)
+	fmt.Fprintf(hash, "%s %d %s", riverFile, RiverVersion, loginKeysFile)
 	return hex.EncodeToString(hash.Sum(nil))
 }
 
@@ -126,7 +126,7 @@ func Open(ctx context.Context, databaseURL string) (*Migrator, error) {
 	}
 	provider, err := goose.NewProvider(goose.DialectCustom, db, files,
 		goose.WithStore(table),
-		goose.WithGoMigrations(riverTables(config)),
+		goose.WithGoMigrations(riverTables(config), loginKeys()),
 		goose.WithSessionLocker(locker),
 		goose.WithDisableGlobalRegistry(true),
 		goose.WithLogger(goose.NopLogger()),

@@ -67,7 +67,7 @@ func queried[T any](a accounts, conn *pgx.Conn, sql string) []T {
 func (a accounts) users() []string {
 	a.Helper()
 	return queried[string](a, a.connect(), `SELECT concat_ws(' ', username, username_key, password_hash, disabled_at IS NOT NULL,
-		token_version, created_at, must_change_password, password_expires_at, roles) FROM users JOIN user_rights ON user_id = id ORDER BY username_key`)
+		token_version, created_at, must_change_password, password_expires_at, email, email_key, email_verified_at IS NOT NULL, username_address, roles) FROM users JOIN user_rights ON user_id = id ORDER BY username_key`)
 }
 
 // roles makes some.
@@ -210,7 +210,9 @@ func TestContinueImportsTheGoodLinesAndTellsEachBadOne(t *testing.T) {
 	t.Parallel()
 	a := newAccounts(t)
 	a.insert("taken", "gone")
+	a.run(goodPassword, "user", "add", "named@bücher.example", "--password-stdin").succeeded(t)
 	a.run("", "user", "delete", "gone", "--yes").succeeded(t)
+	a.run(goodPassword, "user", "add", "known", "--password-stdin", "--email=known@example.org", "--email-verified").succeeded(t)
 	a.tooManyRoles()
 	content, want := "", map[int]string{}
 	n := 0
@@ -242,7 +244,18 @@ func TestContinueImportsTheGoodLinesAndTellsEachBadOne(t *testing.T) {
 	line(jsonLine("carol", "md5", `"roles":["big1","big2"]`), "; roles: too many roles and permissions for a token; use fewer")
 	line(jsonLine("alice", someHash, `"roles":["admin"]`), "username: is that of line 1")
 	line(jsonLine("carol", someHash, `"created_at":"0001-01-01T00:00:00+01:00"`), "created_at: must be of a year")
-	line(jsonLine("carol", someHash, `"email":"carol@example.com"`), "line: has a member that is unknown")
+	line(jsonLine("carol", someHash, `"e_mail":"carol@example.com"`), "line: has a member that is unknown")
+	line(jsonLine("carol", someHash, `"email":"carol"`), "email: must be an e-mail address")
+	line(jsonLine("carol", "md5", `"email":"carol@localhost"`), "; email: must have the name of a domain")
+	line(jsonLine("carol", someHash, `"email_verified":true`), "email_verified: must not be there without email")
+	line(jsonLine("erin", someHash, `"email":"Erin@bücher.example"`, `"email_verified":true`), "")
+	erins := fmt.Sprint(": is that of line ", n)
+	line(jsonLine("carol", someHash, `"email":"erin@xn--bcher-kva.example"`, `"email_verified":true`), "email"+erins)
+	line(jsonLine("ERIN@xn--bcher-kva.example", someHash), "username"+erins)
+	line(jsonLine("carol", someHash, `"email":"known@example.org"`, `"email_verified":true`), "email: is taken")
+	line(jsonLine("KNOWN@example.org", someHash), "username: is that of line")
+	line(jsonLine("carol", someHash, `"email":"named@bücher.example"`, `"email_verified":true`), "email: is taken")
+	line(jsonLine("frank", someHash, `"email":"known@example.org"`), "") // which counts for nothing
 	line("{\"username\":\"carol\xff\"}\n", "line: is no JSON object")
 	line("\x00\n", "line: is no JSON object")
 	line(strings.Repeat("x", 192<<10)+"\n", "line: is longer")
@@ -254,7 +267,7 @@ func TestContinueImportsTheGoodLinesAndTellsEachBadOne(t *testing.T) {
 		t.Errorf("%d: %s", e.code, e.err)
 	}
 	bad, count := reportOf(t, e)
-	if count.Imported != 2 {
+	if count.Imported != 4 {
 		t.Errorf("%+v", count)
 	}
 	for n := range n + 1 {
@@ -262,7 +275,7 @@ func TestContinueImportsTheGoodLinesAndTellsEachBadOne(t *testing.T) {
 			t.Errorf("line %d: %q, want %q", n, reason, want[n])
 		}
 	}
-	a.wantUsers("alice", "bob", "taken")
+	a.wantUsers("alice", "bob", "erin", "frank", "known", "named@bücher.example", "taken")
 	if held := queried[string](a, a.connect(), "SELECT username || ' ' || role_name FROM user_roles JOIN users ON id = user_id"); !slices.Equal(held, []string{"bob big2"}) {
 		t.Errorf("roles: %q", held)
 	}
@@ -349,7 +362,8 @@ func TestExportIntoAnEmptyDatabaseIsTheSame(t *testing.T) {
 	old.run(goodPassword, "user", "add", "ｂｏｂ", "--password-stdin").succeeded(t)
 	old.run("", "user", "import", writeFile(t, "a.jsonl", jsonLine("müller", someHash, `"created_at":"1999-12-31T23:59:59.123456Z"`)+
 		jsonLine(`quote"comma,'=back\`, someHash, `"must_change_password":true`)+
-		jsonLine("דוד@example.com", someHash)+jsonLine(strings.Repeat("a", 242)+"@example.com", someHash)+
+		jsonLine("דוד@example.com", someHash, `"email":"דוד@example.com"`, `"email_verified":true`)+
+		jsonLine("erin", someHash, `"email":"=Erin@BÜCHER.example"`)+jsonLine(strings.Repeat("a", 242)+"@example.com", someHash)+
 		jsonLine("invited", someHash, `"must_change_password":true`, `"password_expires_at":"2024-02-29T13:00:00.123456+01:00"`))).succeeded(t)
 	formulas := []string{"=1+1", "+1", "-1", "@a", "x＝1", "'=1", "''", "'", "'a", "''=1"}                              // of before strangers were refused them
 	if e := old.run("", "user", "import", writeFile(t, "argon.jsonl", jsonLine("argon", argon2idHash))); e.code != 0 { // it warns
@@ -367,7 +381,7 @@ func TestExportIntoAnEmptyDatabaseIsTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := old.users()
-	if len(want) != 8+len(formulas) {
+	if len(want) != 9+len(formulas) {
 		t.Fatal(want)
 	}
 	for _, format := range []string{"jsonl", "csv"} {
@@ -514,7 +528,7 @@ func TestBothFormsOfAnExportHaveTheDocumentedFields(t *testing.T) {
 		t.Errorf("roles: %v", fields["roles"])
 	}
 	head, _, _ := strings.Cut(a.run("", "user", "export", "--format=csv").succeeded(t), "\n")
-	if head != "username,password_hash,disabled,roles,created_at,must_change_password,password_expires_at" {
+	if head != "username,password_hash,disabled,roles,created_at,must_change_password,password_expires_at,email,email_verified" {
 		t.Errorf("CSV has %s", head)
 	}
 }

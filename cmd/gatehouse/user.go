@@ -89,6 +89,8 @@ type userAdd struct {
 	passwordInput    `embed:""`
 	Name             string   `arg:"" help:"Username."`
 	Role             []string `help:"Role of the account. May be repeated. The built-in role is admin." placeholder:"ROLE"`
+	Email            string   `help:"E-mail address of the account." placeholder:"ADDRESS"`
+	EmailVerified    bool     `help:"The address is known to be that of the owner of the account."`
 	JSON             bool     `help:"Print JSON."`
 }
 
@@ -101,6 +103,7 @@ func (c *userAdd) Run(ctx context.Context, t terminal, by auth.Actor) error {
 		return c.give(ctx, t, c.JSON, func(pw string) (auth.User, string, error) {
 			return admin.Accounts.Register(ctx, by, auth.NewAccount{
 				Username: c.Name, Password: pw, Initial: c.InitialSecret, MustChange: c.MustChange, Roles: c.Role,
+				Email: c.Email, EmailVerified: c.EmailVerified,
 			})
 		})
 	})
@@ -203,6 +206,7 @@ type userList struct {
 	Prefix        string `help:"Only names that begin with this, in any letter case or width." placeholder:"NAME"`
 	State         string `help:"Only accounts that are enabled, or disabled." enum:"any,enabled,disabled" default:"any"`
 	Role          string `help:"Only accounts that have this role." placeholder:"ROLE"`
+	Email         string `help:"Only accounts that have this e-mail address, however it is written, and whether or not it is verified." placeholder:"ADDRESS"`
 	Limit         int    `help:"Most accounts to show. They are the first by name. 0: all." default:"0"`
 	JSON          bool   `help:"Print JSON, one line for each account."`
 }
@@ -216,7 +220,7 @@ func (c *userList) Validate() error {
 }
 
 func (c *userList) filter() auth.UserFilter {
-	f := auth.UserFilter{Prefix: c.Prefix, Role: c.Role}
+	f := auth.UserFilter{Prefix: c.Prefix, Role: c.Role, Email: c.Email}
 	if c.State != "any" {
 		disabled := c.State == "disabled"
 		f.Disabled = &disabled
@@ -287,6 +291,13 @@ func tableOf(l wire.Account) [][]string {
 		{"disabled", timeOr(l.DisabledAt, "no")},
 		{"created", timeOr(&l.CreatedAt, "")},
 		{"updated", timeOr(&l.UpdatedAt, "")},
+	}
+	if l.Email != nil {
+		state := "not verified"
+		if l.EmailVerified {
+			state = "verified"
+		}
+		rows = append(rows, []string{"email", strconv.Quote(*l.Email) + ", " + state})
 	}
 	if l.MustChangePassword {
 		rows = append(rows, []string{"password", "must be changed"})

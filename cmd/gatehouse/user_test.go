@@ -259,12 +259,13 @@ func TestListShowsEveryUserOfEveryPage(t *testing.T) {
 func TestListShowsThoseWhoAreAskedFor(t *testing.T) {
 	t.Parallel()
 	a := newAccounts(t)
-	a.insert("alice", "albert", "bob")
+	a.insert("alice", "albert")
+	a.run(goodPassword, "user", "add", "bob", "--password-stdin", "--email=Bob@example.org", "--email-verified").succeeded(t)
 	a.run("", "user", "disable", "albert").succeeded(t)
 	a.run("", "user", "role", "add", "bob", "admin").succeeded(t)
 	for flags, want := range map[string]string{
 		"--prefix=AL": "albert alice", "--state=disabled": "albert", "--state=enabled --prefix=al": "alice", "--role=admin": "bob",
-		"--role=nothing": "", "--state=any": "albert alice bob", "--limit=2": "albert alice", "--limit=3": "albert alice bob", "--limit=0": "albert alice bob",
+		"--email=bob@EXAMPLE.org": "bob", "--email=bob@example.org --state=disabled": "", "--role=nothing": "", "--state=any": "albert alice bob", "--limit=2": "albert alice", "--limit=3": "albert alice bob", "--limit=0": "albert alice bob",
 	} {
 		var names []string
 		for line := range strings.Lines(a.run("", append([]string{"user", "list", "--json"}, strings.Fields(flags)...)...).succeeded(t)) {
@@ -372,4 +373,25 @@ func TestAnOperatorDemandsAChangeOfThePassword(t *testing.T) {
 		t.Errorf("demanded: %+v", u)
 	}
 	a.run("", "user", "must-change", "nobody").failed(t, exitFailed, "no such user")
+}
+
+// Whose word an address is must be seen, or an operator takes a claim for a proof.
+func TestAnAddressIsShownWithWhetherItVerified(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	add := func(name string, flags ...string) ending {
+		return a.run(goodPassword, append([]string{"user", "add", name, "--password-stdin"}, flags...)...)
+	}
+	add("alice", "--email=Alice@example.org").succeeded(t)
+	add("bob", "--email=bob@example.org", "--email-verified").succeeded(t)
+	for name, want := range map[string]string{
+		"alice": `"Alice@example.org", not verified`, "bob": `"bob@example.org", verified`,
+	} {
+		if shown := a.run("", "user", "show", name).succeeded(t); !strings.Contains(shown, want) {
+			t.Errorf("%s: %s", name, shown)
+		}
+	}
+	add("carol", "--email=BOB@example.org", "--email-verified").failed(t, exitFailed, "belongs to another account")
+	add("carol", "--email=bob").failed(t, exitFailed, "email: must be an e-mail address")
+	add("carol", "--email-verified").failed(t, exitFailed, "email: must be there to be verified")
 }

@@ -171,6 +171,20 @@ WHERE (a.disabled_at IS NOT NULL)::int = @disabled::int
 ORDER BY a.username_key COLLATE "C"
 LIMIT @max_rows;
 
+-- FindUsersByEmail finds the users with an address, who are few: one has verified it, and others may
+-- say that it is theirs.
+-- name: FindUsersByEmail :many
+SELECT a.*
+FROM accounts a
+WHERE a.email_key = @email_key::text
+  AND (sqlc.narg('disabled')::boolean IS NULL OR (a.disabled_at IS NOT NULL) = sqlc.narg('disabled')::boolean)
+  AND (@role::text = '' OR EXISTS (SELECT FROM user_roles ur WHERE ur.user_id = a.id AND ur.role_name = @role::text))
+  AND a.username_key COLLATE "C" > @after::text
+  AND a.username_key COLLATE "C" >= @prefix::text
+  AND a.username_key COLLATE "C" < @before::text
+ORDER BY a.username_key COLLATE "C"
+LIMIT @max_rows;
+
 -- FindUsersByRole finds the users who have a role, or the enabled ones of them.
 -- name: FindUsersByRole :many
 SELECT a.*

@@ -3,8 +3,12 @@
 -- two strangers do so at once, a unique index refuses one of them.
 -- name: InsertUser :one
 WITH u AS (
-    INSERT INTO users (id, username, username_key, password_hash, must_change_password, password_expires_at)
-    SELECT @id, @username, @username_key, @password_hash, @must_change, now() + make_interval(secs => sqlc.narg('good_for_seconds'))
+    INSERT INTO users (id, username, username_key, username_address, password_hash, must_change_password, password_expires_at,
+                       email, email_key, email_verified_at, verify_until)
+    SELECT @id, @username, @username_key, sqlc.narg('username_address'), @password_hash, @must_change,
+           now() + make_interval(secs => sqlc.narg('good_for_seconds')),
+           sqlc.narg('email'), sqlc.narg('email_key'), CASE WHEN @email_verified::boolean THEN now() END,
+           now() + make_interval(secs => sqlc.narg('verify_within_seconds'))
     WHERE NOT EXISTS (SELECT FROM users o WHERE o.username_key = sqlc.narg('skeleton')::text)
       AND NOT EXISTS (SELECT FROM username_skeletons s WHERE s.skeleton = sha256(convert_to(sqlc.narg('skeleton')::text, 'UTF8')))
     RETURNING users.id, users.username_key
@@ -45,6 +49,22 @@ LEFT JOIN users u ON u.username_key = k.key
 CROSS JOIN LATERAL account_or_stand_in(
     u, coalesce(u.id, '00000000-0000-0000-0000-000000000000'), k.key
 ) AS accounts;
+
+-- UsernameOfLogin gives the key of the username of the account that a login is for, by the two keys of
+-- what was typed: as a username, which counts first, and as an address. If no account has either, it
+-- is the address. It always has one row, and looks for a user in any case. So the time of a refusal
+-- does not tell which addresses are known.
+-- name: UsernameOfLogin :one
+SELECT coalesce(u.username_key, k.address)::text AS username_key
+FROM (
+    SELECT @address::text AS address,
+           coalesce(
+               (SELECT l.user_id FROM login_keys l WHERE l.key = @username_key::text),
+               (SELECT l.user_id FROM login_keys l WHERE l.key = @address::text),
+               '00000000-0000-0000-0000-000000000000'
+           )::uuid AS id
+) k
+LEFT JOIN users u ON u.id = k.id;
 
 -- DisableUser changes nothing if the user is disabled already: the first time and the version stay.
 -- name: DisableUser :one

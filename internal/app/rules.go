@@ -65,7 +65,7 @@ func newRules(
 	roles := auth.NewRoles(store, audit)
 	logins := auth.NewLogins(auth.LoginParts{
 		Store: store, Passwords: passwords, Limits: limits, Tokens: tokens,
-		Browsers: browsers, Audit: audit, Clock: o.Clock,
+		Browsers: browsers, Audit: audit, Email: auth.EmailMode(s.Email), Clock: o.Clock,
 	})
 	mails := auth.NewMails(store, limits, secrets, s.Issuer)
 	return &rules{
@@ -80,8 +80,10 @@ func newRules(
 		}),
 		passwords: passwords, peppers: auth.NewPeppers(store, peppers, audit), keys: keys,
 		Rules: httpapi.Rules{
-			Registration: auth.NewRegistration(store, passwords, limits, audit,
-				auth.NewReservedNames(s.Reserved())),
+			Registration: auth.NewRegistration(auth.RegistrationParts{
+				Store: store, Passwords: passwords, Limits: limits, Audit: audit,
+				Reserved: auth.NewReservedNames(s.Reserved()), Email: auth.EmailMode(s.Email),
+			}),
 			Accounts: auth.NewAccounts(store, passwords, audit),
 			Logins:   logins,
 			Personal: auth.NewPersonal(store, logins, pace, audit, o.Clock),

@@ -14,20 +14,19 @@ import (
 // AccountStore stores the accounts. Changes that take a Rule are made one after the other (see
 // [Rule]).
 type AccountStore interface {
-	// InsertUser stores a new, enabled user with a password and roles. Errors: [ErrUsernameTaken]
-	// if a user has or had that key, even one that was stored a moment ago. If the name has a
-	// skeleton, it is also [ErrUsernameTaken] if a user has that skeleton, or has the skeleton as a
-	// key. [ErrRoleNotFound].
-	InsertUser(
-		ctx context.Context, e Event, rule Rule, id uuid.UUID, username Username, pw StoredPassword,
-		roles ...string,
-	) (User, error)
+	// InsertUser stores a new, enabled user. Errors: [ErrUsernameTaken] if a user has or had that
+	// key, even one that was stored a moment ago, or has verified the address that the name is. If
+	// the name has a skeleton, it is also [ErrUsernameTaken] if a user has that skeleton, or has the
+	// skeleton as a key. [ErrAddressTaken] if the address is verified, and another user has verified
+	// it or has it as a name. [ErrRoleNotFound].
+	InsertUser(ctx context.Context, e Event, rule Rule, account StoredAccount) (User, error)
 	// UserByID reads what is committed now, never a cache. Errors: [ErrUserNotFound].
 	UserByID(ctx context.Context, id uuid.UUID) (User, error)
 	// UserByKey is like UserByID, by the key of the username. Errors: [ErrUserNotFound].
 	UserByKey(ctx context.Context, key string) (User, error)
 	// FindUsers returns at most limit users that match the filter, ordered by the bytes of their
-	// keys, beginning after the given key. The Prefix of the filter is that of a key.
+	// keys, beginning after the given key. The Prefix of the filter is that of a key, and
+	// its Email is a key.
 	FindUsers(ctx context.Context, filter UserFilter, after string, limit int) ([]User, error)
 	// DeleteUser removes all that is stored of a user, and keeps others from taking the name.
 	// Errors: [ErrUserNotFound], [ErrLastAdmin].
@@ -55,6 +54,19 @@ type AccountStore interface {
 	) (User, error)
 }
 
+// StoredAccount is an account as [AccountStore].InsertUser stores it.
+type StoredAccount struct {
+	ID       uuid.UUID
+	Username Username
+	Password StoredPassword
+	Email    Email // its VerifiedAt is not looked at
+	Verified bool  // the address counts as verified from now on
+	// VerifyWithin is how long the user has to verify the address, from now on; nil: there is no
+	// need to.
+	VerifyWithin *time.Duration
+	Roles        []string
+}
+
 // Accounts changes and finds accounts, for those who manage them.
 type Accounts struct {
 	store     AccountStore
@@ -74,16 +86,20 @@ type NewAccount struct {
 	Initial    bool // it gets an initial secret in place of a password
 	MustChange bool // the password must be changed at the first login
 	Roles      []string
+	Email      string // the e-mail address; "": none
+	// EmailVerified says that the address is that of the user. Only an operator may say so: whoever
+	// could would get into what the address opens elsewhere, by the word of this service.
+	EmailVerified bool
 }
 
 // Register makes an account. If the account gets an initial secret, the secret is returned here and
 // nowhere else, and the user's PasswordExpiresAt says how long it is good. Errors: [InputError],
-// [ErrUsernameTaken], [ErrRoleNotFound], and [ErrBeyondRights] if anybody but an operator gives
-// roles.
+// [ErrUsernameTaken], [ErrAddressTaken], [ErrRoleNotFound], and [ErrBeyondRights] if anybody but an
+// operator gives roles, or says that an address is verified.
 func (a *Accounts) Register(
 	ctx context.Context, by Actor, n NewAccount,
 ) (user User, secret string, err error) {
-	name, prepared, err := a.checkNew(n)
+	name, address, prepared, err := a.checkNew(n)
 	if err != nil {
 		return User{}, "", err
 	}
@@ -93,20 +109,32 @@ func (a *Accounts) Register(
 	if err != nil {
 		return User{}, "", err
 	}
-	user, err = a.store.InsertUser(
-		ctx, e, mayRegister(by, n.Roles), uuid.New(), name, stored, n.Roles...,
-	)
+	user, err = a.store.InsertUser(ctx, e, mayRegister(by, n), StoredAccount{
+		ID: uuid.New(), Username: name, Password: stored, Email: address, Verified: n.EmailVerified,
+		Roles: n.Roles,
+	})
 	return user, secret, err
 }
 
-func (a *Accounts) checkNew(n NewAccount) (name Username, prepared string, err error) {
-	if !n.Initial {
-		return checkRegistration(a.passwords, n.Username, n.Password, newUsername)
+func (a *Accounts) checkNew(
+	n NewAccount,
+) (name Username, address Email, prepared string, err error) {
+	if n.Initial {
+		if name, err = newUsername(n.Username); err != nil {
+			err = InputError{{"username", err.Error()}}
+		}
+	} else {
+		name, prepared, err = checkRegistration(a.passwords, n.Username, n.Password, newUsername)
 	}
-	if name, err = newUsername(n.Username); err != nil {
-		return Username{}, "", InputError{{"username", err.Error()}}
+	wrong, _ := errors.AsType[InputError](err)
+	address, bad := newEmail(n.Email)
+	switch {
+	case bad != nil:
+		err = because(append(wrong, FieldError{"email", bad.Error()}), err)
+	case n.EmailVerified && n.Email == "":
+		err = because(append(wrong, FieldError{"email", "must be there to be verified"}), err)
 	}
-	return name, "", nil
+	return name, address, prepared, err
 }
 
 // checkRegistration reports everything that is wrong at once. Otherwise a form would have to be
@@ -177,6 +205,7 @@ type UserFilter struct {
 	Prefix   string // of the username, in any spelling
 	Disabled *bool
 	Role     string
+	Email    string // an address, in any spelling; also one that nobody has verified
 }
 
 // List returns at most limit users, ordered by the keys of their usernames. It begins after the
@@ -190,6 +219,13 @@ func (a *Accounts) List(
 			return nil, InputError{{"q", err.Error()}}
 		}
 		filter.Prefix = name.Key
+	}
+	if filter.Email != "" {
+		address, err := newEmail(filter.Email)
+		if err != nil {
+			return nil, InputError{{"email", err.Error()}}
+		}
+		filter.Email = address.Key
 	}
 	return a.store.FindUsers(ctx, filter, after, limit)
 }
@@ -301,10 +337,15 @@ func (a *Accounts) Delete(ctx context.Context, by Actor, id uuid.UUID) (err erro
 
 // mayRegister is the rule for making an account. An account without roles has no rights, so anybody
 // who manages users may make it. Only an operator may give it roles. Errors: [ErrBeyondRights].
-func mayRegister(by Actor, roles []string) Rule {
+func mayRegister(by Actor, n NewAccount) Rule {
 	return Judged(func(Sight) error {
-		if len(roles) > 0 && by.Kind != ActorOperator {
+		switch {
+		case by.Kind == ActorOperator:
+			return nil
+		case len(n.Roles) > 0:
 			return fmt.Errorf("%w: the roles of a new account", ErrBeyondRights)
+		case n.EmailVerified:
+			return fmt.Errorf("%w: the word that an address is verified", ErrBeyondRights)
 		}
 		return nil
 	})

@@ -27,6 +27,8 @@ func claimsOfScope(word string) []string {
 	switch word {
 	case ScopeProfile:
 		return []string{"name", "preferred_username", "updated_at"}
+	case ScopeEmail:
+		return []string{"email", "email_verified"}
 	case ScopeGroups:
 		return []string{"groups"}
 	}
@@ -160,6 +162,10 @@ type Disclosure struct {
 	Name, PreferredUsername string
 	UpdatedAt               time.Time
 	Groups                  []string
+	// Email is a verified address, or "". Apps take an account of theirs for that of a user by its
+	// address, and some do not look whether it is verified. So they are not told of others.
+	Email         string
+	EmailVerified bool // there is an address, so that it is verified
 }
 
 // disclosed returns what an app learns at a place, by the words of its scope and by the claims that
@@ -184,6 +190,12 @@ func disclosed(user User, openid, claims, place string) (d Disclosure) {
 			d.UpdatedAt = user.UpdatedAt
 		case "groups":
 			d.Groups = user.Roles
+		case "email":
+			if user.Email.Verified() {
+				d.Email = user.Email.Given
+			}
+		case "email_verified":
+			d.EmailVerified = user.Email.Verified()
 		}
 	}
 	return d
@@ -193,5 +205,6 @@ func disclosed(user User, openid, claims, place string) (d Disclosure) {
 func (d Disclosure) about(t token.IDToken) token.IDToken {
 	t.Name, t.PreferredUsername = d.Name, d.PreferredUsername
 	t.UpdatedAt, t.Groups = d.UpdatedAt, d.Groups
+	t.Email, t.EmailVerified = d.Email, d.EmailVerified
 	return t
 }

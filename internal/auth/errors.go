@@ -43,6 +43,12 @@ var (
 		"password_change_required", "the password must be changed first",
 	)
 
+	// ErrAddressUnverified: the password is right, and the address that the user has registered with
+	// must be verified before a login.
+	ErrAddressUnverified = outcome.New(
+		"address_unverified", "the e-mail address must be verified first",
+	)
+
 	// ErrInvalidToken is for an access token that is forged, malformed, expired or revoked.
 	ErrInvalidToken = outcome.New("invalid_token", "the token is not valid")
 
@@ -183,6 +189,10 @@ var (
 	)
 	ErrSessionNotFound = outcome.New("session_not_found", "no such session")
 	ErrUsernameTaken   = outcome.New("username_taken", "the username is taken; choose another one")
+	// ErrAddressTaken: another account has verified the address, or has it as its username.
+	ErrAddressTaken = outcome.New(
+		"address_taken", "the e-mail address belongs to another account",
+	)
 	// ErrRegistrationClosed: strangers may not make accounts.
 	ErrRegistrationClosed = outcome.New(
 		"registration_closed", "registration is closed; ask an administrator for an account",
@@ -256,7 +266,7 @@ func Refusals() []error {
 	return []error{
 		ErrBadCredentials, ErrUnknownUser, ErrWrongPassword, ErrDisabled, ErrPasswordExpired,
 		ErrSuperseded, ErrUnusableHash,
-		ErrWrongCurrentPassword, ErrMustChangePassword,
+		ErrWrongCurrentPassword, ErrMustChangePassword, ErrAddressUnverified,
 		ErrInvalidToken, ErrNoFeed, ErrInvalidGrant, ErrTokenReused, ErrSessionOver, ErrOtherClient,
 		ErrInvalidCode, ErrCodeReused, ErrUnknownApp, ErrRedirectURI, ErrLogoutHint, ErrAuthorizationRequest,
 		ErrResponseType, ErrRequestObject, ErrRequestURI, ErrRegistrationObject, ErrInvalidTarget,
@@ -267,7 +277,8 @@ func Refusals() []error {
 		ErrClientIDTaken, ErrTooManyClients, ErrClientPublic, ErrNotAdmitted, ErrInvalidScope,
 		ErrForbidden, ErrBeyondRights, ErrLastAdmin, ErrTooManyRights, ErrRoleNotFound,
 		ErrRoleDemanded, ErrRoleBuiltIn, ErrChanged,
-		ErrUserNotFound, ErrSessionNotFound, ErrUsernameTaken, ErrRegistrationClosed,
+		ErrUserNotFound, ErrSessionNotFound, ErrUsernameTaken, ErrAddressTaken,
+		ErrRegistrationClosed,
 		ErrPasswordKeyInUse, ErrPasswordKeyNotFound,
 		ErrKeyNotFound, ErrKeyPending, ErrKeySigns, ErrKeyIsSecret, ErrTooEarly, ErrOtherSecret,
 		ErrNotReplaced,

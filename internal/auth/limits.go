@@ -461,7 +461,7 @@ func (l *Limits) settleAs(ctx context.Context, reserved []TakenRate, giveBack bo
 // sent with a scope that is too wide.
 func wasRight(outcome error) bool {
 	return outcome == nil || errors.Is(outcome, ErrMustChangePassword) ||
-		errors.Is(outcome, ErrInvalidScope)
+		errors.Is(outcome, ErrAddressUnverified) || errors.Is(outcome, ErrInvalidScope)
 }
 
 func wasNotJudged(outcome error) bool {

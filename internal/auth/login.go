@@ -17,6 +17,10 @@ type LoginStore interface {
 	AccessStore
 	userFinder
 
+	// UsernameOfLogin returns the key of the username of the account whose username or verified
+	// address has one of the keys: that of what was typed as a username, which counts first, and as
+	// an address. If there is no such account, it returns the address.
+	UsernameOfLogin(ctx context.Context, username, address string) (string, error)
 	// CredentialsByKey is UserByKey and also returns the password hash, for a login. Errors:
 	// [ErrUserNotFound].
 	CredentialsByKey(ctx context.Context, key string) (Credentials, error)
@@ -41,10 +45,11 @@ type Logins struct {
 	tokens    *Tokens
 	browsers  *Browsers
 	audit     *Audit
+	email     EmailMode
 	clock     func() time.Time
 }
 
-// LoginParts are what Logins is made of. All are needed.
+// LoginParts are what Logins is made of. All are needed, but for Email.
 type LoginParts struct {
 	Store     LoginStore
 	Passwords *Passwords
@@ -52,12 +57,13 @@ type LoginParts struct {
 	Tokens    *Tokens
 	Browsers  *Browsers
 	Audit     *Audit
+	Email     EmailMode
 	Clock     func() time.Time
 }
 
 // NewLogins makes Logins.
 func NewLogins(p LoginParts) *Logins {
-	return &Logins{p.Store, p.Passwords, p.Limits, p.Tokens, p.Browsers, p.Audit, p.Clock}
+	return &Logins{p.Store, p.Passwords, p.Limits, p.Tokens, p.Browsers, p.Audit, p.Email, p.Clock}
 }
 
 // Proof says that somebody has proved to be a user, and how.
@@ -69,13 +75,27 @@ type Proof struct {
 	At time.Time
 	// rehash is the hash that should replace the stored one; "" if the stored one is fine.
 	rehash string
+	// mode says whether addresses are required.
+	mode EmailMode
 }
 
 // Demand returns what an account demands of its user before a session may start. Errors:
-// [ErrMustChangePassword].
+// [ErrAddressUnverified], [ErrMustChangePassword].
 func (p Proof) Demand() error {
+	if err := p.demandAddress(); err != nil {
+		return err
+	}
 	if p.MustChangePassword {
 		return ErrMustChangePassword
+	}
+	return nil
+}
+
+// demandAddress is what stays to be demanded of whoever has just changed the password. Accounts
+// that were there before addresses were required, or that an admin has made, need none.
+func (p Proof) demandAddress() error {
+	if p.mode == EmailRequired && p.VerifyUntil != nil {
+		return ErrAddressUnverified
 	}
 	return nil
 }
@@ -83,6 +103,7 @@ func (p Proof) Demand() error {
 // attempt is a login that is under way.
 type attempt struct {
 	name     Username // the key is empty if no user can have the name
+	address  string   // the key of what was typed as an address; "" if it is none
 	given    string
 	caller   Caller
 	reserved reservation
@@ -90,7 +111,7 @@ type attempt struct {
 
 // Login proves a user with the password and starts a session. The session has all of the user's
 // permissions or, with a scope, those of the scope. Errors: [ErrBadCredentials], as one of the
-// errors that wrap it; [ErrMustChangePassword]; [ErrInvalidScope] if the user lacks a permission of
+// errors that wrap it; [ErrMustChangePassword]; [ErrAddressUnverified]; [ErrInvalidScope] if the user lacks a permission of
 // the scope; [ErrNotAdmitted]; [ErrLimited].
 //
 // A caller who does not know the password learns nothing about the account, not even whether it
@@ -139,7 +160,18 @@ func loggedIn[T any](
 func newAttempt(username string, caller Caller) *attempt {
 	// a malformed one has no key, and is refused like an unknown one
 	name, _ := parseUsername(username)
-	return &attempt{name: name, given: username, caller: caller}
+	return &attempt{name: name, address: addressKey(username), given: username, caller: caller}
+}
+
+// resolve replaces the name of a login by that of the account whose address was typed. From there on
+// nothing knows what was typed: the account has one counter of failures, and its devices are good
+// whichever way its user names it.
+func (l *Logins) resolve(ctx context.Context, a *attempt) (err error) {
+	if a.address == "" || !l.email.IsOn() {
+		return nil
+	}
+	a.name.Key, err = l.store.UsernameOfLogin(ctx, a.name.Key, a.address)
+	return err
 }
 
 // limitedTo does what a user proves their identity for with a password. It bounds how often, and
@@ -148,8 +180,11 @@ func limitedTo[T any](
 	ctx context.Context, l *Logins, action Action, a *attempt, do func(Event, *attempt) (T, error),
 ) (grant T, err error) {
 	e := newEvent(ctx, Actor{}, action, uuid.Nil, "")
-	e.UserKey = a.name.Key
 	defer l.audit.told(ctx, &e, &err)
+	if err := l.resolve(ctx, a); err != nil {
+		return grant, err
+	}
+	e.UserKey = a.name.Key
 	if a.reserved, err = l.limits.reserveLogin(ctx, a.account(), a.caller); err != nil {
 		return grant, err
 	}
@@ -259,6 +294,7 @@ func (l *Logins) prove(ctx context.Context, a *attempt, pw string) (Proof, error
 	}
 	return Proof{
 		Credentials: found, Methods: []string{"pwd"}, At: l.clock(), rehash: verdict.Rehash,
+		mode: l.email,
 	}, nil
 }
 
@@ -305,7 +341,8 @@ func refusal(found Credentials, match bool) error {
 
 // ReplacePassword is a login that gives the user another password, and ends all other sessions. Of
 // many such logins at once with one password, one succeeds. Errors: [InputError], which depends on
-// the input alone and says nothing about the account; [ErrBadCredentials], [ErrLimited].
+// the input alone and says nothing about the account; [ErrBadCredentials], [ErrAddressUnverified],
+// [ErrLimited].
 func (l *Logins) ReplacePassword(
 	ctx context.Context, username, current, next string, caller Caller,
 ) (Grant, error) {
@@ -339,6 +376,9 @@ func replaced[T any](
 	}
 	return limitedTo(ctx, l, ActionChangePassword, a, func(e Event, a *attempt) (T, error) {
 		proof, err := l.prove(ctx, a, current)
+		if err == nil {
+			err = proof.demandAddress() // otherwise this would be a way around it
+		}
 		if err != nil {
 			return none, err
 		}

@@ -127,12 +127,6 @@ func (r *Recovery) reset(
 
 // loginKeys are the keys that what was typed may have: that of a username, and that of an address.
 func loginKeys(login string) (username, address string) {
-	name, err := parseUsername(login)
-	if err != nil {
-		return "", ""
-	}
-	if strings.Contains(name.Key, "@") {
-		address = name.Key
-	}
-	return name.Key, address
+	name, _ := parseUsername(login) // a malformed one has no key
+	return name.Key, addressKey(login)
 }

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"strings"
 
 	"github.com/google/uuid"
 )
@@ -13,13 +14,22 @@ type Registration struct {
 	limits    *Limits
 	audit     *Audit
 	reserved  ReservedNames // names that strangers cannot register
+	email     EmailMode
+}
+
+// RegistrationParts are what a Registration is made of. The first four are needed.
+type RegistrationParts struct {
+	Store     AccountStore
+	Passwords *Passwords
+	Limits    *Limits
+	Audit     *Audit
+	Reserved  ReservedNames // names that strangers cannot register
+	Email     EmailMode
 }
 
 // NewRegistration makes a Registration.
-func NewRegistration(
-	store AccountStore, passwords *Passwords, limits *Limits, audit *Audit, reserved ReservedNames,
-) *Registration {
-	return &Registration{store, passwords, limits, audit, reserved}
+func NewRegistration(p RegistrationParts) *Registration {
+	return &Registration{p.Store, p.Passwords, p.Limits, p.Audit, p.Reserved, p.Email}
 }
 
 // SignUp makes an account for a stranger. The number of accounts for each address is bounded.
@@ -27,7 +37,7 @@ func NewRegistration(
 func (r *Registration) SignUp(
 	ctx context.Context, username, pw string, caller Caller,
 ) (user User, err error) {
-	name, prepared, err := checkRegistration(r.passwords, username, pw, r.reserved.strangerUsername)
+	name, prepared, err := checkRegistration(r.passwords, username, pw, r.username)
 	if err != nil {
 		return User{}, err
 	}
@@ -45,7 +55,19 @@ func (r *Registration) SignUp(
 	if err != nil {
 		return User{}, err
 	}
-	return r.store.InsertUser(ctx, e, Freely(), uuid.New(), name, StoredPassword{Hash: hash})
+	return r.store.InsertUser(ctx, e, Freely(), StoredAccount{
+		ID: uuid.New(), Username: name, Password: StoredPassword{Hash: hash},
+	})
+}
+
+// username reads the name that a stranger wants. Where addresses count, a name must not be one: the
+// account of a stranger who has not shown to read its mail would be taken for that of its owner.
+func (r *Registration) username(given string) (Username, error) {
+	name, err := r.reserved.strangerUsername(given)
+	if err == nil && r.email.IsOn() && strings.Contains(name.Key, "@") {
+		return Username{}, ErrNameAddress
+	}
+	return name, err
 }
 
 // Refuse records that a stranger tried to make an account while registration is closed. Errors:

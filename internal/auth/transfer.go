@@ -24,6 +24,9 @@ type UserRecord struct {
 
 	MustChangePassword bool
 	PasswordExpiresAt  *time.Time
+
+	Email         string // "": none
+	EmailVerified bool
 }
 
 // ImportLine is a line of a file of accounts.
@@ -66,6 +69,9 @@ type ImportedUser struct {
 
 	MustChangePassword bool
 	PasswordExpiresAt  *time.Time
+
+	Email         Email // its VerifiedAt is not looked at
+	EmailVerified bool
 }
 
 // TransferStore imports and exports accounts.
@@ -76,7 +82,8 @@ type TransferStore interface {
 	ListRoles(ctx context.Context) ([]Role, error)
 	// ImportUsers stores many new users with their roles, and returns how many. If it fails, it
 	// stores none. Errors: [ErrRoleNotFound], [ErrTooManyRights], [ErrUsernameTaken] if the name is
-	// that of a user who was deleted meanwhile.
+	// that of a user who was deleted meanwhile. It is that, or [ErrAddressTaken], too if somebody
+	// has verified meanwhile an address that is that of a line.
 	ImportUsers(ctx context.Context, e Event, i Import) (int, error)
 	// ExportUsers calls each with every user, in the order of registration, as they all were at one
 	// moment. It holds one user at a time. It ends at the first error of each, and returns it.
@@ -91,9 +98,9 @@ type Import struct {
 	// Keys are recorded if a hash was made under them.
 	Keys []password.KeyRecord
 	// Skipped is called after all of Users were read, for each user who was left out because the
-	// name was taken, in the order of the lines. The name is that of the line first or, if first is
-	// the line itself, that of an account that was there before.
-	Skipped func(line, first int)
+	// name or the verified address was taken, in the order of the lines. It is that of the line
+	// first or, if first is the line itself, that of an account that was there before.
+	Skipped func(line, first int, field string)
 	// Keep is called last. If it returns an error, nothing is stored, and the import returns that
 	// error.
 	Keep func() error
@@ -164,7 +171,7 @@ func (t *Transfer) Import(
 	}
 	count.Imported, err = t.store.ImportUsers(ctx, e, Import{
 		Users: good, Keys: t.ring.Records(),
-		Skipped: func(line, first int) { refuse(line, nameTaken(line, first)) },
+		Skipped: func(line, first int, field string) { refuse(line, taken(line, first, field)) },
 		Keep: func() error {
 			if count.Refused > 0 && !o.Continue {
 				return ErrBadLines
@@ -175,11 +182,11 @@ func (t *Transfer) Import(
 	return count, err
 }
 
-func nameTaken(line, first int) string {
+func taken(line, first int, field string) string {
 	if first == line {
-		return "username: is taken"
+		return field + ": is taken"
 	}
-	return fmt.Sprintf("username: is that of line %d", first)
+	return fmt.Sprintf("%s: is that of line %d", field, first)
 }
 
 // importedUser reports everything that is wrong with a line. Errors: [InputError].
@@ -214,12 +221,19 @@ func (t *Transfer) importedUser(
 	case expires != nil && !storable(*expires):
 		wrong = append(wrong, FieldError{"password_expires_at", badYear})
 	}
+	address, err := newEmail(line.Email)
+	switch {
+	case err != nil:
+		wrong = append(wrong, FieldError{"email", err.Error()})
+	case line.EmailVerified && line.Email == "":
+		wrong = append(wrong, FieldError{"email_verified", "must not be there without email"})
+	}
 	if wrong != nil {
 		return ImportedUser{}, wrong
 	}
 	return ImportedUser{
 		line.Number, uuid.New(), name, hash, line.Disabled, held, line.CreatedAt,
-		line.MustChangePassword, line.PasswordExpiresAt,
+		line.MustChangePassword, line.PasswordExpiresAt, address, line.EmailVerified,
 	}, nil
 }
 

@@ -22,21 +22,12 @@ type User struct {
 	// or changed the password, and is the zero time otherwise.
 	PasswordChangedAt time.Time
 	Email             Email
-	Roles             []string     // by name
-	Permissions       []Permission // those of all the roles, each once
+	// VerifyUntil is until when the user has to verify the address to keep the account: who has
+	// registered where addresses are required. nil: there is no need to.
+	VerifyUntil *time.Time
+	Roles       []string     // by name
+	Permissions []Permission // those of all the roles, each once
 }
-
-// Email is the e-mail address of an account. The zero Email is none.
-type Email struct {
-	Given string // as its user wrote it
-	Key   string // the same for all the ways to write the address
-	// VerifiedAt is when the user has shown to read what is sent to the address. Until then it is
-	// nil, and the address counts for nothing: it may be that of somebody else.
-	VerifiedAt *time.Time
-}
-
-// Verified reports whether the address is that of the user.
-func (e Email) Verified() bool { return e.VerifiedAt != nil }
 
 // passwordMark differs between one password of a user and the next.
 func (u User) passwordMark() int64 { return u.PasswordChangedAt.UnixMicro() }

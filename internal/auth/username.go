@@ -26,6 +26,9 @@ const (
 type Username struct {
 	Given string
 	Key   string
+	// Address is the key that the name would have as an e-mail address, if that is another one. It
+	// is set only for names that are to be registered.
+	Address string
 	// Skeleton is the same for names that look alike. It is set only for names that must not look
 	// like any other: those that strangers register.
 	Skeleton string
@@ -46,6 +49,7 @@ const (
 	ErrNameLookalike  NameError = "must not look like a name in Latin letters"
 	ErrNameSigns      NameError = "may have letters, digits and the signs . _ - + ' @, and must begin with a letter, a digit or _"
 	ErrNameReserved   NameError = "is reserved, or looks like a reserved name"
+	ErrNameAddress    NameError = "must not be an e-mail address, which goes into its own field"
 )
 
 // parseUsername finds the key of a name with the profile UsernameCaseMapped of PRECIS (RFC 8265
@@ -123,6 +127,9 @@ func newUsername(given string) (Username, error) {
 	}
 	if name.Given != given {
 		return Username{}, ErrNameCharacters
+	}
+	if name.Address = addressKey(given); name.Address == name.Key {
+		name.Address = ""
 	}
 	local, domain, _ := cutAddress(name.Key)
 	return name, cmp.Or(checkConfusable(local), checkConfusable(domain))

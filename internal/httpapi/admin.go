@@ -31,7 +31,11 @@ func (s *API) getUsers(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	question := questionOf(c, "users", "q", "disabled", "role")
+	asked := []string{"q", "disabled", "role"}
+	if filter.Email != "" { // the version before, which makes cursors too, does not know it
+		asked = append(asked, "email")
+	}
+	question := questionOf(c, "users", asked...)
 	after, err := s.openCursor(c, question)
 	if err != nil {
 		return err
@@ -104,7 +108,7 @@ func usersQuery(c *gin.Context) (filter auth.UserFilter, limit int, err error) {
 		disabled := given == "true"
 		filter.Disabled = &disabled
 	}
-	filter.Prefix, filter.Role = c.Query("q"), c.Query("role")
+	filter.Prefix, filter.Role, filter.Email = c.Query("q"), c.Query("role"), c.Query("email")
 	if !isText(filter.Role) {
 		wrong = append(wrong, auth.FieldError{Field: "role", Message: "is no name of a role"})
 	}

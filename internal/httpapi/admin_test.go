@@ -409,8 +409,10 @@ func (f *fixture) insert(name string) {
 	_, err := f.store.InsertUser(f.Context(),
 		auth.Event{Action: auth.ActionCreateUser, Outcome: auth.Outcome(nil),
 			By: authtest.Operator()}, auth.Freely(),
-		uuid.Must(uuid.NewV7()), auth.Username{Given: name, Key: name},
-		auth.StoredPassword{Hash: "$2a$04$" + strings.Repeat("x", 53)})
+		auth.StoredAccount{
+			ID: uuid.Must(uuid.NewV7()), Username: auth.Username{Given: name, Key: name},
+			Password: auth.StoredPassword{Hash: "$2a$04$" + strings.Repeat("x", 53)},
+		})
 	must(f, err)
 }
 

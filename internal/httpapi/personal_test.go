@@ -77,7 +77,7 @@ func personal() map[string]columns {
 	return map[string]columns{
 		"users": {"", plainly("id", "username", "disabled_at", "token_version", "created_at",
 			"updated_at", "must_change_password", "password_expires_at", "password_changed_at",
-			"email", "email_verified_at"),
+			"email", "email_verified_at", "verify_until"),
 			map[string]string{"username_key": "derived", "password_hash": "hash",
 				"password_key": "private", "email_key": "derived",
 				"username_address": "derived"}},

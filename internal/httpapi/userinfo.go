@@ -17,6 +17,8 @@ type userInfo struct {
 	PreferredUsername string   `json:"preferred_username,omitzero"`
 	UpdatedAt         int64    `json:"updated_at,omitzero"`
 	Groups            []string `json:"groups,omitempty"`
+	Email             string   `json:"email,omitzero"`
+	EmailVerified     bool     `json:"email_verified,omitzero"`
 }
 
 // tokenForUserInfo is a [guard] like accessToken, which also lets in who has a token that is for
@@ -62,7 +64,7 @@ func wireUserInfo(info auth.UserInfo) userInfo {
 	return userInfo{
 		Subject: info.Subject.String(), Name: info.Name,
 		PreferredUsername: info.PreferredUsername, UpdatedAt: seconds(info.UpdatedAt),
-		Groups: info.Groups,
+		Groups: info.Groups, Email: info.Email, EmailVerified: info.EmailVerified,
 	}
 }
 

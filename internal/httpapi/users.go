@@ -31,6 +31,8 @@ func (s *API) postUser(c *gin.Context) error {
 		// Only those who manage accounts may use these two.
 		MustChangePassword *bool `json:"must_change_password"`
 		InitialSecret      *bool `json:"initial_secret"`
+		// So may they alone, as long as nothing is mailed to verify it.
+		Email *string `json:"email"`
 	}
 	if err := readJSON(c, &in); err != nil {
 		return err
@@ -43,6 +45,15 @@ func (s *API) postUser(c *gin.Context) error {
 	if in.InitialSecret != nil {
 		if err := managed(s, c, "initial_secret"); err != nil {
 			return err
+		}
+	}
+	address := ""
+	if in.Email != nil {
+		if err := managed(s, c, "email"); err != nil {
+			return err
+		}
+		if address = *in.Email; address == "" {
+			return auth.InputError{{Field: "email", Message: "must not be empty"}}
 		}
 	}
 	initial := in.InitialSecret != nil && *in.InitialSecret
@@ -62,6 +73,7 @@ func (s *API) postUser(c *gin.Context) error {
 	user, secret, err := s.makeUser(c, auth.NewAccount{
 		Username: *in.Username, Password: *in.Password, Initial: initial,
 		MustChange: in.MustChangePassword != nil && *in.MustChangePassword,
+		Email:      address,
 	})
 	if err != nil {
 		return err

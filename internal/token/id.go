@@ -49,6 +49,8 @@ type IDToken struct {
 	PreferredUsername string
 	UpdatedAt         time.Time
 	Groups            []string
+	Email             string
+	EmailVerified     bool // false is left out
 }
 
 // idClaims are the payload of an ID token.
@@ -64,6 +66,8 @@ type idClaims struct {
 	PreferredUsername string           `json:"preferred_username,omitempty"`
 	UpdatedAt         *jwt.NumericDate `json:"updated_at,omitempty"`
 	Groups            []string         `json:"groups,omitempty"`
+	Email             string           `json:"email,omitempty"`
+	EmailVerified     bool             `json:"email_verified,omitempty"`
 }
 
 // IDKeys are the keys of ID tokens at one moment. Of each algorithm one key may sign, and all
@@ -152,7 +156,7 @@ func (i *IDIssuer) Issue(
 		SessionID: textOf(t.SessionID), AuthTime: dateOf(t.AuthTime), Nonce: t.Nonce, ACR: t.ACR,
 		AMR: t.AMR, AccessTokenHash: accessTokenHash(algorithm, t.AccessToken),
 		Name: t.Name, PreferredUsername: t.PreferredUsername, UpdatedAt: dateOf(t.UpdatedAt),
-		Groups: t.Groups,
+		Groups: t.Groups, Email: t.Email, EmailVerified: t.EmailVerified,
 	})
 }
 
@@ -217,7 +221,8 @@ func (c idClaims) idToken() (IDToken, error) {
 		Subject: user, Audience: c.Audience[0], SessionID: session, IssuedAt: c.IssuedAt.Time,
 		Expires: c.ExpiresAt.Time, AuthTime: timeOf(c.AuthTime), Nonce: c.Nonce, ACR: c.ACR,
 		AMR: c.AMR, Name: c.Name, PreferredUsername: c.PreferredUsername,
-		UpdatedAt: timeOf(c.UpdatedAt), Groups: c.Groups,
+		UpdatedAt: timeOf(c.UpdatedAt), Groups: c.Groups, Email: c.Email,
+		EmailVerified: c.EmailVerified,
 	}, nil
 }
 

@@ -49,6 +49,7 @@ func anIDToken() IDToken {
 		Subject: alice, Audience: "web", SessionID: session, AuthTime: issued.Add(-time.Minute),
 		Nonce: "n-0S6_WzA2Mj", ACR: "1", AMR: []string{"pwd"}, AccessToken: live, Name: "Alice",
 		PreferredUsername: "alice", UpdatedAt: issued.Add(-time.Hour), Groups: []string{"clerk"},
+		Email: "alice@example.org", EmailVerified: true,
 	}
 }
 
@@ -92,7 +93,7 @@ func TestAnIDTokenHasTheClaimsOfOpenIDConnect(t *testing.T) {
 			"auth_time": float64(issued.Unix() - 60), "nonce": "n-0S6_WzA2Mj", "acr": "1", "amr": []any{"pwd"},
 			"at_hash": base64.RawURLEncoding.EncodeToString(hash),
 			"name":    "Alice", "preferred_username": "alice", "updated_at": float64(issued.Unix() - 3600),
-			"groups": []any{"clerk"},
+			"groups": []any{"clerk"}, "email": "alice@example.org", "email_verified": true,
 		}
 		if !reflect.DeepEqual(payload, want) {
 			t.Errorf("%s: %v\nwant %v", a, payload, want)

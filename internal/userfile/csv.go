@@ -97,6 +97,10 @@ func setField(r *auth.UserRecord, column, value string) (ok bool) {
 		r.CreatedAt, err = parseMoment(value)
 	case column == "must_change_password":
 		r.MustChangePassword, err = strconv.ParseBool(value)
+	case column == "email":
+		r.Email = fromCell(value)
+	case column == "email_verified":
+		r.EmailVerified, err = strconv.ParseBool(value)
 	case column == "password_expires_at":
 		var at time.Time
 		at, err = parseMoment(value)

@@ -32,7 +32,8 @@ func FormatOf(name string) Format {
 // Columns are the fields of an account, in the order in which they are written. The first two are
 // needed.
 func Columns() []string {
-	return []string{"username", "password_hash", "disabled", "roles", "created_at", "must_change_password", "password_expires_at"}
+	return []string{"username", "password_hash", "disabled", "roles", "created_at", "must_change_password", "password_expires_at",
+		"email", "email_verified"}
 }
 
 // account is an account as JSON.
@@ -45,6 +46,9 @@ type account struct {
 
 	MustChangePassword bool    `json:"must_change_password"`
 	PasswordExpiresAt  *moment `json:"password_expires_at"`
+
+	Email         *string `json:"email"`
+	EmailVerified bool    `json:"email_verified"`
 }
 
 // moment is a time in a file. It is read as RFC 3339 or as PostgreSQL's COPY writes it, and written

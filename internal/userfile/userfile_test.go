@@ -91,7 +91,8 @@ func TestTimesOfPostgreSQLAreRead(t *testing.T) {
 func sameRecord(a, b auth.UserRecord) bool {
 	return a.Username == b.Username && a.PasswordHash == b.PasswordHash && a.Disabled == b.Disabled &&
 		strings.Join(a.Roles, " ") == strings.Join(b.Roles, " ") && a.CreatedAt.Equal(b.CreatedAt) &&
-		a.MustChangePassword == b.MustChangePassword && sameTime(a.PasswordExpiresAt, b.PasswordExpiresAt)
+		a.MustChangePassword == b.MustChangePassword && sameTime(a.PasswordExpiresAt, b.PasswordExpiresAt) &&
+		a.Email == b.Email && a.EmailVerified == b.EmailVerified
 }
 
 func sameTime(a, b *time.Time) bool {
@@ -133,6 +134,9 @@ func TestWhatIsWrongWithALineIsSaidWithoutQuotingIt(t *testing.T) {
 		{"", `{"created_at":"2024-01-01"}`, "created_at is not a time"},
 		{"", `{"must_change_password":"canary"}`, "must_change_password is not true or false"},
 		{"username,password_hash,password_expires_at\n", "canary,canary,soon\n", "password_expires_at is not a time"},
+		{"", `{"email":1}`, "email is not a string"},
+		{"", `{"email_verified":"canary"}`, "email_verified is not true or false"},
+		{"username,password_hash,email_verified\n", "canary,canary,perhaps\n", "email_verified is not true or false"},
 		{"", strings.Repeat(" ", maxLine) + `{"username":"canary"}`, "longer than"},
 		{"username,password_hash\n", "canary\n", "2 fields"},
 		{"username,password_hash\n", "canary,canary,canary\n", "2 fields"},

@@ -31,8 +31,12 @@ func (w *Writer) Write(r auth.UserRecord) error {
 	if w.format == CSV {
 		return w.writeCSV(r)
 	}
+	var email *string
+	if r.Email != "" {
+		email = &r.Email
+	}
 	line, err := json.Marshal(account{
-		&r.Username, &r.PasswordHash, r.Disabled, r.Roles, (*moment)(&r.CreatedAt), r.MustChangePassword, (*moment)(r.PasswordExpiresAt),
+		&r.Username, &r.PasswordHash, r.Disabled, r.Roles, (*moment)(&r.CreatedAt), r.MustChangePassword, (*moment)(r.PasswordExpiresAt), email, r.EmailVerified,
 	})
 	if err != nil {
 		return err
@@ -48,7 +52,7 @@ func (w *Writer) writeCSV(r auth.UserRecord) error {
 	}
 	return w.writeFields([]string{
 		toCell(r.Username), r.PasswordHash, strconv.FormatBool(r.Disabled), strings.Join(r.Roles, " "), formatMoment(r.CreatedAt),
-		strconv.FormatBool(r.MustChangePassword), expires,
+		strconv.FormatBool(r.MustChangePassword), expires, toCell(r.Email), strconv.FormatBool(r.EmailVerified),
 	})
 }
 

@@ -20,6 +20,8 @@ func failureOf(err error) pages.Failure {
 	switch {
 	case errors.Is(err, auth.ErrBadCredentials):
 		failure.Why = pages.WrongCredentials
+	case errors.Is(err, auth.ErrAddressUnverified):
+		failure.Why = pages.AddressUnverified
 	case errors.Is(err, auth.ErrLastAdmin):
 		failure.Why = pages.LastAdmin
 	case errors.Is(err, auth.ErrLimited):
@@ -60,7 +62,7 @@ func usernameProblem(err error) pages.Problem {
 		auth.ErrNameEmpty: pages.NameMissing, auth.ErrNameLong: pages.NameLong,
 		auth.ErrNameCharacters: pages.NameCharacters, auth.ErrNameSigns: pages.NameSigns,
 		auth.ErrNameMixed: pages.NameMixed, auth.ErrNameLookalike: pages.NameLookalike,
-		auth.ErrNameReserved: pages.NameReserved,
+		auth.ErrNameReserved: pages.NameReserved, auth.ErrNameAddress: pages.NameAddress,
 	} {
 		if errors.Is(err, reason) {
 			return pages.Problem{Why: why}

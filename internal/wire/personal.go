@@ -37,6 +37,7 @@ type PersonalAccount struct {
 	PasswordChangedAt  *time.Time        `json:"password_changed_at"` // null: not recorded
 	Email              *string           `json:"email"`
 	EmailVerifiedAt    *time.Time        `json:"email_verified_at"`
+	VerifyUntil        *time.Time        `json:"verify_until"`
 }
 
 // PersonalSession is a session, which may have ended.
@@ -109,6 +110,7 @@ func personalAccountOf(u auth.User) PersonalAccount {
 		TokenVersion: u.TokenVersion, MustChangePassword: u.MustChangePassword,
 		PasswordExpiresAt: utc(u.PasswordExpiresAt),
 		Email:             orNull(u.Email.Given), EmailVerifiedAt: utc(u.Email.VerifiedAt),
+		VerifyUntil: utc(u.VerifyUntil),
 	}
 	if u.PasswordChangedAt.Unix() > 0 {
 		a.PasswordChangedAt = utc(&u.PasswordChangedAt)

@@ -26,7 +26,7 @@ import (
 // compares them.
 const (
 	sessionByID = `
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, s.salt, s.counter, s.rotated_at, s.rotated_network, s.repeated_elsewhere_at,
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, s.salt, s.counter, s.rotated_at, s.rotated_network, s.repeated_elsewhere_at,
        s.idle_expires_at, s.expires_at, s.ended_at, s.scope, now()::timestamptz AS now,
        s.browser, s.idle_seconds, coalesce(s.auth_time, s.created_at)::timestamptz AS auth_time, s.amr,
        s.openid, s.claims, s.offline, s.resource,
@@ -190,7 +190,7 @@ type sessionRow struct {
 	PasswordChanged                 time.Time
 	Roles, Permissions              []string
 	Email, EmailKey                 *string
-	EmailVerified                   *time.Time
+	EmailVerified, VerifyUntil      *time.Time
 	ClientID                        *string
 	ClientGrants                    []string
 	ClientScope                     *string
@@ -210,7 +210,7 @@ type querier interface {
 func readSession(ctx context.Context, q querier, id uuid.UUID) (r sessionRow, err error) {
 	err = q.QueryRow(ctx, sessionByID, id).Scan(
 		&r.User, &r.Username, &r.UsernameKey, &r.DisabledAt, &r.TokenVersion, &r.CreatedAt, &r.UpdatedAt, &r.MustChange, &r.PasswordExpires,
-		&r.PasswordChanged, &r.Roles, &r.Permissions, &r.Email, &r.EmailKey, &r.EmailVerified,
+		&r.PasswordChanged, &r.Roles, &r.Permissions, &r.Email, &r.EmailKey, &r.EmailVerified, &r.VerifyUntil,
 		&r.Salt, &r.Counter, &r.RotatedAt, &r.RotatedNetwork, &r.RepeatedElsewhereAt, &r.IdleExpires, &r.Expires, &r.EndedAt, &r.Scope, &r.Now,
 		&r.Browser, &r.IdleSeconds, &r.AuthTime, &r.Methods, &r.OpenID, &r.Claims, &r.Offline, &r.Resource,
 		&r.ClientID, &r.ClientGrants, &r.ClientScope, &r.ClientRole, &r.ClientFirstParty, &r.ClientAlgorithm, &r.ClientAudiences)

@@ -251,7 +251,7 @@ WITH found AS (
     ) ends
     RETURNING id, expires_at
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, redeemed.scope, redeemed.openid, redeemed.claims, redeemed.resource, redeemed.nonce,
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, redeemed.scope, redeemed.openid, redeemed.claims, redeemed.resource, redeemed.nonce,
        redeemed.auth_time, redeemed.amr, started.expires_at, now()::timestamptz AS now,
        record_event($1::jsonb, redeemed.user_id) AS event
 FROM redeemed
@@ -336,6 +336,7 @@ func (q *Queries) RedeemCode(ctx context.Context, arg RedeemCodeParams) (RedeemC
 		&i.Account.Email,
 		&i.Account.EmailKey,
 		&i.Account.EmailVerifiedAt,
+		&i.Account.VerifyUntil,
 		&i.Scope,
 		&i.Openid,
 		&i.Claims,

@@ -26,6 +26,7 @@ type Account struct {
 	Email              *string
 	EmailKey           *string
 	EmailVerifiedAt    *time.Time
+	VerifyUntil        *time.Time
 }
 
 type Client struct {

@@ -74,7 +74,7 @@ func (q *Queries) DeleteUser(ctx context.Context, arg DeleteUserParams) (int64, 
 }
 
 const findUsers = `-- name: FindUsers :many
-SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions, a.email, a.email_key, a.email_verified_at
+SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions, a.email, a.email_key, a.email_verified_at, a.verify_until
 FROM accounts a
 WHERE a.username_key COLLATE "C" > $1::text
   AND a.username_key COLLATE "C" >= $2::text
@@ -122,6 +122,77 @@ func (q *Queries) FindUsers(ctx context.Context, arg FindUsersParams) ([]Account
 			&i.Email,
 			&i.EmailKey,
 			&i.EmailVerifiedAt,
+			&i.VerifyUntil,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const findUsersByEmail = `-- name: FindUsersByEmail :many
+SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions, a.email, a.email_key, a.email_verified_at, a.verify_until
+FROM accounts a
+WHERE a.email_key = $1::text
+  AND ($2::boolean IS NULL OR (a.disabled_at IS NOT NULL) = $2::boolean)
+  AND ($3::text = '' OR EXISTS (SELECT FROM user_roles ur WHERE ur.user_id = a.id AND ur.role_name = $3::text))
+  AND a.username_key COLLATE "C" > $4::text
+  AND a.username_key COLLATE "C" >= $5::text
+  AND a.username_key COLLATE "C" < $6::text
+ORDER BY a.username_key COLLATE "C"
+LIMIT $7
+`
+
+type FindUsersByEmailParams struct {
+	EmailKey string
+	Disabled *bool
+	Role     string
+	After    string
+	Prefix   string
+	Before   string
+	MaxRows  int32
+}
+
+// FindUsersByEmail finds the users with an address, who are few: one has verified it, and others may
+// say that it is theirs.
+func (q *Queries) FindUsersByEmail(ctx context.Context, arg FindUsersByEmailParams) ([]Account, error) {
+	rows, err := q.db.Query(ctx, findUsersByEmail,
+		arg.EmailKey,
+		arg.Disabled,
+		arg.Role,
+		arg.After,
+		arg.Prefix,
+		arg.Before,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Account
+	for rows.Next() {
+		var i Account
+		if err := rows.Scan(
+			&i.ID,
+			&i.Username,
+			&i.UsernameKey,
+			&i.DisabledAt,
+			&i.TokenVersion,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.MustChangePassword,
+			&i.PasswordExpiresAt,
+			&i.PasswordChangedAt,
+			&i.Roles,
+			&i.Permissions,
+			&i.Email,
+			&i.EmailKey,
+			&i.EmailVerifiedAt,
+			&i.VerifyUntil,
 		); err != nil {
 			return nil, err
 		}
@@ -134,7 +205,7 @@ func (q *Queries) FindUsers(ctx context.Context, arg FindUsersParams) ([]Account
 }
 
 const findUsersByRole = `-- name: FindUsersByRole :many
-SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions, a.email, a.email_key, a.email_verified_at
+SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions, a.email, a.email_key, a.email_verified_at, a.verify_until
 FROM user_roles ur
 JOIN accounts a ON a.id = ur.user_id
 WHERE ur.role_name = $1
@@ -188,6 +259,7 @@ func (q *Queries) FindUsersByRole(ctx context.Context, arg FindUsersByRoleParams
 			&i.Email,
 			&i.EmailKey,
 			&i.EmailVerifiedAt,
+			&i.VerifyUntil,
 		); err != nil {
 			return nil, err
 		}
@@ -200,7 +272,7 @@ func (q *Queries) FindUsersByRole(ctx context.Context, arg FindUsersByRoleParams
 }
 
 const findUsersByState = `-- name: FindUsersByState :many
-SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions, a.email, a.email_key, a.email_verified_at
+SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions, a.email, a.email_key, a.email_verified_at, a.verify_until
 FROM accounts a
 WHERE (a.disabled_at IS NOT NULL)::int = $1::int
   AND ($2::text = '' OR (SELECT true FROM user_roles ur WHERE ur.user_id = a.id AND ur.role_name = $2::text))
@@ -255,6 +327,7 @@ func (q *Queries) FindUsersByState(ctx context.Context, arg FindUsersByStatePara
 			&i.Email,
 			&i.EmailKey,
 			&i.EmailVerifiedAt,
+			&i.VerifyUntil,
 		); err != nil {
 			return nil, err
 		}

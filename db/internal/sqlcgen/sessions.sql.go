@@ -46,7 +46,7 @@ WITH u AS (
     WHERE sessions.id = $2
     RETURNING sessions.counter, sessions.expires_at
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, kept.counter, kept.expires_at, now()::timestamptz AS now
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, kept.counter, kept.expires_at, now()::timestamptz AS now
 FROM u
 CROSS JOIN kept
 CROSS JOIN LATERAL account_of(u.id) AS accounts
@@ -106,6 +106,7 @@ func (q *Queries) ChangePassword(ctx context.Context, arg ChangePasswordParams) 
 		&i.Account.Email,
 		&i.Account.EmailKey,
 		&i.Account.EmailVerifiedAt,
+		&i.Account.VerifyUntil,
 		&i.Counter,
 		&i.ExpiresAt,
 		&i.Now,
@@ -603,7 +604,7 @@ func (q *Queries) RotateSession(ctx context.Context, arg RotateSessionParams) (i
 }
 
 const sessionByID = `-- name: SessionByID :one
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, s.salt, s.counter, s.rotated_at, s.rotated_network, s.repeated_elsewhere_at,
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, s.salt, s.counter, s.rotated_at, s.rotated_network, s.repeated_elsewhere_at,
        s.idle_expires_at, s.expires_at, s.ended_at, s.scope, now()::timestamptz AS now,
        s.browser, s.idle_seconds, coalesce(s.auth_time, s.created_at)::timestamptz AS auth_time, s.amr,
        s.openid, s.claims, s.offline, s.resource,
@@ -665,6 +666,7 @@ func (q *Queries) SessionByID(ctx context.Context, id uuid.UUID) (SessionByIDRow
 		&i.Account.Email,
 		&i.Account.EmailKey,
 		&i.Account.EmailVerifiedAt,
+		&i.Account.VerifyUntil,
 		&i.Salt,
 		&i.Counter,
 		&i.RotatedAt,

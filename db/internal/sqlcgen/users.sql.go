@@ -13,7 +13,7 @@ import (
 )
 
 const credentialsByKey = `-- name: CredentialsByKey :one
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, (u.id IS NOT NULL)::boolean AS found,
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, (u.id IS NOT NULL)::boolean AS found,
        coalesce(u.password_hash, repeat('.', 77))::text AS password_hash,
        coalesce(u.password_expires_at <= now(), false)::boolean AS password_expired
 FROM (SELECT $1::text AS key) k
@@ -52,6 +52,7 @@ func (q *Queries) CredentialsByKey(ctx context.Context, usernameKey string) (Cre
 		&i.Account.Email,
 		&i.Account.EmailKey,
 		&i.Account.EmailVerifiedAt,
+		&i.Account.VerifyUntil,
 		&i.Found,
 		&i.PasswordHash,
 		&i.PasswordExpired,
@@ -75,7 +76,7 @@ WITH before AS (
     WHERE users.id = before.id
     RETURNING users.id
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until
 FROM u
 CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
@@ -108,6 +109,7 @@ func (q *Queries) DisableUser(ctx context.Context, arg DisableUserParams) (Accou
 		&i.Email,
 		&i.EmailKey,
 		&i.EmailVerifiedAt,
+		&i.VerifyUntil,
 	)
 	return i, err
 }
@@ -121,7 +123,7 @@ WITH u AS (
       AND ($3::timestamptz IS NULL OR users.updated_at = $3::timestamptz)
     RETURNING users.id
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until
 FROM u
 CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
@@ -152,43 +154,53 @@ func (q *Queries) EnableUser(ctx context.Context, arg EnableUserParams) (Account
 		&i.Email,
 		&i.EmailKey,
 		&i.EmailVerifiedAt,
+		&i.VerifyUntil,
 	)
 	return i, err
 }
 
 const insertUser = `-- name: InsertUser :one
 WITH u AS (
-    INSERT INTO users (id, username, username_key, password_hash, must_change_password, password_expires_at)
-    SELECT $2, $3, $4, $5, $6, now() + make_interval(secs => $7)
-    WHERE NOT EXISTS (SELECT FROM users o WHERE o.username_key = $8::text)
-      AND NOT EXISTS (SELECT FROM username_skeletons s WHERE s.skeleton = sha256(convert_to($8::text, 'UTF8')))
+    INSERT INTO users (id, username, username_key, username_address, password_hash, must_change_password, password_expires_at,
+                       email, email_key, email_verified_at, verify_until)
+    SELECT $2, $3, $4, $5, $6, $7,
+           now() + make_interval(secs => $8),
+           $9, $10, CASE WHEN $11::boolean THEN now() END,
+           now() + make_interval(secs => $12)
+    WHERE NOT EXISTS (SELECT FROM users o WHERE o.username_key = $13::text)
+      AND NOT EXISTS (SELECT FROM username_skeletons s WHERE s.skeleton = sha256(convert_to($13::text, 'UTF8')))
     RETURNING users.id, users.username_key
 ), skeletons AS (
     INSERT INTO username_skeletons (user_id, skeleton, is_alone)
-    SELECT u.id, sha256(convert_to($8::text, 'UTF8')), true
+    SELECT u.id, sha256(convert_to($13::text, 'UTF8')), true
     FROM u
-    WHERE $8::text IS NOT NULL AND octet_length(u.username_key) <> char_length(u.username_key)
+    WHERE $13::text IS NOT NULL AND octet_length(u.username_key) <> char_length(u.username_key)
 ), granted AS (
     INSERT INTO user_roles (user_id, role_name)
-    SELECT u.id, unnest($9::text[])
+    SELECT u.id, unnest($14::text[])
     FROM u
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until
 FROM u
 CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
 `
 
 type InsertUserParams struct {
-	Event          string
-	ID             uuid.UUID
-	Username       string
-	UsernameKey    string
-	PasswordHash   string
-	MustChange     bool
-	GoodForSeconds *float64
-	Skeleton       *string
-	Roles          []string
+	Event               string
+	ID                  uuid.UUID
+	Username            string
+	UsernameKey         string
+	UsernameAddress     *string
+	PasswordHash        string
+	MustChange          bool
+	GoodForSeconds      *float64
+	Email               *string
+	EmailKey            *string
+	EmailVerified       bool
+	VerifyWithinSeconds *float64
+	Skeleton            *string
+	Roles               []string
 }
 
 // InsertUser inserts nothing if the name has a skeleton and looks like another name. That is either
@@ -200,9 +212,14 @@ func (q *Queries) InsertUser(ctx context.Context, arg InsertUserParams) (Account
 		arg.ID,
 		arg.Username,
 		arg.UsernameKey,
+		arg.UsernameAddress,
 		arg.PasswordHash,
 		arg.MustChange,
 		arg.GoodForSeconds,
+		arg.Email,
+		arg.EmailKey,
+		arg.EmailVerified,
+		arg.VerifyWithinSeconds,
 		arg.Skeleton,
 		arg.Roles,
 	)
@@ -223,6 +240,7 @@ func (q *Queries) InsertUser(ctx context.Context, arg InsertUserParams) (Account
 		&i.Email,
 		&i.EmailKey,
 		&i.EmailVerifiedAt,
+		&i.VerifyUntil,
 	)
 	return i, err
 }
@@ -262,7 +280,7 @@ WITH u AS (
       AND (users.password_expires_at IS NULL OR users.password_expires_at > now())
     RETURNING users.id
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until
 FROM u
 CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
@@ -302,6 +320,7 @@ func (q *Queries) ReplacePassword(ctx context.Context, arg ReplacePasswordParams
 		&i.Email,
 		&i.EmailKey,
 		&i.EmailVerifiedAt,
+		&i.VerifyUntil,
 	)
 	return i, err
 }
@@ -316,7 +335,7 @@ WITH u AS (
       AND ($3::timestamptz IS NULL OR users.updated_at = $3::timestamptz)
     RETURNING users.id
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until
 FROM u
 CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
@@ -349,6 +368,7 @@ func (q *Queries) RequirePasswordChange(ctx context.Context, arg RequirePassword
 		&i.Email,
 		&i.EmailKey,
 		&i.EmailVerifiedAt,
+		&i.VerifyUntil,
 	)
 	return i, err
 }
@@ -364,7 +384,7 @@ WITH u AS (
     WHERE users.username_key = $5
     RETURNING users.id
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until
 FROM u
 CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
@@ -404,6 +424,7 @@ func (q *Queries) SetPassword(ctx context.Context, arg SetPasswordParams) (Accou
 		&i.Email,
 		&i.EmailKey,
 		&i.EmailVerifiedAt,
+		&i.VerifyUntil,
 	)
 	return i, err
 }
@@ -425,7 +446,7 @@ func (q *Queries) SetSkeleton(ctx context.Context, arg SetSkeletonParams) error 
 }
 
 const userByID = `-- name: UserByID :one
-SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at, password_changed_at, roles, permissions, email, email_key, email_verified_at
+SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at, password_changed_at, roles, permissions, email, email_key, email_verified_at, verify_until
 FROM accounts
 WHERE id = $1
 `
@@ -449,12 +470,13 @@ func (q *Queries) UserByID(ctx context.Context, id uuid.UUID) (Account, error) {
 		&i.Email,
 		&i.EmailKey,
 		&i.EmailVerifiedAt,
+		&i.VerifyUntil,
 	)
 	return i, err
 }
 
 const userByKey = `-- name: UserByKey :one
-SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at, password_changed_at, roles, permissions, email, email_key, email_verified_at
+SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at, password_changed_at, roles, permissions, email, email_key, email_verified_at, verify_until
 FROM accounts
 WHERE username_key = $1
 `
@@ -478,8 +500,38 @@ func (q *Queries) UserByKey(ctx context.Context, usernameKey string) (Account, e
 		&i.Email,
 		&i.EmailKey,
 		&i.EmailVerifiedAt,
+		&i.VerifyUntil,
 	)
 	return i, err
+}
+
+const usernameOfLogin = `-- name: UsernameOfLogin :one
+SELECT coalesce(u.username_key, k.address)::text AS username_key
+FROM (
+    SELECT $1::text AS address,
+           coalesce(
+               (SELECT l.user_id FROM login_keys l WHERE l.key = $2::text),
+               (SELECT l.user_id FROM login_keys l WHERE l.key = $1::text),
+               '00000000-0000-0000-0000-000000000000'
+           )::uuid AS id
+) k
+LEFT JOIN users u ON u.id = k.id
+`
+
+type UsernameOfLoginParams struct {
+	Address     string
+	UsernameKey string
+}
+
+// UsernameOfLogin gives the key of the username of the account that a login is for, by the two keys of
+// what was typed: as a username, which counts first, and as an address. If no account has either, it
+// is the address. It always has one row, and looks for a user in any case. So the time of a refusal
+// does not tell which addresses are known.
+func (q *Queries) UsernameOfLogin(ctx context.Context, arg UsernameOfLoginParams) (string, error) {
+	row := q.db.QueryRow(ctx, usernameOfLogin, arg.Address, arg.UsernameKey)
+	var username_key string
+	err := row.Scan(&username_key)
+	return username_key, err
 }
 
 const usernamesWithoutSkeleton = `-- name: UsernamesWithoutSkeleton :many

@@ -33,6 +33,7 @@ type Options struct {
 	Browsers       auth.BrowserLimits // zero: an hour, half a day, and Limits
 	Bounds         func() time.Time   // clock of Pace and Tally; nil: Clock
 	Reserved       auth.ReservedNames
+	Email          auth.EmailMode   // zero: off
 	Clock          func() time.Time // nil: time.Now
 }
 
@@ -105,26 +106,29 @@ func New(t testing.TB, store auth.Store, o Options) *Rules {
 	roles := auth.NewRoles(store, audit)
 	logins := auth.NewLogins(auth.LoginParts{
 		Store: store, Passwords: passwords, Limits: limits, Tokens: tokens,
-		Browsers: browsers, Audit: audit, Clock: o.Clock,
+		Browsers: browsers, Audit: audit, Email: o.Email, Clock: o.Clock,
 	})
 	mails := auth.NewMails(store, limits, keys, name)
 	return &Rules{
-		Registration: auth.NewRegistration(store, passwords, limits, audit, o.Reserved),
-		Accounts:     auth.NewAccounts(store, passwords, audit),
-		Transfer:     auth.NewTransfer(store, o.Hasher, o.Peppers, audit),
-		Passwords:    passwords,
-		Logins:       logins,
-		Browsers:     browsers,
-		Tokens:       tokens,
-		Sessions:     auth.NewSessions(store, audit),
-		Access:       access,
-		Limits:       limits,
-		Roles:        roles,
-		Clients:      auth.NewClients(store, audit),
-		Keys:         auth.NewKeys(store, audit),
-		Signer:       signer,
-		IDTokens:     idTokens,
-		Logouts:      auth.NewLogouts(store, idTokens),
+		Registration: auth.NewRegistration(auth.RegistrationParts{
+			Store: store, Passwords: passwords, Limits: limits, Audit: audit, Reserved: o.Reserved,
+			Email: o.Email,
+		}),
+		Accounts:  auth.NewAccounts(store, passwords, audit),
+		Transfer:  auth.NewTransfer(store, o.Hasher, o.Peppers, audit),
+		Passwords: passwords,
+		Logins:    logins,
+		Browsers:  browsers,
+		Tokens:    tokens,
+		Sessions:  auth.NewSessions(store, audit),
+		Access:    access,
+		Limits:    limits,
+		Roles:     roles,
+		Clients:   auth.NewClients(store, audit),
+		Keys:      auth.NewKeys(store, audit),
+		Signer:    signer,
+		IDTokens:  idTokens,
+		Logouts:   auth.NewLogouts(store, idTokens),
 		Authorizations: auth.NewAuthorizations(auth.AuthorizationParts{
 			Store: store, IDs: idTokens, Keys: keys, Pace: pace, Audit: audit, Issuer: name,
 			Clock: o.Clock,

@@ -22,6 +22,8 @@ const (
 	Stale FailureReason = "stale"
 	// Changed is for an account that was changed by somebody else meanwhile.
 	Changed FailureReason = "changed"
+	// AddressUnverified is for a right password of an account that needs a verified address.
+	AddressUnverified FailureReason = "address_unverified"
 	// LastAdmin is for the deletion of the only account that can manage the others.
 	LastAdmin FailureReason = "last_admin"
 )
@@ -46,6 +48,7 @@ const (
 	NameMixed      ProblemReason = "name_mixed"      // letters of several scripts
 	NameLookalike  ProblemReason = "name_lookalike"  // it looks like a Latin name
 	NameReserved   ProblemReason = "name_reserved"
+	NameAddress    ProblemReason = "name_address" // it is an e-mail address
 	NameTaken      ProblemReason = "name_taken"
 	// NameRefused is for a reason that has no word of its own.
 	NameRefused        ProblemReason = "name_refused"
