@@ -142,7 +142,8 @@ func wrapped(err error) map[string]error {
 func TestTheAuditLogHasTheseOutcomes(t *testing.T) {
 	t.Parallel()
 	want := []string{
-		"access_denied", "authorization_request", "bad_lines", "beyond_rights", "changed",
+		"access_denied", "address_taken", "address_unverified", "authorization_request",
+		"bad_lines", "beyond_rights", "changed",
 		"client_id_taken", "client_not_found", "client_public", "clocks_apart", "code_reused",
 		"consent_required", "crowded", "disabled", "expired", "forbidden", "invalid_challenge", "invalid_client",
 		"invalid_code", "invalid_grant", "invalid_scope", "invalid_target", "invalid_token",
