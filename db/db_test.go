@@ -279,13 +279,24 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		"SchemaVersion":      func(ctx context.Context) error { _, err := d.SchemaVersion(ctx); return err },
 		"SettleMail":         func(ctx context.Context) error { return d.sendMail(ctx, u) },
 		"ResetPassword":      d.resetPassword,
-		"MailsOfUser":        func(ctx context.Context) error { _, err := d.MailsOfUser(ctx, u.ID, 9); return err },
-		"UserByLogin":        func(ctx context.Context) error { _, err := d.UserByLogin(ctx, u.Username.Key, ""); return err },
-		"ExpireMails":        func(ctx context.Context) error { _, err := d.ExpireMails(ctx, time.Hour, 500); return err },
-		"PruneMails":         func(ctx context.Context) error { _, err := d.PruneMails(ctx, time.Hour, 500); return err },
-		"PruneChallenges":    func(ctx context.Context) error { _, err := d.PruneChallenges(ctx, time.Hour, 500); return err },
-		"PruneRevocations":   func(ctx context.Context) error { _, err := d.PruneRevocations(ctx, 25*time.Hour, 500); return err },
-		"PruneSessions":      func(ctx context.Context) error { _, err := d.PruneSessions(ctx, 2400*time.Hour, 500); return err },
+		"UndoAddress":        d.changeAddress,
+		"HolderOfAddress": func(ctx context.Context) error {
+			_, err := d.HolderOfAddress(ctx, "nobody@example.org")
+			if errors.Is(err, auth.ErrUserNotFound) {
+				return nil
+			}
+			return err
+		},
+		"AddressToProve":   func(ctx context.Context) error { _, err := d.AddressToProve(ctx, u.ID); return err },
+		"UserOfMail":       func(ctx context.Context) error { _, err := d.UserOfMail(ctx, uuid.New(), auth.MailVerify); return err },
+		"PruneUnproved":    d.pruneUnproved,
+		"MailsOfUser":      func(ctx context.Context) error { _, err := d.MailsOfUser(ctx, u.ID, 9); return err },
+		"UserByLogin":      func(ctx context.Context) error { _, err := d.UserByLogin(ctx, u.Username.Key, ""); return err },
+		"ExpireMails":      func(ctx context.Context) error { _, err := d.ExpireMails(ctx, time.Hour, 500); return err },
+		"PruneMails":       func(ctx context.Context) error { _, err := d.PruneMails(ctx, time.Hour, 500); return err },
+		"PruneChallenges":  func(ctx context.Context) error { _, err := d.PruneChallenges(ctx, time.Hour, 500); return err },
+		"PruneRevocations": func(ctx context.Context) error { _, err := d.PruneRevocations(ctx, 25*time.Hour, 500); return err },
+		"PruneSessions":    func(ctx context.Context) error { _, err := d.PruneSessions(ctx, 2400*time.Hour, 500); return err },
 	}
 }
 
@@ -304,9 +315,57 @@ func (d *DB) sendMail(ctx context.Context, u auth.User) error {
 		return err
 	}
 	_, beginErr := d.BeginMail(ctx, id)
-	admitErr, failErr := d.AdmitMail(ctx, id), d.FailMail(ctx, id, "451 later")
+	admitErr, failErr := d.AdmitMail(ctx, id, u.ID), d.FailMail(ctx, id, "451 later")
 	_, err = d.SettleMail(ctx, id, auth.MailEnd{Outcome: auth.MailSent})
 	return errors.Join(beginErr, admitErr, failErr, err)
+}
+
+// pruneUnproved deletes a user of its own, whose time to prove the address is over.
+func (d *DB) pruneUnproved(ctx context.Context) error {
+	a := anAccount(uuid.NewString(), uuid.NewString())
+	a.Email = auth.Email{Given: a.Username.Key + "@example.org", Key: a.Username.Key + "@example.org"}
+	a.VerifyWithin = new(-time.Hour)
+	_, insertErr := d.InsertUser(ctx, anEvent(), auth.Freely(), a)
+	_, err := d.PruneUnproved(ctx, anEvent(), 500)
+	return errors.Join(insertErr, err)
+}
+
+// changeAddress gives a user of its own an address by a mail, takes it, and brings it back.
+func (d *DB) changeAddress(ctx context.Context) error {
+	id := uuid.New()
+	u, err := d.InsertUser(ctx, anEvent(), auth.Freely(), auth.StoredAccount{
+		ID: id, Username: auth.Username{Given: id.String(), Key: id.String()}, Password: plain,
+	})
+	if err != nil {
+		return err
+	}
+	to := auth.Email{Given: id.String() + "@example.org", Key: id.String() + "@example.org"}
+	askErr := d.AskForAddress(ctx, anEvent(), u, to)
+	u.Email = to
+	challenge := func(kind auth.MailKind, purpose auth.ChallengePurpose) (uuid.UUID, error) {
+		mail, err := d.queueMail(ctx, id, kind)
+		if err != nil {
+			return uuid.Nil, err
+		}
+		_, err = d.PutChallenge(ctx, nil, auth.NewChallenge{ID: mail, Purpose: purpose, User: u, Email: to})
+		return mail, err
+	}
+	proof, proofErr := challenge(auth.MailVerify, auth.ChallengeVerify)
+	if err := errors.Join(askErr, proofErr); err != nil {
+		return err
+	}
+	if u, err = d.ProveAddress(ctx, anEvent(), anEvent(), auth.AddressProof{Challenge: proof, Before: u}); err != nil {
+		return err
+	}
+	if u, err = d.RemoveAddress(ctx, anEvent(), u, uuid.Nil); err != nil {
+		return err
+	}
+	undo, err := challenge(auth.MailAddressChanged, auth.ChallengeUndo)
+	if err != nil {
+		return err
+	}
+	_, err = d.UndoAddress(ctx, anEvent(), u, undo)
+	return err
 }
 
 // resetPassword sets the password of a user of its own by a mail.

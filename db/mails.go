@@ -56,8 +56,8 @@ func (d *DB) BeginMail(ctx context.Context, id uuid.UUID) (auth.BegunMail, error
 }
 
 // AdmitMail implements auth.Store.
-func (d *DB) AdmitMail(ctx context.Context, id uuid.UUID) error {
-	changed, err := d.queries.AdmitMail(ctx, id)
+func (d *DB) AdmitMail(ctx context.Context, id, user uuid.UUID) error {
+	changed, err := d.queries.AdmitMail(ctx, sqlcgen.AdmitMailParams{ID: id, UserID: orNull(user)})
 	return changedMail("admit mail", changed, err)
 }
 

@@ -148,6 +148,7 @@ func readers() []string {
 		"IsUnchanged", "FindUsers", "FindUsersByState", "FindUsersByRole", "FindUsersByEmail", "SessionByID", "ListSessions", "ListLogins",
 		"ListSigningKeys", "Clock", "UserByID", "UserByKey", "CredentialsByKey", "UsernameOfLogin",
 		"OpenChallenge", "UserByLogin", "MailsOfUser",
+		"HolderOfAddress", "AddressToProve", "UserOfMail",
 	}
 }
 

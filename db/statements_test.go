@@ -24,7 +24,7 @@ func (d *DB) limited(t *testing.T) *authtest.Rules {
 	revoked.Confirm(time.Now())
 	rules := authtest.New(t, d, authtest.Options{
 		Rates:   auth.RateLimits{Account: limit, AccountDay: limit, Address: limit, Registration: limit},
-		Revoked: revoked, Staleness: time.Hour,
+		Revoked: revoked, Staleness: time.Hour, Email: auth.EmailOptional,
 		Limits: auth.SessionLimits{Idle: time.Hour, Absolute: time.Hour, Grace: time.Minute, PerUser: 9},
 	})
 	must(t, rules.Peppers.Claim(t.Context()))
@@ -44,8 +44,24 @@ func TestOperationsSendNoMoreStatementsThanTheyNeed(t *testing.T) {
 		}
 		return grant
 	}
-	_, err := s.Registration.SignUp(t.Context(), "alice", goodPassword, from)
+	_, _, err := s.Registration.SignUp(t.Context(), auth.Stranger{Username: "alice", Password: goodPassword}, from)
 	must(t, err)
+	for _, known := range []auth.NewAccount{
+		{Username: "known", Email: "known@example.org", EmailVerified: true},
+		{Username: "named@example.org"},
+	} {
+		known.Password = goodPassword
+		_, _, err := s.Accounts.Register(t.Context(), authtest.Operator(), known)
+		must(t, err)
+	}
+	signUp := func(name, address string) func() {
+		return func() {
+			_, _, err := s.Registration.SignUp(t.Context(), auth.Stranger{
+				Username: name, Password: goodPassword, Email: address,
+			}, auth.Caller{Address: name}) // each from its own
+			must(t, err)
+		}
+	}
 	grant := login(goodPassword, nil)
 	access, err := s.Access.Authenticate(grant.AccessToken)
 	must(t, err)
@@ -54,7 +70,11 @@ func TestOperationsSendNoMoreStatementsThanTheyNeed(t *testing.T) {
 		do   func()
 		want int
 	}{
-		{"registration", func() { _, err := s.Registration.SignUp(t.Context(), "bob", goodPassword, from); must(t, err) }, 2},
+		{"registration", signUp("bob", ""), 2},
+		// More for one of them would tell who has an account.
+		{"registration, known address", signUp("carol", "Known@example.org"), 2},
+		{"registration, unknown address", signUp("dave", "unknown@example.org"), 2},
+		{"registration, address that is a name", signUp("erin", "named@example.org"), 2},
 		{"login", func() { login(goodPassword, nil) }, 4},
 		{"failed login", func() { login("wrong", auth.ErrWrongPassword) }, 4},
 		{"refresh", func() { _, err := s.Tokens.Refresh(t.Context(), grant.RefreshToken, auth.Caller{}); must(t, err) }, 2},

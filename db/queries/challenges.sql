@@ -38,7 +38,7 @@ FROM put;
 
 -- OpenChallenge finds the user of a challenge that could be redeemed now.
 -- name: OpenChallenge :one
-SELECT u.id, u.username_key
+SELECT u.id, u.username_key, c.email
 FROM challenges c
 JOIN users u ON u.id = c.user_id
 WHERE c.id = @id
@@ -59,9 +59,9 @@ WITH guessed AS (
       AND redeemed_at IS NULL
       AND expires_at > now()
       AND attempts < 5
-    RETURNING user_id, token_version
+    RETURNING user_id, token_version, email
 )
-SELECT u.id, u.username_key
+SELECT u.id, u.username_key, guessed.email
 FROM guessed
 JOIN users u ON u.id = guessed.user_id
 WHERE u.disabled_at IS NULL

@@ -9,8 +9,9 @@ RETURNING kind, user_id, sealed, created_at, attempts, (admitted_at IS NOT NULL)
 
 -- name: AdmitMail :execrows
 UPDATE mails
-SET admitted_at = coalesce(admitted_at, now())
-WHERE id = @id
+SET admitted_at = coalesce(admitted_at, now()),
+    user_id     = coalesce(user_id, (SELECT u.id FROM users u WHERE u.id = sqlc.narg('user_id')::uuid))
+WHERE mails.id = @id
   AND done_at IS NULL;
 
 -- FailMail notes what was wrong with a try, after which another one comes.

@@ -100,6 +100,7 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 		whole("password_costs", time.Minute, func(ctx context.Context) error { // of imported hashes
 			return rules.passwords.LoadCosts(ctx, store)
 		}),
+		job{"unproved_users", time.Minute, 100, rules.Addresses.PruneUnproved},
 		whole("audit_refusals", time.Minute, rules.Audit.TellCounted),
 		whole("session_uses", time.Minute, rules.Browsers.WriteUses),
 	), o.Log, metrics)

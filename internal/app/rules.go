@@ -83,6 +83,11 @@ func newRules(
 			Registration: auth.NewRegistration(auth.RegistrationParts{
 				Store: store, Passwords: passwords, Limits: limits, Audit: audit,
 				Reserved: auth.NewReservedNames(s.Reserved()), Email: auth.EmailMode(s.Email),
+				Mails: mails,
+			}),
+			Addresses: auth.NewAddresses(auth.AddressParts{
+				Store: store, Logins: logins, Limits: limits, Mails: mails, Audit: audit,
+				Mode: auth.EmailMode(s.Email),
 			}),
 			Accounts: auth.NewAccounts(store, passwords, audit),
 			Logins:   logins,

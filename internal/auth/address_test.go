@@ -140,14 +140,14 @@ func TestAStrangerGetsNoNameThatIsAnAddress(t *testing.T) {
 	t.Parallel()
 	l := addressed(t, auth.EmailOptional, 0)
 	for _, name := range []string{"bob@example.org", "bob@example", "bob＠example.org", "@bob"} {
-		if _, err := l.Registration.SignUp(t.Context(), name, goodPassword, client); !errors.Is(
+		if _, _, err := l.Registration.SignUp(t.Context(), auth.Stranger{Username: name, Password: goodPassword}, client); !errors.Is(
 			err, auth.ErrNameAddress) && !errors.Is(err, auth.ErrNameSigns) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	l.register("bob@example.org") // by an operator
 	l.mode(auth.EmailOff, 0)
-	_, err := l.Registration.SignUp(t.Context(), "carol@example.org", goodPassword, client)
+	_, _, err := l.Registration.SignUp(t.Context(), auth.Stranger{Username: "carol@example.org", Password: goodPassword}, client)
 	must(t, err)
 }
 
@@ -175,8 +175,8 @@ func TestNoNameIsTheVerifiedAddressOfAnotherAccount(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, test.want)
 		}
 	}
-	if _, err := l.Registration.SignUp(
-		t.Context(), "alice@bücher.example", goodPassword, client,
+	if _, _, err := l.Registration.SignUp(
+		t.Context(), auth.Stranger{Username: "alice@bücher.example", Password: goodPassword}, client,
 	); !errors.Is(err, auth.ErrUsernameTaken) {
 		t.Errorf("a stranger: %v", err)
 	}

@@ -28,6 +28,12 @@ const (
 	ActionRevokeToken     Action = "token.revoke"
 	ActionEndSession      Action = "session.end"
 	ActionEndSessions     Action = "sessions.end"
+	ActionVerifyAddress   Action = "email.verify"
+	ActionChangeAddress   Action = "email.change" // asked for; it is done by ActionVerifyAddress
+	ActionRemoveAddress   Action = "email.remove"
+	ActionUndoAddress     Action = "email.undo"
+	ActionResendProof     Action = "email.resend"
+	ActionDisplaceUser    Action = "user.displace" // its name is the address of another
 	ActionRegister        Action = "user.register" // by a stranger
 	ActionCreateUser      Action = "user.create"   // by somebody who manages users
 	ActionDisableUser     Action = "user.disable"
@@ -85,11 +91,13 @@ func Actions() []Action {
 		ActionEnableClient, ActionGrantToClient, ActionRetireSecret, ActionRevokeOfClient,
 		ActionRotateSecret, ActionSetClient, ActionActivateKey, ActionAddKey, ActionRetireKey, ActionRevokeKey,
 		ActionResetKeys, ActionRewrapKeys, ActionRestored, ActionLogin, ActionLogout,
-		ActionFailMail, ActionChangePassword, ActionRequireChange, ActionForgotPassword,
+		ActionChangeAddress, ActionRemoveAddress, ActionResendProof, ActionUndoAddress,
+		ActionVerifyAddress, ActionFailMail, ActionChangePassword, ActionRequireChange, ActionForgotPassword,
 		ActionResetPassword, ActionSetPassword, ActionRetirePepper,
 		ActionRefresh, ActionRefusals, ActionDeleteRole, ActionGrantRole, ActionRevokeRole,
 		ActionIssueCode, ActionRedeemCode, ActionConsent, ActionSetRole, ActionEndSession, ActionEndSessions, ActionIssueToken, ActionRevokeToken,
-		ActionCreateUser, ActionDeleteUser, ActionDisableUser, ActionEnableUser, ActionRegister,
+		ActionCreateUser, ActionDeleteUser, ActionDisableUser, ActionDisplaceUser,
+		ActionEnableUser, ActionRegister,
 		ActionExportUser, ActionUnlockUser, ActionExportUsers, ActionImportUsers,
 	}
 }

@@ -48,6 +48,7 @@ type ChallengeProof struct {
 type ChallengedUser struct {
 	ID          uuid.UUID
 	UsernameKey string
+	Email       string // the address that the mail went to
 }
 
 // ChallengeStore stores challenges. A [MailStore] makes them.

@@ -7,6 +7,8 @@
 //   - [Actor] is who acts, and a [Rule] is asked before a change;
 //   - [Registration] makes accounts for strangers, [Accounts] for whoever manages them;
 //   - [Personal] is what users do with their own accounts: take their data along, and leave;
+//   - [Addresses] is what users do with their e-mail addresses: prove, change and remove them, and
+//     undo that;
 //   - [Transfer] imports and exports accounts;
 //   - [Passwords] makes and verifies what is stored of a password;
 //   - [Logins] proves who somebody is, and changes passwords;

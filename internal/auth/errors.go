@@ -193,6 +193,15 @@ var (
 	ErrAddressTaken = outcome.New(
 		"address_taken", "the e-mail address belongs to another account",
 	)
+	// ErrAddressRequired: an account cannot be without an address.
+	ErrAddressRequired = outcome.New(
+		"address_required", "an account must have an e-mail address; change it instead",
+	)
+	// ErrPasswordNeeded: whoever proves an address has no session of the account, and has given no
+	// password.
+	ErrPasswordNeeded = outcome.New(
+		"password_needed", "log in to the account, or give its password",
+	)
 	// ErrRegistrationClosed: strangers may not make accounts.
 	ErrRegistrationClosed = outcome.New(
 		"registration_closed", "registration is closed; ask an administrator for an account",
@@ -278,6 +287,7 @@ func Refusals() []error {
 		ErrForbidden, ErrBeyondRights, ErrLastAdmin, ErrTooManyRights, ErrRoleNotFound,
 		ErrRoleDemanded, ErrRoleBuiltIn, ErrChanged,
 		ErrUserNotFound, ErrSessionNotFound, ErrUsernameTaken, ErrAddressTaken,
+		ErrAddressRequired, ErrPasswordNeeded,
 		ErrRegistrationClosed,
 		ErrPasswordKeyInUse, ErrPasswordKeyNotFound,
 		ErrKeyNotFound, ErrKeyPending, ErrKeySigns, ErrKeyIsSecret, ErrTooEarly, ErrOtherSecret,

@@ -142,14 +142,15 @@ func wrapped(err error) map[string]error {
 func TestTheAuditLogHasTheseOutcomes(t *testing.T) {
 	t.Parallel()
 	want := []string{
-		"access_denied", "address_taken", "address_unverified", "authorization_request",
-		"bad_lines", "beyond_rights", "changed",
+		"access_denied", "address_required", "address_taken", "address_unverified",
+		"authorization_request", "bad_lines", "beyond_rights", "changed",
 		"client_id_taken", "client_not_found", "client_public", "clocks_apart", "code_reused",
 		"consent_required", "crowded", "disabled", "expired", "forbidden", "invalid_challenge", "invalid_client",
 		"invalid_code", "invalid_grant", "invalid_scope", "invalid_target", "invalid_token",
 		"key_is_secret", "key_not_found", "key_pending", "key_signs", "last_admin", "limited",
 		"login_required", "logout_hint", "no_session", "not_admitted", "not_for_user",
-		"other_client", "password_change_required", "password_grant_off", "pepper_in_use",
+		"other_client", "password_change_required", "password_grant_off", "password_needed",
+		"pepper_in_use",
 		"pepper_not_found", "redirect_uri", "registration_closed", "registration_object",
 		"repeated", "repeated_elsewhere", "request_object", "request_uri", "response_type",
 		"role_built_in", "role_demanded", "role_not_found", "session_not_found", "session_over",

@@ -277,7 +277,8 @@ func (l *Limits) ofMail(kind MailKind, user uuid.UUID, addressKey string) (rates
 		rates = append(rates, Rate{Key: l.keyOf(what, value), Limit: limit})
 	}
 	if user != uuid.Nil {
-		add("mail again", string(kind)+" "+user.String(), rule.again)
+		// another address is another matter: somebody has mistyped the first one
+		add("mail again", string(kind)+" "+user.String()+" "+addressKey, rule.again)
 		add("mail day", string(kind)+" "+user.String(), ratelimit.PerDay(rule.perDay))
 	}
 	switch {

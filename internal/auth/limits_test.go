@@ -517,8 +517,9 @@ func TestASiteHasTenTimesWhatEachOfItsNetworksHas(t *testing.T) {
 			want = auth.ErrLimited
 		}
 		l.want(want, fmt.Sprint("nobody", n), "guess", address)
-		_, err := l.Registration.SignUp(
-			t.Context(), fmt.Sprint("user", n), goodPassword, auth.Caller{Address: address},
+		_, _, err := l.Registration.SignUp(
+			t.Context(), auth.Stranger{Username: fmt.Sprint("user", n), Password: goodPassword},
+			auth.Caller{Address: address},
 		)
 		if limited := errors.Is(err, auth.ErrLimited); limited != (n == 10) {
 			t.Errorf("registration %d: %v", n, err)
@@ -610,8 +611,9 @@ func TestAnAddressRegistersSoManyAccountsAndAnOperatorAny(t *testing.T) {
 	t.Parallel()
 	l := startLimited(t, auth.RateLimits{Registration: perHour(2)})
 	signUp := func(name, address string) error {
-		_, err := l.Registration.SignUp(
-			t.Context(), name, goodPassword, auth.Caller{Address: address},
+		_, _, err := l.Registration.SignUp(
+			t.Context(), auth.Stranger{Username: name, Password: goodPassword},
+			auth.Caller{Address: address},
 		)
 		return err
 	}

@@ -480,13 +480,20 @@ func (l *Logins) changePassword(
 // checkOwnPassword is limited too. Otherwise whoever has stolen a session could guess the password.
 // Errors: [InputError], [ErrLimited].
 func (l *Logins) checkOwnPassword(ctx context.Context, found Credentials, current string) error {
+	return l.checkPasswordOf(ctx, found, current, "current_password")
+}
+
+// checkPasswordOf is checkOwnPassword for a password that came in another field.
+func (l *Logins) checkPasswordOf(
+	ctx context.Context, found Credentials, current, field string,
+) error {
 	reserved, err := l.limits.reservePasswordCheck(ctx, found.ID)
 	if err != nil {
 		return err
 	}
 	verdict, err := l.passwords.verify(ctx, found.PasswordHash, current)
 	if err == nil && !verdict.Match {
-		err = errors.Join(InputError{{"current_password", "is not right"}}, ErrWrongCurrentPassword)
+		err = errors.Join(InputError{{field, "is not right"}}, ErrWrongCurrentPassword)
 	}
 	l.limits.settle(ctx, reserved, err)
 	return err

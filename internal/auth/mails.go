@@ -88,8 +88,8 @@ type MailStore interface {
 
 	// BeginMail counts a try to send a mail. Errors: [ErrMailNotFound] if the mail is done.
 	BeginMail(ctx context.Context, id uuid.UUID) (BegunMail, error)
-	// AdmitMail stores that the limits let a mail pass. Errors: [ErrMailNotFound].
-	AdmitMail(ctx context.Context, id uuid.UUID) error
+	// AdmitMail stores that the limits let a mail pass, and whose it is. Errors: [ErrMailNotFound].
+	AdmitMail(ctx context.Context, id, user uuid.UUID) error
 	// PutChallenge is AdmitMail for a mail with a challenge, which it stores. An older challenge of
 	// the user for the same purpose is gone. It records the event unless it is nil. It returns when
 	// the challenge expires. Errors: [ErrMailNotFound] also if the user has changed, or has a newer
@@ -106,6 +106,13 @@ type MailStore interface {
 	// UserByLogin finds the user who has a username, or a verified address, by their keys. Either
 	// may be empty. Errors: [ErrUserNotFound].
 	UserByLogin(ctx context.Context, username, address string) (User, error)
+	// HolderOfAddress finds the user who has verified an address, by its key. Errors:
+	// [ErrUserNotFound].
+	HolderOfAddress(ctx context.Context, key string) (User, error)
+	// AddressToProve is that of [AddressStore].
+	AddressToProve(ctx context.Context, user uuid.UUID) (Email, error)
+	// UserOfMail returns whom a mail of a kind is for; Nil: nobody, or there is no such mail.
+	UserOfMail(ctx context.Context, id uuid.UUID, kind MailKind) (uuid.UUID, error)
 }
 
 // NoMailError says that there is nothing to send, and why.
@@ -120,14 +127,15 @@ func (e *NoMailError) Error() string {
 
 // sealedMail is what is in a mail until it is done.
 type sealedMail struct {
-	Login      string `json:"login,omitempty"` // as it was typed; whose it is, the worker finds out
-	To         string `json:"to,omitempty"`
-	ToKey      string `json:"to_key,omitempty"`
-	NewAddress string `json:"new_address,omitempty"`
-	Language   string `json:"language,omitempty"`
-	RequestID  string `json:"request_id,omitempty"`
-	Address    string `json:"address,omitempty"`
-	UserAgent  string `json:"user_agent,omitempty"`
+	Login      string    `json:"login,omitempty"` // as it was typed; whose it is, the worker finds out
+	Again      uuid.UUID `json:"again,omitzero"`  // the challenge of an earlier mail to the same address
+	To         string    `json:"to,omitempty"`
+	ToKey      string    `json:"to_key,omitempty"`
+	NewAddress string    `json:"new_address,omitempty"`
+	Language   string    `json:"language,omitempty"`
+	RequestID  string    `json:"request_id,omitempty"`
+	Address    string    `json:"address,omitempty"`
+	UserAgent  string    `json:"user_agent,omitempty"`
 }
 
 // mostTyped bounds what is kept of what somebody has typed as a login, in characters. No username
@@ -238,7 +246,7 @@ func (m *Mails) prepare(ctx context.Context, begun BegunMail) (Letter, error) {
 		return Letter{}, m.end(ctx, begun, dead(ctx, begun.Kind,
 			"SECRET_KEY has been replaced since, and its old key is not on the list any more"))
 	}
-	user, to, problem, err := m.recipient(ctx, begun, content)
+	user, to, problem, err := m.recipient(ctx, &begun, content)
 	if err != nil {
 		return Letter{}, err
 	}
@@ -251,12 +259,15 @@ func (m *Mails) prepare(ctx context.Context, begun BegunMail) (Letter, error) {
 }
 
 // recipient finds out for whom a mail is. If it is for nobody, there is a problem in words for the
-// log of mails.
+// log of mails. It may find out that the mail is of another kind.
 func (m *Mails) recipient(
-	ctx context.Context, begun BegunMail, content sealedMail,
+	ctx context.Context, begun *BegunMail, content sealedMail,
 ) (user User, to Email, problem string, err error) {
-	if begun.Kind == MailReset {
+	switch begun.Kind {
+	case MailReset:
 		return m.ownerOf(ctx, content.Login)
+	case MailVerify:
+		return m.toProve(ctx, begun, content)
 	}
 	to = Email{Given: content.To, Key: content.ToKey}
 	if begun.UserID == uuid.Nil {
@@ -327,7 +338,10 @@ func (m *Mails) letter(
 	}
 	purpose := mailRuleOf(begun.Kind).purpose
 	if purpose == "" {
-		return letter, m.store.AdmitMail(ctx, begun.ID)
+		if begun.Kind == MailKnownAddress {
+			letter.Link = m.issuer + "/login"
+		}
+		return letter, m.store.AdmitMail(ctx, begun.ID, begun.UserID)
 	}
 	var e *Event
 	if !begun.Admitted {
@@ -342,7 +356,9 @@ func (m *Mails) letter(
 		return Letter{}, err
 	}
 	letter.ExpiresAt = expires
-	letter.Code = m.challenges.Code(begun.ID)
+	if purpose != ChallengeUndo { // nobody was answered with its id
+		letter.Code = m.challenges.Code(begun.ID)
+	}
 	letter.Link = m.issuer + purpose.path() + m.challenges.Link(begun.ID)
 	return letter, nil
 }

@@ -25,6 +25,7 @@ type recovery struct {
 	*fixture
 	conn *pgx.Conn
 	url  string
+	mode auth.EmailMode
 }
 
 func startRecovery(t *testing.T, o authtest.Options) *recovery {

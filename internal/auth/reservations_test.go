@@ -360,7 +360,7 @@ func TestTheCheckOfTheOwnPasswordIsSettled(t *testing.T) {
 func TestRegistrationsLeaveNoReservation(t *testing.T) {
 	t.Parallel()
 	l := startLimited(t, auth.RateLimits{Registration: perHour(2)})
-	_, err := l.Registration.SignUp(t.Context(), "alice", goodPassword, client)
+	_, _, err := l.Registration.SignUp(t.Context(), auth.Stranger{Username: "alice", Password: goodPassword}, client)
 	must(t, err)
 	l.wantCharged(1, 0, "after a registration")
 }

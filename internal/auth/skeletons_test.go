@@ -29,7 +29,7 @@ func TestOfManyStrangersWithOneLookOneGetsIt(t *testing.T) {
 	results := make(chan error, 16)
 	for n, name := range lookalikes() {
 		wg.Go(func() {
-			_, err := replicas[n%2].Registration.SignUp(t.Context(), name, goodPassword, client)
+			_, _, err := replicas[n%2].Registration.SignUp(t.Context(), auth.Stranger{Username: name, Password: goodPassword}, client)
 			results <- err
 		})
 	}
@@ -64,8 +64,8 @@ func TestNoStrangerLooksLikeAnAccountThatWasThereBefore(t *testing.T) {
 	f.register(names[1]) // operators may
 	want := func(name string, want error) {
 		t.Helper()
-		if _, err := f.Registration.SignUp(
-			t.Context(), name, goodPassword, client,
+		if _, _, err := f.Registration.SignUp(
+			t.Context(), auth.Stranger{Username: name, Password: goodPassword}, client,
 		); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", name, err, want)
 		}

@@ -16,6 +16,7 @@ package auth
 //     there was nothing to change.
 //   - A method that takes a [Rule] asks it, as the comment of Rule says.
 type Store interface {
+	AddressStore
 	AccountStore
 	AccessStore
 	AuditStore

@@ -116,6 +116,8 @@ var answers = []struct {
 	{auth.ErrUsernameTaken, Answer{409, "", "The username is already taken", ""}},
 	{auth.ErrAddressTaken, Answer{409, "", "The e-mail address belongs to another account", ""}},
 	{auth.ErrNoFeed, Answer{404, "", "Revocations are not signed here: the signing key is a secret", ""}},
+	{auth.ErrAddressRequired, Answer{409, "", "An account must have an e-mail address", ""}},
+	{auth.ErrPasswordNeeded, Answer{403, "", "Log in to the account, or give its password", ""}},
 	{auth.ErrRegistrationClosed, Answer{403, "", "Registration is closed", ""}},
 	{ErrMalformed, Answer{400, invalidRequest, "The request body is malformed", ""}},
 	{ErrInvalidRequest, Answer{400, invalidRequest, "A parameter is missing or given twice", ""}},

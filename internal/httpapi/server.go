@@ -18,6 +18,7 @@ import (
 type Rules struct {
 	Registration *auth.Registration
 	Accounts     *auth.Accounts
+	Addresses    *auth.Addresses
 	Personal     *auth.Personal
 	Logins       *auth.Logins
 	Browsers     *auth.Browsers

@@ -89,7 +89,9 @@ func (s *API) makeUser(
 	if by, managed := c.Get(actorKey); managed {
 		return s.Accounts.Register(c.Request.Context(), by.(auth.Actor), a)
 	}
-	u, err = s.Registration.SignUp(c.Request.Context(), a.Username, a.Password, callerOf(c))
+	u, _, err = s.Registration.SignUp(c.Request.Context(), auth.Stranger{
+		Username: a.Username, Password: a.Password,
+	}, callerOf(c))
 	return u, "", err
 }
 

@@ -239,6 +239,8 @@ func byNoPage() []auth.Action {
 		auth.ActionPruneAudit, auth.ActionAddKey, auth.ActionActivateKey, auth.ActionRetireKey,
 		auth.ActionRevokeKey, auth.ActionRewrapKeys, auth.ActionResetKeys, auth.ActionRestored,
 		auth.ActionAuthorize, auth.ActionProveClient, auth.ActionRefusals,
+		auth.ActionVerifyAddress, auth.ActionChangeAddress, auth.ActionRemoveAddress,
+		auth.ActionUndoAddress, auth.ActionResendProof, auth.ActionDisplaceUser,
 	}
 }
 

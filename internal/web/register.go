@@ -29,8 +29,9 @@ func (w *Web) postRegister(c *gin.Context) error {
 	}
 	form := formOf(c)
 	to := w.destination(c, form[pages.NextField])
-	user, err := w.Registration.SignUp(c.Request.Context(), form[pages.UsernameField],
-		form[pages.PasswordField], callerOf(c))
+	user, _, err := w.Registration.SignUp(c.Request.Context(), auth.Stranger{
+		Username: form[pages.UsernameField], Password: form[pages.PasswordField],
+	}, callerOf(c))
 	switch {
 	case err != nil && isTold(err):
 		page := w.registerPage(to)

@@ -258,7 +258,7 @@ func (f *fixture) loggedIn(username string) *browser {
 
 func (f *fixture) register(username string) {
 	f.Helper()
-	_, err := f.rules.Registration.SignUp(f.Context(), username, goodPassword, auth.Caller{})
+	_, _, err := f.rules.Registration.SignUp(f.Context(), auth.Stranger{Username: username, Password: goodPassword}, auth.Caller{})
 	must(f, err)
 }
 

@@ -21,9 +21,9 @@ WITH guessed AS (
       AND redeemed_at IS NULL
       AND expires_at > now()
       AND attempts < 5
-    RETURNING user_id, token_version
+    RETURNING user_id, token_version, email
 )
-SELECT u.id, u.username_key
+SELECT u.id, u.username_key, guessed.email
 FROM guessed
 JOIN users u ON u.id = guessed.user_id
 WHERE u.disabled_at IS NULL
@@ -38,6 +38,7 @@ type GuessChallengeParams struct {
 type GuessChallengeRow struct {
 	ID          uuid.UUID
 	UsernameKey string
+	Email       string
 }
 
 // GuessChallenge is OpenChallenge for somebody who guesses the code. It counts the guess first, so
@@ -45,12 +46,12 @@ type GuessChallengeRow struct {
 func (q *Queries) GuessChallenge(ctx context.Context, arg GuessChallengeParams) (GuessChallengeRow, error) {
 	row := q.db.QueryRow(ctx, guessChallenge, arg.ID, arg.Purpose)
 	var i GuessChallengeRow
-	err := row.Scan(&i.ID, &i.UsernameKey)
+	err := row.Scan(&i.ID, &i.UsernameKey, &i.Email)
 	return i, err
 }
 
 const openChallenge = `-- name: OpenChallenge :one
-SELECT u.id, u.username_key
+SELECT u.id, u.username_key, c.email
 FROM challenges c
 JOIN users u ON u.id = c.user_id
 WHERE c.id = $1
@@ -69,13 +70,14 @@ type OpenChallengeParams struct {
 type OpenChallengeRow struct {
 	ID          uuid.UUID
 	UsernameKey string
+	Email       string
 }
 
 // OpenChallenge finds the user of a challenge that could be redeemed now.
 func (q *Queries) OpenChallenge(ctx context.Context, arg OpenChallengeParams) (OpenChallengeRow, error) {
 	row := q.db.QueryRow(ctx, openChallenge, arg.ID, arg.Purpose)
 	var i OpenChallengeRow
-	err := row.Scan(&i.ID, &i.UsernameKey)
+	err := row.Scan(&i.ID, &i.UsernameKey, &i.Email)
 	return i, err
 }
 

@@ -14,13 +14,19 @@ import (
 
 const admitMail = `-- name: AdmitMail :execrows
 UPDATE mails
-SET admitted_at = coalesce(admitted_at, now())
-WHERE id = $1
+SET admitted_at = coalesce(admitted_at, now()),
+    user_id     = coalesce(user_id, (SELECT u.id FROM users u WHERE u.id = $1::uuid))
+WHERE mails.id = $2
   AND done_at IS NULL
 `
 
-func (q *Queries) AdmitMail(ctx context.Context, id uuid.UUID) (int64, error) {
-	result, err := q.db.Exec(ctx, admitMail, id)
+type AdmitMailParams struct {
+	UserID *uuid.UUID
+	ID     uuid.UUID
+}
+
+func (q *Queries) AdmitMail(ctx context.Context, arg AdmitMailParams) (int64, error) {
+	result, err := q.db.Exec(ctx, admitMail, arg.UserID, arg.ID)
 	if err != nil {
 		return 0, err
 	}

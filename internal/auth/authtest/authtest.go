@@ -59,6 +59,7 @@ type Rules struct {
 	Feed           *auth.Feed
 	Peppers        *auth.Peppers
 	Personal       *auth.Personal
+	Addresses      *auth.Addresses
 	Mails          *auth.Mails
 	MailLog        *auth.MailLog
 	Recovery       *auth.Recovery
@@ -112,7 +113,10 @@ func New(t testing.TB, store auth.Store, o Options) *Rules {
 	return &Rules{
 		Registration: auth.NewRegistration(auth.RegistrationParts{
 			Store: store, Passwords: passwords, Limits: limits, Audit: audit, Reserved: o.Reserved,
-			Email: o.Email,
+			Email: o.Email, Mails: mails,
+		}),
+		Addresses: auth.NewAddresses(auth.AddressParts{
+			Store: store, Logins: logins, Limits: limits, Mails: mails, Audit: audit, Mode: o.Email,
 		}),
 		Accounts:  auth.NewAccounts(store, passwords, audit),
 		Transfer:  auth.NewTransfer(store, o.Hasher, o.Peppers, audit),
