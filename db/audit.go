@@ -59,6 +59,13 @@ func (d *DB) RecordEvent(ctx context.Context, e auth.Event) error {
 	return translate("record event", d.queries.RecordEvent(ctx, recordParams(e)))
 }
 
+// RecordByRule implements auth.Store.
+func (d *DB) RecordByRule(ctx context.Context, e auth.Event, rule auth.Rule) error {
+	return d.inTurnUnlessFree(ctx, "record event", e.By, rule, target{userID: e.UserID}, func(q *sqlcgen.Queries) error {
+		return translate("record event", q.RecordEvent(ctx, recordParams(e)))
+	})
+}
+
 // RecordEvents implements auth.Store.
 func (d *DB) RecordEvents(ctx context.Context, events []auth.Event) error {
 	list := make([]storedEvent, len(events))

@@ -262,6 +262,7 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		},
 		"PruneRates":   func(ctx context.Context) error { _, err := d.PruneRates(ctx, 100); return err },
 		"RecordEvent":  func(ctx context.Context) error { return d.RecordEvent(ctx, anEvent()) },
+		"RecordByRule": func(ctx context.Context) error { return d.RecordByRule(ctx, anEvent(), auth.Freely()) },
 		"RecordEvents": func(ctx context.Context) error { return d.RecordEvents(ctx, []auth.Event{anEvent()}) },
 		"FindEvents": func(ctx context.Context) error {
 			_, err := d.FindEvents(ctx, auth.EventFilter{}, auth.EventPosition{}, 1)

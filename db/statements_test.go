@@ -23,7 +23,7 @@ func (d *DB) limited(t *testing.T) *authtest.Rules {
 	revoked := revocation.NewSet(time.Now(), testLifetime)
 	revoked.Confirm(time.Now())
 	rules := authtest.New(t, d, authtest.Options{
-		Rates:   auth.RateLimits{Account: limit, AccountDay: limit, Address: limit, Registration: limit},
+		Rates:   auth.RateLimits{Account: limit, AccountDay: limit, Address: limit, Registration: limit, Recovery: ratelimit.Limit{Burst: 100, Interval: time.Hour}},
 		Revoked: revoked, Staleness: time.Hour, Email: auth.EmailOptional,
 		Limits: auth.SessionLimits{Idle: time.Hour, Absolute: time.Hour, Grace: time.Minute, PerUser: 9},
 	})
@@ -65,6 +65,18 @@ func TestOperationsSendNoMoreStatementsThanTheyNeed(t *testing.T) {
 	grant := login(goodPassword, nil)
 	access, err := s.Access.Authenticate(grant.AccessToken)
 	must(t, err)
+	addressed := func(name, verified string) {
+		d.mustInsert(t, name)
+		d.exec(t, `UPDATE users SET email = $1 || '@example.org', email_key = $1 || '@example.org',
+			email_verified_at = `+verified+` WHERE username = $1`, name)
+	}
+	addressed("verified", "now()")
+	addressed("unverified", "NULL")
+	addressed("disabled", "now()")
+	d.exec(t, "UPDATE users SET disabled_at = now() WHERE username = $1", "disabled")
+	forgot := func(login string) func() {
+		return func() { _, err := s.Recovery.Forgot(t.Context(), login, "en", from); must(t, err) }
+	}
 	for _, test := range []struct {
 		name string
 		do   func()
@@ -75,6 +87,13 @@ func TestOperationsSendNoMoreStatementsThanTheyNeed(t *testing.T) {
 		{"registration, known address", signUp("carol", "Known@example.org"), 2},
 		{"registration, unknown address", signUp("dave", "unknown@example.org"), 2},
 		{"registration, address that is a name", signUp("erin", "named@example.org"), 2},
+		{"forgot", forgot("verified"), 2},
+		{"forgot, unverified", forgot("unverified"), 2},
+		{"forgot, disabled", forgot("disabled"), 2},
+		{"forgot, without an address", forgot("alice"), 2},
+		{"forgot, unknown", forgot("nobody"), 2},
+		{"forgot, unknown address", forgot("nobody@example.org"), 2},
+		{"forgot, no name", forgot("no body"), 2},
 		{"login", func() { login(goodPassword, nil) }, 4},
 		{"failed login", func() { login("wrong", auth.ErrWrongPassword) }, 4},
 		{"refresh", func() { _, err := s.Tokens.Refresh(t.Context(), grant.RefreshToken, auth.Caller{}); must(t, err) }, 2},

@@ -77,6 +77,7 @@ func defaults(dir string) ([]string, error) {
 		{"LISTEN_ADDR", "--listen-addr=127.0.0.1:8000"},
 		{"OPS_ADDR", "--ops-addr=127.0.0.1:8001"},
 		{"SHUTDOWN_DELAY", "--shutdown-delay=0s"}, // no load balancer needs time to notice
+		{"EMAIL", "--email=optional"},
 		{"MAIL_FROM", "--mail-from=login@gatehouse.example"},
 	} {
 		if !inEnvironment(d.variable) {

@@ -25,7 +25,7 @@ import (
 var reading = map[string]bool{
 	"serve": true, "healthcheck": true, "version": true, "migrate up": true, "migrate down-to": true, "migrate status": true,
 	"user list": true, "user show": true, "user sessions": true, "role list": true, "role show": true, "pepper list": true,
-	"audit show": true, "key list": true, "client list": true, "client show": true,
+	"audit show": true, "key list": true, "client list": true, "client show": true, "mail log": true, "mail test": true,
 }
 
 // attempt is a command that changes something, in a house where alice has the role clerk.
@@ -45,6 +45,7 @@ func attempts(t *testing.T) map[string]attempt {
 		"user delete":          {[]string{"alice", "--yes"}, "", auth.ActionDeleteUser, "", ""},
 		"user password":        {[]string{"alice", "--password-stdin"}, goodPassword, auth.ActionSetPassword, "alice", ""},
 		"user must-change":     {[]string{"alice"}, "", auth.ActionRequireChange, "alice", ""},
+		"user send-reset":      {[]string{"alice", "--secret-key=" + testKey}, "", auth.ActionSendReset, "alice", ""},
 		"user unlock":          {[]string{"alice", "--secret-key=" + testKey}, "", auth.ActionUnlockUser, "alice", ""},
 		"user logout":          {[]string{"alice"}, "", auth.ActionEndSessions, "alice", ""},
 		"user role add":        {[]string{"alice", "reader"}, "", auth.ActionGrantRole, "alice", "reader"},
@@ -115,6 +116,8 @@ func TestWithoutItsEventNoCommandIsDoneAndWithItThereIsOne(t *testing.T) {
 			switch name {
 			case "pepper retire":
 				a.asOwner("INSERT INTO password_keys (id, check_value) VALUES ('feed', sha256('x'))")
+			case "user send-reset":
+				a.asOwner("UPDATE users SET email = 'alice@example.org', email_key = 'alice@example.org', email_verified_at = now() WHERE username = 'alice'")
 			case "key retire", "key revoke", "key rewrap":
 				a.asOwner(fmt.Sprintf(`INSERT INTO signing_keys (kid, algorithm, state, public_jwk, sealed_private, lifetime_seconds, created_at)
 					VALUES ('spare', 'ES256', 'next', '{}', '\x%x', 0, now())`, sealedBefore(t, "spare")))

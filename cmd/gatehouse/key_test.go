@@ -392,6 +392,7 @@ func TestNothingIsWrittenWithAnotherSecretThanTheServices(t *testing.T) {
 				{"key", "revoke", active, "--force", "--algorithm=EdDSA"},
 				{"key", "rewrap"},
 				{"user", "unlock", "alice"},
+				{"user", "send-reset", "alice"},
 			} {
 				for _, secret := range []string{oldKey, oldKey + "," + testKey} {
 					e := a.run("", append(args, "--secret-key="+secret)...)

@@ -275,7 +275,8 @@ func TestTheHelpOfEachCommandListsTheSettingsThatItUses(t *testing.T) {
 	keys := append([]string{"ALGORITHM"}, secret...)
 	more := map[string][]string{ // beside those of the database
 		"user add": passwords, "user password": passwords, "user import": pepper, "user unlock": secret,
-		"pepper list": pepper, "pepper retire": pepper,
+		"user send-reset": secret,
+		"pepper list":     pepper, "pepper retire": pepper,
 		"key rotate": keys, "key revoke": keys, "key reset": keys, "key rewrap": secret,
 		"migrate up": {"SERVICE_ROLE"},
 	}

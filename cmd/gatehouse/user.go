@@ -27,6 +27,7 @@ type userCommand struct {
 	Role       userRole       `cmd:"" help:"Give an account a role, or take it."`
 	MustChange userMustChange `cmd:"" help:"Have the owner of an account change the password at the next login, and revoke its tokens."`
 	Password   userPassword   `cmd:"" help:"Give an account another password, and revoke its tokens."`
+	SendReset  userSendReset  `cmd:"" help:"Have the service mail the owner of an account a link and a code, with which they set another password."`
 	Unlock     userUnlock     `cmd:"" help:"Forget the failed logins of an account that has had too many, so that it can log in again."`
 	Sessions   userSessions   `cmd:"" help:"List the sessions of an account."`
 	Logout     userLogout     `cmd:"" help:"End all sessions of an account."`
@@ -191,6 +192,23 @@ func (c *userUnlock) Run(ctx context.Context, t terminal, by auth.Actor) error {
 			return auth.User{}, err
 		}
 		return limits.Unlock(ctx, by, auth.ByName(c.Name))
+	})
+}
+
+type userSendReset struct {
+	oneUser        `embed:""`
+	config.Secrets `embed:""`
+	Language       string `help:"Language of the mail: en or de." enum:"en,de" default:"en"`
+}
+
+// Run has a mail sent. It prints the account, and nothing of the mail.
+func (c *userSendReset) Run(ctx context.Context, t terminal, by auth.Actor) error {
+	return c.showUser(ctx, t, c.JSON, func(admin *app.Admin) (auth.User, error) {
+		recovery, err := admin.Recovery(ctx, c.Secrets)
+		if err != nil {
+			return auth.User{}, err
+		}
+		return recovery.Send(ctx, by, auth.ByName(c.Name), c.Language)
 	})
 }
 

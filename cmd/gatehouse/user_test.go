@@ -327,6 +327,40 @@ func TestUnlockNeedsTheKeyOfTheService(t *testing.T) {
 	}
 }
 
+// Whoever runs the command knows why no mail will come, and sees nothing of one that does.
+func TestAResetIsMailedToAVerifiedAddressAlone(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	a.insert("alice")
+	send := func(name string, more ...string) ending {
+		return a.run("", append([]string{"user", "send-reset", name, "--secret-key=" + testKey}, more...)...)
+	}
+	count := func() (n int) {
+		if err := a.connect().QueryRow(t.Context(), "SELECT count(*) FROM mails WHERE kind = 'reset' AND user_id IS NOT NULL").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	a.run("", "user", "send-reset", "alice").failed(t, exitUsage, "SECRET_KEY: must be set")
+	send("alice", "--language=fr").failed(t, exitUsage, "--language")
+	send("nobody").failed(t, exitFailed, "no such user")
+	send("alice").failed(t, exitFailed, "no verified e-mail address")
+	a.asOwner("UPDATE users SET email = 'alice@example.org', email_key = 'alice@example.org'")
+	send("alice").failed(t, exitFailed, "no verified e-mail address")
+	a.asOwner("UPDATE users SET email_verified_at = now(), disabled_at = now()")
+	send("alice").failed(t, exitFailed, "is disabled")
+	a.asOwner("UPDATE users SET disabled_at = NULL")
+	if n := count(); n != 0 {
+		t.Errorf("%d mails were queued for nobody", n)
+	}
+	if u := a.user("", "user", "send-reset", "ALICE", "--secret-key="+testKey); u.Username != "alice" {
+		t.Errorf("%+v", u)
+	}
+	if n := count(); n != 1 {
+		t.Errorf("%d mails", n)
+	}
+}
+
 // Who loses what was printed can only make another one.
 func TestAnInitialSecretIsPrintedOnceAndIsThePassword(t *testing.T) {
 	t.Parallel()

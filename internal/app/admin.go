@@ -100,6 +100,22 @@ func (a *Admin) Limits(ctx context.Context, s config.Secrets) (*auth.Limits, err
 	return auth.NewLimits(auth.RateLimits{}, a.store, a.Audit, keys, time.Now), nil
 }
 
+// Recovery returns what has a service with these secrets send a mail that resets a password.
+func (a *Admin) Recovery(ctx context.Context, s config.Secrets) (*auth.Recovery, error) {
+	limits, err := a.Limits(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := s.Keychain()
+	if err != nil {
+		return nil, err
+	}
+	return auth.NewRecovery(auth.RecoveryParts{
+		Store: a.store, Limits: limits, Audit: a.Audit,
+		Mails: auth.NewMails(a.store, limits, keys, ""), // the service makes the links
+	}), nil
+}
+
 // KeyPolicy returns the policy by which signing keys are made, with an algorithm for new ones, and
 // encrypted. It fails unless the replicas have these secrets.
 func (a *Admin) KeyPolicy(

@@ -206,7 +206,8 @@ func newHandler(
 	api, err := httpapi.New(httpapi.Options{
 		Edge: outermost, Rules: rules.Rules, Cursors: cursors, Clock: o.Clock, Metrics: metrics,
 		RegistrationOpen: s.Registration == "open", PasswordGrant: s.PasswordGrant == "on",
-		LoginFor: people.LoginFor,
+		MailOn:   mailOn(s, o),
+		LoginFor: people.LoginFor, LanguageFor: people.LanguageFor,
 	})
 	if err != nil {
 		return nil, err

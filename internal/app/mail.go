@@ -44,6 +44,11 @@ func NewComposer(m config.Mail, appName string) (*mail.Composer, error) {
 	return composer, nil
 }
 
+// mailOn reports whether accounts have addresses, and a relay takes mails to them.
+func mailOn(s config.Serve, o Options) bool {
+	return auth.EmailMode(s.Email).IsOn() && (o.Relay != nil || s.SMTPURL != "")
+}
+
 // newMailWorker returns what sends mails by the relay of the options, or by that of SMTP_URL. It is
 // nil if there is neither. The relay is closed after the worker has stopped.
 func newMailWorker(

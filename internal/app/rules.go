@@ -23,7 +23,6 @@ type rules struct {
 	peppers        *auth.Peppers
 	keys           *auth.KeyLoader
 	mails          *auth.Mails
-	recovery       *auth.Recovery
 }
 
 func newRules(
@@ -69,10 +68,7 @@ func newRules(
 	})
 	mails := auth.NewMails(store, limits, secrets, s.Issuer)
 	return &rules{
-		mails: mails,
-		recovery: auth.NewRecovery(auth.RecoveryParts{
-			Store: store, Passwords: passwords, Limits: limits, Mails: mails, Audit: audit,
-		}),
+		mails:   mails,
 		logouts: auth.NewLogouts(store, idTokens),
 		authorizations: auth.NewAuthorizations(auth.AuthorizationParts{
 			Store: store, IDs: idTokens, Keys: secrets, Pace: pace, Audit: audit, Issuer: s.Issuer,
@@ -92,6 +88,9 @@ func newRules(
 			Accounts: auth.NewAccounts(store, passwords, audit),
 			Logins:   logins,
 			Personal: auth.NewPersonal(store, logins, pace, audit, o.Clock),
+			Recovery: auth.NewRecovery(auth.RecoveryParts{
+				Store: store, Passwords: passwords, Limits: limits, Mails: mails, Audit: audit,
+			}),
 			Browsers: browsers,
 			Tokens:   tokens,
 			Sessions: auth.NewSessions(store, audit),

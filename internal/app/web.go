@@ -23,10 +23,12 @@ func newWeb(s config.Serve, o Options, rules *rules, outermost *edge.Edge) (*web
 			Registration: rules.Registration, Authorizations: rules.authorizations,
 			Logouts: rules.logouts, Logins: rules.Logins, Browsers: rules.Browsers,
 			Sessions: rules.Sessions, Access: rules.Access, Personal: rules.Personal,
+			Recovery: rules.Recovery,
 		},
 		Pages: rendered, Destinations: rules.authorizations, ReturnOrigins: s.ReturnOrigins,
-		RegistrationOpen: s.Registration == "open", MinPasswordLength: s.PasswordMinLength,
-		Clock: o.Clock,
+		RegistrationOpen: s.Registration == "open", MailOn: mailOn(s, o),
+		MinPasswordLength: s.PasswordMinLength,
+		Clock:             o.Clock,
 	})
 }
 

@@ -142,6 +142,10 @@ func TestNobodyInParticularMayDoAnything(t *testing.T) {
 		"Peppers.Retire": func(ctx context.Context, by auth.Actor) error {
 			return f.Peppers.Retire(ctx, by, "x", func() error { return nil })
 		},
+		"Recovery.Send": func(ctx context.Context, by auth.Actor) error {
+			_, err := f.Recovery.Send(ctx, by, who, "en")
+			return err
+		},
 		"MailLog.Last": func(ctx context.Context, by auth.Actor) error {
 			_, err := f.MailLog.Last(ctx, by, who, 1)
 			return err

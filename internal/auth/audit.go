@@ -42,6 +42,7 @@ const (
 	ActionDeleteUser      Action = "user.delete"
 	ActionForgotPassword  Action = "password.forgot" // somebody asked for a mail that resets it
 	ActionResetPassword   Action = "password.reset"  // by whoever got that mail
+	ActionSendReset       Action = "password.mail"   // somebody else asked for it
 	ActionMakeChallenge   Action = "challenge.make"  // by a mail that somebody asked for
 	ActionFailMail        Action = "mail.fail"       // it was given up
 	ActionImportUsers     Action = "users.import"
@@ -93,7 +94,7 @@ func Actions() []Action {
 		ActionResetKeys, ActionRewrapKeys, ActionRestored, ActionLogin, ActionLogout,
 		ActionChangeAddress, ActionRemoveAddress, ActionResendProof, ActionUndoAddress,
 		ActionVerifyAddress, ActionFailMail, ActionChangePassword, ActionRequireChange, ActionForgotPassword,
-		ActionResetPassword, ActionSetPassword, ActionRetirePepper,
+		ActionSendReset, ActionResetPassword, ActionSetPassword, ActionRetirePepper,
 		ActionRefresh, ActionRefusals, ActionDeleteRole, ActionGrantRole, ActionRevokeRole,
 		ActionIssueCode, ActionRedeemCode, ActionConsent, ActionSetRole, ActionEndSession, ActionEndSessions, ActionIssueToken, ActionRevokeToken,
 		ActionCreateUser, ActionDeleteUser, ActionDisableUser, ActionDisplaceUser,

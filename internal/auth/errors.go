@@ -111,6 +111,13 @@ var (
 	ErrInvalidChallenge = outcome.New(
 		"invalid_challenge", "the link or the code is not valid, or not any more; ask for another mail",
 	)
+	// ErrNoVerifiedAddress: nothing may be mailed to the account. An address that nobody has
+	// verified may be somebody else's.
+	ErrNoVerifiedAddress = outcome.New(
+		"no_verified_address", "the account has no verified e-mail address; give it an initial secret",
+	)
+	// ErrUserDisabled: the account would get no use of it.
+	ErrUserDisabled = outcome.New("user_disabled", "the account is disabled; enable it first")
 	// ErrMailNotFound: the mail is done, or its account is gone.
 	ErrMailNotFound = outcome.NewFault(outcomeFault, "there is no such mail that waits")
 
@@ -281,7 +288,7 @@ func Refusals() []error {
 		ErrResponseType, ErrRequestObject, ErrRequestURI, ErrRegistrationObject, ErrInvalidTarget,
 		ErrUnmetRequirements, ErrLoginRequired, ErrConsentRequired, ErrAccessDenied,
 		ErrNotForUser,
-		ErrInvalidChallenge, ErrMailNotFound, ErrNoSession,
+		ErrInvalidChallenge, ErrNoVerifiedAddress, ErrUserDisabled, ErrMailNotFound, ErrNoSession,
 		ErrInvalidClient, ErrUnauthorizedClient, ErrPasswordGrantOff, ErrClientNotFound,
 		ErrClientIDTaken, ErrTooManyClients, ErrClientPublic, ErrNotAdmitted, ErrInvalidScope,
 		ErrForbidden, ErrBeyondRights, ErrLastAdmin, ErrTooManyRights, ErrRoleNotFound,

@@ -41,6 +41,8 @@ func TestEveryErrorKeepsItsOutcomeHoweverItIsWrapped(t *testing.T) {
 		{ErrSessionOver, "session_over"},
 		{ErrOtherClient, "other_client"},
 		{ErrInvalidChallenge, "invalid_challenge"},
+		{ErrNoVerifiedAddress, "no_verified_address"},
+		{ErrUserDisabled, "user_disabled"},
 		{ErrMailNotFound, "error"},
 		{ErrNoSession, "no_session"},
 		{ErrInvalidClient, "invalid_client"},
@@ -148,7 +150,7 @@ func TestTheAuditLogHasTheseOutcomes(t *testing.T) {
 		"consent_required", "crowded", "disabled", "expired", "forbidden", "invalid_challenge", "invalid_client",
 		"invalid_code", "invalid_grant", "invalid_scope", "invalid_target", "invalid_token",
 		"key_is_secret", "key_not_found", "key_pending", "key_signs", "last_admin", "limited",
-		"login_required", "logout_hint", "no_session", "not_admitted", "not_for_user",
+		"login_required", "logout_hint", "no_session", "no_verified_address", "not_admitted", "not_for_user",
 		"other_client", "password_change_required", "password_grant_off", "password_needed",
 		"pepper_in_use",
 		"pepper_not_found", "redirect_uri", "registration_closed", "registration_object",
@@ -156,7 +158,7 @@ func TestTheAuditLogHasTheseOutcomes(t *testing.T) {
 		"role_built_in", "role_demanded", "role_not_found", "session_not_found", "session_over",
 		"several", "success", "superseded", "token_reused", "too_early", "too_many_clients",
 		"too_many_rights", "unauthorized_client", "undeliverable", "unknown_app", "unknown_user",
-		"unmet_requirements", "unusable_hash", "user_not_found", "username_taken", "wrong_password",
+		"unmet_requirements", "unusable_hash", "user_disabled", "user_not_found", "username_taken", "wrong_password",
 	}
 	if got := Outcomes(); !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)

@@ -13,9 +13,12 @@ import (
 // RecoveryStore stores what a user without a password needs.
 type RecoveryStore interface {
 	ChallengeStore
+	userFinder
 
 	// RecordEvent is that of [AuditStore]. It also queues the mails of the event.
 	RecordEvent(ctx context.Context, e Event) error
+	// RecordByRule is RecordEvent for what a rule has to allow to be done to the user of the event.
+	RecordByRule(ctx context.Context, e Event, rule Rule) error
 	// ResetPassword redeems a challenge, sets the password, and ends all sessions of the user. Of
 	// many callers with one challenge, one succeeds. Errors: [ErrInvalidChallenge].
 	ResetPassword(ctx context.Context, e Event, challenge uuid.UUID, hash string) (User, error)
@@ -78,25 +81,36 @@ func (r *Recovery) Forgot(
 // [InputError], [ErrInvalidChallenge], [ErrLimited]. An InputError leaves the challenge as it was.
 func (r *Recovery) Reset(
 	ctx context.Context, proof ChallengeProof, next string, caller Caller,
-) (err error) {
+) (user User, err error) {
 	if err := r.passwords.checkRoom(ctx); err != nil {
-		return err
+		return User{}, err
 	}
 	if _, err := r.passwords.checkNext(next, "", ""); err != nil {
-		return err
+		return User{}, err
 	}
 	e := newEvent(ctx, Actor{}, ActionResetPassword, uuid.Nil, "")
 	defer r.audit.told(ctx, &e, &err)
 	reserved, err := r.limits.reserveProof(ctx, caller.Address)
 	if err != nil {
-		return err
+		return User{}, err
 	}
-	user, err := r.reset(ctx, &e, proof, next)
+	user, err = r.reset(ctx, &e, proof, next)
 	r.limits.settleProof(ctx, reserved, err)
 	if err == nil {
 		// An account whose limits could not be lifted is let in a little later.
 		_ = r.limits.lift(ctx, user)
 	}
+	return user, err
+}
+
+// CheckLink looks whether the token of a link could reset a password now. It changes nothing, so
+// that whatever opens links on their way uses none up. Errors: [ErrInvalidChallenge].
+func (r *Recovery) CheckLink(ctx context.Context, raw string) error {
+	id, err := r.challenges.VerifyLink(raw)
+	if err != nil {
+		return ErrInvalidChallenge
+	}
+	_, err = r.store.OpenChallenge(ctx, id, ChallengeReset)
 	return err
 }
 

@@ -86,7 +86,8 @@ func byCode(l auth.Letter) auth.ChallengeProof {
 }
 
 func (r *recovery) reset(proof auth.ChallengeProof) error {
-	return r.Recovery.Reset(r.Context(), proof, nextPassword, client)
+	_, err := r.Recovery.Reset(r.Context(), proof, nextPassword, client)
+	return err
 }
 
 func (r *recovery) wantReset(how string, proof auth.ChallengeProof, want error) {
@@ -188,7 +189,7 @@ func TestOfManyWhoRedeemOneChallengeAtOnceOneDoes(t *testing.T) {
 			if n%25 == 0 {
 				proof = byCode(letter)
 			}
-			err := r.Recovery.Reset(context.Background(), proof, nextPassword, client)
+			_, err := r.Recovery.Reset(context.Background(), proof, nextPassword, client)
 			switch {
 			case err == nil:
 				done.Add(1)
@@ -314,7 +315,7 @@ func TestACodeIsGuessedFiveTimesAndTheLinkStaysGood(t *testing.T) {
 	}
 	var all sync.WaitGroup
 	for range 20 {
-		all.Go(func() { _ = r.Recovery.Reset(context.Background(), wrong, nextPassword, client) })
+		all.Go(func() { _, _ = r.Recovery.Reset(context.Background(), wrong, nextPassword, client) })
 	}
 	all.Wait()
 	if n := r.count("SELECT attempts FROM challenges"); n != 5 {
@@ -346,7 +347,7 @@ func TestARefusedPasswordConsumesNothing(t *testing.T) {
 	for range 7 {
 		for _, proof := range []auth.ChallengeProof{byLink(letter), byCode(letter)} {
 			for _, refused := range []string{"", "short", "password", user.Username.Given, "ALICEALICE", strings.Repeat("a", 10_000)} {
-				err := r.Recovery.Reset(t.Context(), proof, refused, client)
+				_, err := r.Recovery.Reset(t.Context(), proof, refused, client)
 				if _, ok := errors.AsType[auth.InputError](err); !ok {
 					t.Errorf("%.20q: %v", refused, err)
 				}
@@ -365,7 +366,8 @@ func TestAFullQueueConsumesNothing(t *testing.T) {
 	for range 6 {
 		ctx, cancel := context.WithCancel(t.Context())
 		err := r.duringHashingOf(func() error {
-			return r.Recovery.Reset(ctx, byCode(letter), nextPassword, client)
+			_, err := r.Recovery.Reset(ctx, byCode(letter), nextPassword, client)
+			return err
 		}, cancel)
 		if !errors.Is(err, context.Canceled) {
 			t.Fatal(err)

@@ -27,6 +27,7 @@ var (
 	ErrVerifyQuery      = outcome.New("verify_query", "the query asks for something unknown")
 	ErrMethodNotAllowed = outcome.New("method_not_allowed", "the resource does not have this method")
 	ErrCrossSite        = outcome.New("cross_site", "the form came from a page of another site")
+	ErrMailOff          = outcome.New("mail_off", "the service sends no mail")
 	ErrTimeout          = outcome.NewFault("timeout", "the request took too long")
 	ErrCanceled         = outcome.NewFault("canceled", "the client has left")
 )
@@ -75,6 +76,8 @@ var answers = []struct {
 	{auth.ErrOtherClient, Answer{400, "invalid_grant", "The token was issued to another client", ""}},
 	{auth.ErrInvalidCode, Answer{400, "invalid_grant", "The authorization code is not valid; log in again", ""}},
 	{auth.ErrInvalidChallenge, Answer{400, "", "The link or the code is not valid, or not any more; ask for another mail", ""}},
+	{auth.ErrNoVerifiedAddress, Answer{409, "", "The account has no verified e-mail address; give it an initial secret", ""}},
+	{auth.ErrUserDisabled, Answer{409, "", "The account is disabled; enable it first", ""}},
 	{auth.ErrUnknownApp, Answer{400, "invalid_request", "There is no such app here, or it may not log in", ""}},
 	{auth.ErrRedirectURI, Answer{400, "invalid_request", "The redirect URI is not one of the app's", ""}},
 	{auth.ErrLogoutHint, Answer{400, "invalid_request", "id_token_hint is not an ID token of this service", ""}},
@@ -128,6 +131,7 @@ var answers = []struct {
 	{ErrFile, Answer{400, invalidRequest, "The parts of a form must be plain text and no files", ""}},
 	{ErrMediaType, Answer{415, invalidRequest, "The media type of the request body is not supported", ""}},
 	{ErrNotFound, Answer{404, "", "There is no such resource", ""}},
+	{ErrMailOff, Answer{404, "", "No mail is sent here; ask an administrator for a new password", ""}},
 	{ErrCrossSite, Answer{403, "", "The form came from a page of another site", ""}},
 	{ErrMethodNotAllowed, Answer{405, "", "The resource does not have this method", ""}},
 	{auth.ErrLimited, Answer{429, unavailable, "Too many attempts; try again later", ""}},

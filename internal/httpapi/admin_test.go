@@ -60,8 +60,10 @@ const (
 // rights has a row for each route of the table, so that no new route is open by oversight.
 func rights() map[string]auth.Permission {
 	return map[string]auth.Permission{
-		"POST /token":          forAnybody,
-		"POST /token/password": forAnybody,
+		"POST /token":           forAnybody,
+		"POST /token/password":  forAnybody,
+		"POST /password/forgot": forAnybody,
+		"POST /password/reset":  forAnybody, // with what was mailed
 		// where registration is closed
 		"POST /users":                                 auth.WriteUsers,
 		"POST /logout":                                forUsers,
@@ -77,6 +79,7 @@ func rights() map[string]auth.Permission {
 		"PATCH /users/:id":                            auth.WriteUsers,
 		"DELETE /users/:id":                           auth.WriteUsers,
 		"POST /users/:id/unlock":                      auth.WriteUsers,
+		"POST /users/:id/password-reset":              auth.WriteUsers,
 		"PUT /users/:id/roles/:role":                  auth.GrantRoles,
 		"DELETE /users/:id/roles/:role":               auth.GrantRoles,
 		"GET /users/:id/sessions":                     auth.ReadSessions,

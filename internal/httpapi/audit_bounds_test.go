@@ -116,6 +116,11 @@ func ways() map[string]way {
 		}, func(w *wayward) answered {
 			return w.redeemed(w.shop, w.code)
 		}, 150, 400, 400, 1, 149},
+		"mails for the password": {"POST /password/forgot", nil,
+			func(w *wayward) answered { return w.forgot("alice") }, 150, 202, 202, 3, 147},
+		"wrong links": {"POST /password/reset", nil, func(w *wayward) answered {
+			return w.resetBy(map[string]string{"token": "guess"})
+		}, 150, 400, 400, ofNetwork, 0},
 		// With the tokens of a login.
 		"refresh token of a session that is over": {"POST /token", func(w *wayward) {
 			w.kept = w.alice
@@ -183,6 +188,9 @@ func ways() map[string]way {
 			byRoot("PUT", ofAlice("/roles/clerk"), ""), 1100, 204, 429, ofAdmin + ofActor, 0},
 		"user who needs not be unlocked": {"POST /users/:id/unlock", nil,
 			byRoot("POST", ofAlice("/unlock"), ""), 30, 204, 204, ofAdmin, 0},
+		"mails for a user": {"POST /users/:id/password-reset",
+			func(w *wayward) { w.addressed() }, byRoot("POST", ofAlice("/password-reset"), ""), 30,
+			202, 202, ofAdmin, 0},
 		"user who is disabled already": {"PATCH /users/:id", nil,
 			byRoot("PATCH", ofAlice(""), `{"disabled":true}`), 30, 200, 200, ofAdmin, 0},
 		"client that is there": {"POST /clients", nil, byRoot("POST", at("/clients"),

@@ -31,7 +31,8 @@ type audited struct {
 	session  string // alice's
 	database string // its URL
 	shop     program
-	code     string // for the shop
+	code     string      // for the shop
+	letter   auth.Letter // that somebody got
 }
 
 func startAudited(t *testing.T, s settings) *audited {
@@ -68,7 +69,8 @@ func (a *audited) exec(statement string, arguments ...any) {
 func (a *audited) tables() (all string) {
 	a.Helper()
 	for _, table := range []string{"users", "sessions", "revocations", "user_roles", "clients",
-		"client_roles", "roles", "role_permissions", "retired_usernames", "password_keys"} {
+		"client_roles", "roles", "role_permissions", "retired_usernames", "password_keys",
+		"challenges", "mails"} {
 		var rows string
 		must(a, a.owner.QueryRow(a.Context(),
 			"SELECT '"+table+"' || coalesce(string_agg(t::text, E'\n' ORDER BY t::text), '') FROM "+
@@ -139,6 +141,16 @@ func attempts() map[string]attempt {
 		a.code = a.codeOf(a.shop, "alice", "openid")
 	}
 	return map[string]attempt{
+		"POST /password/forgot": {prepare: (*audited).addressed, send: func(a *audited) answered {
+			return a.forgot("alice")
+		}, status: 202, told: auth.ActionForgotPassword, kind: "anonymous"},
+		"POST /password/reset": {prepare: (*audited).mailed, send: func(a *audited) answered {
+			return a.resetBy(map[string]string{"token": tokenIn(a.letter)})
+		}, status: 204, told: auth.ActionResetPassword, also: auth.ActionUnlockUser, actor: "alice",
+			user: "alice"},
+		"POST /users/:id/password-reset": {prepare: (*audited).addressed,
+			send: asRoot("POST", alice("/password-reset"), ""), status: 202,
+			told: auth.ActionSendReset, actor: "root", user: "alice"},
 		"POST /clients": {send: asRoot("POST", at("/clients"),
 			`{"client_id":"shop","name":"Shop","confidential":true}`), status: 201,
 			told: auth.ActionAddClient, actor: "root"},

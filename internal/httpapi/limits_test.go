@@ -16,7 +16,7 @@ import (
 
 func tightRates() auth.RateLimits {
 	limit := ratelimit.Limit{Burst: 2, Interval: time.Hour}
-	return auth.RateLimits{Account: limit, Registration: limit}
+	return auth.RateLimits{Account: limit, Registration: limit, Recovery: limit}
 }
 
 func TestALimitedLoginIsAnsweredAlikeForKnownAndUnknownAccounts(t *testing.T) {

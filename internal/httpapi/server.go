@@ -20,6 +20,7 @@ type Rules struct {
 	Accounts     *auth.Accounts
 	Addresses    *auth.Addresses
 	Personal     *auth.Personal
+	Recovery     *auth.Recovery
 	Logins       *auth.Logins
 	Browsers     *auth.Browsers
 	Tokens       *auth.Tokens
@@ -43,9 +44,12 @@ type Options struct {
 	Metrics          prometheus.Registerer
 	RegistrationOpen bool
 	PasswordGrant    bool // whether passwords are exchanged for tokens
+	MailOn           bool // whether mails are sent to accounts
 	// LoginFor returns the URL of the login for the browser about whose request a proxy asks, or ""
 	// if it is not to be sent there.
 	LoginFor func(*gin.Context) string
+	// LanguageFor returns the language of whoever asks, such as "en", for what is mailed to them.
+	LanguageFor func(*gin.Context) string
 }
 
 // API answers the requests of programs.
@@ -57,7 +61,9 @@ type API struct {
 	metrics          *metrics
 	registrationOpen bool
 	passwordGrantOn  bool
+	mailOn           bool
 	loginFor         func(*gin.Context) string
+	languageFor      func(*gin.Context) string
 	grants           map[string]grantHandler
 	routes           []route
 }
@@ -71,7 +77,7 @@ func New(o Options) (*API, error) {
 	a := &API{
 		Rules: o.Rules, edge: o.Edge, cursors: o.Cursors, clock: o.Clock, metrics: m,
 		registrationOpen: o.RegistrationOpen, passwordGrantOn: o.PasswordGrant,
-		loginFor: o.LoginFor,
+		mailOn: o.MailOn, loginFor: o.LoginFor, languageFor: o.LanguageFor,
 	}
 	a.grants = a.allGrants()
 	wellKnown, err := newWellKnown(o.Rules.Signer, o.Edge.Issuer(), a.grantTypes())

@@ -65,6 +65,7 @@ type settings struct {
 	rates              auth.RateLimits
 	registrationClosed bool
 	passwordGrantOff   bool
+	mailOff            bool
 	corsOrigins        []string
 	requestTimeout     time.Duration
 	statementTimeout   time.Duration
@@ -122,7 +123,9 @@ func start(t *testing.T, s settings) *fixture {
 	f.api, err = New(Options{
 		Edge: outermost, Rules: rulesOf(f.rules), Cursors: cursor.New(keychainOf(t, signingKey)),
 		Clock: time.Now, Metrics: f.metrics, RegistrationOpen: !s.registrationClosed,
-		PasswordGrant: !s.passwordGrantOff, LoginFor: func(*gin.Context) string { return "" },
+		PasswordGrant: !s.passwordGrantOff, MailOn: !s.mailOff,
+		LoginFor:    func(*gin.Context) string { return "" },
+		LanguageFor: func(c *gin.Context) string { return c.GetHeader("Accept-Language") },
 	})
 	must(t, err)
 	server := httptest.NewServer(outermost.Serve(f.api.Fallbacks(), f.api.Routes()...))
@@ -237,6 +240,7 @@ func rulesOf(r *authtest.Rules) Rules {
 		Sessions: r.Sessions, Access: r.Access,
 		Limits: r.Limits, Roles: r.Roles, Clients: r.Clients, Signer: r.Signer, IDTokens: r.IDTokens,
 		Feed: r.Feed, Audit: r.Audit, Personal: r.Personal, Browsers: r.Browsers,
+		Recovery: r.Recovery,
 	}
 }
 

@@ -14,7 +14,8 @@ func sharingOf(path string) edge.Sharing {
 	case strings.HasPrefix(path, "/.well-known/"):
 		return edge.AnyOrigin
 	case slices.Contains([]string{
-		"/token", "/token/password", "/revoke", "/logout", "/userinfo", "/users",
+		"/token", "/token/password", "/password/forgot", "/password/reset", "/revoke", "/logout",
+		"/userinfo", "/users",
 	}, path), strings.HasPrefix(path, "/users/"):
 		return edge.ListedOrigins
 	}

@@ -192,6 +192,13 @@ func (s *stage) wantNowhere(secrets ...string) {
 	}
 }
 
+// reset sets a password by what a mail has.
+func (s *stage) reset(proof auth.ChallengeProof) {
+	s.Helper()
+	_, err := s.Recovery.Reset(s.Context(), proof, "another good password", auth.Caller{})
+	must(s, err)
+}
+
 func tokenOf(r mailtest.Received) string { return r.Link()[strings.LastIndexByte(r.Link(), '/')+1:] }
 
 // Two replicas see each job. A mail that comes twice looks like an attack.
@@ -212,7 +219,7 @@ func TestTwoReplicasSendEachMailOnceAndItsLinkWorks(t *testing.T) {
 			t.Fatalf("the mail has no code or no link:\n%s", received.Text)
 		}
 		secrets = append(secrets, tokenOf(received), received.Code(), strings.ReplaceAll(received.Code(), "-", ""))
-		must(t, s.Recovery.Reset(t.Context(), auth.ChallengeProof{Token: tokenOf(received)}, "another good password", auth.Caller{}))
+		s.reset(auth.ChallengeProof{Token: tokenOf(received)})
 	}
 	s.awaitDone()
 	s.relay.Nothing(t)
@@ -254,7 +261,7 @@ func TestWhatTheRelayDoesNotTakeIsSentWhenItDoes(t *testing.T) {
 			received := s.relay.Next(t)
 			s.awaitDone()
 			s.relay.Nothing(t)
-			must(t, s.Recovery.Reset(t.Context(), auth.ChallengeProof{Token: tokenOf(received)}, "another good password", auth.Caller{}))
+			s.reset(auth.ChallengeProof{Token: tokenOf(received)})
 			said := s.log.String()
 			if strings.Count(said, "does not take mails") != 1 || strings.Count(said, "takes mails again") != 1 ||
 				strings.Contains(said, "canary") {
@@ -353,8 +360,7 @@ func TestWhatAKilledReplicaHadInHandIsSent(t *testing.T) {
 	received := s.relay.Next(t)
 	s.awaitDone()
 	s.relay.Nothing(t)
-	must(t, s.Recovery.Reset(t.Context(), auth.ChallengeProof{Challenge: challenge, Code: received.Code()},
-		"another good password", auth.Caller{}))
+	s.reset(auth.ChallengeProof{Challenge: challenge, Code: received.Code()})
 }
 
 // The database is gone just when the relay says that it has the mail.

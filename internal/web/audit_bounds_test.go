@@ -70,6 +70,16 @@ func ways() map[string]way {
 		"password that is too short": {does: "POST /register",
 			send:  posts("/register", "username", "carol", "password", "x"),
 			times: 30, first: 422, last: 422, unsaid: 30},
+		"mails for the password": {does: "POST /password/mail",
+			send:  posts("/password/mail", "login", "alice"),
+			times: 40, first: 303, last: 303, lines: ofLimit, unsaid: 40 - ofLimit},
+		"wrong code": {does: "POST /password/code",
+			send: posts("/password/code", "challenge", uuid.NewString(), "code", "guess",
+				"new_password", anotherPassword),
+			times: 150, first: 400, last: 400, lines: ofNetwork},
+		"wrong link": {does: "POST /password/reset/:token",
+			send:  posts("/password/reset/guess", "new_password", anotherPassword),
+			times: 150, first: 400, last: 400, lines: ofNetwork},
 		"end of a session that is none": {does: "POST /account/sessions",
 			send: func(a *audited) answered {
 				return a.b.post("/account/sessions", "as", "alice", "session", uuid.NewString())
@@ -139,7 +149,7 @@ func ways() map[string]way {
 func bounded() settings {
 	limit := ratelimit.Limit{Burst: 2, Interval: time.Hour}
 	return settings{
-		rates:   auth.RateLimits{Account: limit, Registration: limit},
+		rates:   auth.RateLimits{Account: limit, Registration: limit, Recovery: limit},
 		options: authtest.Options{Bounds: frozen()},
 	}
 }
@@ -246,7 +256,7 @@ func (a *audited) logged() (lines, count int) {
 func (a *audited) rows() (count int) {
 	a.Helper()
 	must(a, a.owner.QueryRow(a.Context(), `SELECT (SELECT count(*) FROM users) +
-		(SELECT count(*) FROM sessions) + (SELECT count(*) FROM revocations) +
+		(SELECT count(*) FROM sessions) + (SELECT count(*) FROM mails) + (SELECT count(*) FROM revocations) +
 		(SELECT count(*) FROM authorization_codes) + (SELECT count(*) FROM consents)`).Scan(&count))
 	return count
 }

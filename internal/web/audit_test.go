@@ -25,6 +25,8 @@ type audited struct {
 	shop  auth.Client
 	ids   map[uuid.UUID]string // the users' names
 	b     *browser             // alice is logged in there
+	// letter is what somebody got.
+	letter auth.Letter
 }
 
 func startAudited(t *testing.T, s settings, change func(*auth.Client)) *audited {
@@ -59,7 +61,7 @@ func (a *audited) exec(statement string) {
 func (a *audited) tables() (all string) {
 	a.Helper()
 	for _, table := range []string{"users", "sessions", "revocations", "user_roles", "clients",
-		"retired_usernames", "authorization_codes", "consents"} {
+		"retired_usernames", "authorization_codes", "consents", "mails"} {
 		var rows string
 		must(a, a.owner.QueryRow(a.Context(),
 			"SELECT '"+table+"' || coalesce(string_agg(t::text, E'\n' ORDER BY t::text), '') FROM "+
@@ -182,6 +184,26 @@ func attempts() map[string]attempt {
 		"POST /register (closed)": {settings: settings{registrationClosed: true},
 			send: registers("carol"), status: 403,
 			told: []string{"user.register registration_closed by anonymous of nobody"}},
+		"POST /password/mail": {send: posts("/password/mail", "login", "alice"), status: 303,
+			told: []string{"password.forgot success by anonymous of nobody"}},
+		"POST /password/code": {prepare: (*audited).mailed, send: func(a *audited) answered {
+			return a.b.post("/password/code", "challenge", a.letter.ID.String(), "code", a.letter.Code,
+				"new_password", anotherPassword)
+		}, status: 303, told: []string{"password.reset success by alice of alice",
+			"user.unlock success by alice of alice"}},
+		"POST /password/code (wrong code)": {prepare: (*audited).mailed,
+			send: func(a *audited) answered {
+				return a.b.post("/password/code", "challenge", a.letter.ID.String(), "code", "guess",
+					"new_password", anotherPassword)
+			}, status: 400, told: []string{"password.reset invalid_challenge by anonymous of alice"}},
+		"POST /password/reset/:token": {prepare: (*audited).mailed, send: (*audited).resets,
+			status: 303, told: []string{"password.reset success by alice of alice",
+				"user.unlock success by alice of alice"}},
+		"POST /password/reset/:token (used)": {prepare: func(a *audited) {
+			a.mailed()
+			a.shows(a.resets(), 303)
+		}, send: (*audited).resets, status: 400,
+			told: []string{"password.reset invalid_challenge by anonymous of nobody"}},
 		"POST /account/sessions": {prepare: another, send: func(a *audited) answered {
 			id := idsOf(a.b.get("/account").body)[0]
 			return a.b.post("/account/sessions", "as", "alice", "session", id)
@@ -230,7 +252,7 @@ func attempts() map[string]attempt {
 func byNoPage() []auth.Action {
 	return []auth.Action{
 		auth.ActionRefresh, auth.ActionRevokeToken, auth.ActionCreateUser, auth.ActionDisableUser,
-		auth.ActionEnableUser, auth.ActionUnlockUser, auth.ActionImportUsers, auth.ActionExportUsers,
+		auth.ActionEnableUser, auth.ActionImportUsers, auth.ActionExportUsers,
 		auth.ActionSetPassword, auth.ActionRequireChange, auth.ActionSetRole, auth.ActionDeleteRole,
 		auth.ActionGrantRole, auth.ActionRevokeRole, auth.ActionIssueToken, auth.ActionRedeemCode,
 		auth.ActionGrantToClient, auth.ActionRevokeOfClient, auth.ActionAddClient,
@@ -241,6 +263,7 @@ func byNoPage() []auth.Action {
 		auth.ActionAuthorize, auth.ActionProveClient, auth.ActionRefusals,
 		auth.ActionVerifyAddress, auth.ActionChangeAddress, auth.ActionRemoveAddress,
 		auth.ActionUndoAddress, auth.ActionResendProof, auth.ActionDisplaceUser,
+		auth.ActionSendReset, auth.ActionMakeChallenge, auth.ActionFailMail,
 	}
 }
 

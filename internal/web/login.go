@@ -22,7 +22,7 @@ func (w *Web) getLogin(c *gin.Context) error {
 	}
 	page := w.loginPage(to)
 	page.Username = suggested(c, to)
-	page.Notice = noticeOf(c, pages.NoticeRegistered)
+	page.Notice = noticeOf(c, pages.NoticeRegistered, pages.NoticePasswordReset)
 	switch {
 	case ok && to.query.Has(auth.DemandParameter): // the app wants a password, and not a click
 		page.Username = cmp.Or(page.Username, browser.User.Username.Given)
@@ -35,7 +35,9 @@ func (w *Web) getLogin(c *gin.Context) error {
 }
 
 func (w *Web) loginPage(to destination) pages.Login {
-	return pages.Login{Next: to.next, To: to.title, RegistrationOpen: w.registrationOpen}
+	return pages.Login{
+		Next: to.next, To: to.title, RegistrationOpen: w.registrationOpen, ForgotOpen: w.mailOn,
+	}
 }
 
 // suggested is the name with which a form begins: the one that an earlier form had, or else the

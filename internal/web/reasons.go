@@ -22,6 +22,8 @@ func failureOf(err error) pages.Failure {
 		failure.Why = pages.WrongCredentials
 	case errors.Is(err, auth.ErrAddressUnverified):
 		failure.Why = pages.AddressUnverified
+	case errors.Is(err, auth.ErrInvalidChallenge):
+		failure.Why = pages.WrongCode
 	case errors.Is(err, auth.ErrLastAdmin):
 		failure.Why = pages.LastAdmin
 	case errors.Is(err, auth.ErrLimited):

@@ -32,6 +32,11 @@ func (w *Web) renderAs(c *gin.Context, status int, page pages.Page, to destinati
 	return nil
 }
 
+// LanguageFor returns the language of whoever asks, such as "en", for what is mailed to them.
+func (w *Web) LanguageFor(c *gin.Context) string {
+	return pages.Choose("", c.GetHeader("Accept-Language")).String()
+}
+
 // protect tells the browser what a page may do, and what others may do with it.
 func (w *Web) protect(c *gin.Context, to destination) {
 	c.Header("Content-Security-Policy", policyFor(to.uri, w.returns.origins))
@@ -126,6 +131,8 @@ func faultOf(status int, err error) pages.Fault {
 		return pages.FaultStale
 	case errors.Is(err, auth.ErrRegistrationClosed):
 		return pages.FaultClosed
+	case errors.Is(err, edge.ErrMailOff):
+		return pages.FaultNoMail
 	case errors.Is(err, auth.ErrUnknownApp), errors.Is(err, auth.ErrRedirectURI),
 		errors.Is(err, auth.ErrLogoutHint):
 		return pages.FaultBadApp

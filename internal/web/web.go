@@ -27,6 +27,7 @@ type Rules struct {
 	Sessions       *auth.Sessions
 	Access         *auth.Access
 	Personal       *auth.Personal
+	Recovery       *auth.Recovery
 }
 
 // Destinations knows the apps to which people go on after a login.
@@ -47,7 +48,8 @@ type Options struct {
 	// https://wiki.example.org.
 	ReturnOrigins     []string
 	RegistrationOpen  bool
-	MinPasswordLength int // in characters
+	MailOn            bool // whether mails are sent to accounts
+	MinPasswordLength int  // in characters
 	Clock             func() time.Time
 }
 
@@ -61,6 +63,7 @@ type Web struct {
 	returns           returns
 	forms             *http.CrossOriginProtection
 	registrationOpen  bool
+	mailOn            bool
 	minPasswordLength int
 	clock             func() time.Time
 }
@@ -74,7 +77,7 @@ func New(o Options) (*Web, error) {
 	w := &Web{
 		Rules: o.Rules, edge: o.Edge, pages: o.Pages, assets: make(map[string]pages.Asset),
 		destinations: o.Destinations, returns: returns{o.Edge.Base(), o.ReturnOrigins},
-		forms: forms, registrationOpen: o.RegistrationOpen,
+		forms: forms, registrationOpen: o.RegistrationOpen, mailOn: o.MailOn,
 		minPasswordLength: o.MinPasswordLength, clock: o.Clock,
 	}
 	for _, asset := range o.Pages.Assets() {

@@ -55,6 +55,7 @@ type settings struct {
 	queue              int
 	rates              auth.RateLimits
 	registrationClosed bool
+	mailOff            bool
 	returnOrigins      []string
 	cookieDomain       string
 	destinations       web.Destinations
@@ -117,7 +118,7 @@ func (f *fixture) handler(s settings) http.Handler {
 	people, err := web.New(web.Options{
 		Edge: outermost, Rules: rulesOf(f.rules), Pages: rendered, Destinations: s.destinations,
 		ReturnOrigins: s.returnOrigins, RegistrationOpen: !s.registrationClosed,
-		MinPasswordLength: 8, Clock: time.Now,
+		MailOn: !s.mailOff, MinPasswordLength: 8, Clock: time.Now,
 	})
 	must(f, err)
 	f.routes = people.Routes()
@@ -130,6 +131,7 @@ func rulesOf(r *authtest.Rules) web.Rules {
 		Registration: r.Registration, Logins: r.Logins, Browsers: r.Browsers,
 		Sessions: r.Sessions, Access: r.Access, Personal: r.Personal,
 		Authorizations: r.Authorizations, Logouts: r.Logouts,
+		Recovery: r.Recovery,
 	}
 }
 

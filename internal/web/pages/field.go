@@ -60,7 +60,8 @@ func (f field) DescribedBy() string {
 func (d description) laidOut() []field {
 	fields := slices.Clone(d.Fields)
 	for n := range fields {
-		fields[n].Blamed = d.Failure.Why == WrongCredentials && !fields[n].Fixed
+		fields[n].Blamed = d.Failure.Why == WrongCredentials && !fields[n].Fixed ||
+			d.Failure.Why == WrongCode && fields[n].Name == CodeField
 	}
 	focus := slices.IndexFunc(fields, func(f field) bool { return f.Problem.Why != "" })
 	if focus < 0 && d.Focus {

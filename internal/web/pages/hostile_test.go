@@ -84,6 +84,9 @@ func TestAHostileNameIsShownAsItIs(t *testing.T) {
 			"hidden":      EndSession{Hidden: []Hidden{{"state", text}}},
 			"detail":      Error{Why: FaultBadApp, Detail: text},
 			"request id":  Error{Why: FaultInternal, RequestID: text},
+			"login":       Forgot{Login: text},
+			"challenge":   ResetByCode{Challenge: text},
+			"code":        ResetByCode{Code: text},
 			"app in vain": Error{Why: FaultNoAccess, App: text},
 		} {
 			d := parsePage(t, render(t, p, Language{}, page))

@@ -27,7 +27,7 @@ type description struct {
 // names are those of all templates.
 func names() []string {
 	return []string{
-		"home", "login", "register", "password", "consent", "end_session", "logged_out", "account",
+		"home", "login", "register", "password", "forgot", "code", "reset", "consent", "end_session", "logged_out", "account",
 		"delete", "error",
 	}
 }
@@ -60,6 +60,7 @@ type Login struct {
 	// AlreadyAs is who is logged in. The page offers to go on as them, by [ChoiceCurrent].
 	AlreadyAs        string
 	RegistrationOpen bool
+	ForgotOpen       bool // whoever has forgotten the password can reset it by mail
 	Notice           Notice
 	Failure          Failure
 }
@@ -122,6 +123,57 @@ func (p DemandedPassword) describe() description {
 			passwordField(CurrentField, "current-password", p.CurrentProblem),
 			newPasswordField(NewField, p.NewProblem, p.MinLength),
 		},
+	}
+}
+
+// Forgot is at [ForgotPath]. Its form goes to [ForgotMailPath].
+type Forgot struct {
+	Login   string // a username, or an address
+	Next    string // comes back in [NextField]
+	Failure Failure
+}
+
+func (p Forgot) describe() description {
+	return description{
+		Name: "forgot", Title: "forgot.title", Focus: true, Failure: p.Failure,
+		Fields: []field{{
+			Name: LoginField, Type: "text", Autocomplete: "username", Value: p.Login,
+		}},
+	}
+}
+
+// ResetByCode is at [ResetCodePath]. It says the same whether there is an account or not.
+type ResetByCode struct {
+	Challenge  string // comes back in [ChallengeField]
+	Code       string // if it is not known to be wrong
+	Next       string // comes back in [NextField]
+	MinLength  int    // of a password, in characters
+	NewProblem Problem
+	Failure    Failure
+}
+
+func (p ResetByCode) describe() description {
+	return description{
+		Name: "code", Title: "code.title", Focus: true, Failure: p.Failure,
+		Fields: []field{
+			{Name: CodeField, Type: "text", Autocomplete: "one-time-code", Value: p.Code},
+			newPasswordField(NewField, p.NewProblem, p.MinLength),
+		},
+	}
+}
+
+// ResetByLink is at [ResetLinkPath]. It names no account: whatever opens links may see it.
+type ResetByLink struct {
+	Token      string // of the link
+	MinLength  int    // of a password, in characters
+	NewProblem Problem
+	Failure    Failure
+}
+
+func (p ResetByLink) describe() description {
+	return description{
+		Name: "reset", Title: "reset.title", Focus: true, Failure: p.Failure,
+		Fields: []field{newPasswordField(NewField, p.NewProblem, p.MinLength)},
 	}
 }
 
@@ -239,6 +291,7 @@ type Error struct {
 	RetryAfter time.Duration // for [FaultLimited]; 0 if it is not known
 	// Detail is for whoever made the app. It is in English, and is shown as it is.
 	Detail    string
+	AskAgain  bool // there is a link to [ForgotPath]
 	RequestID string
 	Username  string // who is logged in; "" for nobody
 }

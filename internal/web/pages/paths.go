@@ -6,6 +6,10 @@ const (
 	LoginPath          = "/login"
 	LoginPasswordPath  = "/login/password"
 	RegisterPath       = "/register"
+	ForgotPath         = "/password/forgot"
+	ForgotMailPath     = "/password/mail"   // sends the mail that resets a password
+	ResetCodePath      = "/password/code"   // a GET has the challenge behind it
+	ResetLinkPath      = "/password/reset/" // the token of the link comes behind it
 	ConsentPath        = "/consent"
 	EndSessionPath     = "/end-session"
 	ForgetPath         = "/forget" // makes the browser forget the pages that it has kept
@@ -22,7 +26,11 @@ const (
 	PasswordField = "password"
 	CurrentField  = "current_password"
 	NewField      = "new_password"
-	RememberField = "remember" // a checkbox, with the value "yes"
+	LoginField    = "login" // a username, or an address
+	CodeField     = "code"  // of a mail
+	// ChallengeField is the challenge that the code of a mail belongs to.
+	ChallengeField = "challenge"
+	RememberField  = "remember" // a checkbox, with the value "yes"
 	// NextField brings back the Next of a page: at /login and /register also in the query of a link.
 	NextField = "next"
 	// AsField is the name of the one who was logged in when a page was shown. Each form that acts on

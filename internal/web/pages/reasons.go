@@ -15,9 +15,11 @@ const (
 	// WrongCredentials is for every login that is refused. Whoever has no account, or one that is
 	// disabled, must not see another text than whoever has mistyped the password.
 	WrongCredentials FailureReason = "wrong_credentials"
-	Limited          FailureReason = "limited"     // there were too many attempts
-	Overloaded       FailureReason = "overloaded"  // nothing was done
-	Unavailable      FailureReason = "unavailable" // it is not known whether it was done
+	// WrongCode is for a code of a mail that is wrong, used up, or not good any more.
+	WrongCode   FailureReason = "wrong_code"
+	Limited     FailureReason = "limited"     // there were too many attempts
+	Overloaded  FailureReason = "overloaded"  // nothing was done
+	Unavailable FailureReason = "unavailable" // it is not known whether it was done
 	// Stale is for a form that came from another site, or that is too old.
 	Stale FailureReason = "stale"
 	// Changed is for an account that was changed by somebody else meanwhile.
@@ -72,6 +74,7 @@ const (
 	NoticeSessionEnded    Notice = "session_ended"
 	NoticeOthersEnded     Notice = "others_ended"
 	NoticeRegistered      Notice = "registered"
+	NoticePasswordReset   Notice = "password_reset"
 	NoticeDeleted         Notice = "deleted"
 	NoticeLoginFirst      Notice = "login_first" // the page asked for wants a login
 	// NoticeOtherUser is for a form that was shown to somebody who is not logged in any more.
@@ -89,6 +92,8 @@ const (
 	FaultStale       Fault = "stale"       // as [Stale], where no form can be shown again
 	FaultLimited     Fault = "limited"     // there were too many attempts
 	FaultClosed      Fault = "closed"      // registration is closed
+	FaultBadLink     Fault = "bad_link"    // of a mail: it is wrong, used up, or not good any more
+	FaultNoMail      Fault = "no_mail"     // the service sends none
 	FaultUnavailable Fault = "unavailable" // overloaded, or without its database
 	FaultInternal    Fault = "internal"
 )

@@ -27,7 +27,7 @@ func drawn() map[string]Page {
 		"home":        Home{RegistrationOpen: true},
 		"home closed": Home{Notice: NoticeDeleted},
 		"home in":     Home{Username: "alice"},
-		"login":       Login{RegistrationOpen: true},
+		"login":       Login{RegistrationOpen: true, ForgotOpen: true},
 		"login to":    Login{To: "Orders", Next: sampleNext, RegistrationOpen: true, Remember: true},
 		"login wrong": Login{
 			Username: "alice", To: "Orders", Next: sampleNext, Failure: failedLogin,
@@ -51,6 +51,25 @@ func drawn() map[string]Page {
 		"password wrong": DemandedPassword{
 			Username: "alice", MinLength: 8, CurrentProblem: Problem{Why: PasswordWrong},
 			NewProblem: Problem{Why: PasswordCommon},
+		},
+		"forgot": Forgot{Next: sampleNext},
+		"forgot long": Forgot{
+			Login: longName, Failure: Failure{Why: Limited, RetryAfter: time.Minute},
+		},
+		"code": ResetByCode{
+			Challenge: "9f9bd7a5-4cb0-4ef7-9f5c-04bb1d7a0001", MinLength: 8, Next: sampleNext,
+		},
+		"code wrong": ResetByCode{Challenge: "x", MinLength: 8, Failure: Failure{Why: WrongCode}},
+		"code with a short password": ResetByCode{
+			Challenge: "x", Code: "A1B2-C3D4", MinLength: 15,
+			NewProblem: Problem{Why: PasswordShort, Bound: 15},
+		},
+		"reset": ResetByLink{Token: "ghm_x", MinLength: 8},
+		"reset wrong": ResetByLink{
+			Token: "ghm_x", MinLength: 8, NewProblem: Problem{Why: PasswordCommon},
+		},
+		"error of a link": Error{
+			Status: 400, Why: FaultBadLink, AskAgain: true, RequestID: "abc",
 		},
 		"consent": Consent{
 			Username: "alice", App: "Orders", Next: sampleNext,

@@ -1,0 +1,105 @@
+package httpapi
+
+import (
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
+
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/edge"
+)
+
+// mailed lets in whom another guard lets in, if mails are sent here.
+func mailed(also guard) guard {
+	return func(s *API, c *gin.Context) error {
+		if err := also(s, c); err != nil {
+			return err
+		}
+		if !s.mailOn {
+			return edge.ErrMailOff
+		}
+		return nil
+	}
+}
+
+type challengeResponse struct {
+	Challenge uuid.UUID `json:"challenge"`
+}
+
+// postPasswordForgot answers everybody alike, and has a mail sent to whoever owns the account.
+func (s *API) postPasswordForgot(c *gin.Context) error {
+	var in struct {
+		Login *string `json:"login"`
+	}
+	if err := readJSON(c, &in); err != nil {
+		return err
+	}
+	if err := required(member{"login", in.Login}); err != nil {
+		return err
+	}
+	challenge, err := s.Recovery.Forgot(c.Request.Context(), *in.Login, s.languageFor(c), callerOf(c))
+	if err != nil {
+		return err
+	}
+	writeJSON(c, http.StatusAccepted, "application/json", challengeResponse{challenge})
+	return nil
+}
+
+// postPasswordReset sets the password of whoever has the link or the code of a mail.
+func (s *API) postPasswordReset(c *gin.Context) error {
+	var in struct {
+		Token     *string `json:"token"`
+		Challenge *string `json:"challenge"`
+		Code      *string `json:"code"`
+		New       *string `json:"new_password"`
+	}
+	if err := readJSON(c, &in); err != nil {
+		return err
+	}
+	if err := required(member{"new_password", in.New}); err != nil {
+		return err
+	}
+	proof, err := proofOf(in.Token, in.Challenge, in.Code)
+	if err != nil {
+		return err
+	}
+	user, err := s.Recovery.Reset(c.Request.Context(), proof, *in.New, callerOf(c))
+	if err == nil {
+		edge.NoteOf(c).UserID = user.ID.String()
+	}
+	return done(c, err)
+}
+
+// proofOf reads the token of a link, or a challenge with its code. Of both together it would not be
+// clear which one is meant. Errors: [auth.InputError].
+func proofOf(token, challenge, code *string) (auth.ChallengeProof, error) {
+	switch {
+	case token != nil && (challenge != nil || code != nil):
+		return auth.ChallengeProof{}, auth.InputError{{Field: "token",
+			Message: "goes with neither challenge nor code"}}
+	case token != nil:
+		return auth.ChallengeProof{Token: *token}, nil
+	case challenge == nil && code == nil:
+		return auth.ChallengeProof{}, auth.InputError{{Field: "token",
+			Message: "is required, or challenge and code"}}
+	}
+	if err := required(member{"challenge", challenge}, member{"code", code}); err != nil {
+		return auth.ChallengeProof{}, err
+	}
+	id, err := uuid.Parse(*challenge)
+	if err != nil || len(*challenge) != len(id.String()) { // uuid.Parse takes other notations too
+		return auth.ChallengeProof{}, auth.InputError{{Field: "challenge",
+			Message: "is no challenge of POST /password/forgot"}}
+	}
+	return auth.ChallengeProof{Challenge: id, Code: *code}, nil
+}
+
+// postUserPasswordReset has a mail sent to a user, with which they can set another password.
+func (s *API) postUserPasswordReset(c *gin.Context, id uuid.UUID) error {
+	_, err := s.Recovery.Send(c.Request.Context(), actorOf(c), auth.ByID(id), s.languageFor(c))
+	if err == nil {
+		c.Status(http.StatusAccepted)
+	}
+	return err
+}
