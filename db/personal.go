@@ -23,7 +23,8 @@ func (d *DB) PersonalRecords(
 		}
 		found = auth.PersonalRecords{User: user(row)}
 		for _, read := range []func(context.Context, *sqlcgen.Queries, int32, *auth.PersonalRecords) error{
-			readPersonalSessions, readPersonalConsents, readPersonalCodes, readPersonalEvents,
+			readPersonalSessions, readPersonalConsents, readPersonalCodes, readPersonalMails,
+			readPersonalChallenges, readPersonalEvents,
 		} {
 			if err := read(ctx, q, int32(limit), &found); err != nil {
 				return translate(op, err)
@@ -88,6 +89,36 @@ func readPersonalCodes(
 			OpenID: orZero(row.Openid), Claims: orZero(row.Claims),
 			Resources: orZero(row.Resource), AuthTime: row.AuthTime,
 			ExpiresAt: row.ExpiresAt, RedeemedAt: row.RedeemedAt, Started: orZero(row.StartedID),
+		})
+	}
+	return err
+}
+
+func readPersonalMails(
+	ctx context.Context, q *sqlcgen.Queries, limit int32, into *auth.PersonalRecords,
+) error {
+	rows, err := q.PersonalMails(ctx, sqlcgen.PersonalMailsParams{
+		UserID: &into.User.ID, MaxRows: limit,
+	})
+	for _, row := range rows {
+		into.Mails = append(into.Mails, auth.PersonalMail{
+			Kind: auth.MailKind(row.Kind), QueuedAt: row.CreatedAt, ExpiresAt: row.ExpiresAt,
+			Outcome: auth.MailOutcome(orZero(row.Outcome)), DoneAt: row.DoneAt,
+		})
+	}
+	return err
+}
+
+func readPersonalChallenges(
+	ctx context.Context, q *sqlcgen.Queries, limit int32, into *auth.PersonalRecords,
+) error {
+	rows, err := q.PersonalChallenges(ctx, sqlcgen.PersonalChallengesParams{
+		UserID: into.User.ID, MaxRows: limit,
+	})
+	for _, row := range rows {
+		into.Challenges = append(into.Challenges, auth.PersonalChallenge{
+			Purpose: auth.ChallengePurpose(row.Purpose), Address: row.Email,
+			MadeAt: row.CreatedAt, ExpiresAt: row.ExpiresAt, RedeemedAt: row.RedeemedAt,
 		})
 	}
 	return err

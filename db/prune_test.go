@@ -121,3 +121,38 @@ func TestRefusalsAreDeletedOfTheCurrentMonthTooByTheOwnerAlone(t *testing.T) {
 		t.Errorf("%q", lines) // and one of each prune
 	}
 }
+
+// Mails whose jobs are lost would keep what was typed forever. Those that wait and those of last week
+// must stay.
+func TestMailsAndChallengesGoWhenTheirTimeIsOverAndNoneBefore(t *testing.T) {
+	t.Parallel()
+	d := open(t, Options{URL: dbtest.New(t)})
+	alice := d.mustInsert(t, "alice").ID
+	const hour = time.Hour
+	_, err := d.pool.Exec(t.Context(), `
+		INSERT INTO mails (id, kind, sealed, expires_at, done_at, outcome, problem)
+		SELECT gen_random_uuid(), 'reset', CASE WHEN done IS NULL THEN decode(repeat('00', 40), 'hex') END,
+			now() - over, now() - done, CASE WHEN done IS NOT NULL THEN 'sent' END, name
+		FROM (VALUES ('waits', interval '-1 h', NULL::interval), ('over for a moment', interval '59 min', NULL), ('over', interval '61 min', NULL),
+			('over, and sent', interval '3 h', interval '119 min'), ('old', interval '3 h', interval '121 min')) m (name, over, done)`)
+	must(t, err)
+	_, err = d.pool.Exec(t.Context(), `
+		INSERT INTO challenges (id, purpose, user_id, email, email_key, created_at, expires_at)
+		SELECT gen_random_uuid(), 'undo', $1, name, name, now(), now() - over
+		FROM (VALUES ('open', interval '-1 h'), ('over for a moment', interval '59 min'), ('over', interval '61 min')) c (name, over)`, alice)
+	must(t, err)
+	ended, err := d.ExpireMails(t.Context(), hour, 10)
+	must(t, err)
+	deleted, err := d.PruneMails(t.Context(), 2*hour, 10)
+	must(t, err)
+	gone, err := d.PruneChallenges(t.Context(), hour, 10)
+	must(t, err)
+	var mails, challenges string
+	must(t, d.pool.QueryRow(t.Context(), `SELECT
+		(SELECT string_agg(problem || ' ' || coalesce(outcome, '-') || ' ' || (sealed IS NULL)::text, '|' ORDER BY problem) FROM mails),
+		(SELECT string_agg(email, '|' ORDER BY email) FROM challenges)`).Scan(&mails, &challenges))
+	if ended != 1 || deleted != 1 || gone != 1 || challenges != "open|over for a moment" ||
+		mails != "over expired true|over for a moment - false|over, and sent sent true|waits - false" {
+		t.Errorf("%d ended, %d and %d deleted, left: %s; %s", ended, deleted, gone, mails, challenges)
+	}
+}

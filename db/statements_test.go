@@ -2,10 +2,13 @@ package db
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/auth/authtest"
@@ -130,6 +133,80 @@ func TestOperationsSendNoMoreStatementsThanTheyNeed(t *testing.T) {
 		test.do()
 		if sent := seen.take(); len(sent) != test.want {
 			t.Errorf("%s: %d statements, want %d: %v", test.name, len(sent), test.want, sent)
+		}
+	}
+}
+
+// Whoever counts round trips, or reads the statistics of the database, must not learn who has an
+// account. What is typed differs in length alone.
+func TestAForgottenPasswordSendsTheSameStatementsWhoeverHasAnAccount(t *testing.T) {
+	t.Parallel()
+	d, seen := open(t, Options{URL: dbtest.New(t)}).traced(t)
+	s := authtest.New(t, d, authtest.Options{
+		Rates: auth.RateLimits{
+			Recovery: ratelimit.Limit{Burst: 100, Interval: time.Hour}, Mails: ratelimit.PerHour(100),
+		},
+	})
+	must(t, s.Peppers.Claim(t.Context()))
+	for _, name := range []string{"known", "unverified", "disabled", "without"} {
+		_, _, err := s.Registration.SignUp(t.Context(), auth.Stranger{Username: name, Password: goodPassword}, auth.Caller{})
+		must(t, err)
+	}
+	for _, sql := range []string{
+		"UPDATE users SET email = username || '@a.example', email_key = username || '@a.example' WHERE username <> 'without'",
+		"UPDATE users SET email_verified_at = now() WHERE username IN ('known', 'disabled')",
+		"UPDATE users SET disabled_at = now() WHERE username = 'disabled'",
+	} {
+		_, err := d.pool.Exec(t.Context(), sql)
+		must(t, err)
+	}
+	var want []string
+	for _, login := range []string{
+		"known", "nobody", "unverified", "disabled", "without", "known@a.example", "nobody@a.example",
+		"unverified@a.example", "not a name", "",
+	} {
+		seen.statements = nil
+		_, err := s.Recovery.Forgot(t.Context(), login, "en", auth.Caller{Address: "192.0.2.1"})
+		must(t, err)
+		var sent []string
+		for _, one := range seen.take() {
+			sent = append(sent, one.sql)
+		}
+		if want == nil {
+			want = sent
+		}
+		if len(sent) != 2 || !slices.Equal(sent, want) {
+			t.Errorf("%q: %d statements, want 2:\n%s", login, len(sent), strings.Join(sent, "\n"))
+		}
+	}
+}
+
+// Each login and each refresh records an event. Those that send no mail must not pay for the
+// outbox.
+func TestAnEventWithoutMailsTouchesNothingOfTheOutbox(t *testing.T) {
+	t.Parallel()
+	d := open(t, Options{URL: dbtest.New(t)})
+	for name, test := range map[string]struct {
+		mails []auth.QueuedMail
+		want  int
+	}{
+		"without": {nil, 0},
+		"with": {[]auth.QueuedMail{{
+			ID: uuid.New(), Kind: auth.MailNewDevice, Sealed: make([]byte, 40), Lifetime: time.Hour, OfNobody: true,
+		}}, 2},
+	} {
+		e := anEvent()
+		e.Mails = test.mails
+		var touched int
+		must(t, d.inTransaction(t.Context(), "test", func(tx pgx.Tx) error {
+			if err := d.queries.WithTx(tx).RecordEvent(t.Context(), recordParams(e)); err != nil {
+				return err
+			}
+			return tx.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks
+				WHERE pid = pg_backend_pid() AND relation IN ('mails'::regclass, 'river_job'::regclass)`).Scan(&touched)
+		}))
+		if touched != test.want {
+			t.Errorf("%s: %d tables are touched, want %d", name, touched, test.want)
 		}
 	}
 }

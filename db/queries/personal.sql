@@ -27,6 +27,20 @@ WHERE a.user_id = @user_id
 ORDER BY a.expires_at DESC, a.digest
 LIMIT @max_rows;
 
+-- name: PersonalMails :many
+SELECT kind, created_at, expires_at, outcome, done_at
+FROM mails
+WHERE user_id = @user_id
+ORDER BY created_at DESC, id DESC
+LIMIT @max_rows;
+
+-- name: PersonalChallenges :many
+SELECT purpose, email, created_at, expires_at, redeemed_at
+FROM challenges
+WHERE user_id = @user_id
+ORDER BY created_at DESC, id DESC
+LIMIT @max_rows;
+
 -- PersonalEvents looks for what was done to the user and for what the user did by an index each, and
 -- takes once what is both. One condition for the two would look through the whole log.
 -- name: PersonalEvents :many

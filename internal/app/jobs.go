@@ -51,9 +51,13 @@ func newQueuedJobs(
 	river.AddWorker(workers, logout)
 	queues := map[string]river.QueueConfig{backchannel.Queue: {MaxWorkers: backchannel.Workers}}
 	if mails != nil {
-		river.AddWorker(workers, mails)
 		queues[outbox.Queue] = river.QueueConfig{MaxWorkers: outbox.Workers}
+	} else {
+		// One replica gives back the jobs of those that were killed, and river throws away those of
+		// a kind that this replica does not know.
+		mails = outbox.NewWorker(outbox.Options{})
 	}
+	river.AddWorker(workers, mails)
 	client, err := store.NewJobs(river.Config{
 		Workers:                     workers,
 		Queues:                      queues,

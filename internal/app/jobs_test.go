@@ -176,3 +176,24 @@ func TestTheServiceServesThoughItMayNotTouchJobs(t *testing.T) {
 	must(t, err)
 	app.want(t, user, session)
 }
+
+// What a killed replica had in hand is given back by any replica, and one that sends no mails must
+// not throw them away.
+func TestAReplicaWithoutARelayKeepsTheMailsOfAKilledOne(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	conn := connect(t, databaseURL)
+	_, err := conn.Exec(t.Context(), `
+		INSERT INTO river_job (kind, args, queue, max_attempts, state, attempt, attempted_at, attempted_by)
+		VALUES ('mail', '{"id": "7d444840-9dc0-11d1-b245-5ffdce74fad2"}', 'mail', 25, 'running', 1, now() - interval '1 hour', '{killed}')`)
+	must(t, err)
+	boot(t, databaseURL)
+	var state string
+	asynctest.Await(t, "the job to be given back", func() bool {
+		must(t, conn.QueryRow(t.Context(), "SELECT state FROM river_job").Scan(&state))
+		return state != "running"
+	})
+	if state != "available" && state != "retryable" {
+		t.Errorf("the job is %s", state)
+	}
+}

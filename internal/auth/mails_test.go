@@ -2,7 +2,9 @@ package auth_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/auth/authtest"
+	"gatehouse.example/internal/keychain"
 	"gatehouse.example/internal/ratelimit"
 )
 
@@ -54,6 +57,23 @@ func TestAnAccountGetsOneMailAMinuteAndAFewADay(t *testing.T) {
 	}
 }
 
+// queued queues a mail of a kind for an account, as whatever causes it does.
+func (r *recovery) queued(kind auth.MailKind, user auth.User, to string) uuid.UUID {
+	r.Helper()
+	keys, err := keychain.New([][]byte{[]byte(strings.Repeat("k", 32))})
+	must(r, err)
+	plain, err := json.Marshal(map[string]string{"to": to, "to_key": strings.ToLower(to), "language": "en"})
+	must(r, err)
+	id := uuid.New()
+	e := anEvent()
+	e.UserID = user.ID
+	e.Mails = []auth.QueuedMail{{
+		ID: id, Kind: kind, Lifetime: time.Hour, Sealed: keys.Sealer(keychain.Mails).Seal(id.String(), plain),
+	}}
+	must(r, r.store.RecordEvent(r.Context(), e))
+	return id
+}
+
 // The reputation of the relay is everybody's. Whoever uses up what strangers have must not silence
 // what warns of a theft.
 func TestAllMailsOfStrangersTogetherAreBoundedAndNoticesAreNot(t *testing.T) {
@@ -68,6 +88,83 @@ func TestAllMailsOfStrangersTogetherAreBoundedAndNoticesAreNot(t *testing.T) {
 	}
 	if sent != 2 {
 		t.Errorf("%d mails at once, want half of what an hour has", sent)
+	}
+	alice := r.addressed("alice")
+	for _, kind := range []auth.MailKind{
+		auth.MailNewDevice, auth.MailPasswordChanged, auth.MailAccountDeleted, auth.MailAddressChanged,
+	} {
+		if got := r.outcomeOf(r.queued(kind, alice, "alice@example.org")); got != auth.MailSent {
+			t.Errorf("%s: %s", kind, got)
+		}
+	}
+}
+
+// A minute between two mails makes more than a thousand a day.
+func TestAnAccountGetsNoMoreThanAFewMailsADay(t *testing.T) {
+	t.Parallel()
+	passed := time.Duration(0)
+	r := startRecovery(t, authtest.Options{Clock: func() time.Time { return time.Now().Add(passed) }})
+	pass := func(d time.Duration) {
+		passed += d
+		r.exec("UPDATE rate_limits SET tat = tat - $1, taken_at = taken_at - $1", d.Microseconds())
+	}
+	r.addressed("alice")
+	sent := 0
+	for range 30 {
+		if r.outcomeOf(r.forgot("alice")) == auth.MailSent {
+			sent++
+		}
+		pass(61 * time.Second)
+	}
+	if sent != 5 {
+		t.Errorf("%d mails in half an hour, want half of what a day has", sent)
+	}
+	pass(24 * time.Hour)
+	if got := r.outcomeOf(r.forgot("alice")); got != auth.MailSent {
+		t.Errorf("a day later: %s", got)
+	}
+	// Whoever locks an account again and again must not write to its owner each time, wherever that
+	// one reads mails.
+	bob := r.addressed("bob")
+	for n, want := range []auth.MailOutcome{auth.MailSent, auth.MailSuppressed, auth.MailSuppressed} {
+		if got := r.outcomeOf(r.queued(auth.MailLocked, bob, "bob@example"+strconv.Itoa(n)+".org")); got != want {
+			t.Errorf("the mail %d that the account is locked: %s", n, got)
+		}
+		pass(time.Hour)
+	}
+}
+
+// Somebody who registers a hundred accounts must not fill the mailbox of one person with them. The
+// forms of an address that are one mailbox count together.
+func TestAnAddressGetsAFewMailsADayWhateverAccountsTheyAreFor(t *testing.T) {
+	t.Parallel()
+	r := startRecovery(t, authtest.Options{Email: auth.EmailOptional})
+	signUp := func(name, address string) auth.MailOutcome {
+		t.Helper()
+		_, challenge, err := r.Registration.SignUp(t.Context(), auth.Stranger{
+			Username: name, Password: goodPassword, Email: address, Language: "en",
+		}, client)
+		must(t, err)
+		return r.outcomeOf(challenge)
+	}
+	forms := []string{
+		"alice@bücher.example", "Alice@BÜCHER.example", "ALICE@xn--bcher-kva.example", "alice@bu\u0308cher.example",
+		"ａｌｉｃｅ@bücher.example",
+	}
+	sent := 0
+	for n := range 20 {
+		if signUp("mallory"+strconv.Itoa(n), forms[n%len(forms)]) == auth.MailSent {
+			sent++
+		}
+	}
+	if sent != 5 {
+		t.Errorf("%d mails at once, want half of what a day has", sent)
+	}
+	if got := r.outcomeOf(r.queued(auth.MailNewDevice, r.register("alice"), "alice@xn--bcher-kva.example")); got != auth.MailSent {
+		t.Errorf("a notice for whoever has the mailbox: %s", got)
+	}
+	if got := signUp("bob", "bob@bücher.example"); got != auth.MailSent {
+		t.Errorf("another address: %s", got)
 	}
 }
 

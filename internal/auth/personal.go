@@ -25,16 +25,17 @@ type PersonalStore interface {
 	PersonalRecords(ctx context.Context, e Event, id uuid.UUID, limit int) (PersonalRecords, error)
 }
 
-// PersonalRecords are all that is stored of a user, but for four things. Secrets and their hashes
-// are left out. So is what is counted under keyed hashes: it names no user. So are revocations: they
-// hold nothing but the ids of sessions and the number of the account's tokens. And so is what
-// became of mails: the user has the mails, and the events tell who asked for them.
+// PersonalRecords are all that is stored of a user, but for three things. Secrets and their hashes
+// are left out. So is what is counted under keyed hashes: it names no user. And so are revocations:
+// they hold nothing but the ids of sessions and the number of the account's tokens.
 type PersonalRecords struct {
-	User     User
-	Sessions []PersonalSession
-	Consents []PersonalConsent
-	Codes    []PersonalCode
-	Events   []RecordedEvent // of the user, or by the user
+	User       User
+	Sessions   []PersonalSession
+	Consents   []PersonalConsent
+	Codes      []PersonalCode
+	Mails      []PersonalMail
+	Challenges []PersonalChallenge
+	Events     []RecordedEvent // of the user, or by the user
 }
 
 // PersonalSession is a session of a user, which may have ended.
@@ -74,19 +75,40 @@ type PersonalCode struct {
 	Started     uuid.UUID // the session that it started; Nil: none
 }
 
+// PersonalMail is a mail for a user. What it says is not stored any more when it is done.
+type PersonalMail struct {
+	Kind      MailKind
+	QueuedAt  time.Time
+	ExpiresAt time.Time   // then it is of no use any more
+	Outcome   MailOutcome // "" while it waits
+	DoneAt    *time.Time
+}
+
+// PersonalChallenge is what a user can prove by a mail. Its id is left out: with it a code can be
+// guessed.
+type PersonalChallenge struct {
+	Purpose    ChallengePurpose
+	Address    string // that is proved, or restored
+	MadeAt     time.Time
+	ExpiresAt  time.Time
+	RedeemedAt *time.Time
+}
+
 // mostPersonal bounds each list of [PersonalData]. All of them together take about a megabyte.
 const mostPersonal = 1000
 
 // PersonalData is what a user gets of [PersonalRecords].
 type PersonalData struct {
-	At       time.Time
-	User     User
-	Sessions []PersonalSession
-	Consents []PersonalConsent
-	Codes    []PersonalCode
-	Events   []PersonalEvent
-	Limit    int      // of each list
-	Cut      []string // the names of the lists that had more
+	At         time.Time
+	User       User
+	Sessions   []PersonalSession
+	Consents   []PersonalConsent
+	Codes      []PersonalCode
+	Mails      []PersonalMail
+	Challenges []PersonalChallenge
+	Events     []PersonalEvent
+	Limit      int      // of each list
+	Cut        []string // the names of the lists that had more
 }
 
 // Who acts, and who is acted on, in a [PersonalEvent]. The other actors are kinds of [Actor].
@@ -199,6 +221,8 @@ func personalData(found PersonalRecords, now time.Time) PersonalData {
 	d.Sessions = firstOf(&d, "sessions", found.Sessions)
 	d.Consents = firstOf(&d, "consents", found.Consents)
 	d.Codes = firstOf(&d, "codes", found.Codes)
+	d.Mails = firstOf(&d, "mails", found.Mails)
+	d.Challenges = firstOf(&d, "challenges", found.Challenges)
 	for n, s := range d.Sessions {
 		if s.EndedAt == nil {
 			d.Sessions[n].Session = s.Blunted(now)

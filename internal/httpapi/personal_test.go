@@ -107,15 +107,13 @@ func personal() map[string]columns {
 			"version": "derived", "session_id": "derived", "at": "private"}},
 		"username_skeletons": {"", nil, map[string]string{"user_id": "derived", "skeleton": "hash",
 			"is_alone": "private"}},
-		// The owner has the mails themselves.
-		"mails": {"", nil, map[string]string{"id": "private", "kind": "private",
-			"user_id": "derived", "sealed": "private", "created_at": "private",
-			"expires_at": "private", "admitted_at": "private", "attempts": "private",
-			"outcome": "private", "problem": "private", "done_at": "private"}},
-		"challenges": {"", nil, map[string]string{"id": "private", "purpose": "private",
-			"user_id": "derived", "token_version": "private", "email": "derived",
-			"email_key": "derived", "attempts": "private", "created_at": "private",
-			"expires_at": "private", "redeemed_at": "private"}},
+		"mails": {"mails", plainly("kind", "created_at", "expires_at", "outcome", "done_at"),
+			map[string]string{"id": "private", "user_id": "derived", "sealed": "private",
+				"admitted_at": "private", "attempts": "private", "problem": "private"}},
+		// With the id, a code could be guessed.
+		"challenges": {"challenges", plainly("purpose", "email", "created_at", "expires_at",
+			"redeemed_at"), map[string]string{"id": "private", "user_id": "derived",
+			"token_version": "private", "email_key": "derived", "attempts": "private"}},
 		"login_keys": {"", nil, map[string]string{"user_id": "derived", "key": "derived",
 			"kind": "derived"}},
 	}
@@ -168,6 +166,7 @@ func TestAnExportHasAllThatIsStoredOfTheUser(t *testing.T) {
 		"sessions": {"id", session}, "consents": {"client_id", "shop"},
 		"authorization_codes": {"redirect_uri", "https://shop.test/back"},
 		"audit_events":        {"target", "a target"},
+		"mails":               {"kind", "new_device"}, "challenges": {"purpose", "undo"},
 	} {
 		a.wantTold(answer, table, known[table], key[0], key[1])
 	}
@@ -198,6 +197,10 @@ func (a *audited) fill() (parent, session string) {
 	a.exec(`INSERT INTO authorization_codes
 		VALUES (sha256('code'), $1, $2, 1, 'shop', 'https://shop.test/back', repeat('c', 43), 'files:read', 'openid', 'userinfo:name', 'the nonce',
 			now() - interval '3 s', '{pwd}', now() + interval '1 min', now(), $1, 'https://mail.test/')`, session, alice)
+	a.exec(`INSERT INTO mails (id, kind, user_id, created_at, expires_at, attempts, outcome, problem, done_at)
+		VALUES (gen_random_uuid(), 'new_device', $1, now() - interval '1 h', now() + interval '1 h', 2, 'dead', 'the problem', now())`, alice)
+	a.exec(`INSERT INTO challenges (id, purpose, user_id, email, email_key, created_at, expires_at, redeemed_at)
+		VALUES (gen_random_uuid(), 'undo', $1, 'Old@example.org', 'old@example.org', now() - interval '1 h', now() + interval '1 h', now())`, alice)
 	a.exec(`INSERT INTO audit_events (action, outcome, actor, actor_id, user_id, target, request_id, client_address, user_agent, count)
 		VALUES ('logout', 'success', 'user', $1, $1, 'a target', 'a request', '192.0.2.8', 'another browser', 3)`,
 		alice)
@@ -290,6 +293,8 @@ func TestAnExportHasNoSecretsAndNothingOfAnother(t *testing.T) {
 		UNION ALL SELECT 'salt', encode(salt, 'base64') FROM sessions
 		UNION ALL SELECT 'digest of a code', encode(digest, 'hex') FROM authorization_codes
 		UNION ALL SELECT 'challenge', challenge FROM authorization_codes
+		UNION ALL SELECT 'challenge of a mail', id::text FROM challenges
+		UNION ALL SELECT 'problem of a relay', problem FROM mails
 		UNION ALL SELECT 'skeleton', encode(skeleton, 'hex') FROM username_skeletons WHERE skeleton IS NOT NULL`)
 	must(t, err)
 	for rows.Next() {

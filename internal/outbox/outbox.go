@@ -28,10 +28,10 @@ const (
 	// Workers is how many mails a replica has under way at most.
 	Workers = 10
 
-	// sendTimeout bounds one try, and markTimeout how long it is tried to note its end. Together
-	// they are shorter than the time after which a job counts as that of a killed replica, and is
-	// given to another one.
-	sendTimeout = 40 * time.Second
+	// sendTimeout bounds one try. It is longer than the relay may take for its last reply: whoever
+	// gives up earlier sends the mail again. For as long, and for markTimeout, which bounds how long
+	// it is tried to note the end, the mail of a killed replica is given to no other.
+	sendTimeout = 5 * mail.DefaultTimeout
 	markTimeout = 10 * time.Second
 	markAgain   = 200 * time.Millisecond
 
@@ -70,7 +70,8 @@ type Options struct {
 type Worker struct {
 	river.WorkerDefaults[Job]
 	Options
-	failing atomic.Bool // the last try failed
+	failing atomic.Bool // the relay did not take the last mail
+	stuck   atomic.Bool // the last mail could not be begun
 }
 
 // NewWorker makes a worker.
@@ -82,12 +83,16 @@ func NewWorker(o Options) *Worker {
 }
 
 // Timeout implements [river.Worker].
-func (w *Worker) Timeout(*river.Job[Job]) time.Duration { return sendTimeout }
+func (w *Worker) Timeout(*river.Job[Job]) time.Duration { return sendTimeout + markTimeout }
 
 // Work implements [river.Worker]. A mail that the relay does not take now is tried again as long as
-// it is of use. A failure of the database is an error, by which river plans the next try.
+// it is of use. A failure of the database is an error, by which river plans the next try: it gives
+// up after 25, which are spread over weeks.
 func (w *Worker) Work(ctx context.Context, job *river.Job[Job]) error {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
 	letter, err := w.Mails.Prepare(ctx, job.Args.ID)
+	w.logBegun(ctx, err)
 	if none, ok := errors.AsType[*auth.NoMailError](err); ok {
 		w.settled(job.Args.ID, none)
 		return nil
@@ -188,6 +193,20 @@ func marked(
 			return 0, err
 		case <-time.After(markAgain):
 		}
+	}
+}
+
+// logBegun logs once that the database does not let mails begin, and once that it does again.
+func (w *Worker) logBegun(ctx context.Context, err error) {
+	_, none := errors.AsType[*auth.NoMailError](err)
+	_, limited := errors.AsType[*auth.LimitedError](err)
+	stuck := err != nil && !none && !limited
+	switch {
+	case stuck && stopped(ctx), w.stuck.Swap(stuck) == stuck:
+	case stuck:
+		w.Log.Warn("mails cannot be begun, and are tried again", "error", err.Error())
+	default:
+		w.Log.Info("mails can be begun again")
 	}
 }
 

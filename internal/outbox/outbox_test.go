@@ -105,17 +105,22 @@ func (s *stage) forgot(login string) (challenge uuid.UUID) {
 // called.
 func (s *stage) work(url string) (stop func()) {
 	s.Helper()
+	return s.workAs(url, authtest.Options{}, mail.SMTPOptions{Encryption: mail.Plain})
+}
+
+// workAs is work with other settings. The relay is always that of the stage.
+func (s *stage) workAs(url string, o authtest.Options, smtp mail.SMTPOptions) (stop func()) {
+	s.Helper()
 	store := s.open(url)
-	rules := authtest.New(s, store, authtest.Options{})
+	rules := authtest.New(s, store, o)
 	composer, err := mail.NewComposer(mail.Options{AppName: "Test", From: "login@example.org"})
 	must(s, err)
 	host, port, err := net.SplitHostPort(s.relay.Address())
 	must(s, err)
 	number, err := strconv.Atoi(port)
 	must(s, err)
-	relay := mail.NewSMTP(mail.SMTPOptions{
-		Host: host, Port: number, Encryption: mail.Plain, Hello: "example.org",
-	})
+	smtp.Host, smtp.Port, smtp.Hello = host, number, "example.org"
+	relay := mail.NewSMTP(smtp)
 	worker := outbox.NewWorker(outbox.Options{
 		Mails: rules.Mails, Composer: composer, Relay: relay, Clock: time.Now,
 		Log:   slog.New(slog.NewTextHandler(s.log, nil)),

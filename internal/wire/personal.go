@@ -12,14 +12,16 @@ import (
 
 // PersonalData is all that is stored of a user, for that user.
 type PersonalData struct {
-	ExportedAt time.Time         `json:"exported_at"`
-	Account    PersonalAccount   `json:"account"`
-	Sessions   []PersonalSession `json:"sessions"`
-	Consents   []PersonalConsent `json:"consents"`
-	Codes      []PersonalCode    `json:"codes"`
-	Events     []PersonalEvent   `json:"events"`
-	Limit      int               `json:"limit"` // of each list
-	Cut        []string          `json:"cut"`   // the names of the lists that had more
+	ExportedAt time.Time           `json:"exported_at"`
+	Account    PersonalAccount     `json:"account"`
+	Sessions   []PersonalSession   `json:"sessions"`
+	Consents   []PersonalConsent   `json:"consents"`
+	Codes      []PersonalCode      `json:"codes"`
+	Mails      []PersonalMail      `json:"mails"`
+	Challenges []PersonalChallenge `json:"challenges"`
+	Events     []PersonalEvent     `json:"events"`
+	Limit      int                 `json:"limit"` // of each list
+	Cut        []string            `json:"cut"`   // the names of the lists that had more
 }
 
 // PersonalAccount is the account itself.
@@ -77,6 +79,24 @@ type PersonalCode struct {
 	Started     *uuid.UUID `json:"started"` // the session that it started
 }
 
+// PersonalMail is a mail for the user.
+type PersonalMail struct {
+	Kind      auth.MailKind     `json:"kind"`
+	CreatedAt time.Time         `json:"created_at"`
+	ExpiresAt time.Time         `json:"expires_at"`
+	Outcome   *auth.MailOutcome `json:"outcome"` // null: it waits
+	DoneAt    *time.Time        `json:"done_at"`
+}
+
+// PersonalChallenge is what the user can prove by a mail.
+type PersonalChallenge struct {
+	Purpose    auth.ChallengePurpose `json:"purpose"`
+	Email      string                `json:"email"`
+	CreatedAt  time.Time             `json:"created_at"`
+	ExpiresAt  time.Time             `json:"expires_at"`
+	RedeemedAt *time.Time            `json:"redeemed_at"`
+}
+
 // PersonalEvent is an event of the audit log, as the user sees it.
 type PersonalEvent struct {
 	At            time.Time   `json:"at"`
@@ -99,7 +119,9 @@ func PersonalDataOf(d auth.PersonalData, current uuid.UUID) PersonalData {
 			return personalSessionOf(s, current)
 		}),
 		Consents: each(d.Consents, personalConsentOf), Codes: each(d.Codes, personalCodeOf),
-		Events: each(d.Events, personalEventOf), Limit: d.Limit, Cut: d.Cut,
+		Mails:      each(d.Mails, personalMailOf),
+		Challenges: each(d.Challenges, personalChallengeOf),
+		Events:     each(d.Events, personalEventOf), Limit: d.Limit, Cut: d.Cut,
 	}
 }
 
@@ -139,6 +161,20 @@ func personalCodeOf(c auth.PersonalCode) PersonalCode {
 		Scope: orNull(c.Scope), OpenID: orNull(c.OpenID), Claims: orNull(c.Claims),
 		Resources: orNull(c.Resources), AuthTime: c.AuthTime.UTC(), ExpiresAt: c.ExpiresAt.UTC(), RedeemedAt: utc(c.RedeemedAt),
 		Started: orNull(c.Started),
+	}
+}
+
+func personalMailOf(m auth.PersonalMail) PersonalMail {
+	return PersonalMail{
+		Kind: m.Kind, CreatedAt: m.QueuedAt.UTC(), ExpiresAt: m.ExpiresAt.UTC(),
+		Outcome: orNull(m.Outcome), DoneAt: utc(m.DoneAt),
+	}
+}
+
+func personalChallengeOf(c auth.PersonalChallenge) PersonalChallenge {
+	return PersonalChallenge{
+		Purpose: c.Purpose, Email: c.Address, CreatedAt: c.MadeAt.UTC(),
+		ExpiresAt: c.ExpiresAt.UTC(), RedeemedAt: utc(c.RedeemedAt),
 	}
 }
 

@@ -55,6 +55,11 @@ func rows() []Row {
 			measureAll: codes,
 		},
 		{
+			name: "mails", about: "mails of one replica to those who have forgotten their passwords, by a relay that takes them at once",
+			figures:    []report.Figure{{Name: "mails/s"}, {Name: "memory that it takes", Unit: "MB"}},
+			measureAll: mails, once: true, ask: byName,
+		},
+		{
 			name: "growth", about: "p50 with 10,000,000 users and 20,000,000 sessions ÷ with 1,000 and 2,000",
 			figures: []report.Figure{
 				{Name: opLogin, Goal: 1.2, Most: true},

@@ -13,6 +13,53 @@ import (
 	"github.com/google/uuid"
 )
 
+const personalChallenges = `-- name: PersonalChallenges :many
+SELECT purpose, email, created_at, expires_at, redeemed_at
+FROM challenges
+WHERE user_id = $1
+ORDER BY created_at DESC, id DESC
+LIMIT $2
+`
+
+type PersonalChallengesParams struct {
+	UserID  uuid.UUID
+	MaxRows int32
+}
+
+type PersonalChallengesRow struct {
+	Purpose    string
+	Email      string
+	CreatedAt  time.Time
+	ExpiresAt  time.Time
+	RedeemedAt *time.Time
+}
+
+func (q *Queries) PersonalChallenges(ctx context.Context, arg PersonalChallengesParams) ([]PersonalChallengesRow, error) {
+	rows, err := q.db.Query(ctx, personalChallenges, arg.UserID, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PersonalChallengesRow
+	for rows.Next() {
+		var i PersonalChallengesRow
+		if err := rows.Scan(
+			&i.Purpose,
+			&i.Email,
+			&i.CreatedAt,
+			&i.ExpiresAt,
+			&i.RedeemedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const personalCodes = `-- name: PersonalCodes :many
 SELECT a.session_id, a.redirect_uri, a.scope, a.openid, a.claims, a.resource, a.auth_time, a.expires_at, a.redeemed_at, a.started_id, c.client_id, c.name AS client_name
 FROM authorization_codes a
@@ -185,6 +232,53 @@ func (q *Queries) PersonalEvents(ctx context.Context, arg PersonalEventsParams) 
 			&i.ClientAddress,
 			&i.UserAgent,
 			&i.Count,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const personalMails = `-- name: PersonalMails :many
+SELECT kind, created_at, expires_at, outcome, done_at
+FROM mails
+WHERE user_id = $1
+ORDER BY created_at DESC, id DESC
+LIMIT $2
+`
+
+type PersonalMailsParams struct {
+	UserID  *uuid.UUID
+	MaxRows int32
+}
+
+type PersonalMailsRow struct {
+	Kind      string
+	CreatedAt time.Time
+	ExpiresAt time.Time
+	Outcome   *string
+	DoneAt    *time.Time
+}
+
+func (q *Queries) PersonalMails(ctx context.Context, arg PersonalMailsParams) ([]PersonalMailsRow, error) {
+	rows, err := q.db.Query(ctx, personalMails, arg.UserID, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PersonalMailsRow
+	for rows.Next() {
+		var i PersonalMailsRow
+		if err := rows.Scan(
+			&i.Kind,
+			&i.CreatedAt,
+			&i.ExpiresAt,
+			&i.Outcome,
+			&i.DoneAt,
 		); err != nil {
 			return nil, err
 		}

@@ -1,0 +1,141 @@
+package rows
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse.example/internal/keychain"
+
+	"gatehouse.example/bench/internal/stage"
+)
+
+// mails is how fast one replica sends mails that wait, by a relay that takes them at once. Each is
+// one to somebody who has forgotten the password, which is the kind with the most to do: it looks
+// for the account, counts the limits, and makes a challenge.
+func mails(ctx context.Context, s *Run, o Options) ([]float64, string, error) {
+	const name = "replica that sends mails"
+	waiting := 5000
+	if o.Short {
+		waiting = 50
+	}
+	relay, err := startSink()
+	if err != nil {
+		return nil, "", err
+	}
+	defer relay.Close()
+	replica, err := s.Replica(ctx, name, append(unreachableLimits(), "SMTP_URL=smtp://"+relay.Addr().String()+"?starttls=off",
+		"MAIL_FROM=login@example.org", "MAILS_PER_HOUR=0")...)
+	if err != nil {
+		return nil, "", err
+	}
+	defer s.Stop(name)
+	time.Sleep(time.Second) // until it is idle
+	idle := replica.Resident("VmRSS")
+	ids, err := s.queueMails(ctx, waiting)
+	if err != nil {
+		return nil, "", err
+	}
+	var done, sent int
+	var problems string
+	var took, each float64
+	for done < waiting {
+		time.Sleep(100 * time.Millisecond)
+		// From the first mail to the last: it takes a moment until the replica looks for the first.
+		if err := s.Pool.QueryRow(ctx, `SELECT count(outcome), count(*) FILTER (WHERE outcome = 'sent'), coalesce(extract(epoch FROM max(done_at) - min(admitted_at)), 0)::float8,
+			coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM done_at - admitted_at)), 0)::float8,
+			coalesce(string_agg(DISTINCT outcome || ' ' || problem, ', '), '')
+			FROM mails WHERE id = ANY ($1)`, ids).Scan(&done, &sent, &took, &each, &problems); err != nil {
+			return nil, "", err
+		}
+	}
+	if sent != waiting {
+		return nil, "", fmt.Errorf("of %d mails %d were sent: %s", waiting, sent, problems)
+	}
+	busy := replica.Resident("VmHWM")
+	return []float64{float64(sent) / took, busy - idle}, fmt.Sprintf("%d mails in %.1f s, each of which has taken %.1f ms with the relay; "+
+		"the memory was %.1f MB before, and %.1f MB at most", sent, took, 1000*each, idle, busy), nil
+}
+
+// queueMails queues so many mails at once, for as many accounts.
+func (s *Run) queueMails(ctx context.Context, n int) (ids []uuid.UUID, err error) {
+	keys, err := keychain.New([][]byte{[]byte(stage.SecretKey)})
+	if err != nil {
+		return nil, err
+	}
+	sealer := keys.Sealer(keychain.Mails)
+	sessions, err := s.Sessions(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	var users []uuid.UUID
+	var sealed [][]byte
+	for _, one := range sessions {
+		users = append(users, one.User)
+		plain, err := json.Marshal(map[string]string{"login": one.User.String(), "language": "en"})
+		if err != nil {
+			return nil, err
+		}
+		id := uuid.New()
+		ids, sealed = append(ids, id), append(sealed, sealer.Seal(id.String(), plain))
+	}
+	if _, err := s.Pool.Exec(ctx, `UPDATE users SET email = id || '@example.org', email_key = id || '@example.org', email_verified_at = now()
+		WHERE id = ANY ($1)`, users); err != nil {
+		return nil, err
+	}
+	_, err = s.Pool.Exec(ctx, `SELECT queue_mail(jsonb_build_object('id', id, 'kind', 'reset', 'sealed', encode(sealed, 'base64'), 'lifetime_seconds', 600), NULL)
+		FROM unnest($1::uuid[], $2::bytea[]) m (id, sealed)`, ids, sealed)
+	return ids, err
+}
+
+// startSink starts a relay that takes every mail and forgets it. It does not look at what it is
+// told, so that it takes as little of the machine as can be.
+func startSink() (net.Listener, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go sink(conn)
+		}
+	}()
+	return listener, nil
+}
+
+func sink(conn net.Conn) {
+	defer conn.Close()
+	reply := "220 sink"
+	for in := bufio.NewReader(conn); ; {
+		if _, err := fmt.Fprintf(conn, "%s\r\n", reply); err != nil || reply == "221 bye" {
+			return
+		}
+		line, err := in.ReadString('\n')
+		for err == nil && reply == "354 go on" && line != ".\r\n" {
+			line, err = in.ReadString('\n')
+		}
+		if err != nil {
+			return
+		}
+		switch command := strings.ToUpper(strings.TrimSpace(line)); {
+		case reply == "354 go on":
+			reply = "250 kept"
+		case command == "DATA":
+			reply = "354 go on"
+		case command == "QUIT":
+			reply = "221 bye"
+		default:
+			reply = "250 ok"
+		}
+	}
+}
