@@ -410,7 +410,7 @@ func TestAnOperatorDemandsAChangeOfThePassword(t *testing.T) {
 }
 
 // Whose word an address is must be seen, or an operator takes a claim for a proof.
-func TestAnAddressIsShownWithWhetherItVerified(t *testing.T) {
+func TestAnAddressIsShownWithWhetherItIsVerified(t *testing.T) {
 	t.Parallel()
 	a := newAccounts(t)
 	add := func(name string, flags ...string) ending {

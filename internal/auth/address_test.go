@@ -242,7 +242,7 @@ func TestWhoMustVerifyAnAddressDoesNotLogInBefore(t *testing.T) {
 
 // Whoever says that an address is verified gets into what it opens in other apps. An admin with
 // rights on users alone could take over the accounts of others there.
-func TestOnlyAnOperatorSaysThatAnAddressVerified(t *testing.T) {
+func TestOnlyAnOperatorSaysThatAnAddressIsVerified(t *testing.T) {
 	t.Parallel()
 	l := addressed(t, auth.EmailOptional, 0)
 	root := l.register("root")
