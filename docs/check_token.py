@@ -23,9 +23,10 @@ def revocations():  # a service keeps them, and asks anew each second
 
 
 def user(raw, revoked):
-    token = verified(raw, "at+jwt", audience=AUDIENCE, options={"require": ["exp", "iss", "aud", "sub"]})
+    token = verified(raw, "at+jwt", audience=AUDIENCE, options={"require": ["exp", "iat", "iss", "aud", "sub"]})
     short = lambda name: urlsafe_b64encode(UUID(token[name]).bytes).rstrip(b"=").decode()
-    if short("sid") in revoked["sessions"] or token["ver"] < revoked["users"].get(short("sub"), 0):
+    ended = short("sid") in revoked["sessions"] or token["iat"] < revoked.get("issued_before", 0)
+    if ended or token["ver"] < revoked["users"].get(short("sub"), 0):
         raise jwt.InvalidTokenError("revoked")
     return token["username"]
 

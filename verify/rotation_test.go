@@ -282,7 +282,8 @@ func TestTheExampleInPythonWorks(t *testing.T) {
 	}
 	g := boot(t, "--algorithm=ES256")
 	g.register("alice")
-	raw := g.login("alice")
+	g.register("bob")
+	raw, lost := g.login("alice"), g.login("bob")
 	check := func(raw string) string {
 		command := exec.CommandContext(t.Context(), "python3", "../docs/check_token.py", g.url, raw)
 		out, err := command.CombinedOutput()
@@ -299,4 +300,15 @@ func TestTheExampleInPythonWorks(t *testing.T) {
 	}
 	g.disable("alice")
 	asynctest.Await(t, "the ban", func() bool { return strings.HasSuffix(check(raw), "revoked") })
+
+	// A restored database does not know bob's session. His token is revoked by its time alone.
+	if out := check(lost); out != "bob" {
+		t.Errorf("a good token: %s", out)
+	}
+	k := openKeyring(t, g.databaseURL)
+	_, err := k.owner.Exec(t.Context(), "DELETE FROM sessions")
+	must(t, err)
+	_, err = k.admin.Sessions.Restored(t.Context(), authtest.Operator(), time.Now().Add(time.Second))
+	must(t, err)
+	asynctest.Await(t, "the restore", func() bool { return strings.HasSuffix(check(lost), "revoked") })
 }

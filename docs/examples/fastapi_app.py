@@ -51,9 +51,10 @@ def user(authorization: str = Header(""), access_token: str = Cookie("")):
         raise HTTPException(503, "nobody knows what was revoked")
     try:
         raw = authorization.removeprefix("Bearer ") or access_token
-        token = verified(raw, "at+jwt", audience=AUDIENCE, options={"require": ["exp", "iss", "aud", "sub"]})
+        token = verified(raw, "at+jwt", audience=AUDIENCE, options={"require": ["exp", "iat", "iss", "aud", "sub"]})
         short = lambda name: urlsafe_b64encode(UUID(token[name]).bytes).rstrip(b"=").decode()
-        if short("sid") in revoked["sessions"] or token["ver"] < revoked["users"].get(short("sub"), 0):
+        ended = short("sid") in revoked["sessions"] or token["iat"] < revoked.get("issued_before", 0)
+        if ended or token["ver"] < revoked["users"].get(short("sub"), 0):
             raise jwt.InvalidTokenError("revoked")
     except (jwt.PyJWTError, KeyError):
         raise HTTPException(401, "log in", {"WWW-Authenticate": "Bearer"})

@@ -98,7 +98,8 @@ func (d *documented) tryFastAPI(v visitor) {
 		must(d, err)
 		return a.status
 	}
-	program := d.login("alice", goodPassword)
+	d.want(http.StatusCreated, d.do(d.registerRequest("bob", goodPassword)))
+	program, lost := d.login("alice", goodPassword), d.login("bob", goodPassword)
 	if good, forged := bearer(program), bearer(program[:len(program)-8]+"AAAAAAAA"); good !=
 		http.StatusOK || forged != http.StatusUnauthorized {
 		d.Errorf("a program's token: %d, a forged one: %d", good, forged)
@@ -110,6 +111,18 @@ func (d *documented) tryFastAPI(v visitor) {
 		func() bool { return v.opens(d.app).status == http.StatusUnauthorized })
 	asynctest.Await(d, "the program to be refused",
 		func() bool { return bearer(program) == http.StatusUnauthorized })
+
+	// A restored database does not know bob's session. His token is revoked by its time alone.
+	if good := bearer(lost); good != http.StatusOK {
+		d.Errorf("another program's token: %d", good)
+	}
+	_, err := connect(d, d.databaseURL).Exec(d.Context(), "DELETE FROM sessions")
+	must(d, err)
+	_, err = adminOf(d.T, d.databaseURL).Sessions.Restored(d.Context(), authtest.Operator(),
+		time.Now().Add(time.Second))
+	must(d, err)
+	asynctest.Await(d, "the app to hear of the restore",
+		func() bool { return bearer(lost) == http.StatusUnauthorized })
 }
 
 // tryOAuth2Proxy has the cookie refreshed after a second, and not after a minute.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/Shopify/toxiproxy/v2"
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"gatehouse.example/internal/asynctest"
@@ -88,10 +89,15 @@ func TestRequestsAreAnsweredWhileTheDatabaseHangs(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)
 	token := insertUser(t, databaseURL)
+	var user uuid.UUID
+	must(t, connect(t, databaseURL).QueryRow(t.Context(), "SELECT id FROM users").Scan(&user))
+	cookie, _ := insertBrowser(t, databaseURL, user)
 	proxy := startProxy(t, databaseURL)
 	r := boot(t, proxy.url, "--request-timeout=1s")
 
 	proxy.hang()
+	r.want(http.StatusServiceUnavailable,
+		r.do(r.request("GET", "/verify", "", "Cookie", "gatehouse="+cookie)))
 	r.wantUnavailable(token)
 	r.want(http.StatusServiceUnavailable, r.onOps("/readyz"))
 	r.want(http.StatusOK, r.onOps("/livez"))

@@ -179,6 +179,26 @@ func (g *guarded) asksAboutPreflights() {
 	for _, method := range []string{"GET", "POST", "PUT"} {
 		open.want(http.StatusUnauthorized, open.ask(g.Context(), method, "/", nil, preflight))
 	}
+	// Headers that would make a preflight of any request, if they were read as one text.
+	for _, written := range []string{
+		"|OPTIONS|a|b", "||OPTIONS|a|b", "OPTIONS|a|b", "a|b|", "a|b||", "a||", "|", "|a|b|", "a|",
+	} {
+		for _, method := range []string{"GET", "OPTIONS"} {
+			for _, names := range [][]string{
+				{"Authorization"}, {"Cookie"}, {"Authorization", "Cookie"}, {"Origin"},
+				{"Access-Control-Request-Method"}, {"Origin", "Cookie"},
+				{"Access-Control-Request-Method", "Authorization"},
+			} {
+				header := http.Header{"Authorization": nil}
+				for _, name := range names {
+					header[name] = []string{written}
+				}
+				for _, path := range []string{"/", "/admin", "/_gatehouse||OPTIONS|a|b"} {
+					open.ask(g.Context(), method, path, nil, header)
+				}
+			}
+		}
+	}
 	g.wantNothingGotThrough()
 }
 

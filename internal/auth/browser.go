@@ -143,10 +143,6 @@ var errOtherCookie = fmt.Errorf("%w: the cookie is for something else", ErrInval
 
 var errCookieOver = fmt.Errorf("%w: the browser's session is over", ErrInvalidToken)
 
-// neverOver is the Expires of what stays over: a session that has ended never lives again, and the
-// number of a cookie never comes back.
-var neverOver = time.Unix(1<<40, 0)
-
 // Browser is the session of a browser, as it is now.
 type Browser struct {
 	// Access is what the session is good for. It is like that of an access token of a first-party
@@ -178,7 +174,8 @@ func (b *Browsers) Open(ctx context.Context, raw string) (Browser, error) {
 }
 
 // read asks the database, and remembers the answer. It does not do so for the time in which a use
-// has to be stored at once.
+// has to be stored at once. That a session is over is not remembered for ever either: the database
+// may have had the wrong time.
 func (b *Browsers) read(
 	ctx context.Context, raw string, verify func(string) (token.SessionCookie, error),
 ) (token.Access, error) {
@@ -186,14 +183,19 @@ func (b *Browsers) read(
 	if err != nil {
 		return token.Access{}, fmt.Errorf("%w: %w", ErrInvalidToken, err)
 	}
-	state, err := b.live(ctx, cookie)
+	var state SessionState
+	err = asked(ctx, "browsers' sessions", func(ctx context.Context) error {
+		if state, err = b.live(ctx, cookie); err == nil {
+			b.used(ctx, cookie.SessionID, state)
+		}
+		return err
+	})
 	if errors.Is(err, errCookieOver) {
-		b.memory.Put(raw, &token.Access{Expires: neverOver}, 0)
+		b.memory.Put(raw, &token.Access{Expires: b.clock().Add(b.lifetime)}, 0)
 	}
 	if err != nil {
 		return token.Access{}, err
 	}
-	b.used(ctx, cookie.SessionID, state)
 	access := b.accessOf(cookie.SessionID, state)
 	kept := access
 	if late := b.clock().Add(state.idleLeft() - usesLate); state.mayIdleOut() && late.Before(kept.Expires) {

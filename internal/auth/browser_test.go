@@ -208,6 +208,30 @@ func TestASessionThatHasIdledOutNeverLivesAgain(t *testing.T) {
 	}
 }
 
+// The database's clock may go wrong for a moment. A replica that remembered for ever what it was told
+// then would have to be restarted.
+func TestACookieThatAWrongClockRefusedIsGoodAgainWithoutARestart(t *testing.T) {
+	t.Parallel()
+	c := startClocked(t)
+	c.register("alice")
+	now := time.Now()
+	f := c.replica(authtest.Options{Clock: func() time.Time { return now }})
+	cookie := c.inBrowser("alice", auth.BrowserLogin{}).Cookie
+	refused := func(when string) {
+		t.Helper()
+		if _, err := f.Browsers.Check(t.Context(), cookie); !errors.Is(err, auth.ErrInvalidToken) {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	c.age(61 * time.Minute)
+	refused("not used")
+	c.age(-61 * time.Minute)
+	refused("remembered")
+	now = now.Add(time.Hour)
+	_, err := f.Browsers.Check(t.Context(), cookie)
+	must(t, err)
+}
+
 // A use that gains nothing must not be a write for each request of a page.
 func TestASessionThatEndsByItsAgeIsNotStoredWithEachUse(t *testing.T) {
 	t.Parallel()

@@ -53,14 +53,23 @@ func (c *Checker) Revocations() (*revocation.Set, error) {
 var errRevoked = fmt.Errorf("%w: revoked", ErrInvalidToken)
 
 func (c *Checker) ask(ctx context.Context, a token.Access) error {
+	return asked(ctx, "revocations", func(ctx context.Context) error {
+		_, err := live(ctx, c.store, a)
+		return err
+	})
+}
+
+// asked asks the database what a token or a cookie is good for. It waits no longer than askTimeout.
+// Errors: [ErrInvalidToken], and [ErrUnavailable] for all others but the end of the caller's context.
+func asked(ctx context.Context, what string, ask func(context.Context) error) error {
 	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	_, err := live(asking, c.store, a)
+	err := ask(asking)
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return ctx.Err()
 	case err == nil, errors.Is(err, ErrInvalidToken):
 		return err
 	}
-	return fmt.Errorf("%w: revocations: %w", ErrUnavailable, err)
+	return fmt.Errorf("%w: %s: %w", ErrUnavailable, what, err)
 }

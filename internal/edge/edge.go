@@ -78,7 +78,8 @@ type Handler func(*gin.Context) error
 type Route struct {
 	Method, Path string
 	Answer       gin.HandlerFunc // made by [Edge.Answer]
-	// FromMemory is true for answers that wait for nothing. A deadline would double their cost.
+	// FromMemory is true for answers that wait for nothing, or bound their waits themselves. A
+	// deadline would double their cost.
 	FromMemory bool
 	// Sharing says pages of which other origins may read the answers.
 	Sharing Sharing

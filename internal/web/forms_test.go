@@ -68,7 +68,9 @@ func TestAFormOfAnotherUsersTabDoesNothing(t *testing.T) {
 	t.Parallel()
 	f, _ := shop(t, asking)
 	b := f.loggedIn("alice")
-	for _, path := range []string{"/account", "/account/delete", "/end-session", "/login", request()} {
+	for _, path := range []string{
+		"/", "/account", "/account/delete", "/end-session", "/login", request(),
+	} {
 		page := b.get(path).body
 		forms, named := strings.Count(page, "<form"), strings.Count(page, `name="as" value="alice"`)
 		if path == "/login" { // one of its forms says by a name whom it means
