@@ -6,14 +6,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 
-	"gatehouse.example/internal/keychain"
-
+	"gatehouse.example/bench/internal/api"
+	"gatehouse.example/bench/internal/load"
 	"gatehouse.example/bench/internal/stage"
+	"gatehouse.example/internal/keychain"
 )
 
 // mails is how fast one replica sends mails that wait, by a relay that takes them at once. Each is
@@ -31,14 +34,14 @@ func mails(ctx context.Context, s *Run, o Options) ([]float64, string, error) {
 	}
 	defer relay.Close()
 	replica, err := s.Replica(ctx, name, append(unreachableLimits(), "SMTP_URL=smtp://"+relay.Addr().String()+"?starttls=off",
-		"MAIL_FROM=login@example.org", "MAILS_PER_HOUR=0")...)
+		"MAIL_FROM=login@example.org", "EMAIL=optional", "MAILS_PER_HOUR=0", "ADDRESS_MAILS=0")...)
 	if err != nil {
 		return nil, "", err
 	}
 	defer s.Stop(name)
 	time.Sleep(time.Second) // until it is idle
 	idle := replica.Resident("VmRSS")
-	ids, err := s.queueMails(ctx, waiting)
+	ids, users, err := s.queueMails(ctx, waiting)
 	if err != nil {
 		return nil, "", err
 	}
@@ -59,39 +62,70 @@ func mails(ctx context.Context, s *Run, o Options) ([]float64, string, error) {
 		return nil, "", fmt.Errorf("of %d mails %d were sent: %s", waiting, sent, problems)
 	}
 	busy := replica.Resident("VmHWM")
-	return []float64{float64(sent) / took, busy - idle}, fmt.Sprintf("%d mails in %.1f s, each of which has taken %.1f ms with the relay; "+
-		"the memory was %.1f MB before, and %.1f MB at most", sent, took, 1000*each, idle, busy), nil
+	known, unknown, err := forget(ctx, replica.URL, users, o.Measure)
+	return []float64{float64(sent) / took, busy - idle, known, known / unknown}, fmt.Sprintf("%d mails in %.1f s, each of which has taken %.1f ms with the relay; "+
+		"the memory was %.1f MB before, and %.1f MB at most; POST /password/forgot %.0f/s for accounts, %.0f/s for none", sent, took, 1000*each, idle, busy, known, unknown), err
 }
 
-// queueMails queues so many mails at once, for as many accounts.
-func (s *Run) queueMails(ctx context.Context, n int) (ids []uuid.UUID, err error) {
+// forget returns how many requests a second ask for a mail, for names of accounts, and for names of
+// none. What waits for the worker grows all the time, which slows down later requests. So those for
+// accounts come first and last.
+func forget(ctx context.Context, url string, users []uuid.UUID, d time.Duration) (known, unknown float64, err error) {
+	client := api.NewClient()
+	defer client.CloseIdleConnections()
+	for _, account := range []bool{true, false, false, true} {
+		var next atomic.Int64
+		rate, err := load.ClosedLoop(ctx, load.Connections, d/2, func(ctx context.Context, _ int) error {
+			login := uuid.New()
+			if account {
+				login = users[int(next.Add(1))%len(users)]
+			}
+			status, err := api.SendBody(ctx, client, http.MethodPost, url+"/password/forgot", "", `{"login":"`+login.String()+`"}`)
+			if err == nil && status != http.StatusAccepted {
+				err = fmt.Errorf("/password/forgot: status %d", status)
+			}
+			return err
+		})
+		if err != nil {
+			return 0, 0, err
+		}
+		if account {
+			known += rate / 2
+		} else {
+			unknown += rate / 2
+		}
+	}
+	return known, unknown, nil
+}
+
+// queueMails queues so many mails at once, for as many users.
+func (s *Run) queueMails(ctx context.Context, n int) (ids, users []uuid.UUID, err error) {
 	keys, err := keychain.New([][]byte{[]byte(stage.SecretKey)})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	sealer := keys.Sealer(keychain.Mails)
 	sessions, err := s.Sessions(ctx, n)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var users []uuid.UUID
 	var sealed [][]byte
 	for _, one := range sessions {
 		users = append(users, one.User)
 		plain, err := json.Marshal(map[string]string{"login": one.User.String(), "language": "en"})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		id := uuid.New()
 		ids, sealed = append(ids, id), append(sealed, sealer.Seal(id.String(), plain))
 	}
 	if _, err := s.Pool.Exec(ctx, `UPDATE users SET email = id || '@example.org', email_key = id || '@example.org', email_verified_at = now()
 		WHERE id = ANY ($1)`, users); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	_, err = s.Pool.Exec(ctx, `SELECT queue_mail(jsonb_build_object('id', id, 'kind', 'reset', 'sealed', encode(sealed, 'base64'), 'lifetime_seconds', 600), NULL)
 		FROM unnest($1::uuid[], $2::bytea[]) m (id, sealed)`, ids, sealed)
-	return ids, err
+	return ids, users, err
 }
 
 // startSink starts a relay that takes every mail and forgets it. It does not look at what it is
