@@ -208,6 +208,7 @@ func newHandler(
 		RegistrationOpen: s.Registration == "open", PasswordGrant: s.PasswordGrant == "on",
 		MailOn:   mailOn(s, o),
 		LoginFor: people.LoginFor, LanguageFor: people.LanguageFor,
+		Email: auth.EmailMode(s.Email),
 	})
 	if err != nil {
 		return nil, err

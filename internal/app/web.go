@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 
+	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/config"
 	"gatehouse.example/internal/edge"
 	"gatehouse.example/internal/web"
@@ -23,10 +24,11 @@ func newWeb(s config.Serve, o Options, rules *rules, outermost *edge.Edge) (*web
 			Registration: rules.Registration, Authorizations: rules.authorizations,
 			Logouts: rules.logouts, Logins: rules.Logins, Browsers: rules.Browsers,
 			Sessions: rules.Sessions, Access: rules.Access, Personal: rules.Personal,
-			Recovery: rules.Recovery,
+			Recovery: rules.Recovery, Addresses: rules.Addresses,
 		},
 		Pages: rendered, Destinations: rules.authorizations, ReturnOrigins: s.ReturnOrigins,
 		RegistrationOpen: s.Registration == "open", MailOn: mailOn(s, o),
+		Email:             auth.EmailMode(s.Email),
 		MinPasswordLength: s.PasswordMinLength,
 		Clock:             o.Clock,
 	})

@@ -165,7 +165,7 @@ func writeTagged(c *gin.Context, user auth.User, err error) error {
 		return err
 	}
 	c.Header("ETag", userTag(user))
-	writeUser(c, http.StatusOK, user, "")
+	writeUser(c, http.StatusOK, userResponse{User: wire.UserOf(user)})
 	return nil
 }
 

@@ -121,7 +121,20 @@ func ways() map[string]way {
 		"wrong links": {"POST /password/reset", nil, func(w *wayward) answered {
 			return w.resetBy(map[string]string{"token": "guess"})
 		}, 150, 400, 400, ofNetwork, 0},
+		"mails for a registration": {"POST /email/resend", nil, func(w *wayward) answered {
+			return w.postJSON("/email/resend", map[string]string{"challenge": uuid.NewString()})
+		}, 150, 202, 202, 3, 147},
+		"wrong links for an address": {"POST /email/verify", nil, func(w *wayward) answered {
+			return w.postJSON("/email/verify", map[string]string{"token": "guess"})
+		}, 150, 400, 400, ofNetwork, 0},
+		"wrong links for an old address": {"POST /email/undo", nil, func(w *wayward) answered {
+			return w.postJSON("/email/undo", map[string]string{"token": "guess"})
+		}, 150, 400, 400, ofNetwork, 0},
 		// With the tokens of a login.
+		"guesses of the password for an address": {"PUT /users/me/email", nil, byAlice("PUT", at("/users/me/email"),
+			`{"email":"alice@example.net","current_password":"guess"}`), 40, 422, 429, 3, 37},
+		"guesses of the password without an address": {"DELETE /users/me/email", nil, byAlice("DELETE", at("/users/me/email"),
+			`{"current_password":"guess"}`), 40, 422, 429, 3, 37},
 		"refresh token of a session that is over": {"POST /token", func(w *wayward) {
 			w.kept = w.alice
 			w.want("logout", w.as(w.alice, "POST", "/logout", ""), 204)

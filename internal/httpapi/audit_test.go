@@ -151,6 +151,24 @@ func attempts() map[string]attempt {
 		"POST /users/:id/password-reset": {prepare: (*audited).addressed,
 			send: asRoot("POST", alice("/password-reset"), ""), status: 202,
 			told: auth.ActionSendReset, actor: "root", user: "alice"},
+		"POST /email/verify": {prepare: (*audited).changing, send: func(a *audited) answered {
+			return a.verifyBy(map[string]string{"token": tokenIn(a.letter), "password": goodPassword})
+		}, status: 204, told: auth.ActionVerifyAddress, actor: "alice", user: "alice"},
+		"POST /email/resend": {prepare: (*audited).changing, send: func(a *audited) answered {
+			return a.postJSON("/email/resend", map[string]string{}, "Authorization", "Bearer "+a.alice.access)
+		}, status: 202, told: auth.ActionResendProof, actor: "alice", user: "alice"},
+		"POST /email/undo": {prepare: (*audited).undoable, send: func(a *audited) answered {
+			return a.postJSON("/email/undo", map[string]string{"token": tokenIn(a.letter)})
+		}, status: 204, told: auth.ActionUndoAddress, actor: "alice", user: "alice"},
+		"PUT /users/me/email": {send: byAlice(func(a *audited, t tokens) answered {
+			return a.as(t, "PUT", "/users/me/email",
+				`{"email":"alice@example.net","current_password":"`+goodPassword+`"}`)
+		}), status: 202,
+			told: auth.ActionChangeAddress, actor: "alice", user: "alice"},
+		"DELETE /users/me/email": {prepare: (*audited).addressed, send: byAlice(func(a *audited, t tokens) answered {
+			return a.as(t, "DELETE", "/users/me/email", `{"current_password":"`+goodPassword+`"}`)
+		}), status: 204,
+			told: auth.ActionRemoveAddress, actor: "alice", user: "alice"},
 		"POST /clients": {send: asRoot("POST", at("/clients"),
 			`{"client_id":"shop","name":"Shop","confidential":true}`), status: 201,
 			told: auth.ActionAddClient, actor: "root"},

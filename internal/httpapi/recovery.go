@@ -87,12 +87,18 @@ func proofOf(token, challenge, code *string) (auth.ChallengeProof, error) {
 	if err := required(member{"challenge", challenge}, member{"code", code}); err != nil {
 		return auth.ChallengeProof{}, err
 	}
-	id, err := uuid.Parse(*challenge)
-	if err != nil || len(*challenge) != len(id.String()) { // uuid.Parse takes other notations too
-		return auth.ChallengeProof{}, auth.InputError{{Field: "challenge",
-			Message: "is no challenge of POST /password/forgot"}}
+	id, err := challengeOf(*challenge)
+	return auth.ChallengeProof{Challenge: id, Code: *code}, err
+}
+
+// challengeOf reads a challenge. Errors: [auth.InputError].
+func challengeOf(given string) (uuid.UUID, error) {
+	id, err := uuid.Parse(given)
+	if err != nil || len(given) != len(id.String()) { // uuid.Parse takes other notations too
+		return uuid.Nil, auth.InputError{{Field: "challenge",
+			Message: "is none that a request was answered with"}}
 	}
-	return auth.ChallengeProof{Challenge: id, Code: *code}, nil
+	return id, nil
 }
 
 // postUserPasswordReset has a mail sent to a user, with which they can set another password.

@@ -45,6 +45,7 @@ type Options struct {
 	RegistrationOpen bool
 	PasswordGrant    bool // whether passwords are exchanged for tokens
 	MailOn           bool // whether mails are sent to accounts
+	Email            auth.EmailMode
 	// LoginFor returns the URL of the login for the browser about whose request a proxy asks, or ""
 	// if it is not to be sent there.
 	LoginFor func(*gin.Context) string
@@ -62,6 +63,7 @@ type API struct {
 	registrationOpen bool
 	passwordGrantOn  bool
 	mailOn           bool
+	email            auth.EmailMode
 	loginFor         func(*gin.Context) string
 	languageFor      func(*gin.Context) string
 	grants           map[string]grantHandler
@@ -77,7 +79,7 @@ func New(o Options) (*API, error) {
 	a := &API{
 		Rules: o.Rules, edge: o.Edge, cursors: o.Cursors, clock: o.Clock, metrics: m,
 		registrationOpen: o.RegistrationOpen, passwordGrantOn: o.PasswordGrant,
-		mailOn: o.MailOn, loginFor: o.LoginFor, languageFor: o.LanguageFor,
+		mailOn: o.MailOn, email: o.Email, loginFor: o.LoginFor, languageFor: o.LanguageFor,
 	}
 	a.grants = a.allGrants()
 	wellKnown, err := newWellKnown(o.Rules.Signer, o.Edge.Issuer(), a.grantTypes())

@@ -66,6 +66,7 @@ type settings struct {
 	registrationClosed bool
 	passwordGrantOff   bool
 	mailOff            bool
+	email              auth.EmailMode // "": off
 	corsOrigins        []string
 	requestTimeout     time.Duration
 	statementTimeout   time.Duration
@@ -106,6 +107,7 @@ func start(t *testing.T, s settings) *fixture {
 	f.rules = authtest.New(t, store, authtest.Options{
 		Secrets: [][]byte{[]byte(signingKey)}, Issuer: f.issuer, Hasher: f.hasher, Peppers: ring,
 		Revoked: f.revoked, Rates: s.rates, Bounds: bounds,
+		Email:    s.email,
 		Reserved: auth.NewReservedNames([]string{"admin", "Support", "root"}),
 		Limits: auth.SessionLimits{Idle: 14 * 24 * time.Hour, Absolute: 30 * 24 * time.Hour,
 			Grace: time.Minute, PerUser: 100},
@@ -123,7 +125,7 @@ func start(t *testing.T, s settings) *fixture {
 	f.api, err = New(Options{
 		Edge: outermost, Rules: rulesOf(f.rules), Cursors: cursor.New(keychainOf(t, signingKey)),
 		Clock: time.Now, Metrics: f.metrics, RegistrationOpen: !s.registrationClosed,
-		PasswordGrant: !s.passwordGrantOff, MailOn: !s.mailOff,
+		PasswordGrant: !s.passwordGrantOff, MailOn: !s.mailOff, Email: s.email,
 		LoginFor:    func(*gin.Context) string { return "" },
 		LanguageFor: func(c *gin.Context) string { return c.GetHeader("Accept-Language") },
 	})
@@ -240,7 +242,7 @@ func rulesOf(r *authtest.Rules) Rules {
 		Sessions: r.Sessions, Access: r.Access,
 		Limits: r.Limits, Roles: r.Roles, Clients: r.Clients, Signer: r.Signer, IDTokens: r.IDTokens,
 		Feed: r.Feed, Audit: r.Audit, Personal: r.Personal, Browsers: r.Browsers,
-		Recovery: r.Recovery,
+		Recovery: r.Recovery, Addresses: r.Addresses,
 	}
 }
 

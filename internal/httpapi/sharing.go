@@ -15,7 +15,7 @@ func sharingOf(path string) edge.Sharing {
 		return edge.AnyOrigin
 	case slices.Contains([]string{
 		"/token", "/token/password", "/password/forgot", "/password/reset", "/revoke", "/logout",
-		"/userinfo", "/users",
+		"/userinfo", "/users", "/email/verify", "/email/resend", "/email/undo",
 	}, path), strings.HasPrefix(path, "/users/"):
 		return edge.ListedOrigins
 	}

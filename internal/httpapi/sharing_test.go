@@ -192,7 +192,8 @@ func TestPreflightsAreAnsweredWhereAnAppIsAndNowhereElse(t *testing.T) {
 // isForApps reports whether apps in a browser need a path, by the words of the contract.
 func isForApps(path string) bool {
 	return slices.Contains([]string{
-		"/token", "/token/password", "/revoke", "/logout", "/userinfo", "/users",
+		"/token", "/token/password", "/password/forgot", "/password/reset", "/revoke", "/logout",
+		"/userinfo", "/users", "/email/verify", "/email/resend", "/email/undo",
 	}, path) || strings.HasPrefix(path, "/users/")
 }
 

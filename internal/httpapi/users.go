@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
 
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/edge"
@@ -14,13 +15,15 @@ type userResponse struct {
 	User wire.User `json:"user"`
 	// InitialSecret is in one answer only, the one in which it is made.
 	InitialSecret string `json:"initial_secret,omitzero"`
+	// Challenge is what the code belongs to that was mailed to the address of a new account.
+	Challenge uuid.UUID `json:"challenge,omitzero"`
 }
 
-func writeUser(c *gin.Context, status int, u auth.User, secret string) {
+func writeUser(c *gin.Context, status int, answer userResponse) {
 	if n := edge.NoteOf(c); n.UserID == "" { // else somebody else asks, and is noted already
-		n.UserID = u.ID.String()
+		n.UserID = answer.User.ID.String()
 	}
-	writeJSON(c, status, "application/json", userResponse{wire.UserOf(u), secret})
+	writeJSON(c, status, "application/json", answer)
 }
 
 // postUser makes an account.
@@ -29,10 +32,9 @@ func (s *API) postUser(c *gin.Context) error {
 		Username *string `json:"username"`
 		Password *string `json:"password"`
 		// Only those who manage accounts may use these two.
-		MustChangePassword *bool `json:"must_change_password"`
-		InitialSecret      *bool `json:"initial_secret"`
-		// So may they alone, as long as nothing is mailed to verify it.
-		Email *string `json:"email"`
+		MustChangePassword *bool   `json:"must_change_password"`
+		InitialSecret      *bool   `json:"initial_secret"`
+		Email              *string `json:"email"`
 	}
 	if err := readJSON(c, &in); err != nil {
 		return err
@@ -49,8 +51,10 @@ func (s *API) postUser(c *gin.Context) error {
 	}
 	address := ""
 	if in.Email != nil {
-		if err := managed(s, c, "email"); err != nil {
-			return err
+		if !s.takesAddress(c) {
+			if err := managed(s, c, "email"); err != nil {
+				return err
+			}
 		}
 		if address = *in.Email; address == "" {
 			return auth.InputError{{Field: "email", Message: "must not be empty"}}
@@ -61,6 +65,9 @@ func (s *API) postUser(c *gin.Context) error {
 		return auth.InputError{{Field: "initial_secret",
 			Message: "goes with neither password nor must_change_password"}}
 	}
+	if in.Username == nil && s.email == auth.EmailRequired && s.takesAddress(c) {
+		in.Username = new(string) // the account is named by its id
+	}
 	needed := []member{{"username", in.Username}}
 	if initial {
 		in.Password = new(string)
@@ -70,7 +77,7 @@ func (s *API) postUser(c *gin.Context) error {
 	if err := required(needed...); err != nil {
 		return err
 	}
-	user, secret, err := s.makeUser(c, auth.NewAccount{
+	made, err := s.makeUser(c, auth.NewAccount{
 		Username: *in.Username, Password: *in.Password, Initial: initial,
 		MustChange: in.MustChangePassword != nil && *in.MustChangePassword,
 		Email:      address,
@@ -78,21 +85,25 @@ func (s *API) postUser(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	writeUser(c, http.StatusCreated, user, secret)
+	writeUser(c, http.StatusCreated, made)
 	return nil
 }
 
+// takesAddress reports whether a stranger may register with an address.
+func (s *API) takesAddress(c *gin.Context) bool {
+	return s.email.IsOn() && s.mailOn && s.registrationOpen && c.GetHeader("Authorization") == ""
+}
+
 // makeUser sets no limits for callers who were found to manage accounts.
-func (s *API) makeUser(
-	c *gin.Context, a auth.NewAccount,
-) (u auth.User, secret string, err error) {
+func (s *API) makeUser(c *gin.Context, a auth.NewAccount) (userResponse, error) {
 	if by, managed := c.Get(actorKey); managed {
-		return s.Accounts.Register(c.Request.Context(), by.(auth.Actor), a)
+		u, secret, err := s.Accounts.Register(c.Request.Context(), by.(auth.Actor), a)
+		return userResponse{User: wire.UserOf(u), InitialSecret: secret}, err
 	}
-	u, _, err = s.Registration.SignUp(c.Request.Context(), auth.Stranger{
-		Username: a.Username, Password: a.Password,
+	u, challenge, err := s.Registration.SignUp(c.Request.Context(), auth.Stranger{
+		Username: a.Username, Password: a.Password, Email: a.Email, Language: s.languageFor(c),
 	}, callerOf(c))
-	return u, "", err
+	return userResponse{User: wire.UserOf(u), Challenge: challenge}, err
 }
 
 // managed lets in those who may manage accounts. It is no guard of the table, because only the body
@@ -109,6 +120,6 @@ func managed(s *API, c *gin.Context, field string) error {
 
 // getMe answers with the user of the access token.
 func (s *API) getMe(c *gin.Context) error {
-	writeUser(c, http.StatusOK, userOf(c), "")
+	writeUser(c, http.StatusOK, userResponse{User: wire.UserOf(userOf(c))})
 	return nil
 }

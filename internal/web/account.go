@@ -22,7 +22,7 @@ func (w *Web) getAccount(c *gin.Context, browser auth.Browser) error {
 	}
 	page.Notice = noticeOf(
 		c, pages.NoticePasswordChanged, pages.NoticeSessionEnded, pages.NoticeOthersEnded,
-		pages.NoticeOtherUser,
+		pages.NoticeOtherUser, pages.NoticeAddressVerified,
 	)
 	return w.render(c, page, destination{})
 }

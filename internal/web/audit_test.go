@@ -196,6 +196,10 @@ func attempts() map[string]attempt {
 				return a.b.post("/password/code", "challenge", a.letter.ID.String(), "code", "guess",
 					"new_password", anotherPassword)
 			}, status: 400, told: []string{"password.reset invalid_challenge by anonymous of alice"}},
+		"POST /email/verify/:token": {prepare: (*audited).changing, send: (*audited).verifies,
+			status: 303, told: []string{"email.verify success by alice of alice"}},
+		"POST /email/undo/:token": {prepare: (*audited).undoable, send: (*audited).undoes,
+			status: 303, told: []string{"email.undo success by alice of alice"}},
 		"POST /password/reset/:token": {prepare: (*audited).mailed, send: (*audited).resets,
 			status: 303, told: []string{"password.reset success by alice of alice",
 				"user.unlock success by alice of alice"}},
@@ -261,8 +265,8 @@ func byNoPage() []auth.Action {
 		auth.ActionPruneAudit, auth.ActionAddKey, auth.ActionActivateKey, auth.ActionRetireKey,
 		auth.ActionRevokeKey, auth.ActionRewrapKeys, auth.ActionResetKeys, auth.ActionRestored,
 		auth.ActionAuthorize, auth.ActionProveClient, auth.ActionRefusals,
-		auth.ActionVerifyAddress, auth.ActionChangeAddress, auth.ActionRemoveAddress,
-		auth.ActionUndoAddress, auth.ActionResendProof, auth.ActionDisplaceUser,
+		auth.ActionChangeAddress, auth.ActionRemoveAddress, auth.ActionResendProof,
+		auth.ActionDisplaceUser,
 		auth.ActionSendReset, auth.ActionMakeChallenge, auth.ActionFailMail,
 	}
 }

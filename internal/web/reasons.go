@@ -24,6 +24,8 @@ func failureOf(err error) pages.Failure {
 		failure.Why = pages.AddressUnverified
 	case errors.Is(err, auth.ErrInvalidChallenge):
 		failure.Why = pages.WrongCode
+	case errors.Is(err, auth.ErrAddressTaken):
+		failure.Why = pages.AddressTaken
 	case errors.Is(err, auth.ErrLastAdmin):
 		failure.Why = pages.LastAdmin
 	case errors.Is(err, auth.ErrLimited):

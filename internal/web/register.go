@@ -4,6 +4,7 @@ import (
 	"net/url"
 
 	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
 
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/web/pages"
@@ -18,7 +19,24 @@ func (w *Web) getRegister(c *gin.Context) error {
 }
 
 func (w *Web) registerPage(to destination) pages.Register {
-	return pages.Register{Next: to.next, To: to.title, MinLength: w.minPasswordLength}
+	return pages.Register{
+		Next: to.next, To: to.title, MinLength: w.minPasswordLength,
+		AsksAddress: w.takesAddress(), NeedsAddress: w.email == auth.EmailRequired,
+	}
+}
+
+// takesAddress reports whether there is a field for an address, and a mail to it.
+func (w *Web) takesAddress() bool { return w.email.IsOn() && w.mailOn }
+
+// addressProblem says what is wrong with the address in a form.
+func addressProblem(c *gin.Context, err error) pages.Problem {
+	switch {
+	case !isAbout(err, pages.AddressField):
+		return pages.NoProblem
+	case formOf(c)[pages.AddressField] == "":
+		return pages.Problem{Why: pages.AddressMissing}
+	}
+	return pages.Problem{Why: pages.AddressRefused}
 }
 
 // postRegister makes an account. Its owner then logs in, so that a browser with a store of
@@ -27,23 +45,35 @@ func (w *Web) postRegister(c *gin.Context) error {
 	if !w.registrationOpen {
 		return w.Registration.Refuse(c.Request.Context())
 	}
-	form := formOf(c)
+	form, address := formOf(c), ""
+	if w.takesAddress() {
+		address = form[pages.AddressField]
+	}
 	to := w.destination(c, form[pages.NextField])
-	user, _, err := w.Registration.SignUp(c.Request.Context(), auth.Stranger{
+	user, challenge, err := w.Registration.SignUp(c.Request.Context(), auth.Stranger{
 		Username: form[pages.UsernameField], Password: form[pages.PasswordField],
+		Email: address, Language: w.LanguageFor(c),
 	}, callerOf(c))
 	switch {
 	case err != nil && isTold(err):
 		page := w.registerPage(to)
 		page.Username = form[pages.UsernameField]
-		page.UsernameProblem = usernameProblem(err)
+		page.Address = form[pages.AddressField]
+		page.UsernameProblem, page.AddressProblem = usernameProblem(err), addressProblem(c, err)
 		page.PasswordProblem = w.newPasswordProblem(c, err, pages.PasswordField)
 		page.Failure = failureOf(err)
 		return &again{page, to, err}
 	case err != nil:
 		return err
 	}
+	name, notice := user.Username.Given, pages.NoticeRegistered
+	if challenge != uuid.Nil {
+		notice = pages.NoticeMailSent
+	}
+	if w.email == auth.EmailRequired {
+		name = user.Email.Given // the username is an id, which nobody types
+	}
 	return w.redirect(c, w.with(pages.LoginPath, to, url.Values{
-		pages.UsernameField: {user.Username.Given}, noticeField: {string(pages.NoticeRegistered)},
+		pages.UsernameField: {name}, noticeField: {string(notice)},
 	}))
 }

@@ -28,6 +28,7 @@ type Rules struct {
 	Access         *auth.Access
 	Personal       *auth.Personal
 	Recovery       *auth.Recovery
+	Addresses      *auth.Addresses
 }
 
 // Destinations knows the apps to which people go on after a login.
@@ -49,7 +50,8 @@ type Options struct {
 	ReturnOrigins     []string
 	RegistrationOpen  bool
 	MailOn            bool // whether mails are sent to accounts
-	MinPasswordLength int  // in characters
+	Email             auth.EmailMode
+	MinPasswordLength int // in characters
 	Clock             func() time.Time
 }
 
@@ -64,6 +66,7 @@ type Web struct {
 	forms             *http.CrossOriginProtection
 	registrationOpen  bool
 	mailOn            bool
+	email             auth.EmailMode
 	minPasswordLength int
 	clock             func() time.Time
 }
@@ -77,7 +80,7 @@ func New(o Options) (*Web, error) {
 	w := &Web{
 		Rules: o.Rules, edge: o.Edge, pages: o.Pages, assets: make(map[string]pages.Asset),
 		destinations: o.Destinations, returns: returns{o.Edge.Base(), o.ReturnOrigins},
-		forms: forms, registrationOpen: o.RegistrationOpen, mailOn: o.MailOn,
+		forms: forms, registrationOpen: o.RegistrationOpen, mailOn: o.MailOn, email: o.Email,
 		minPasswordLength: o.MinPasswordLength, clock: o.Clock,
 	}
 	for _, asset := range o.Pages.Assets() {

@@ -37,6 +37,7 @@ const (
 
 // fixture is the pages on a database of their own.
 type fixture struct {
+	mode auth.EmailMode
 	*testing.T
 	url     string
 	issuer  string
@@ -56,6 +57,7 @@ type settings struct {
 	rates              auth.RateLimits
 	registrationClosed bool
 	mailOff            bool
+	email              auth.EmailMode // "": off
 	returnOrigins      []string
 	cookieDomain       string
 	destinations       web.Destinations
@@ -87,6 +89,7 @@ func start(t *testing.T, s settings) *fixture {
 	must(t, err)
 	s.options.Peppers, s.options.Hasher, s.options.Rates = peppers, hasher, s.rates
 	s.options.Reserved = auth.NewReservedNames([]string{"admin"})
+	s.options.Email, f.mode = s.email, s.email
 	f.rules = authtest.New(t, f.store, s.options)
 	must(t, f.rules.Peppers.Claim(t.Context()))
 	serve := httptest.NewServer
@@ -118,7 +121,7 @@ func (f *fixture) handler(s settings) http.Handler {
 	people, err := web.New(web.Options{
 		Edge: outermost, Rules: rulesOf(f.rules), Pages: rendered, Destinations: s.destinations,
 		ReturnOrigins: s.returnOrigins, RegistrationOpen: !s.registrationClosed,
-		MailOn: !s.mailOff, MinPasswordLength: 8, Clock: time.Now,
+		MailOn: !s.mailOff, Email: s.email, MinPasswordLength: 8, Clock: time.Now,
 	})
 	must(f, err)
 	f.routes = people.Routes()
@@ -131,7 +134,7 @@ func rulesOf(r *authtest.Rules) web.Rules {
 		Registration: r.Registration, Logins: r.Logins, Browsers: r.Browsers,
 		Sessions: r.Sessions, Access: r.Access, Personal: r.Personal,
 		Authorizations: r.Authorizations, Logouts: r.Logouts,
-		Recovery: r.Recovery,
+		Recovery: r.Recovery, Addresses: r.Addresses,
 	}
 }
 
@@ -260,7 +263,16 @@ func (f *fixture) loggedIn(username string) *browser {
 
 func (f *fixture) register(username string) {
 	f.Helper()
-	_, _, err := f.rules.Registration.SignUp(f.Context(), auth.Stranger{Username: username, Password: goodPassword}, auth.Caller{})
+	var err error
+	if f.mode == auth.EmailRequired { // strangers need an address
+		_, _, err = f.rules.Accounts.Register(f.Context(), authtest.Operator(), auth.NewAccount{
+			Username: username, Password: goodPassword,
+		})
+	} else {
+		_, _, err = f.rules.Registration.SignUp(f.Context(), auth.Stranger{
+			Username: username, Password: goodPassword,
+		}, auth.Caller{})
+	}
 	must(f, err)
 }
 

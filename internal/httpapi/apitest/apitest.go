@@ -133,7 +133,7 @@ func (c *checked) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // isFileOrVerify reports whether a slash at the end of the path has a meaning.
 func isFileOrVerify(path string) bool {
-	return strings.Contains(path, "/verify") ||
+	return strings.Contains(path, "/verify") && !strings.HasSuffix(path, "/email/verify") ||
 		strings.Contains(path[strings.LastIndexByte(path, '/')+1:], ".")
 }
 

@@ -176,7 +176,7 @@ func TestAPasswordManagerKnowsEveryField(t *testing.T) {
 	t.Parallel()
 	want := map[string]string{
 		UsernameField: "username", CurrentField: "current-password", NewField: "new-password",
-		LoginField: "username", CodeField: "one-time-code",
+		LoginField: "username", CodeField: "one-time-code", AddressField: "email",
 	}
 	eachPage(t, func(t *testing.T, _ Language, page Page, d document) {
 		for _, form := range d.elements("form") {
@@ -196,6 +196,9 @@ func TestAPasswordManagerKnowsEveryField(t *testing.T) {
 				} else if name == "" {
 					name = UsernameField
 				}
+				if form, ok := page.(Register); ok && form.NeedsAddress && name == AddressField {
+					name = UsernameField // by which they log in
+				}
 				if completed != want[name] {
 					t.Errorf("%s has autocomplete=%q", name, completed)
 				}
@@ -206,7 +209,8 @@ func TestAPasswordManagerKnowsEveryField(t *testing.T) {
 			// Whoever opens the link of a mail must not learn whose it is. The login after it says so.
 			_, byLink := page.(ResetByLink)
 			_, byCode := page.(ResetByCode)
-			if password && !username && !byLink && !byCode {
+			_, verify := page.(VerifyByLink)
+			if password && !username && !byLink && !byCode && !verify {
 				t.Error("a form has a password, and does not say whose it is")
 			}
 		}
@@ -255,6 +259,7 @@ func TestEveryLinkAndFormStaysBelowTheBase(t *testing.T) {
 		HomePath, LoginPath, LoginPasswordPath, RegisterPath, ConsentPath, EndSessionPath,
 		AccountPath, AccountSessionPath, AccountDataPath, ChangePasswordPath, DeleteAccountPath,
 		ForgetPath, ForgotPath, ForgotMailPath, ResetCodePath, ResetLinkPath + "ghm_x",
+		VerifyLinkPath + "ghm_x", UndoLinkPath + "ghm_x",
 	}
 	for _, asset := range newPages(t, "").Assets() {
 		known = append(known, asset.Path)
@@ -289,7 +294,7 @@ func TestTheFormsHaveTheFieldsThatAreDeclared(t *testing.T) {
 	t.Parallel()
 	known := []string{
 		AsField, UsernameField, PasswordField, CurrentField, NewField, RememberField, NextField,
-		ChoiceField, SessionField, LoginField, CodeField, ChallengeField,
+		ChoiceField, SessionField, LoginField, CodeField, ChallengeField, AddressField,
 	}
 	choices := []string{ChoiceCurrent, ChoiceAllow, ChoiceDeny, ChoiceLogOut, ChoiceOthers}
 	eachPage(t, func(t *testing.T, _ Language, page Page, d document) {

@@ -14,6 +14,7 @@ type field struct {
 	Hint         string // the name of a text, or ""
 	Bound        int    // in the hint
 	Fixed        bool
+	Optional     bool // it may be left empty
 	Problem      Problem
 	Blamed       bool // the failure of the form is about it
 	Focus        bool
@@ -22,6 +23,13 @@ type field struct {
 func usernameField(value string, fixed bool) field {
 	return field{
 		Name: UsernameField, Type: "text", Autocomplete: "username", Value: value, Fixed: fixed,
+	}
+}
+
+// addressField is no field of the type email: by that, browsers refuse what is not ASCII.
+func addressField(value string, problem Problem) field {
+	return field{
+		Name: AddressField, Type: "text", Autocomplete: "email", Value: value, Problem: problem,
 	}
 }
 

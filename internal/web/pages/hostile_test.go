@@ -87,6 +87,7 @@ func TestAHostileNameIsShownAsItIs(t *testing.T) {
 			"login":       Forgot{Login: text},
 			"challenge":   ResetByCode{Challenge: text},
 			"code":        ResetByCode{Code: text},
+			"verify":      VerifyByLink{Username: text},
 			"app in vain": Error{Why: FaultNoAccess, App: text},
 		} {
 			d := parsePage(t, render(t, p, Language{}, page))

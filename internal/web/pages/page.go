@@ -27,7 +27,8 @@ type description struct {
 // names are those of all templates.
 func names() []string {
 	return []string{
-		"home", "login", "register", "password", "forgot", "code", "reset", "consent", "end_session", "logged_out", "account",
+		"home", "login", "register", "password", "forgot", "code", "reset",
+		"verify", "undo", "consent", "end_session", "logged_out", "account",
 		"delete", "error",
 	}
 }
@@ -85,22 +86,40 @@ func (p Login) OffersCurrent() bool { return p.AlreadyAs != "" && !p.UsernameFix
 
 // Register is at [RegisterPath].
 type Register struct {
-	Username        string
-	Next            string // comes back in [NextField]
-	To              string // the app that the person goes on to; "" for none
-	MinLength       int    // of a password, in characters
-	UsernameProblem Problem
-	PasswordProblem Problem
-	Failure         Failure
+	Username  string
+	Next      string // comes back in [NextField]
+	To        string // the app that the person goes on to; "" for none
+	MinLength int    // of a password, in characters
+	// AsksAddress is true where accounts have addresses. Where NeedsAddress is true too, there are no
+	// usernames: whoever registers has an address alone.
+	AsksAddress, NeedsAddress bool
+	Address                   string
+	UsernameProblem           Problem
+	AddressProblem            Problem
+	PasswordProblem           Problem
+	Failure                   Failure
 }
 
 func (p Register) describe() description {
-	name := usernameField(p.Username, false)
-	name.Hint, name.Problem = "field.username.hint", p.UsernameProblem
-	return description{
+	d := description{
 		Name: "register", Title: "register.title", Focus: true, Failure: p.Failure,
-		Fields: []field{name, newPasswordField(PasswordField, p.PasswordProblem, p.MinLength)},
 	}
+	if !p.NeedsAddress {
+		name := usernameField(p.Username, false)
+		name.Hint, name.Problem = "field.username.hint", p.UsernameProblem
+		d.Fields = append(d.Fields, name)
+	}
+	if p.AsksAddress || p.NeedsAddress {
+		address := addressField(p.Address, p.AddressProblem)
+		if address.Optional = !p.NeedsAddress; address.Optional {
+			address.Hint = "field.email.hint"
+		} else {
+			address.Autocomplete = "username" // by which they log in
+		}
+		d.Fields = append(d.Fields, address)
+	}
+	d.Fields = append(d.Fields, newPasswordField(PasswordField, p.PasswordProblem, p.MinLength))
+	return d
 }
 
 // DemandedPassword is at [LoginPasswordPath]. The account demands another password before it lets
@@ -175,6 +194,36 @@ func (p ResetByLink) describe() description {
 		Name: "reset", Title: "reset.title", Focus: true, Failure: p.Failure,
 		Fields: []field{newPasswordField(NewField, p.NewProblem, p.MinLength)},
 	}
+}
+
+// VerifyByLink is at [VerifyLinkPath]. It names no account but to whoever is logged in to it: whatever
+// opens links may see it.
+type VerifyByLink struct {
+	Token string // of the link
+	// Username is who is logged in, and whose address it becomes. "": the password is asked for.
+	Username        string
+	PasswordProblem Problem
+	Failure         Failure
+}
+
+func (p VerifyByLink) describe() description {
+	d := description{
+		Name: "verify", Title: "verify.title", Focus: true, User: p.Username, Failure: p.Failure,
+	}
+	if p.Username == "" {
+		d.Fields = []field{passwordField(PasswordField, "current-password", p.PasswordProblem)}
+	}
+	return d
+}
+
+// UndoByLink is at [UndoLinkPath]. It names no account, as [VerifyByLink].
+type UndoByLink struct {
+	Token   string // of the link
+	Failure Failure
+}
+
+func (p UndoByLink) describe() description {
+	return description{Name: "undo", Title: "undo.title", Failure: p.Failure}
 }
 
 // Consent asks whether an app may have what it asks for. Its form goes to [ConsentPath].

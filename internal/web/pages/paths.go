@@ -10,6 +10,8 @@ const (
 	ForgotMailPath     = "/password/mail"   // sends the mail that resets a password
 	ResetCodePath      = "/password/code"   // a GET has the challenge behind it
 	ResetLinkPath      = "/password/reset/" // the token of the link comes behind it
+	VerifyLinkPath     = "/email/verify/"   // the token of the link comes behind it
+	UndoLinkPath       = "/email/undo/"     // as behind VerifyLinkPath
 	ConsentPath        = "/consent"
 	EndSessionPath     = "/end-session"
 	ForgetPath         = "/forget" // makes the browser forget the pages that it has kept
@@ -24,6 +26,7 @@ const (
 const (
 	UsernameField = "username"
 	PasswordField = "password"
+	AddressField  = "email"
 	CurrentField  = "current_password"
 	NewField      = "new_password"
 	LoginField    = "login" // a username, or an address

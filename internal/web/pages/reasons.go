@@ -26,6 +26,8 @@ const (
 	Changed FailureReason = "changed"
 	// AddressUnverified is for a right password of an account that needs a verified address.
 	AddressUnverified FailureReason = "address_unverified"
+	// AddressTaken is for an address that another account has verified.
+	AddressTaken FailureReason = "address_taken"
 	// LastAdmin is for the deletion of the only account that can manage the others.
 	LastAdmin FailureReason = "last_admin"
 )
@@ -52,6 +54,8 @@ const (
 	NameReserved   ProblemReason = "name_reserved"
 	NameAddress    ProblemReason = "name_address" // it is an e-mail address
 	NameTaken      ProblemReason = "name_taken"
+	AddressMissing ProblemReason = "address_missing"
+	AddressRefused ProblemReason = "address_refused" // it is none
 	// NameRefused is for a reason that has no word of its own.
 	NameRefused        ProblemReason = "name_refused"
 	PasswordMissing    ProblemReason = "password_missing"
@@ -76,6 +80,9 @@ const (
 	NoticeRegistered      Notice = "registered"
 	NoticePasswordReset   Notice = "password_reset"
 	NoticeDeleted         Notice = "deleted"
+	NoticeMailSent        Notice = "mail_sent" // which verifies the address of a new account
+	NoticeAddressVerified Notice = "address_verified"
+	NoticeAddressRestored Notice = "address_restored"
 	NoticeLoginFirst      Notice = "login_first" // the page asked for wants a login
 	// NoticeOtherUser is for a form that was shown to somebody who is not logged in any more.
 	NoticeOtherUser Notice = "other_user"

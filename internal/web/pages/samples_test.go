@@ -42,7 +42,12 @@ func drawn() map[string]Page {
 			Username: longName, AlreadyAs: longName, To: longApp, Next: sampleNext,
 			RegistrationOpen: true, Failure: failedLogin,
 		},
-		"register": Register{MinLength: 8, To: "Orders", Next: sampleNext},
+		"register":         Register{MinLength: 8, To: "Orders", Next: sampleNext},
+		"register address": Register{MinLength: 8, AsksAddress: true},
+		"register address alone": Register{
+			MinLength: 8, AsksAddress: true, NeedsAddress: true, Address: longName,
+			AddressProblem: Problem{Why: AddressRefused},
+		},
 		"register wrong": Register{
 			Username: "admin", MinLength: 15, UsernameProblem: Problem{Why: NameReserved},
 			PasswordProblem: Problem{Why: PasswordShort, Bound: 15},
@@ -68,6 +73,12 @@ func drawn() map[string]Page {
 		"reset wrong": ResetByLink{
 			Token: "ghm_x", MinLength: 8, NewProblem: Problem{Why: PasswordCommon},
 		},
+		"verify":        VerifyByLink{Token: "ghm_x"},
+		"verify in":     VerifyByLink{Token: "ghm_x", Username: "alice"},
+		"verify long":   VerifyByLink{Token: "ghm_x", Username: longName, Failure: Failure{Why: AddressTaken}},
+		"verify wrong":  VerifyByLink{Token: "ghm_x", PasswordProblem: Problem{Why: PasswordWrong}},
+		"undo":          UndoByLink{Token: "ghm_x"},
+		"undo too late": UndoByLink{Token: "ghm_x", Failure: Failure{Why: AddressTaken}},
 		"error of a link": Error{
 			Status: 400, Why: FaultBadLink, AskAgain: true, RequestID: "abc",
 		},
