@@ -41,7 +41,7 @@ func (d *DB) ProveAddress(
 	defer leave()
 	row, err := d.queries.ProveAddress(ctx, sqlcgen.ProveAddressParams{
 		ID: p.Challenge, KeyBefore: orNull(p.Before.Email.Key),
-		WasVerified: p.Before.Email.Verified(), Keep: p.Keep,
+		WasVerified: p.Before.Email.Verified(), Keep: p.Keep, OwnLocal: p.Local,
 		Event: eventJSON(e), Displacement: eventJSON(displacement),
 	})
 	return user(row.Account), challengeError(op, err)

@@ -19,7 +19,9 @@ FROM u;
 -- may have a mail to the address of before. If that was verified, its sessions and challenges end.
 --
 -- An account that has the address as its name, and has not proved it, gives it up. So it does before
--- the trigger gives the key to the user: that goes by the order of the two updates.
+-- the trigger gives the key to the user: that goes by the order of the two updates. It does not if
+-- the name is another address with the same key: strauß@ and strauss@ may be two mailboxes. Then the
+-- trigger refuses.
 -- name: ProveAddress :one
 WITH found AS (
     SELECT c.id, c.email, c.email_key, u.id AS user_id, u.email_verified_at IS NOT NULL AS changes
@@ -51,6 +53,7 @@ WITH found AS (
     FROM redeemed
     JOIN login_keys l ON l.key = redeemed.email_key AND l.user_id <> redeemed.user_id AND l.kind = 'username'
     WHERE users.id = l.user_id
+      AND split_part(users.username_key, '@', 1) = @own_local::text
     RETURNING users.id
 ), u AS (
     UPDATE users

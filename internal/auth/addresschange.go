@@ -3,9 +3,11 @@ package auth
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/google/uuid"
 
+	"gatehouse.example/internal/email"
 	"gatehouse.example/internal/token"
 )
 
@@ -26,7 +28,8 @@ type AddressStore interface {
 	AskForAddress(ctx context.Context, e Event, user User, to Email) error
 	// ProveAddress redeems a challenge for its address, which is verified from then on. If the user
 	// had another one that was verified, all sessions end but the one to be kept. An account that
-	// has the address as its name alone is disabled and renamed, and the other event is recorded.
+	// has the address as its name alone, with the Local of the proof, is disabled and renamed, and
+	// the other event is recorded.
 	// Errors: [ErrInvalidChallenge], [ErrAddressTaken], [ErrLastAdmin].
 	ProveAddress(ctx context.Context, e, displacement Event, p AddressProof) (User, error)
 	// RemoveAddress takes the address of a user who has not changed meanwhile, and ends all sessions
@@ -46,6 +49,7 @@ type AddressStore interface {
 // AddressProof is a challenge that somebody proves.
 type AddressProof struct {
 	Challenge uuid.UUID
+	Local     string    // the local part of the address in lower case, as a username has it in its key
 	Before    User      // with the address of before
 	Keep      uuid.UUID // the session that does not end; Nil: all do
 }
@@ -146,8 +150,16 @@ func (a *Addresses) verify(
 	done.Mails = a.notice(ctx, before, owner.Email, language)
 	_, err = a.store.ProveAddress(ctx, done,
 		newEvent(ctx, Actor{}, ActionDisplaceUser, uuid.Nil, "").by(owner.ID),
-		AddressProof{Challenge: id, Before: before, Keep: keep})
+		AddressProof{Challenge: id, Local: ownLocal(owner.Email), Before: before, Keep: keep})
 	return err
+}
+
+// ownLocal is the local part of an address for comparisons with keys of usernames. It keeps apart
+// what the keys of addresses do not, such as strauß and strauss, which may be two people.
+func ownLocal(given string) string {
+	address, _ := email.Parse(given)
+	local, _, _ := cutAddress(address.Mailbox)
+	return strings.ToLower(local)
 }
 
 // confirm finds out whether somebody is the user of an account, and returns the session that shows
@@ -220,8 +232,9 @@ func (a *Addresses) Change(
 		return uuid.Nil, err
 	}
 	mail := a.mails.queuedProof(ctx, next, language)
-	e.Mails = []QueuedMail{mail}
-	err = a.store.AskForAddress(ctx, e, user, next)
+	done := e // a refusal is recorded too, and sends no mail
+	done.Mails = []QueuedMail{mail}
+	err = a.store.AskForAddress(ctx, done, user, next)
 	if errors.Is(err, ErrUserNotFound) {
 		return uuid.Nil, errRevoked
 	}
@@ -337,8 +350,9 @@ func (a *Addresses) Remove(
 	if err != nil || user.Email.Given == "" {
 		return err
 	}
-	e.Mails = a.notice(ctx, user, "", language)
-	_, err = a.store.RemoveAddress(ctx, e, user, access.SessionID)
+	done := e // a refusal is recorded too, and sends no mail
+	done.Mails = a.notice(ctx, user, "", language)
+	_, err = a.store.RemoveAddress(ctx, done, user, access.SessionID)
 	if errors.Is(err, ErrUserNotFound) {
 		return errRevoked
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"gatehouse.example/internal/email"
 	"gatehouse.example/internal/keychain"
 	"gatehouse.example/internal/ratelimit"
 	"gatehouse.example/internal/token"
@@ -363,11 +364,14 @@ func (m *Mails) letter(
 	return letter, nil
 }
 
-// mailbox is an address as SMTP wants it: the domain is that of the key, in A-labels.
+// mailbox is an address as SMTP wants it. It is not always where what was typed has its last @: some
+// keyboards have another one.
 func mailbox(e Email) string {
-	local, _, _ := cutAddress(e.Given)
-	_, domain, _ := cutAddress(e.Key)
-	return local + "@" + domain
+	address, err := email.Parse(e.Given)
+	if err != nil || address.Key != e.Key {
+		return e.Key // which is an address too
+	}
+	return address.Mailbox
 }
 
 // end ends a mail that is not sent. It returns a [*NoMailError], unless the store fails.

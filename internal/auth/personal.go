@@ -27,7 +27,8 @@ type PersonalStore interface {
 
 // PersonalRecords are all that is stored of a user, but for three things. Secrets and their hashes
 // are left out. So is what is counted under keyed hashes: it names no user. And so are revocations:
-// they hold nothing but the ids of sessions and the number of the account's tokens.
+// they hold nothing but the ids of sessions and the number of the account's tokens. Of these records,
+// [PersonalData] leaves out what became of an address that the user has not proved.
 type PersonalRecords struct {
 	User       User
 	Sessions   []PersonalSession
@@ -221,19 +222,42 @@ func personalData(found PersonalRecords, now time.Time) PersonalData {
 	d.Sessions = firstOf(&d, "sessions", found.Sessions)
 	d.Consents = firstOf(&d, "consents", found.Consents)
 	d.Codes = firstOf(&d, "codes", found.Codes)
-	d.Mails = firstOf(&d, "mails", found.Mails)
-	d.Challenges = firstOf(&d, "challenges", found.Challenges)
+	d.Mails = slices.DeleteFunc(firstOf(&d, "mails", found.Mails), tellsOfOthers)
+	d.Challenges = slices.DeleteFunc(firstOf(&d, "challenges", found.Challenges), isOpenProof)
 	for n, s := range d.Sessions {
 		if s.EndedAt == nil {
 			d.Sessions[n].Session = s.Blunted(now)
 		}
 	}
 	for _, e := range firstOf(&d, "events", found.Events) {
-		d.Events = append(d.Events, personalEvent(e, found.User.ID))
+		if !isOfProof(e) {
+			d.Events = append(d.Events, personalEvent(e, found.User.ID))
+		}
 	}
 	// The order would tell more of a refresh than its day.
 	slices.SortStableFunc(d.Events, func(a, b PersonalEvent) int { return b.At.Compare(a.At) })
 	return d
+}
+
+// Whoever asks to prove an address may have typed that of somebody else. The worker of mails finds
+// out whether an account has it, and what it does then is another thing: it makes no challenge, and
+// the mail may be suppressed by the limits of that account. Users do not see any of it, or else they
+// could try out who has an account.
+
+// tellsOfOthers is true of a mail that proves an address, or that went to its owner in place of that.
+func tellsOfOthers(m PersonalMail) bool {
+	return m.Kind == MailVerify || m.Kind == MailKnownAddress
+}
+
+// isOpenProof is true of a challenge that proves an address, until the user has proved it.
+func isOpenProof(c PersonalChallenge) bool {
+	return c.Purpose == ChallengeVerify && c.RedeemedAt == nil
+}
+
+// isOfProof is true of an event of the worker about a mail that proves an address.
+func isOfProof(e RecordedEvent) bool {
+	return (e.Action == ActionMakeChallenge || e.Action == ActionFailMail) &&
+		(e.Target == string(MailVerify) || e.Target == string(MailKnownAddress))
 }
 
 func firstOf[T any](d *PersonalData, name string, list []T) []T {

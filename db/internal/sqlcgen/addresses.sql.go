@@ -198,6 +198,7 @@ WITH found AS (
     FROM redeemed
     JOIN login_keys l ON l.key = redeemed.email_key AND l.user_id <> redeemed.user_id AND l.kind = 'username'
     WHERE users.id = l.user_id
+      AND split_part(users.username_key, '@', 1) = $7::text
     RETURNING users.id
 ), u AS (
     UPDATE users
@@ -228,6 +229,7 @@ type ProveAddressParams struct {
 	ID           uuid.UUID
 	KeyBefore    *string
 	WasVerified  bool
+	OwnLocal     string
 }
 
 type ProveAddressRow struct {
@@ -240,7 +242,9 @@ type ProveAddressRow struct {
 // may have a mail to the address of before. If that was verified, its sessions and challenges end.
 //
 // An account that has the address as its name, and has not proved it, gives it up. So it does before
-// the trigger gives the key to the user: that goes by the order of the two updates.
+// the trigger gives the key to the user: that goes by the order of the two updates. It does not if
+// the name is another address with the same key: strauß@ and strauss@ may be two mailboxes. Then the
+// trigger refuses.
 func (q *Queries) ProveAddress(ctx context.Context, arg ProveAddressParams) (ProveAddressRow, error) {
 	row := q.db.QueryRow(ctx, proveAddress,
 		arg.Displacement,
@@ -249,6 +253,7 @@ func (q *Queries) ProveAddress(ctx context.Context, arg ProveAddressParams) (Pro
 		arg.ID,
 		arg.KeyBefore,
 		arg.WasVerified,
+		arg.OwnLocal,
 	)
 	var i ProveAddressRow
 	err := row.Scan(

@@ -115,13 +115,12 @@ WITH m AS (
     WHERE mails.id = $2
       AND mails.done_at IS NULL
       AND u.id = $3
-      AND u.token_version = $4
-      AND u.disabled_at IS NULL
+      AND ($4::text = 'undo' OR u.token_version = $5 AND u.disabled_at IS NULL)
     RETURNING mails.id, mails.user_id, mails.created_at, mails.expires_at,
-              CASE WHEN $5::text <> 'undo' THEN u.token_version END AS token_version
+              CASE WHEN $4::text <> 'undo' THEN u.token_version END AS token_version
 ), put AS (
     INSERT INTO challenges AS c (id, purpose, user_id, token_version, email, email_key, created_at, expires_at)
-    SELECT m.id, $5, m.user_id, m.token_version, $6, $7, m.created_at, m.expires_at
+    SELECT m.id, $4, m.user_id, m.token_version, $6, $7, m.created_at, m.expires_at
     FROM m
     ON CONFLICT (user_id, purpose, (CASE WHEN purpose = 'undo' THEN id ELSE '00000000-0000-0000-0000-000000000000'::uuid END)) DO UPDATE
     SET id            = excluded.id,
@@ -146,8 +145,8 @@ type PutChallengeParams struct {
 	Event        *string
 	ID           uuid.UUID
 	UserID       uuid.UUID
-	TokenVersion int64
 	Purpose      string
+	TokenVersion int64
 	Email        string
 	EmailKey     string
 }
@@ -160,14 +159,16 @@ type PutChallengeRow struct {
 // PutChallenge decides that a mail is sent to a user who has not changed since it was read, and
 // makes its challenge. It takes the place of an older challenge for the same purpose. For another
 // try to send the mail it finds the challenge as it is. It finds none if the challenge was redeemed
-// meanwhile, if the user has changed, or if a newer one has taken its place.
+// meanwhile, if the user has changed, or if a newer one has taken its place. A challenge that undoes
+// something is made however the user has changed: whoever has taken the account over goes on with
+// that.
 func (q *Queries) PutChallenge(ctx context.Context, arg PutChallengeParams) (PutChallengeRow, error) {
 	row := q.db.QueryRow(ctx, putChallenge,
 		arg.Event,
 		arg.ID,
 		arg.UserID,
-		arg.TokenVersion,
 		arg.Purpose,
+		arg.TokenVersion,
 		arg.Email,
 		arg.EmailKey,
 	)

@@ -1,0 +1,185 @@
+package auth_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/auth/authtest"
+)
+
+// meanwhile is a store at which somebody else comes first, with one statement.
+type meanwhile struct {
+	auth.Store
+	act func()
+}
+
+func (m meanwhile) AskForAddress(ctx context.Context, e auth.Event, u auth.User, to auth.Email) error {
+	m.act()
+	return m.Store.AskForAddress(ctx, e, u, to)
+}
+
+func (m meanwhile) RemoveAddress(
+	ctx context.Context, e auth.Event, u auth.User, keep uuid.UUID,
+) (auth.User, error) {
+	m.act()
+	return m.Store.RemoveAddress(ctx, e, u, keep)
+}
+
+func (m meanwhile) PutChallenge(
+	ctx context.Context, e *auth.Event, c auth.NewChallenge,
+) (time.Time, error) {
+	m.act()
+	return m.Store.PutChallenge(ctx, e, c)
+}
+
+// others lets the rules work on a store at which somebody else comes first.
+func (r *recovery) others(act func()) {
+	r.Helper()
+	r.anew(meanwhile{r.store, act}, authtest.Options{Email: r.mode})
+}
+
+// Mallory asks for the addresses of others, for accounts of her own. What she may see of her own
+// accounts is the same, whoever has an account: she could else try out a list of addresses.
+func TestWhatUsersSeeOfTheirOwnDoesNotTellWhoHasAnAddress(t *testing.T) {
+	t.Parallel()
+	r := startAddresses(t, auth.EmailOptional)
+	r.verified("alice", "alice@example.org")
+	banned := r.verified("bob", "bob@example.org")
+	_, err := r.Accounts.Disable(t.Context(), authtest.Operator(), auth.ByID(banned.ID), nil)
+	must(t, err)
+	var want []string
+	for _, address := range []string{"nobody@example.org", "alice@example.org", "bob@example.org"} {
+		name := "mallory" + address[:3]
+		_, challenge := r.signUp(name, address)
+		for range 2 { // the second one comes too soon
+			r.outcomeOf(challenge)
+			challenge, err = r.Addresses.ResendOf(t.Context(), challenge, "en", client)
+			must(t, err)
+		}
+		r.aMinuteLater()
+		if letter, err := r.Mails.Prepare(t.Context(), challenge); err == nil {
+			must(t, r.Mails.Dead(t.Context(), letter, "no such mailbox"))
+		}
+		data, err := r.Personal.Data(t.Context(), r.access(r.login(name)))
+		must(t, err)
+		var seen []string
+		for _, e := range data.Events {
+			seen = append(seen, string(e.Action)+" "+e.Outcome)
+		}
+		for _, m := range data.Mails {
+			seen = append(seen, "mail "+string(m.Kind)+" "+string(m.Outcome))
+		}
+		for _, c := range data.Challenges {
+			seen = append(seen, "challenge "+string(c.Purpose))
+		}
+		slices.Sort(seen)
+		if want == nil {
+			want = seen
+		}
+		if !slices.Equal(seen, want) {
+			t.Errorf("%s: %q, and of an address that nobody has %q", address, seen, want)
+		}
+	}
+	if !slices.Contains(want, "user.register success") {
+		t.Errorf("there is little to be seen: %q", want)
+	}
+}
+
+// The owner has just changed the password. A thief's request that was refused for that must send
+// nothing, or else its mail would have a challenge that is good after the change.
+func TestARequestAboutAnAddressThatIsRefusedSendsNoMail(t *testing.T) {
+	t.Parallel()
+	for what, do := range map[string]func(*recovery, auth.Grant) error{
+		"change": func(r *recovery, g auth.Grant) error {
+			_, err := r.Addresses.Change(r.Context(), r.access(g), "mallory@example.org", goodPassword, "en")
+			return err
+		},
+		"removal": func(r *recovery, g auth.Grant) error {
+			return r.Addresses.Remove(r.Context(), r.access(g), goodPassword, "en")
+		},
+	} {
+		r := startAddresses(t, auth.EmailOptional)
+		alice := r.verified("alice", "alice@example.org")
+		stolen := r.login("alice")
+		r.others(func() {
+			r.exec("UPDATE users SET token_version = token_version + 1 WHERE id = $1", alice.ID)
+		})
+		r.want(what, do(r, stolen), auth.ErrInvalidToken)
+		if n := r.count("SELECT count(*) FROM mails WHERE done_at IS NULL"); n != 0 {
+			t.Errorf("%s: %d mails wait", what, n)
+		}
+		if n := r.count("SELECT count(*) FROM audit_events WHERE action LIKE 'email.%' AND outcome <> 'success'"); n != 1 {
+			t.Errorf("%s: %d refusals are in the audit log", what, n)
+		}
+	}
+}
+
+// Whoever has taken an account over may change it again and again while the mail to the address of
+// before is on its way, or an operator has just disabled it.
+func TestNoChangeVoidsTheMailThatUndoesAnother(t *testing.T) {
+	t.Parallel()
+	for what, change := range map[string]string{
+		"another password": "UPDATE users SET token_version = token_version + 1",
+		"a ban":            "UPDATE users SET token_version = token_version + 1, disabled_at = now()",
+	} {
+		r := startAddresses(t, auth.EmailOptional)
+		alice := r.verified("alice", "alice@example.org")
+		stolen := r.login("alice")
+		must(t, r.verify(byLink(r.changed(stolen, "mallory@example.org", goodPassword)), r.byGrant(stolen)))
+		r.others(func() { r.exec(change) })
+		letter := r.told(auth.MailAddressChanged)
+		r.exec("UPDATE users SET disabled_at = NULL")
+		if err := r.Addresses.Undo(t.Context(), byLink(letter).Token, client); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		r.wantVerified(alice, "alice@example.org")
+	}
+}
+
+// The two have one key, and may be two mailboxes. Mallory reads the mails of one, and must not have
+// the account disabled that is named by the other.
+func TestNobodyIsDisplacedByAnotherMailboxOfTheSameKey(t *testing.T) {
+	t.Parallel()
+	r := startAddresses(t, auth.EmailOptional)
+	for n, names := range [][2]string{
+		{"strauss@example.org", "strauß@example.org"}, {"gauß@example.org", "gauss@example.org"},
+	} {
+		strauss := r.register(names[0])
+		mallory, challenge := r.signUp("mallory"+names[0][:2], names[1])
+		err := r.verify(byLink(r.letter(challenge)), byPassword(goodPassword))
+		r.want(names[1], err, auth.ErrAddressTaken)
+		r.wantVerified(mallory, "")
+		r.wantLogin(names[0], goodPassword, nil)
+		if now, err := r.Accounts.Find(t.Context(), auth.ByID(strauss.ID)); err != nil || now.Disabled() {
+			t.Errorf("%d: %+v, %v", n, now, err)
+		}
+	}
+	// However it is written, it is the same mailbox.
+	r.register("Bob@Bücher.example")
+	bob, challenge := r.signUp("bob", "BOB＠xn--bcher-kva.example")
+	must(t, r.verify(byLink(r.letter(challenge)), byPassword(goodPassword)))
+	r.wantLogin("bob@bücher.example", goodPassword, nil)
+	if n := r.count("SELECT count(*) FROM users WHERE disabled_at IS NOT NULL AND id <> $1", bob.ID); n != 1 {
+		t.Errorf("%d accounts were displaced", n)
+	}
+}
+
+// Keyboards for Japanese have a wide @. The mail would go to a mailbox that nobody has, or to that
+// of somebody else.
+func TestAnAddressWithAWideSignGetsItsMail(t *testing.T) {
+	t.Parallel()
+	r := startAddresses(t, auth.EmailOptional)
+	for given, want := range map[string]string{
+		"Alice＠Example.org": "Alice@example.org", "bob@BÜCHER.example": "bob@xn--bcher-kva.example",
+	} {
+		_, challenge := r.signUp("user"+want[:2], given)
+		if letter := r.letter(challenge); letter.To != want {
+			t.Errorf("%s: the mail goes to %s", given, letter.To)
+		}
+	}
+}
