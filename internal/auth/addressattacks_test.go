@@ -37,6 +37,13 @@ func (m meanwhile) PutChallenge(
 	return m.Store.PutChallenge(ctx, e, c)
 }
 
+func (m meanwhile) UndoAddress(
+	ctx context.Context, e auth.Event, u auth.User, challenge uuid.UUID,
+) (auth.User, error) {
+	m.act()
+	return m.Store.UndoAddress(ctx, e, u, challenge)
+}
+
 // others lets the rules work on a store at which somebody else comes first.
 func (r *recovery) others(act func()) {
 	r.Helper()
@@ -133,11 +140,36 @@ func TestNoChangeVoidsTheMailThatUndoesAnother(t *testing.T) {
 		must(t, r.verify(byLink(r.changed(stolen, "mallory@example.org", goodPassword)), r.byGrant(stolen)))
 		r.others(func() { r.exec(change) })
 		letter := r.told(auth.MailAddressChanged)
+		r.aMinuteLater() // and nobody comes first any more
 		r.exec("UPDATE users SET disabled_at = NULL")
 		if err := r.Addresses.Undo(t.Context(), byLink(letter).Token, client); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 		r.wantVerified(alice, "alice@example.org")
+	}
+}
+
+// Whoever has taken the account over changes it over and over, so that no link of the owner finds it
+// as it was a moment ago.
+func TestChangesOfAThiefDoNotKeepTheOwnerFromUndoingOne(t *testing.T) {
+	t.Parallel()
+	r := startAddresses(t, auth.EmailOptional)
+	alice := r.verified("alice", "alice@example.org")
+	stolen := r.login("alice")
+	must(t, r.verify(byLink(r.changed(stolen, "mallory@example.org", goodPassword)), r.byGrant(stolen)))
+	link := byLink(r.told(auth.MailAddressChanged)).Token
+	changes := 0
+	r.others(func() {
+		if changes++; changes < 4 {
+			r.exec("UPDATE users SET token_version = token_version + 1 WHERE id = $1", alice.ID)
+		}
+	})
+	must(t, r.Addresses.Undo(t.Context(), link, client))
+	r.wantVerified(alice, "alice@example.org")
+	tries := changes
+	r.want("again", r.Addresses.Undo(t.Context(), link, client), auth.ErrInvalidChallenge)
+	if changes != tries {
+		t.Errorf("a link that was used is tried %d times more", changes-tries)
 	}
 }
 

@@ -383,6 +383,10 @@ func (a *Addresses) Undo(ctx context.Context, link string, caller Caller) (err e
 	return err
 }
 
+// mostUndone is how often it is tried to undo a change, while whoever has taken the account over goes
+// on to change it. Otherwise the owner would be told that the link is not good.
+const mostUndone = 10
+
 func (a *Addresses) undo(ctx context.Context, e *Event, link string) error {
 	id, owner, err := prove(ctx, a.store, a.mails.challenges, ChallengeUndo, ChallengeProof{
 		Token: link,
@@ -391,15 +395,25 @@ func (a *Addresses) undo(ctx context.Context, e *Event, link string) error {
 	if err != nil {
 		return err
 	}
-	user, err := a.store.UserByID(ctx, owner.ID)
-	if errors.Is(err, ErrUserNotFound) {
-		return ErrInvalidChallenge
+	before := User{}
+	for range mostUndone {
+		user, err := a.store.UserByID(ctx, owner.ID)
+		if errors.Is(err, ErrUserNotFound) {
+			return ErrInvalidChallenge
+		}
+		if err != nil {
+			return err
+		}
+		if user.TokenVersion == before.TokenVersion {
+			break // that was not the reason
+		}
+		before = user
+		_, err = a.store.UndoAddress(ctx, e.by(owner.ID), user, id)
+		if !errors.Is(err, ErrInvalidChallenge) {
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	_, err = a.store.UndoAddress(ctx, e.by(owner.ID), user, id)
-	return err
+	return ErrInvalidChallenge
 }
 
 // PruneUnproved deletes at most so many accounts whose strangers have not proved their addresses in
