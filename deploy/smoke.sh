@@ -57,6 +57,18 @@ me() { # STATUS TOKEN [BASE]
     expect "$1" "GET /users/me at ${3:-$url}" "${3:-$url}/users/me" --header "Authorization: Bearer $2"
 }
 
+# mailed ADDRESS: waits for the mail to it, and prints the code in that.
+mailed() {
+    local id='' mails=http://127.0.0.1:$MAIL_PORT/api/v1 tries=0
+    until [ -n "$id" ]; do
+        tries=$((tries + 1))
+        if [ "$tries" -gt 60 ]; then fail "no mail to $1"; fi
+        id=$(expect 200 'the mails' --get "$mails/search" --data-urlencode "query=to:$1" | sed -nE 's/.*"messages":\[\{"ID":"([^"]+)".*/\1/p')
+        [ -n "$id" ] || sleep 0.5
+    done
+    expect 200 'the mail' "$mails/message/$id" | sed -nE 's/.*\\n([0-9A-Z]{4}-[0-9A-Z]{4})\\r.*/\1/p'
+}
+
 replicas() { docker compose ps --quiet gatehouse; }
 
 address_of() {
@@ -140,14 +152,25 @@ step 'a mail reaches Mailpit, which shows it to this machine'
 docker compose exec -T gatehouse /gatehouse mail test alice@example.org | grep '^reply *250 ' >/dev/null || fail 'the relay has no mail'
 expect 200 'the mails' "http://127.0.0.1:$MAIL_PORT/api/v1/messages" | grep -q '"Address":"alice@example.org"' || fail 'Mailpit has no mail'
 
+step 'who registers with an address is mailed a code, proves the address, and logs in by it'
+registered=$(expect 201 'register carol' "$url/users" --json "{\"username\":\"carol\",\"password\":\"$password\",\"email\":\"carol@example.org\"}")
+challenge=$(sed -nE 's/.*"challenge":"([^"]+)".*/\1/p' <<<"$registered")
+code=$(mailed carol@example.org)
+expect 204 'the code' "$url/email/verify" --json "{\"challenge\":\"$challenge\",\"code\":\"$code\",\"password\":\"$password\"}" >/dev/null
+login 200 carol@example.org >/dev/null
+
 step 'accounts outlive the stack'
 docker compose down
 up
 me 200 "$(token_of bob)" | grep -q '"username":"bob"' || fail 'bob is somebody else'
 login 401 alice >/dev/null
 
-step 'without replicas, a 503 that says so'
+step 'without replicas, a 503 that says so, and no token in a log'
 docker compose stop gatehouse
+expect 503 'a link of a mail without replicas' "$url/password/reset/smoke-token" >/dev/null
+log=$(docker compose logs --no-color haproxy)
+grep -qF '"GET /password/reset/* HTTP/' <<<"$log" || fail 'HAProxy logged no 503'
+if grep -qF smoke-token <<<"$log"; then fail 'HAProxy logged the token of a link'; fi
 expect 503 'call without replicas' "$url/users/me" --header "Authorization: Bearer $token" | grep -q '"status":503' ||
     fail 'the 503 is no problem document'
 

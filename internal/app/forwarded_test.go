@@ -90,6 +90,34 @@ func (g *guarded) keepsTheCookiesFromTheApp() {
 	}
 }
 
+// Whoever reads the log of a proxy must not get in by the links of mails.
+func (g *guarded) keepsTokensOfMailsOutOfItsLog() {
+	g.Helper()
+	const secret = "ghc_s3cret"
+	var want []string
+	for _, page := range []string{"/password/reset/", "/email/verify/", "/email/undo/", "/invitation/"} {
+		for _, more := range []string{"", "/", "?lang=de", "/more"} {
+			g.ask(g.Context(), "GET", page+secret+more, nil, nil)
+		}
+		want = append(want, "GET "+page+"* HTTP/")
+	}
+	const last = "/cart/last?lang=de" // of other paths all is logged
+	g.ask(g.Context(), "GET", last, nil, nil)
+	g.app.take()
+	g.asked.take()
+	if g.proxy.logs {
+		asynctest.Await(g, "the log of the proxy", func() bool { return strings.Contains(g.log.String(), "GET "+last+" HTTP/") })
+		for _, line := range want {
+			if got := strings.Count(g.log.String(), line); got != 4 {
+				g.Errorf("the log has %q %d times, want 4", line, got)
+			}
+		}
+	}
+	if strings.Contains(g.log.String(), secret) {
+		g.Errorf("the log has a token: %s", g.log)
+	}
+}
+
 func (g *guarded) sendsBrowsersToTheLoginAndProgramsNowhere() {
 	g.Helper()
 	for _, uri := range []string{"/", "/cart?a=b&c=%20", "//evil.example", "/admin"} {

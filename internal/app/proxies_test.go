@@ -51,6 +51,7 @@ func TestProxiesLetThroughWhomGatehouseKnowsAndSayWhoItIs(t *testing.T) {
 			g.keepsTheTokenFromTheApp()
 			g.letsBrowsersInByTheirCookie()
 			g.keepsTheCookiesFromTheApp()
+			g.keepsTokensOfMailsOutOfItsLog()
 			g.sendsBrowsersToTheLoginAndProgramsNowhere()
 			g.asksAboutPreflights()
 			g.passesWebSocketsOn()
@@ -69,22 +70,23 @@ type proxyProgram struct {
 	args []string
 	// preflight begins the line of its configuration that lets preflights pass, behind "# ".
 	preflight string
+	logs      bool // requests
 }
 
 func nginx() proxyProgram {
 	return proxyProgram{"nginx",
 		[]string{"-p", ".", "-c", "nginx.conf", "-e", "stderr", "-g",
 			"daemon off; pid nginx.pid; user root;"},
-		"if ($preflight)"}
+		"if ($preflight)", true}
 }
 
 func proxyPrograms() []proxyProgram {
 	return []proxyProgram{
 		nginx(),
 		{"haproxy", []string{"-db", "-f", "haproxy.cfg"},
-			"http-request set-var(txn.gatehouse) str(allowed) if METH_OPTIONS"},
+			"http-request set-var(txn.gatehouse) str(allowed) if METH_OPTIONS", true},
 		{"caddy", []string{"run", "--config", "Caddyfile", "--adapter", "caddyfile"},
-			"reverse_proxy @preflight"},
+			"reverse_proxy @preflight", false},
 	}
 }
 
@@ -110,6 +112,7 @@ type guarded struct {
 	// cookie is that of a browser's session of the same user, and sibling the one for other hosts.
 	cookie, sibling string
 	proxy           proxyProgram
+	log             *logBuffer // of the proxy
 }
 
 func guard(t *testing.T, proxy proxyProgram) *guarded {
@@ -138,7 +141,7 @@ func guard(t *testing.T, proxy proxyProgram) *guarded {
 			echo(w)
 		}
 	}))
-	startProxyProgram(t, proxy, address, g.app.address(), g.asked.address())
+	g.log = startProxyProgram(t, proxy, address, g.app.address(), g.asked.address())
 	return g
 }
 
@@ -193,11 +196,11 @@ func echo(w http.ResponseWriter) {
 	_, _ = io.Copy(socket, both) // until the proxy closes the connection
 }
 
-// startProxyProgram starts a proxy at an address, and returns when it accepts connections. Its
-// configuration has other texts in place of some: old, new, old, new, …
+// startProxyProgram starts a proxy at an address, and returns its log when it accepts connections.
+// Its configuration has other texts in place of some: old, new, old, new, …
 func startProxyProgram(
 	t *testing.T, proxy proxyProgram, address, app, gatehouse string, changes ...string,
-) {
+) *logBuffer {
 	t.Helper()
 	dir := t.TempDir()
 	port := address[strings.LastIndexByte(address, ':')+1:]
@@ -211,12 +214,12 @@ func startProxyProgram(
 		must(t, os.WriteFile(filepath.Join(dir, filepath.Base(file)),
 			[]byte(replace.Replace(change.Replace(string(text)))), 0o644))
 	}
-	proxy.run(t, dir, address)
+	return proxy.run(t, dir, address)
 }
 
-// run starts the proxy with the configuration in a folder, and returns when it accepts connections
-// at an address. It is stopped when the test ends.
-func (p proxyProgram) run(t *testing.T, dir, address string) {
+// run starts the proxy with the configuration in a folder, and returns its log when it accepts
+// connections at an address. It is stopped when the test ends.
+func (p proxyProgram) run(t *testing.T, dir, address string) *logBuffer {
 	t.Helper()
 	if p.name == "nginx" {
 		keepTemporaryFilesIn(t, dir)
@@ -252,6 +255,7 @@ func (p proxyProgram) run(t *testing.T, dir, address string) {
 		}
 		return err == nil
 	})
+	return log
 }
 
 // keepTemporaryFilesIn moves nginx's temporary folders away from their built-in places. As root, it

@@ -63,6 +63,11 @@ func rows() []Row {
 			measureAll: mails, once: true, ask: byName,
 		},
 		{
+			name: "forgot-statements", about: "statements of one POST /password/forgot",
+			figures:    []report.Figure{{Name: "known", Goal: 2, Most: true}, {Name: "unknown", Goal: 2, Most: true}},
+			measureAll: forgotStatements, once: true, ask: byName,
+		},
+		{
 			name: "growth", about: "p50 with 10,000,000 users and 20,000,000 sessions ÷ with 1,000 and 2,000",
 			figures: []report.Figure{
 				{Name: opLogin, Goal: 1.2, Most: true},
@@ -123,7 +128,7 @@ func rows() []Row {
 			ask:     byName,
 		},
 		{
-			name: "timing", about: "whether accounts can be told apart by the time of a refusal; 1: no goal is missed",
+			name: "timing", about: "whether accounts can be told apart by the time of an answer; 1: no goal is missed",
 			goal: 1, measure: timing, once: true,
 			ask: byName,
 		},

@@ -20,13 +20,14 @@ import (
 )
 
 const (
-	loginsPerTrial = 15   // of each class: 3,000 at the default number of trials
-	enoughLogins   = 2500 // of each class, for a verdict
-	accounts       = 50   // of each class, so that no row of one account stands for its class
+	requestsPerTrial = 15   // of each class: 3,000 at the default number of trials
+	enoughRequests   = 2500 // of each class, for a verdict
+	accounts         = 50   // of each class, so that no row of one account stands for its class
+	warmUps          = accounts
 
 	goalT      = 4.5        // |Welch's t| of chance alone
 	goalMedian = 1.0        // ms
-	plantedT   = 10 * goalT // without the slowest tenth; twice the goal with it
+	plantedT   = 10 * goalT // of a hash, without the slowest tenth
 
 	wrongPassword = "wrong horse battery staple"
 )
@@ -35,14 +36,14 @@ const (
 // learn from that whether there is an account. The service is the product's but for the bound on
 // BCRYPT_COST and the brake on floods; a second one, which does not hash for unknown users, shows
 // that the method would see it. Both have limits that nobody reaches, a third has such that
-// everybody does.
+// everybody does. What causes a mail is compared too, at a service of its own: see [Run.timeMails].
 //
-// One client sends one login after the other, those of all classes in random order.
+// One client sends one request after the other, those of all classes in random order.
 func timing(ctx context.Context, s *Run, o Options) (float64, string, error) {
 	if err := s.forgetFailures(ctx); err != nil {
 		return 0, "", err
 	}
-	n := o.Trials * loginsPerTrial
+	n := o.Trials * requestsPerTrial
 	random := rand.New(rand.NewPCG(1, 2)) // the same order at each run
 	real, err := s.Edited(ctx, "gatehouse-no-brake", stage.LowCosts(), stage.NoBrake(), stage.NoWait())
 	if err != nil {
@@ -92,12 +93,15 @@ func timing(ctx context.Context, s *Run, o Options) (float64, string, error) {
 	if err != nil {
 		return 0, "", err
 	}
-	table.addPlanted(times[1], times[0])
+	table.addPlanted("known", "unknown, not hashed", times[1], times[0], plantedT)
+	if err := s.timeMails(ctx, client, real, cost, table, n); err != nil {
+		return 0, "", err
+	}
 	text, err := table.verdict(n)
 	if err != nil {
 		return 0, "", err
 	}
-	return goalT / table.worst, fmt.Sprintf("goal/worst |t|; %d logins of each class, on %d accounts, at bcrypt cost %d%s", n, accounts, o.Cost, text), nil
+	return goalT / table.worst, fmt.Sprintf("goal/worst |t|; %d requests of each class, logins on %d accounts, at bcrypt cost %d%s", n, accounts, o.Cost, text), nil
 }
 
 // timingTable is what is printed: a line for each comparison.
@@ -110,9 +114,10 @@ type timingTable struct {
 
 const timingHead = `
   POST /token by one client, until the answer has come whole: 401 for a wrong password, or of a disabled account for the right
-  one too; 429 of accounts that are limited, by word of the database and then from memory. Classes are in random order. A
+  one too; 429 of accounts that are limited, by word of the database and then from memory. POST /password/forgot: 202. POST
+  /users with an address: 201. Each mail that these cause is about another account. Classes are in random order. A
   difference is that of the first less the second; "t of 90 %%" is without what is over the ninth decile of both together.
-` + "  %-26s %-22s %9s %9s  %-30s %8s %9s %6s"
+` + "  %-26s %-25s %9s %9s  %-30s %8s %9s %6s"
 
 // add compares what must not differ: by all times, and without the slowest tenth.
 func (t *timingTable) add(name, against string, a, b []float64) {
@@ -124,31 +129,31 @@ func (t *timingTable) add(name, against string, a, b []float64) {
 	}
 }
 
-// addPlanted compares what must differ.
-func (t *timingTable) addPlanted(known, unknown []float64) {
-	if all, cropped := t.write("PLANTED: known", "unknown, not hashed", known, unknown); all.T < 2*goalT || cropped < plantedT {
-		t.faults = append(t.faults, errors.New("a build that does not hash for unknown users is not seen, so that the rest says nothing"))
+// addPlanted compares what must differ: by twice the goal, and by so much without the slowest tenth.
+func (t *timingTable) addPlanted(name, against string, a, b []float64, cropped90 float64) {
+	if all, cropped := t.write("PLANTED: "+name, against, a, b); all.T < 2*goalT || cropped < cropped90 {
+		t.faults = append(t.faults, fmt.Errorf("a build with a mistake, %s, is not seen, so that the rest says nothing", against))
 	}
 }
 
 func (t *timingTable) write(name, against string, a, b []float64) (all stats.Comparison, cropped float64) {
 	all, cropped = stats.Compare(a, b, t.random), stats.Welch(stats.Crop(a, b))
 	difference := fmt.Sprintf("%+.3f ms (%+.3f to %+.3f)", all.Median, all.Low, all.High)
-	fmt.Fprintf(&t.text, "\n  %-26s %-22s %6.3f ms %6.3f ms  %-30s %8.1f %9.1f %6.3f",
+	fmt.Fprintf(&t.text, "\n  %-26s %-25s %6.3f ms %6.3f ms  %-30s %8.1f %9.1f %6.3f",
 		name, against, all.MedianA, all.MedianB, difference, all.T, cropped, all.Auc)
 	return all, cropped
 }
 
-// verdict is an error if there were enough logins for one, and it is bad.
-func (t *timingTable) verdict(logins int) (string, error) {
+// verdict is an error if there were enough requests of each class for one, and it is bad.
+func (t *timingTable) verdict(n int) (string, error) {
 	text := fmt.Sprintf(timingHead, "class", "compared with", "median", "median", "difference (95 % interval)", "t", "t of 90 %", "AUC") + t.text.String()
 	switch {
-	case logins < enoughLogins:
-		return text + fmt.Sprintf("\n  no verdict: that takes %d logins of each class, -trials %d", enoughLogins, 1+enoughLogins/loginsPerTrial), nil
+	case n < enoughRequests:
+		return text + fmt.Sprintf("\n  no verdict: that takes %d requests of each class, -trials %d", enoughRequests, 1+enoughRequests/requestsPerTrial), nil
 	case len(t.faults) > 0:
 		return "", fmt.Errorf("%s\n%w", text, errors.Join(t.faults...))
 	}
-	return text + fmt.Sprintf("\n  none can be told from another: |t| < %.1f, medians within %.0f ms; the planted build is seen", goalT, goalMedian), nil
+	return text + fmt.Sprintf("\n  none can be told from another: |t| < %.1f, medians within %.0f ms; the planted builds are seen", goalT, goalMedian), nil
 }
 
 // loginClass is a kind of account, and the password that is tried on it.
@@ -195,21 +200,39 @@ func (s *Run) loginClasses(ctx context.Context, client *http.Client, base string
 // randomName says nothing of its class, not by its length either.
 func randomName() string { return "u" + strings.ReplaceAll(uuid.NewString(), "-", "") }
 
+// timedClass is a kind of request. Once sends one and returns the milliseconds. Its number n grows
+// with each.
+type timedClass struct {
+	name string
+	once func(ctx context.Context, n int) (float64, error)
+}
+
 // timeLogins times n logins of each class, in milliseconds. All are refused with 401.
 func timeLogins(ctx context.Context, client *http.Client, base string, classes []loginClass, n int, random *rand.Rand) ([][]float64, error) {
-	for _, class := range classes { // connections, statements and caches are ready when it counts
-		for _, name := range class.usernames {
-			if _, err := timeLogin(ctx, client, base, name, class.password, http.StatusUnauthorized); err != nil {
-				return nil, err
+	var timed []timedClass
+	for _, class := range classes {
+		timed = append(timed, timedClass{class.name, func(ctx context.Context, n int) (float64, error) {
+			return timeLogin(ctx, client, base, class.usernames[n%accounts], class.password, http.StatusUnauthorized)
+		}})
+	}
+	return timeClasses(ctx, timed, n, random)
+}
+
+// timeClasses times n requests of each class, in milliseconds. Before that it sends warmUps, so that
+// connections, statements and caches are ready when it counts.
+func timeClasses(ctx context.Context, classes []timedClass, n int, random *rand.Rand) ([][]float64, error) {
+	for _, class := range classes {
+		for i := range warmUps {
+			if _, err := class.once(ctx, i); err != nil {
+				return nil, fmt.Errorf("%s: %w", class.name, err)
 			}
 		}
 	}
 	times := make([][]float64, len(classes))
 	for _, at := range shuffled(len(classes), n, random) {
-		class := classes[at]
-		took, err := timeLogin(ctx, client, base, class.usernames[len(times[at])%accounts], class.password, http.StatusUnauthorized)
+		took, err := classes[at].once(ctx, warmUps+len(times[at]))
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", class.name, err)
+			return nil, fmt.Errorf("%s: %w", classes[at].name, err)
 		}
 		times[at] = append(times[at], took)
 	}
@@ -249,17 +272,21 @@ func (s *Run) timeLimited(ctx context.Context, client *http.Client, base string,
 
 // timeLogin is in milliseconds, until the answer has come whole.
 func timeLogin(ctx context.Context, client *http.Client, base, username, pw string, want int) (float64, error) {
-	form := api.LoginForm(username, pw)
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/token", strings.NewReader(form))
+	return timePost(ctx, client, base+"/token", api.FormType, api.LoginForm(username, pw), want)
+}
+
+// timePost is in milliseconds, until the answer has come whole.
+func timePost(ctx context.Context, client *http.Client, url, contentType, body string, want int) (float64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
 		return 0, err
 	}
-	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	request.Header.Set("Content-Type", contentType)
 	began := time.Now()
-	status, body, err := api.Answer(client, request)
+	status, answer, err := api.Answer(client, request)
 	took := time.Since(began)
 	if err == nil && status != want {
-		err = fmt.Errorf("login: %d in place of %d: %s", status, want, body)
+		err = fmt.Errorf("%s: %d in place of %d: %s", request.URL.Path, status, want, answer)
 	}
 	return float64(took.Nanoseconds()) / 1e6, err
 }

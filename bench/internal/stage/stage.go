@@ -118,11 +118,11 @@ func (s *Stage) Build(ctx context.Context, program string, flags ...string) erro
 func (s *Stage) Binary() string { return filepath.Join(s.Dir, "gatehouse") }
 
 // StartServer starts a PostgreSQL with its own default settings but for room for more clients, on
-// all processors.
-func (s *Stage) StartServer(ctx context.Context, name string) (*pgdev.Server, int, error) {
+// all processors. Settings, each name=value, override those.
+func (s *Stage) StartServer(ctx context.Context, name string, settings ...string) (*pgdev.Server, int, error) {
 	server, err := pgdev.Start(ctx, pgdev.Options{
 		Dir: filepath.Join(s.Dir, name), Log: io.Discard,
-		Settings: []string{"max_connections=300"}, // for all rows together
+		Settings: append([]string{"max_connections=300"}, settings...), // connections for all rows together
 	})
 	if err != nil {
 		return nil, 0, err
