@@ -106,6 +106,7 @@ func (s *Stage) Service(ctx context.Context, name, binary, databaseURL string, e
 	public, ops := FreeAddr(), FreeAddr()
 	return s.Start(ctx, name, public, "http://"+ops+"/readyz", append(env,
 		"DATABASE_URL="+databaseURL, "SECRET_KEY="+SecretKey, "ALGORITHM=HS256", "LISTEN_ADDR="+public, "OPS_ADDR="+ops, "SHUTDOWN_DELAY=0s",
+		"REQUEST_TIMEOUT=60s", "DATABASE_STATEMENT_TIMEOUT=60s", // as in ReplicaOf
 	), binary, "serve")
 }
 
