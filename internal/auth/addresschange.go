@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -98,6 +99,13 @@ func (a *Addresses) Asked(ctx context.Context, link string) (ChallengedUser, err
 		Token: link,
 	})
 	return owner, err
+}
+
+// IsAskedBy reports whether a user has asked for the mail of a challenge. It says nothing of whether
+// the mail was sent.
+func (a *Addresses) IsAskedBy(ctx context.Context, user, challenge uuid.UUID) (bool, error) {
+	found, err := a.mails.store.UserOfMail(ctx, challenge, MailVerify)
+	return err == nil && found == user, err
 }
 
 // Verify makes an address that of its user, who proves to read its mail, and to be the user. It logs
@@ -315,8 +323,8 @@ func (a *Addresses) ResendOf(
 	return a.resend(ctx, e, sealedMail{Again: of, Language: language}, caller)
 }
 
-// resend queues a mail. Beyond the limit of the caller's network, the answer is the same, and there
-// is no mail.
+// resend queues a mail. Beyond the limit of the caller's network there is none, and the challenge of
+// the earlier mail, which is good still, stays the one to go on with.
 func (a *Addresses) resend(
 	ctx context.Context, e Event, content sealedMail, caller Caller,
 ) (challenge uuid.UUID, err error) {
@@ -324,7 +332,7 @@ func (a *Addresses) resend(
 	if err := a.limits.countRecovery(ctx, caller.Address); err != nil {
 		a.audit.told(ctx, &e, &err)
 		if errors.Is(err, ErrLimited) {
-			return mail.ID, nil
+			return cmp.Or(content.Again, mail.ID), nil
 		}
 		return uuid.Nil, err
 	}

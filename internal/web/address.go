@@ -5,11 +5,112 @@ import (
 	"net/url"
 
 	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
 
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/edge"
 	"gatehouse.example/internal/web/pages"
 )
+
+func verifyCodePath(challenge uuid.UUID) string {
+	return pages.VerifyCodePath + "/" + challenge.String()
+}
+
+// getVerifyCode says what to do with a mail, and takes its code. It knows of no address whether it
+// can be verified.
+func (w *Web) getVerifyCode(c *gin.Context) error {
+	challenge, err := uuid.Parse(c.Param("challenge"))
+	if err != nil {
+		return edge.ErrNotFound
+	}
+	to := w.destination(c, c.Query(pages.NextField))
+	page, err := w.verifyByCode(c, challenge, c.Query(pages.UsernameField), to)
+	if err != nil {
+		return err
+	}
+	page.Notice = noticeOf(c, pages.NoticeMailSent, pages.NoticeMailAgain)
+	return w.render(c, page, to)
+}
+
+// verifyByCode asks for a password unless the account that has asked for the mail is logged in.
+func (w *Web) verifyByCode(
+	c *gin.Context, challenge uuid.UUID, login string, to destination,
+) (pages.VerifyByCode, error) {
+	page := pages.VerifyByCode{Challenge: challenge.String(), Next: to.next}
+	if len(login) <= auth.MaxAddressLength {
+		page.Login = login
+	}
+	browser, ok, err := w.sessionOf(c)
+	if err != nil || !ok {
+		return page, err
+	}
+	asked, err := w.Addresses.IsAskedBy(c.Request.Context(), browser.User.ID, challenge)
+	if asked {
+		page.Username = browser.User.Username.Given
+	}
+	return page, err
+}
+
+// postVerifyCode makes an address that of the account, by the code of a mail.
+func (w *Web) postVerifyCode(c *gin.Context) error {
+	form := formOf(c)
+	to := w.destination(c, form[pages.NextField])
+	challenge, err := uuid.Parse(form[pages.ChallengeField])
+	if err != nil {
+		return edge.ErrInvalidRequest
+	}
+	by, err := w.confirmer(c)
+	if err != nil {
+		return err
+	}
+	proof := auth.ChallengeProof{Challenge: challenge, Code: form[pages.CodeField]}
+	err = w.Addresses.Verify(c.Request.Context(), proof, by, w.LanguageFor(c), edge.CallerOf(c))
+	if err == nil {
+		return w.afterVerify(c, by, form[pages.UsernameField], to)
+	}
+	if !isTold(err) && !errors.Is(err, auth.ErrPasswordNeeded) {
+		return err
+	}
+	page, unread := w.verifyByCode(c, challenge, form[pages.UsernameField], to)
+	if unread != nil {
+		return err
+	}
+	page.Failure = failureOf(err)
+	if !errors.Is(err, auth.ErrInvalidChallenge) {
+		page.Code = form[pages.CodeField]
+	}
+	page.Username, page.PasswordProblem = passwordOfVerify(page.Username, err)
+	return &again{page, to, err}
+}
+
+// postVerifyMail has another mail sent, at most each minute. It leads everybody to the same page.
+func (w *Web) postVerifyMail(c *gin.Context) error {
+	form := formOf(c)
+	to := w.destination(c, form[pages.NextField])
+	challenge, err := uuid.Parse(form[pages.ChallengeField])
+	if err != nil {
+		return edge.ErrInvalidRequest
+	}
+	by, err := w.confirmer(c)
+	if err != nil {
+		return err
+	}
+	if by.Access != nil {
+		challenge, err = w.Addresses.Resend(c.Request.Context(), *by.Access, w.LanguageFor(c),
+			edge.CallerOf(c))
+	} else {
+		challenge, err = w.Addresses.ResendOf(c.Request.Context(), challenge, w.LanguageFor(c),
+			edge.CallerOf(c))
+	}
+	if err != nil {
+		return err
+	}
+	query := url.Values{noticeField: {string(pages.NoticeMailAgain)}}
+	if login := form[pages.UsernameField]; login != "" && len(login) <= auth.MaxAddressLength {
+		query.Set(pages.UsernameField, login)
+	}
+	return w.redirect(c, w.with(verifyCodePath(challenge), to, query))
+}
 
 // getVerifyLink shows a form. It changes nothing and says nothing of the account but to the account
 // itself: what opens the links of mails may be a scanner on their way.
@@ -48,17 +149,12 @@ func (w *Web) badAddressLink(c *gin.Context, err error) error {
 	return told
 }
 
-// postVerifyLink makes an address that of the account. Whoever is logged in to another one shows
-// nothing by that.
+// postVerifyLink makes an address that of the account.
 func (w *Web) postVerifyLink(c *gin.Context) error {
-	token, form := c.Param("token"), formOf(c)
-	by := auth.Confirmer{Password: form[pages.PasswordField]}
-	browser, ok, err := w.sessionOf(c)
+	token := c.Param("token")
+	by, err := w.confirmer(c)
 	if err != nil {
 		return err
-	}
-	if ok && form[pages.AsField] == browser.User.Username.Given {
-		by.Access = &browser.Access
 	}
 	err = w.Addresses.Verify(c.Request.Context(), auth.ChallengeProof{Token: token}, by,
 		w.LanguageFor(c), edge.CallerOf(c))
@@ -71,22 +167,50 @@ func (w *Web) postVerifyLink(c *gin.Context) error {
 			return w.badAddressLink(c, unread)
 		}
 		page.Failure = failureOf(err)
-		switch {
-		case errors.Is(err, auth.ErrPasswordNeeded):
-			page.Username, page.PasswordProblem.Why = "", pages.PasswordMissing
-		case isAbout(err, pages.PasswordField):
-			page.PasswordProblem.Why = pages.PasswordWrong
-		}
+		page.Username, page.PasswordProblem = passwordOfVerify(page.Username, err)
 		return &again{page, destination{}, err}
 	case err != nil:
 		return err
 	}
+	return w.afterVerify(c, by, "", destination{})
+}
+
+// confirmer is who sends a form that verifies an address. Whoever is logged in to another account
+// shows nothing by that.
+func (w *Web) confirmer(c *gin.Context) (auth.Confirmer, error) {
+	form := formOf(c)
+	by := auth.Confirmer{Password: form[pages.PasswordField]}
+	browser, ok, err := w.sessionOf(c)
+	if ok && isMeant(form, browser) {
+		by.Access = &browser.Access
+	}
+	return by, err
+}
+
+// passwordOfVerify says what is wrong with the password. Where none was sent, the form has to ask for
+// one, whoever is logged in.
+func passwordOfVerify(username string, err error) (string, pages.Problem) {
+	switch {
+	case errors.Is(err, auth.ErrPasswordNeeded):
+		return "", pages.Problem{Why: pages.PasswordMissing}
+	case isAbout(err, pages.PasswordField):
+		return username, pages.Problem{Why: pages.PasswordWrong}
+	}
+	return username, pages.NoProblem
+}
+
+// afterVerify leads to the account where it is logged in, and else to the login.
+func (w *Web) afterVerify(
+	c *gin.Context, by auth.Confirmer, login string, to destination,
+) error {
 	if by.Access != nil {
 		return w.toAccount(c, pages.NoticeAddressVerified)
 	}
-	return w.redirect(c, w.with(pages.LoginPath, destination{}, url.Values{
-		noticeField: {string(pages.NoticeAddressVerified)},
-	}))
+	query := url.Values{noticeField: {string(pages.NoticeAddressVerified)}}
+	if login != "" && len(login) <= auth.MaxAddressLength {
+		query.Set(pages.UsernameField, login)
+	}
+	return w.redirect(c, w.with(pages.LoginPath, to, query))
 }
 
 // getUndoLink shows a form, as getVerifyLink does.

@@ -1,13 +1,16 @@
 package web_test
 
 import (
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/auth/authtest"
+	"gatehouse.example/internal/ratelimit"
 )
 
 // changing lets alice, who has a verified address, have the mail for another one.
@@ -114,10 +117,10 @@ func TestAStrangerRegistersWithAnAddressAndOpensTheLink(t *testing.T) {
 		a.shows(b.post("/register", "username", "carol", "email", "carol", "password", goodPassword), 422,
 			`id="email-problem"`, `value="carol"`)
 		done := b.post("/register", append(fields, "password", goodPassword)...)
-		if done.status != 303 || !strings.HasPrefix(done.location(), "/login?notice=mail_sent&username=carol") {
+		if done.status != 303 || !strings.HasPrefix(done.location(), "/email/code/") {
 			t.Fatalf("%s: %d to %s", mode, done.status, done.location())
 		}
-		a.shows(b.get(done.location()), 200, "A mail is on its way")
+		a.shows(b.get(done.location()), 200, "a mail is on its way", `value="carol`)
 		a.letter = a.verifying()
 		a.b = b
 		a.sent(a.verifies(), "/login?notice=address_verified")
@@ -133,4 +136,132 @@ func (a *audited) verifying() auth.Letter {
 	letter, err := a.rules.Mails.Prepare(a.Context(), id)
 	must(a, err)
 	return letter
+}
+
+// signsUp registers somebody with an address, and returns the page that this leads to, with what the
+// worker makes of the mail: no code if there is none to be verified.
+func (a *audited) signsUp(b *browser, name, address string) (page string, letter auth.Letter) {
+	a.Helper()
+	done := b.post("/register", "username", name, "email", address, "password", goodPassword)
+	if done.status != 303 {
+		a.Fatalf("%d: %s", done.status, done.body)
+	}
+	letter, err := a.rules.Mails.Prepare(a.Context(), challengeIn(a.T, done.location()))
+	must(a, err)
+	return done.location(), letter
+}
+
+// challengeIn is the challenge in the path of the page that takes the code of a mail.
+func challengeIn(t *testing.T, location string) uuid.UUID {
+	t.Helper()
+	path, _, _ := strings.Cut(location, "?")
+	challenge, err := uuid.Parse(strings.TrimPrefix(path, "/email/code/"))
+	must(t, err)
+	return challenge
+}
+
+func TestAStrangerRegistersWithAnAddressAndTypesTheCode(t *testing.T) {
+	t.Parallel()
+	a := startAudited(t, settings{email: auth.EmailOptional}, nil)
+	b := a.browser()
+	page, letter := a.signsUp(b, "carol", "carol@example.org")
+	a.shows(b.get(page), 200, "Your account is made", `autocomplete="current-password"`,
+		`autocomplete="one-time-code"`, `action="/email/mail"`)
+	types := func(code, pw string) answered {
+		return b.post("/email/code", "challenge", letter.ID.String(), "code", code, "password", pw,
+			"username", "carol", "next", request())
+	}
+	for range 7 { // a right code is not used up
+		a.shows(types(letter.Code, ""), 403, `id="password-problem"`, `value="`+letter.Code+`"`)
+	}
+	a.shows(types(letter.Code, "guess"), 422, `id="password-problem"`)
+	wrong := types("0000-0000", goodPassword)
+	a.shows(wrong, 400, "The code is not right", letter.ID.String(), `name="next"`)
+	if strings.Contains(wrong.body, "0000-0000") {
+		t.Error("a wrong code comes back")
+	}
+	done := types(strings.ToLower(letter.Code), goodPassword)
+	to, err := url.Parse(done.location())
+	must(t, err)
+	if q := to.Query(); done.status != 303 || to.Path != "/login" || q.Get("next") != request() ||
+		q.Get("username") != "carol" || q.Get("notice") != "address_verified" || len(done.cookies) != 0 {
+		t.Errorf("%d to %s, cookies %v", done.status, done.location(), done.cookies)
+	}
+	a.sent(b.login("carol@example.org", goodPassword), "/")
+	a.shows(types(letter.Code, goodPassword), 400, "The code is not right")
+	a.shows(b.get("/email/code/x"), 404)
+	a.shows(b.post("/email/code", "challenge", "x"), 400)
+	a.shows(b.post("/email/mail", "challenge", "x"), 400)
+}
+
+// A stranger could otherwise list who has an account here.
+func TestThePageAfterARegistrationIsTheSameWhoeverHasTheAddress(t *testing.T) {
+	t.Parallel()
+	a := startAudited(t, settings{email: auth.EmailOptional}, nil)
+	a.verify("alice", "now()")
+	shown := map[string][]string{}
+	for name, address := range map[string]string{
+		"mallory1": "alice@example.org", "mallory2": "nobody@example.org",
+	} {
+		b := a.browser()
+		page, letter := a.signsUp(b, name, address)
+		if (letter.Code == "") != (address == "alice@example.org") {
+			t.Errorf("%+v", letter)
+		}
+		again := b.post("/email/mail", "challenge", challengeIn(t, page).String(), "username", name)
+		if again.status != 303 {
+			t.Fatalf("%d: %s", again.status, again.body)
+		}
+		for _, path := range []string{page, again.location()} {
+			a.shows(b.get(path), 200)
+		}
+		wrong := b.post("/email/code", "challenge", challengeIn(t, page).String(), "code", "0000-0000",
+			"password", goodPassword, "username", name)
+		all := b.get(page).body + b.get(again.location()).body + wrong.body + again.location()
+		all = strings.NewReplacer(challengeIn(t, page).String(), "", name, "",
+			challengeIn(t, again.location()).String(), "").Replace(all)
+		shown[all] = append(shown[all], address)
+	}
+	if len(shown) != 1 {
+		t.Errorf("the pages differ: %v", shown)
+	}
+}
+
+// Somebody else's session must neither stand for the account nor show what is asked of it.
+func TestTheCodeOfAnAddressWantsTheAccountThatAsked(t *testing.T) {
+	t.Parallel()
+	a := startAudited(t, settings{email: auth.EmailOptional}, nil)
+	alice, bob := a.b, a.loggedInAs("bob")
+	a.changing()
+	page := "/email/code/" + a.letter.ID.String()
+	sends := func(b *browser, as string) answered {
+		return b.post("/email/code", "challenge", a.letter.ID.String(), "code", a.letter.Code, "as", as)
+	}
+	a.shows(bob.get(page), 200, `id="password"`)
+	a.shows(sends(bob, "bob"), 403, `id="password-problem"`)
+	a.shows(sends(bob, "alice"), 403, `id="password-problem"`)
+	shown := alice.get(page)
+	a.shows(shown, 200, `name="as" value="alice"`)
+	if strings.Contains(shown.body, `id="password"`) {
+		t.Errorf("whoever is logged in is asked for the password: %s", shown.body)
+	}
+	again := alice.post("/email/mail", "challenge", a.letter.ID.String(), "as", "alice")
+	a.shows(alice.get(again.location()), 200, "Another mail is on its way", `name="as" value="alice"`)
+	a.sent(sends(alice, "alice"), "/account?notice=address_verified")
+}
+
+// Beyond the limit of a network no mail comes, and the code of the earlier one must stay of use.
+func TestBeyondTheLimitTheEarlierMailStaysGood(t *testing.T) {
+	t.Parallel()
+	a := startAudited(t, settings{email: auth.EmailOptional, rates: auth.RateLimits{
+		Recovery: ratelimit.Limit{Burst: 1, Interval: time.Hour},
+	}}, nil)
+	b := a.browser()
+	_, letter := a.signsUp(b, "carol", "carol@example.org")
+	again := func() uuid.UUID {
+		return challengeIn(t, b.post("/email/mail", "challenge", letter.ID.String()).location())
+	}
+	if again() == letter.ID || again() != letter.ID {
+		t.Error("the page goes on with a mail that nobody sends")
+	}
 }

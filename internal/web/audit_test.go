@@ -196,6 +196,17 @@ func attempts() map[string]attempt {
 				return a.b.post("/password/code", "challenge", a.letter.ID.String(), "code", "guess",
 					"new_password", anotherPassword)
 			}, status: 400, told: []string{"password.reset invalid_challenge by anonymous of alice"}},
+		"POST /email/code": {prepare: (*audited).changing, send: func(a *audited) answered {
+			return a.b.post("/email/code", "challenge", a.letter.ID.String(), "code", a.letter.Code,
+				"password", goodPassword)
+		}, status: 303, told: []string{"email.verify success by alice of alice"}},
+		"POST /email/code (wrong code)": {prepare: (*audited).changing,
+			send: func(a *audited) answered {
+				return a.b.post("/email/code", "challenge", a.letter.ID.String(), "code", "guess",
+					"password", goodPassword)
+			}, status: 400, told: []string{"email.verify invalid_challenge by anonymous of alice"}},
+		"POST /email/mail": {send: posts("/email/mail", "challenge", uuid.NewString()), status: 303,
+			told: []string{"email.resend success by anonymous of nobody"}},
 		"POST /email/verify/:token": {prepare: (*audited).changing, send: (*audited).verifies,
 			status: 303, told: []string{"email.verify success by alice of alice"}},
 		"POST /email/undo/:token": {prepare: (*audited).undoable, send: (*audited).undoes,
@@ -265,7 +276,7 @@ func byNoPage() []auth.Action {
 		auth.ActionPruneAudit, auth.ActionAddKey, auth.ActionActivateKey, auth.ActionRetireKey,
 		auth.ActionRevokeKey, auth.ActionRewrapKeys, auth.ActionResetKeys, auth.ActionRestored,
 		auth.ActionAuthorize, auth.ActionProveClient, auth.ActionRefusals,
-		auth.ActionChangeAddress, auth.ActionRemoveAddress, auth.ActionResendProof,
+		auth.ActionChangeAddress, auth.ActionRemoveAddress,
 		auth.ActionDisplaceUser,
 		auth.ActionSendReset, auth.ActionMakeChallenge, auth.ActionFailMail,
 	}

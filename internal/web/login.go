@@ -22,8 +22,8 @@ func (w *Web) getLogin(c *gin.Context) error {
 	}
 	page := w.loginPage(to)
 	page.Username = suggested(c, to)
-	page.Notice = noticeOf(c, pages.NoticeRegistered, pages.NoticeMailSent, pages.NoticePasswordReset,
-		pages.NoticeAddressVerified, pages.NoticeAddressRestored)
+	page.Notice = noticeOf(c, pages.NoticeRegistered, pages.NoticePasswordReset, pages.NoticeAddressVerified,
+		pages.NoticeAddressRestored)
 	switch {
 	case ok && to.query.Has(auth.DemandParameter): // the app wants a password, and not a click
 		page.Username = cmp.Or(page.Username, browser.User.Username.Given)

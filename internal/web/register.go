@@ -40,7 +40,8 @@ func addressProblem(c *gin.Context, err error) pages.Problem {
 }
 
 // postRegister makes an account. Its owner then logs in, so that a browser with a store of
-// passwords learns the new one by a login.
+// passwords learns the new one by a login. Whoever has given an address verifies it before, with the
+// challenge in the path, so that a reload asks for no other mail.
 func (w *Web) postRegister(c *gin.Context) error {
 	if !w.registrationOpen {
 		return w.Registration.Refuse(c.Request.Context())
@@ -66,14 +67,14 @@ func (w *Web) postRegister(c *gin.Context) error {
 	case err != nil:
 		return err
 	}
-	name, notice := user.Username.Given, pages.NoticeRegistered
+	name, notice, page := user.Username.Given, pages.NoticeRegistered, pages.LoginPath
 	if challenge != uuid.Nil {
-		notice = pages.NoticeMailSent
+		notice, page = pages.NoticeMailSent, verifyCodePath(challenge)
 	}
 	if w.email == auth.EmailRequired {
 		name = user.Email.Given // the username is an id, which nobody types
 	}
-	return w.redirect(c, w.with(pages.LoginPath, to, url.Values{
+	return w.redirect(c, w.with(page, to, url.Values{
 		pages.UsernameField: {name}, noticeField: {string(notice)},
 	}))
 }

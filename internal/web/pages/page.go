@@ -28,7 +28,7 @@ type description struct {
 func names() []string {
 	return []string{
 		"home", "login", "register", "password", "forgot", "code", "reset",
-		"verify", "undo", "consent", "end_session", "logged_out", "account",
+		"verify", "proof", "undo", "consent", "end_session", "logged_out", "account",
 		"delete", "error",
 	}
 }
@@ -212,6 +212,35 @@ func (p VerifyByLink) describe() description {
 	}
 	if p.Username == "" {
 		d.Fields = []field{passwordField(PasswordField, "current-password", p.PasswordProblem)}
+	}
+	return d
+}
+
+// VerifyByCode is at [VerifyCodePath]. It says the same whether the address can be verified or not.
+type VerifyByCode struct {
+	Challenge string // comes back in [ChallengeField]
+	// Username is who is logged in, and has asked for the mail. "": the password is asked for.
+	Username string
+	// Login is the name with which the login begins that follows. It comes back in [UsernameField].
+	Login           string
+	Code            string // if it is not known to be wrong
+	Next            string // comes back in [NextField]
+	PasswordProblem Problem
+	Notice          Notice
+	Failure         Failure
+}
+
+func (p VerifyByCode) describe() description {
+	d := description{
+		Name: "proof", Title: "proof.title", Focus: true, User: p.Username, Failure: p.Failure,
+		Notice: p.Notice,
+		Fields: []field{
+			{Name: CodeField, Type: "text", Autocomplete: "one-time-code", Value: p.Code},
+		},
+	}
+	if p.Username == "" {
+		d.Fields = append(d.Fields,
+			passwordField(PasswordField, "current-password", p.PasswordProblem))
 	}
 	return d
 }

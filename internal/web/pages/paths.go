@@ -10,6 +10,8 @@ const (
 	ForgotMailPath     = "/password/mail"   // sends the mail that resets a password
 	ResetCodePath      = "/password/code"   // a GET has the challenge behind it
 	ResetLinkPath      = "/password/reset/" // the token of the link comes behind it
+	VerifyCodePath     = "/email/code"      // a GET has the challenge behind it
+	VerifyMailPath     = "/email/mail"      // sends another mail that verifies an address
 	VerifyLinkPath     = "/email/verify/"   // the token of the link comes behind it
 	UndoLinkPath       = "/email/undo/"     // as behind VerifyLinkPath
 	ConsentPath        = "/consent"

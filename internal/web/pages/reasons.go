@@ -80,7 +80,8 @@ const (
 	NoticeRegistered      Notice = "registered"
 	NoticePasswordReset   Notice = "password_reset"
 	NoticeDeleted         Notice = "deleted"
-	NoticeMailSent        Notice = "mail_sent" // which verifies the address of a new account
+	NoticeMailSent        Notice = "mail_sent"  // which verifies the address of a new account
+	NoticeMailAgain       Notice = "mail_again" // another one
 	NoticeAddressVerified Notice = "address_verified"
 	NoticeAddressRestored Notice = "address_restored"
 	NoticeLoginFirst      Notice = "login_first" // the page asked for wants a login

@@ -73,10 +73,21 @@ func drawn() map[string]Page {
 		"reset wrong": ResetByLink{
 			Token: "ghm_x", MinLength: 8, NewProblem: Problem{Why: PasswordCommon},
 		},
-		"verify":        VerifyByLink{Token: "ghm_x"},
-		"verify in":     VerifyByLink{Token: "ghm_x", Username: "alice"},
-		"verify long":   VerifyByLink{Token: "ghm_x", Username: longName, Failure: Failure{Why: AddressTaken}},
-		"verify wrong":  VerifyByLink{Token: "ghm_x", PasswordProblem: Problem{Why: PasswordWrong}},
+		"verify":       VerifyByLink{Token: "ghm_x"},
+		"verify in":    VerifyByLink{Token: "ghm_x", Username: "alice"},
+		"verify long":  VerifyByLink{Token: "ghm_x", Username: longName, Failure: Failure{Why: AddressTaken}},
+		"verify wrong": VerifyByLink{Token: "ghm_x", PasswordProblem: Problem{Why: PasswordWrong}},
+		"proof": VerifyByCode{
+			Challenge: "9f9bd7a5-4cb0-4ef7-9f5c-04bb1d7a0001", Login: "alice", Next: sampleNext,
+			Notice: NoticeMailSent,
+		},
+		"proof in": VerifyByCode{Challenge: "x", Username: longName, Notice: NoticeMailAgain},
+		"proof wrong": VerifyByCode{
+			Challenge: "x", Login: longName, Failure: Failure{Why: WrongCode},
+		},
+		"proof with a wrong password": VerifyByCode{
+			Challenge: "x", Code: "A1B2-C3D4", PasswordProblem: Problem{Why: PasswordWrong},
+		},
 		"undo":          UndoByLink{Token: "ghm_x"},
 		"undo too late": UndoByLink{Token: "ghm_x", Failure: Failure{Why: AddressTaken}},
 		"error of a link": Error{
