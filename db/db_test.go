@@ -280,7 +280,17 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		"SchemaVersion":      func(ctx context.Context) error { _, err := d.SchemaVersion(ctx); return err },
 		"SettleMail":         func(ctx context.Context) error { return d.sendMail(ctx, u) },
 		"ResetPassword":      d.resetPassword,
-		"UndoAddress":        d.changeAddress,
+		"AcceptInvitation":   d.acceptInvitation,
+		"PruneInvitations": func(ctx context.Context) error {
+			u, err := d.invite(ctx)
+			if err != nil {
+				return err
+			}
+			_, ageErr := d.pool.Exec(ctx, "UPDATE invitations SET created_at = now() - interval '1 year' WHERE user_id = $1", u.ID)
+			_, err = d.PruneInvitations(ctx, anEvent(), 100*24*time.Hour, 500)
+			return errors.Join(translate("age invitation", ageErr), err)
+		},
+		"UndoAddress": d.changeAddress,
 		"HolderOfAddress": func(ctx context.Context) error {
 			_, err := d.HolderOfAddress(ctx, "nobody@example.org")
 			if errors.Is(err, auth.ErrUserNotFound) {
@@ -396,6 +406,39 @@ func (d *DB) resetPassword(ctx context.Context) error {
 	backErr := d.TakeBackGuess(ctx, mail)
 	_, resetErr := d.ResetPassword(ctx, anEvent(), mail, plainHash)
 	return errors.Join(err, openErr, guessErr, backErr, resetErr)
+}
+
+// invite invites somebody.
+func (d *DB) invite(ctx context.Context) (auth.User, error) {
+	a := anAccount(uuid.NewString(), uuid.NewString())
+	a.Email = auth.Email{Given: a.Username.Key + "@example.org", Key: a.Username.Key + "@example.org"}
+	a.Password.MustChange, a.Password.GoodFor = true, new(time.Duration)
+	if _, err := d.Invite(ctx, anEvent(), auth.Freely(), a); err != nil {
+		return auth.User{}, err
+	}
+	return d.Invite(ctx, anEvent(), auth.Freely(), a)
+}
+
+// acceptInvitation accepts an invitation, with another name.
+func (d *DB) acceptInvitation(ctx context.Context) error {
+	u, err := d.invite(ctx)
+	if err != nil {
+		return err
+	}
+	mail, err := d.queueMail(ctx, u.ID, auth.MailInvite)
+	if err != nil {
+		return err
+	}
+	if _, err := d.PutChallenge(ctx, nil, auth.NewChallenge{
+		ID: mail, Purpose: auth.ChallengeInvite, User: u, Email: u.Email,
+	}); err != nil {
+		return err
+	}
+	name := uuid.NewString()
+	_, err = d.AcceptInvitation(ctx, anEvent(), auth.Acceptance{
+		Challenge: mail, Username: auth.Username{Given: name, Key: name}, Hash: plainHash,
+	})
+	return err
 }
 
 // redeemCode logs a user in in a browser, and an app through it.
@@ -737,6 +780,8 @@ func (d *DB) fill(t *testing.T, users int) {
 		`INSERT INTO challenges (id, purpose, user_id, token_version, email, email_key, created_at, expires_at)
 			SELECT gen_random_uuid(), p, id, 1, email, email, now(), now() + random() * interval '30 days'
 			FROM users, unnest('{reset,verify}'::text[]) p WHERE $1::int > 0`,
+		`INSERT INTO invitations (user_id, email_key, created_at)
+			SELECT id, email_key, now() - random() * interval '30 days' FROM users WHERE $1::int > 0`,
 		`INSERT INTO rate_limits SELECT sha256(n::text::bytea), n FROM generate_series(1, 10 * $1::int) n`,
 		`INSERT INTO username_skeletons (user_id, skeleton, is_alone) -- some are not made yet
 			SELECT id, CASE WHEN n > 5 THEN sha256(id::text::bytea) END, n > 5 FROM (SELECT id, row_number() OVER () n FROM users LIMIT $1::int) u`,

@@ -147,6 +147,9 @@ type target struct {
 	userKey  string
 	clientID string
 	role     string
+	// invited is the key of an address at which somebody is to be invited, with these roles.
+	invited string
+	roles   []string
 }
 
 // inTurn does what a rule has to allow (see auth.Rule). Changes of what users may do are made one
@@ -230,6 +233,11 @@ func look(ctx context.Context, q *sqlcgen.Queries, of target) (seen auth.Sight, 
 		if row, err = q.UserByKey(ctx, of.userKey); err == nil {
 			seen.User = user(row)
 		}
+	case of.invited != "":
+		var row sqlcgen.Account
+		if row, err = q.InvitedUser(ctx, of.invited); err == nil {
+			seen.User = user(row)
+		}
 	}
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return auth.Sight{}, translate("look at a user", err)
@@ -241,17 +249,27 @@ func look(ctx context.Context, q *sqlcgen.Queries, of target) (seen auth.Sight, 
 		}
 		seen.Client = client(row).Client
 	}
-	if of.role == "" {
-		return seen, nil
+	if of.role != "" {
+		if seen.Role, err = lookAtRole(ctx, q, of.role); err != nil {
+			return auth.Sight{}, err
+		}
 	}
-	row, err := q.RoleByName(ctx, of.role)
-	switch {
-	case err == nil:
-		seen.Role = role(row)
-	case !errors.Is(err, pgx.ErrNoRows):
-		return auth.Sight{}, translate("look at a role", err)
+	for _, name := range of.roles {
+		given, err := lookAtRole(ctx, q, name)
+		if err != nil {
+			return auth.Sight{}, err
+		}
+		seen.Roles = append(seen.Roles, given)
 	}
 	return seen, nil
+}
+
+func lookAtRole(ctx context.Context, q *sqlcgen.Queries, name string) (auth.Role, error) {
+	row, err := q.RoleByName(ctx, name)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return auth.Role{}, nil
+	}
+	return role(row), translate("look at a role", err)
 }
 
 // inTransaction does something whose errors are translated already. It does it again, from the

@@ -2,6 +2,7 @@ package db
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -27,7 +28,7 @@ func (d *DB) limited(t *testing.T) *authtest.Rules {
 	revoked.Confirm(time.Now())
 	rules := authtest.New(t, d, authtest.Options{
 		Rates:   auth.RateLimits{Account: limit, AccountDay: limit, Address: limit, Registration: limit, Recovery: ratelimit.Limit{Burst: 100, Interval: time.Hour}},
-		Revoked: revoked, Staleness: time.Hour, Email: auth.EmailOptional,
+		Revoked: revoked, Staleness: time.Hour, Email: auth.EmailOptional, Notices: auth.NoticeKinds(),
 		Limits: auth.SessionLimits{Idle: time.Hour, Absolute: time.Hour, Grace: time.Minute, PerUser: 9},
 	})
 	must(t, rules.Peppers.Claim(t.Context()))
@@ -80,11 +81,35 @@ func TestOperationsSendNoMoreStatementsThanTheyNeed(t *testing.T) {
 	forgot := func(login string) func() {
 		return func() { _, err := s.Recovery.Forgot(t.Context(), login, "en", from); must(t, err) }
 	}
+	d.exec(t, "UPDATE users SET created_at = now() - interval '1 day', email_verified_at = now() - interval '1 day' WHERE username = 'known'")
+	device := ""
+	told := func() {
+		grant, err := s.Logins.Login(t.Context(), "known", goodPassword, auth.Caller{Address: from.Address, Device: device})
+		must(t, err)
+		device = grant.Device
+	}
+	// refused is a guess after two others, each from an address of its own.
+	refused := func(name string) func() {
+		return func() {
+			for n := range 3 {
+				seen.statements = nil
+				_, err := s.Logins.Login(t.Context(), name, "guess", auth.Caller{Address: fmt.Sprintf("%d of %s", n, name)})
+				if limited := errors.Is(err, auth.ErrLimited); limited != (n == 2) {
+					t.Errorf("guess %d for %s: %v", n, name, err)
+				}
+			}
+		}
+	}
 	for _, test := range []struct {
 		name string
 		do   func()
 		want int
 	}{
+		{"login from a device that is not known, told", told, 4},
+		{"login from a known device", told, 4},
+		{"login that the account refuses, told", refused("verified"), 2},
+		{"login that the account refuses, without an address", refused("disabled"), 2},
+		{"login that the account refuses, unknown", refused("nobody"), 2},
 		{"registration", signUp("bob", ""), 2},
 		// More for one of them would tell who has an account.
 		{"registration, known address", signUp("carol", "Known@example.org"), 2},

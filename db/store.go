@@ -27,23 +27,28 @@ func (d *DB) InsertUser(ctx context.Context, e auth.Event, rule auth.Rule, a aut
 		return auth.User{}, translate("insert user", err)
 	}
 	defer leave()
-	var row sqlcgen.Account
+	var inserted auth.User
 	err = d.inTurnUnlessFree(ctx, "insert user", e.By, rule, target{}, func(q *sqlcgen.Queries) (err error) {
-		row, err = q.InsertUser(ctx, sqlcgen.InsertUserParams{
-			ID: a.ID, Username: a.Username.Given, UsernameKey: a.Username.Key, UsernameAddress: orNil(a.Username.Address),
-			PasswordHash: a.Password.Hash, MustChange: a.Password.MustChange, GoodForSeconds: seconds(a.Password.GoodFor),
-			Email: orNil(a.Email.Given), EmailKey: orNil(a.Email.Key), EmailVerified: a.Verified,
-			VerifyWithinSeconds: seconds(a.VerifyWithin),
-			Roles:               append([]string{}, a.Roles...), Event: eventJSON(e), Skeleton: orNil(a.Username.Skeleton),
-		})
-		if errors.Is(err, pgx.ErrNoRows) {
-			return outcome.Detail(auth.ErrUsernameTaken, "it looks like the name of another account")
-		}
-		return translate("insert user", err)
+		inserted, err = insertUser(ctx, q, e, a)
+		return err
 	})
+	return inserted, err
+}
+
+func insertUser(ctx context.Context, q *sqlcgen.Queries, e auth.Event, a auth.StoredAccount) (auth.User, error) {
+	row, err := q.InsertUser(ctx, sqlcgen.InsertUserParams{
+		ID: a.ID, Username: a.Username.Given, UsernameKey: a.Username.Key, UsernameAddress: orNil(a.Username.Address),
+		PasswordHash: a.Password.Hash, MustChange: a.Password.MustChange, GoodForSeconds: seconds(a.Password.GoodFor),
+		Email: orNil(a.Email.Given), EmailKey: orNil(a.Email.Key), EmailVerified: a.Verified,
+		VerifyWithinSeconds: seconds(a.VerifyWithin),
+		Roles:               append([]string{}, a.Roles...), Event: eventJSON(e), Skeleton: orNil(a.Username.Skeleton),
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return auth.User{}, outcome.Detail(auth.ErrUsernameTaken, "it looks like the name of another account")
+	}
 	inserted := user(row)
 	inserted.Roles = append([]string{}, a.Roles...) // which are stored behind the row that was read
-	return inserted, err
+	return inserted, translate("insert user", err)
 }
 
 // UserByID implements auth.Store.

@@ -45,6 +45,7 @@ func attempts(t *testing.T) map[string]attempt {
 		"user delete":          {[]string{"alice", "--yes"}, "", auth.ActionDeleteUser, "", ""},
 		"user password":        {[]string{"alice", "--password-stdin"}, goodPassword, auth.ActionSetPassword, "alice", ""},
 		"user must-change":     {[]string{"alice"}, "", auth.ActionRequireChange, "alice", ""},
+		"user invite":          {[]string{"dora@example.org", "--username=dora", "--role=clerk", "--secret-key=" + testKey}, "", auth.ActionInviteUser, "dora", "clerk"},
 		"user send-reset":      {[]string{"alice", "--secret-key=" + testKey}, "", auth.ActionSendReset, "alice", ""},
 		"user unlock":          {[]string{"alice", "--secret-key=" + testKey}, "", auth.ActionUnlockUser, "alice", ""},
 		"user logout":          {[]string{"alice"}, "", auth.ActionEndSessions, "alice", ""},
@@ -121,6 +122,8 @@ func TestWithoutItsEventNoCommandIsDoneAndWithItThereIsOne(t *testing.T) {
 			case "key retire", "key revoke", "key rewrap":
 				a.asOwner(fmt.Sprintf(`INSERT INTO signing_keys (kid, algorithm, state, public_jwk, sealed_private, lifetime_seconds, created_at)
 					VALUES ('spare', 'ES256', 'next', '{}', '\x%x', 0, now())`, sealedBefore(t, "spare")))
+			case "user invite":
+				a.run("", "user", "invite", "no address", "--secret-key="+testKey).failed(t, exitFailed, "email") // as well
 			case "user add", "user password":
 				a.run("short", append(strings.Fields(name), try.args...)...) // puts the key on record, which is no action
 			}

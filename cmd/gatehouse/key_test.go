@@ -393,6 +393,9 @@ func TestNothingIsWrittenWithAnotherSecretThanTheServices(t *testing.T) {
 				{"key", "rewrap"},
 				{"user", "unlock", "alice"},
 				{"user", "send-reset", "alice"},
+				{"user", "invite", "alice@example.org"},
+				{"user", "password", "alice", "--initial-secret"},
+				{"user", "delete", "alice", "--yes"},
 			} {
 				for _, secret := range []string{oldKey, oldKey + "," + testKey} {
 					e := a.run("", append(args, "--secret-key="+secret)...)

@@ -274,7 +274,8 @@ func TestTheHelpOfEachCommandListsTheSettingsThatItUses(t *testing.T) {
 	passwords := append([]string{"BCRYPT_COST", "PASSWORD_MIN_LENGTH", "INITIAL_SECRET_HOURS"}, pepper...)
 	keys := append([]string{"ALGORITHM"}, secret...)
 	more := map[string][]string{ // beside those of the database
-		"user add": passwords, "user password": passwords, "user import": pepper, "user unlock": secret,
+		"user add": passwords, "user password": append(passwords[:len(passwords):len(passwords)], secret...), "user import": pepper, "user unlock": secret,
+		"user invite": append(passwords[:len(passwords):len(passwords)], secret...), "user delete": secret,
 		"user send-reset": secret,
 		"pepper list":     pepper, "pepper retire": pepper,
 		"key rotate": keys, "key revoke": keys, "key reset": keys, "key rewrap": secret,

@@ -9,6 +9,7 @@ import (
 
 	"gatehouse.example/internal/app"
 	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/config"
 	"gatehouse.example/internal/wire"
 )
 
@@ -152,8 +153,9 @@ func (c *userRoleRemove) Run(ctx context.Context, t terminal, by auth.Actor) err
 }
 
 type userDelete struct {
-	oneUser      `embed:""`
-	confirmation `embed:""`
+	oneUser       `embed:""`
+	config.Teller `embed:""`
+	confirmation  `embed:""`
 }
 
 // Run deletes an account.
@@ -165,6 +167,9 @@ func (c *userDelete) Run(ctx context.Context, t terminal, by auth.Actor) error {
 		}
 		question := fmt.Sprintf("Delete the account %q for good? Nobody gets its name again.", user.Username.Given)
 		if err := c.confirm(ctx, t, question); err != nil {
+			return err
+		}
+		if err := admin.TellOwners(ctx, c.Teller); err != nil {
 			return err
 		}
 		if err := admin.Accounts.Delete(ctx, by, user.ID); err != nil {

@@ -19,6 +19,7 @@ import (
 
 type userCommand struct {
 	Add        userAdd        `cmd:"" help:"Make an account."`
+	Invite     userInvite     `cmd:"" help:"Make an account for somebody at an e-mail address, and have the service mail them a link with which they set the password."`
 	List       userList       `cmd:"" help:"List accounts."`
 	Show       userShow       `cmd:"" help:"Show an account."`
 	Disable    userDisable    `cmd:"" help:"Bar an account from logging in, and revoke its tokens."`
@@ -110,8 +111,39 @@ func (c *userAdd) Run(ctx context.Context, t terminal, by auth.Actor) error {
 	})
 }
 
+type userInvite struct {
+	passwordSettings `embed:""`
+	config.Secrets   `embed:""`
+	Address          string   `arg:"" help:"E-mail address of the person. Nobody has verified it for another account."`
+	Username         string   `help:"Username. By default, the person chooses one." placeholder:"NAME"`
+	Role             []string `help:"Role of the account. May be repeated. The built-in role is admin." placeholder:"ROLE"`
+	Language         string   `help:"Language of the mail: en or de." enum:"en,de" default:"en"`
+	JSON             bool     `help:"Print JSON."`
+}
+
+// Run makes an account, and has its owner invited. It prints nothing of the mail.
+func (c *userInvite) Run(ctx context.Context, t terminal, by auth.Actor) error {
+	return c.with(ctx, func(admin *app.Admin) error {
+		if err := admin.Peppers.Prove(ctx); err != nil {
+			return err
+		}
+		invitations, err := admin.Invitations(ctx, c.Secrets)
+		if err != nil {
+			return err
+		}
+		user, _, err := invitations.Invite(ctx, by, auth.NewInvitation{
+			Email: c.Address, Username: c.Username, Roles: c.Role, Language: c.Language,
+		})
+		if err != nil {
+			return err
+		}
+		return printUser(t, c.JSON, wire.AccountOf(user))
+	})
+}
+
 type userPassword struct {
 	passwordSettings `embed:""`
+	config.Teller    `embed:""`
 	passwordInput    `embed:""`
 	Name             string `arg:"" help:"Username."`
 	JSON             bool   `help:"Print JSON."`
@@ -121,6 +153,9 @@ type userPassword struct {
 func (c *userPassword) Run(ctx context.Context, t terminal, by auth.Actor) error {
 	return c.with(ctx, func(admin *app.Admin) error {
 		if err := admin.Peppers.Prove(ctx); err != nil {
+			return err
+		}
+		if err := admin.TellOwners(ctx, c.Teller); err != nil {
 			return err
 		}
 		who := auth.ByName(c.Name)

@@ -361,6 +361,69 @@ func TestAResetIsMailedToAVerifiedAddressAlone(t *testing.T) {
 	}
 }
 
+// Whoever runs the command sees nothing with which somebody gets in.
+func TestAnInvitationIsMailedAndItsAccountIsShown(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	a.insert("alice")
+	a.asOwner("UPDATE users SET email = 'alice@example.org', email_key = 'alice@example.org', email_verified_at = now()")
+	invite := func(address string, more ...string) ending {
+		return a.run("", append([]string{"user", "invite", address, "--secret-key=" + testKey}, more...)...)
+	}
+	count := func() (n int) {
+		if err := a.connect().QueryRow(t.Context(), "SELECT count(*) FROM mails WHERE kind = 'invite' AND user_id IS NOT NULL").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	a.run("", "user", "invite", "bob@example.org").failed(t, exitUsage, "SECRET_KEY: must be set")
+	invite("bob@example.org", "--language=fr").failed(t, exitUsage, "--language")
+	invite("bob").failed(t, exitFailed, "email: ")
+	invite("ALICE@example.org").failed(t, exitFailed, "belongs to another account")
+	invite("bob@example.org", "--username=alice").failed(t, exitFailed, "the username is taken")
+	invite("bob@example.org", "--role=nothing").failed(t, exitFailed, "no such role")
+	if n := count(); n != 0 {
+		t.Errorf("%d mails were queued for nobody", n)
+	}
+	u := a.user("", "user", "invite", "Bob@example.org", "--username=bob", "--role=admin", "--secret-key="+testKey)
+	if u.Username != "bob" || *u.Email != "Bob@example.org" || u.EmailVerified || u.InitialSecret != "" || !slices.Contains(u.Roles, "admin") {
+		t.Errorf("%+v", u)
+	}
+	if again := a.user("", "user", "invite", "bob@EXAMPLE.org", "--secret-key="+testKey); again.ID != u.ID {
+		t.Errorf("%+v", again)
+	}
+	if n := count(); n != 2 {
+		t.Errorf("%d mails", n)
+	}
+}
+
+// The owner must hear of what an operator does, or somebody with the operator's password.
+func TestAnOperatorWithTheKeyTellsTheOwner(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	for _, name := range []string{"alice", "bob"} {
+		a.insert(name)
+	}
+	a.asOwner("UPDATE users SET email = username || '@example.org', email_key = username || '@example.org', email_verified_at = now()")
+	a.run(goodPassword, "user", "password", "alice", "--password-stdin").succeeded(t)
+	a.run("", "user", "delete", "bob", "--yes").succeeded(t)
+	kinds := func() (kinds []string) {
+		if err := a.connect().QueryRow(t.Context(), "SELECT coalesce(array_agg(kind ORDER BY kind), '{}') FROM mails").Scan(&kinds); err != nil {
+			t.Fatal(err)
+		}
+		return kinds
+	}
+	if got := kinds(); len(got) != 0 {
+		t.Errorf("%v without the key", got)
+	}
+	a.run(goodPassword, "user", "password", "alice", "--password-stdin", "--secret-key="+testKey).succeeded(t)
+	a.run("", "user", "delete", "alice", "--yes", "--secret-key="+testKey).succeeded(t)
+	// The mail of the password is gone with the account.
+	if got := kinds(); !slices.Equal(got, []string{"account_deleted"}) {
+		t.Errorf("%v", got)
+	}
+}
+
 // Who loses what was printed can only make another one.
 func TestAnInitialSecretIsPrintedOnceAndIsThePassword(t *testing.T) {
 	t.Parallel()

@@ -25,8 +25,9 @@ type Admin struct {
 	Audit    *auth.Audit
 	Mails    *auth.MailLog
 
-	store *db.DB
-	lane  *password.Lane
+	store     *db.DB
+	passwords *auth.Passwords
+	lane      *password.Lane
 }
 
 // OpenAdmin connects to a database that has the schema. The caller must call [Admin.Close].
@@ -73,7 +74,7 @@ func openAdmin(
 	audit := auth.NewAudit(store, auth.NewTally(time.Now))
 	roles := auth.NewRoles(store, audit)
 	return &Admin{
-		Accounts: auth.NewAccounts(store, passwords, audit),
+		Accounts: auth.NewAccounts(store, passwords, nil, audit),
 		Transfer: auth.NewTransfer(store, hasher, ring, audit),
 		Sessions: auth.NewSessions(store, audit),
 		Roles:    roles,
@@ -82,7 +83,7 @@ func openAdmin(
 		Peppers:  auth.NewPeppers(store, ring, audit),
 		Audit:    audit,
 		Mails:    auth.NewMailLog(store),
-		store:    store, lane: lane,
+		store:    store, passwords: passwords, lane: lane,
 	}, nil
 }
 
@@ -100,19 +101,54 @@ func (a *Admin) Limits(ctx context.Context, s config.Secrets) (*auth.Limits, err
 	return auth.NewLimits(auth.RateLimits{}, a.store, a.Audit, keys, time.Now), nil
 }
 
-// Recovery returns what has a service with these secrets send a mail that resets a password.
-func (a *Admin) Recovery(ctx context.Context, s config.Secrets) (*auth.Recovery, error) {
+// mails returns what queues mails for a service with these secrets, which makes the links.
+func (a *Admin) mails(
+	ctx context.Context, s config.Secrets, notices ...auth.MailKind,
+) (*auth.Limits, *auth.Mails, error) {
 	limits, err := a.Limits(ctx, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	keys, err := s.Keychain()
+	if err != nil {
+		return nil, nil, err
+	}
+	return limits, auth.NewMails(a.store, limits, keys, "", notices), nil
+}
+
+// TellOwners has a service with these secrets tell the owners of accounts what is done to these from
+// now on. Without secrets, it changes nothing.
+func (a *Admin) TellOwners(ctx context.Context, s config.Teller) error {
+	if s.SecretKey == "" {
+		return nil
+	}
+	_, mails, err := a.mails(ctx, config.Secrets{SecretKey: s.SecretKey}, auth.NoticeKinds()...)
+	if err != nil {
+		return err
+	}
+	a.Accounts = auth.NewAccounts(a.store, a.passwords, auth.NewNotices(mails, time.Now), a.Audit)
+	return nil
+}
+
+// Invitations returns what has a service with these secrets invite people.
+func (a *Admin) Invitations(ctx context.Context, s config.Secrets) (*auth.Invitations, error) {
+	limits, mails, err := a.mails(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := s.Keychain()
+	return auth.NewInvitations(auth.InvitationParts{
+		Store: a.store, Passwords: a.passwords, Limits: limits, Mails: mails, Audit: a.Audit,
+	}), nil
+}
+
+// Recovery returns what has a service with these secrets send a mail that resets a password.
+func (a *Admin) Recovery(ctx context.Context, s config.Secrets) (*auth.Recovery, error) {
+	limits, mails, err := a.mails(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	return auth.NewRecovery(auth.RecoveryParts{
-		Store: a.store, Limits: limits, Audit: a.Audit,
-		Mails: auth.NewMails(a.store, limits, keys, ""), // the service makes the links
+		Store: a.store, Limits: limits, Mails: mails, Audit: a.Audit,
 	}), nil
 }
 

@@ -102,6 +102,7 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 		}),
 		job{"unproved_users", time.Minute, 100, rules.Addresses.PruneUnproved},
 		whole("audit_refusals", time.Minute, rules.Audit.TellCounted),
+		job{"invitations", time.Minute, 100, rules.Invitations.Prune},
 		whole("session_uses", time.Minute, rules.Browsers.WriteUses),
 	), o.Log, metrics)
 	mails, closeRelay, err := newMailWorker(s, o, rules.mails, metrics)

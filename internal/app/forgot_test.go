@@ -20,8 +20,9 @@ const nextPassword = "another good password"
 // withMail is a service that sends mails, with alice, who has a verified address.
 type withMail struct {
 	*replica
-	relay *mailtest.Server
-	conn  *pgx.Conn
+	relay    *mailtest.Server
+	conn     *pgx.Conn
+	database string // its URL
 }
 
 func bootWithMail(t *testing.T, flags ...string) withMail {
@@ -31,7 +32,7 @@ func bootWithMail(t *testing.T, flags ...string) withMail {
 		"--smtp-url=" + relay.URL(), "--mail-from=login@example.org", "--email=optional",
 	}, flags...)...)
 	r.want(http.StatusCreated, r.do(r.registerRequest("alice", goodPassword)))
-	m := withMail{r, relay, connect(t, databaseURL)}
+	m := withMail{r, relay, connect(t, databaseURL), databaseURL}
 	m.exec(`UPDATE users SET email = 'Alice@example.org', email_key = 'alice@example.org',
 		email_verified_at = now()`)
 	return m

@@ -1,6 +1,9 @@
 package app
 
 import (
+	"fmt"
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gatehouse.example/internal/auth"
@@ -47,6 +50,27 @@ func NewComposer(m config.Mail, appName string) (*mail.Composer, error) {
 // mailOn reports whether accounts have addresses, and a relay takes mails to them.
 func mailOn(s config.Serve, o Options) bool {
 	return auth.EmailMode(s.Email).IsOn() && (o.Relay != nil || s.SMTPURL != "")
+}
+
+// noticeKinds are the kinds of notices that NOTICES names. There are none where no mails are sent.
+func noticeKinds(s config.Serve, o Options) (kinds []auth.MailKind, err error) {
+	known := auth.NoticeKinds()
+	switch {
+	case slices.Equal(s.Notices, []string{"on"}):
+		kinds = known
+	case slices.Equal(s.Notices, []string{"off"}):
+	default:
+		for _, name := range s.Notices {
+			if !slices.Contains(known, auth.MailKind(name)) {
+				return nil, &config.Error{Setting: "NOTICES", Problem: fmt.Sprintf("must be on, off, or some of %v", known)}
+			}
+			kinds = append(kinds, auth.MailKind(name))
+		}
+	}
+	if !mailOn(s, o) {
+		return nil, nil
+	}
+	return kinds, nil
 }
 
 // newMailWorker returns what sends mails by the relay of the options, or by that of SMTP_URL. It is

@@ -62,11 +62,22 @@ func newRules(
 		Clock: o.Clock,
 	})
 	roles := auth.NewRoles(store, audit)
+	told, err := noticeKinds(s, o)
+	if err != nil {
+		return nil, err
+	}
+	mails := auth.NewMails(store, limits, secrets, s.Issuer, told)
+	notices := auth.NewNotices(mails, o.Clock)
 	logins := auth.NewLogins(auth.LoginParts{
 		Store: store, Passwords: passwords, Limits: limits, Tokens: tokens,
-		Browsers: browsers, Audit: audit, Email: auth.EmailMode(s.Email), Clock: o.Clock,
+		Browsers: browsers, Audit: audit, Notices: notices,
+		Email: auth.EmailMode(s.Email), Clock: o.Clock,
 	})
-	mails := auth.NewMails(store, limits, secrets, s.Issuer)
+	registration := auth.NewRegistration(auth.RegistrationParts{
+		Store: store, Passwords: passwords, Limits: limits, Audit: audit,
+		Reserved: auth.NewReservedNames(s.Reserved()), Email: auth.EmailMode(s.Email),
+		Mails: mails,
+	})
 	return &rules{
 		mails:   mails,
 		logouts: auth.NewLogouts(store, idTokens),
@@ -76,20 +87,21 @@ func newRules(
 		}),
 		passwords: passwords, peppers: auth.NewPeppers(store, peppers, audit), keys: keys,
 		Rules: httpapi.Rules{
-			Registration: auth.NewRegistration(auth.RegistrationParts{
-				Store: store, Passwords: passwords, Limits: limits, Audit: audit,
-				Reserved: auth.NewReservedNames(s.Reserved()), Email: auth.EmailMode(s.Email),
-				Mails: mails,
-			}),
+			Registration: registration,
 			Addresses: auth.NewAddresses(auth.AddressParts{
 				Store: store, Logins: logins, Limits: limits, Mails: mails, Audit: audit,
 				Mode: auth.EmailMode(s.Email),
 			}),
-			Accounts: auth.NewAccounts(store, passwords, audit),
+			Accounts: auth.NewAccounts(store, passwords, notices, audit),
 			Logins:   logins,
 			Personal: auth.NewPersonal(store, logins, pace, audit, o.Clock),
 			Recovery: auth.NewRecovery(auth.RecoveryParts{
-				Store: store, Passwords: passwords, Limits: limits, Mails: mails, Audit: audit,
+				Store: store, Passwords: passwords, Limits: limits, Mails: mails,
+				Notices: notices, Audit: audit,
+			}),
+			Invitations: auth.NewInvitations(auth.InvitationParts{
+				Store: store, Passwords: passwords, Limits: limits, Mails: mails,
+				Registration: registration, Audit: audit,
 			}),
 			Browsers: browsers,
 			Tokens:   tokens,

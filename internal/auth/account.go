@@ -71,12 +71,15 @@ type StoredAccount struct {
 type Accounts struct {
 	store     AccountStore
 	passwords *Passwords
+	notices   *Notices
 	audit     *Audit
 }
 
-// NewAccounts makes Accounts.
-func NewAccounts(store AccountStore, passwords *Passwords, audit *Audit) *Accounts {
-	return &Accounts{store, passwords, audit}
+// NewAccounts makes Accounts. The Notices may be nil.
+func NewAccounts(
+	store AccountStore, passwords *Passwords, notices *Notices, audit *Audit,
+) *Accounts {
+	return &Accounts{store, passwords, notices, audit}
 }
 
 // NewAccount is an account to be made.
@@ -300,7 +303,9 @@ func (a *Accounts) SetPassword(
 	if err != nil {
 		return User{}, "", err
 	}
-	user, err = a.store.SetPassword(ctx, e, mayManage(by), user.Username.Key, stored)
+	done := e
+	done.Mails = a.notices.passwordChanged(ctx, user)
+	user, err = a.store.SetPassword(ctx, done, mayManage(by), user.Username.Key, stored)
 	return user, secret, err
 }
 
@@ -332,7 +337,13 @@ func (a *Accounts) stored(
 func (a *Accounts) Delete(ctx context.Context, by Actor, id uuid.UUID) (err error) {
 	e := newEvent(ctx, by, ActionDeleteUser, id, "")
 	defer a.audit.told(ctx, &e, &err)
-	return a.store.DeleteUser(ctx, e, mayManage(by), id)
+	user, err := a.store.UserByID(ctx, id) // who gets the mail
+	if err != nil {
+		return err
+	}
+	done := e
+	done.Mails = a.notices.accountDeleted(ctx, user)
+	return a.store.DeleteUser(ctx, done, mayManage(by), id)
 }
 
 // mayRegister is the rule for making an account. An account without roles has no rights, so anybody

@@ -77,12 +77,15 @@ func (a Actor) operates() error {
 
 func (a Actor) has(role string) bool { return slices.Contains(a.Roles, role) }
 
-// Origin is where a request came from. It travels in the context, for two users: the audit log
-// records it, and the password lane shares its threads by address. It says nothing about who acts.
+// Origin is where a request came from. It travels in the context, for three users: the audit
+// log records it, mails say it, and the password lane shares its threads by address. It says nothing about who acts.
 type Origin struct {
 	RequestID string
 	Address   string
 	UserAgent string
+	// Language is what the caller reads, as Accept-Language has it (RFC 9110 §12.5.4). It is for
+	// the mails that the request causes, and is recorded nowhere else.
+	Language string
 }
 
 type originKey struct{}

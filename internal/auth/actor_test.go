@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/auth/authtest"
 	"gatehouse.example/internal/keychain"
@@ -141,6 +143,10 @@ func TestNobodyInParticularMayDoAnything(t *testing.T) {
 		},
 		"Peppers.Retire": func(ctx context.Context, by auth.Actor) error {
 			return f.Peppers.Retire(ctx, by, "x", func() error { return nil })
+		},
+		"Invitations.Invite": func(ctx context.Context, by auth.Actor) error {
+			_, _, err := f.Invitations.Invite(ctx, by, auth.NewInvitation{Email: uuid.NewString() + "@example.org"})
+			return err
 		},
 		"Recovery.Send": func(ctx context.Context, by auth.Actor) error {
 			_, err := f.Recovery.Send(ctx, by, who, "en")

@@ -22,67 +22,69 @@ type Action string
 // Actions that the audit log records. Reading is not recorded, with two exceptions: an export,
 // since it takes data away, and a request that lacks a permission (ActionAuthorize).
 const (
-	ActionLogin           Action = "login"
-	ActionRefresh         Action = "refresh"
-	ActionLogout          Action = "logout"
-	ActionRevokeToken     Action = "token.revoke"
-	ActionEndSession      Action = "session.end"
-	ActionEndSessions     Action = "sessions.end"
-	ActionVerifyAddress   Action = "email.verify"
-	ActionChangeAddress   Action = "email.change" // asked for; it is done by ActionVerifyAddress
-	ActionRemoveAddress   Action = "email.remove"
-	ActionUndoAddress     Action = "email.undo"
-	ActionResendProof     Action = "email.resend"
-	ActionDisplaceUser    Action = "user.displace" // its name is the address of another
-	ActionRegister        Action = "user.register" // by a stranger
-	ActionCreateUser      Action = "user.create"   // by somebody who manages users
-	ActionDisableUser     Action = "user.disable"
-	ActionEnableUser      Action = "user.enable"
-	ActionUnlockUser      Action = "user.unlock"
-	ActionDeleteUser      Action = "user.delete"
-	ActionForgotPassword  Action = "password.forgot" // somebody asked for a mail that resets it
-	ActionResetPassword   Action = "password.reset"  // by whoever got that mail
-	ActionSendReset       Action = "password.mail"   // somebody else asked for it
-	ActionMakeChallenge   Action = "challenge.make"  // by a mail that somebody asked for
-	ActionFailMail        Action = "mail.fail"       // it was given up
-	ActionImportUsers     Action = "users.import"
-	ActionExportUser      Action = "user.export" // by its owner
-	ActionExportUsers     Action = "users.export"
-	ActionChangePassword  Action = "password.change" // by its owner
-	ActionSetPassword     Action = "password.set"    // by the operator
-	ActionRequireChange   Action = "password.expire" // by somebody who manages users
-	ActionSetRole         Action = "role.set"
-	ActionDeleteRole      Action = "role.delete"
-	ActionGrantRole       Action = "role.grant"
-	ActionRevokeRole      Action = "role.revoke"
-	ActionIssueToken      Action = "token.issue" // to a client for itself
-	ActionIssueCode       Action = "code.issue"
-	ActionRedeemCode      Action = "code.redeem"
-	ActionConsent         Action = "consent.give"
-	ActionGrantToClient   Action = "client.grant"
-	ActionRevokeOfClient  Action = "client.revoke"
-	ActionAddClient       Action = "client.add"
-	ActionSetClient       Action = "client.set"
-	ActionDisableClient   Action = "client.disable"
-	ActionEnableClient    Action = "client.enable"
-	ActionRotateSecret    Action = "client.rotate"
-	ActionRetireSecret    Action = "client.retire"
-	ActionRetirePepper    Action = "pepper.retire"
-	ActionPruneAudit      Action = "audit.prune"
-	ActionAddKey          Action = "key.add"
-	ActionActivateKey     Action = "key.activate"
-	ActionRetireKey       Action = "key.retire"
-	ActionRevokeKey       Action = "key.revoke"
-	ActionRewrapKeys      Action = "key.rewrap"
-	ActionResetKeys       Action = "key.reset"
-	ActionRestored        Action = "database.restored"
-	ActionAuthorize       Action = "authorize"
-	ActionProveClient     Action = "client.authenticate"
-	ActionRefusals        Action = "refusals" // refusals of more kinds than are counted apart
-	mostTargetCharacters         = 128
-	mostRequestCharacters        = 128
-	mostAddressCharacters        = 64
-	mostNameCharacters           = 64
+	ActionLogin            Action = "login"
+	ActionRefresh          Action = "refresh"
+	ActionLogout           Action = "logout"
+	ActionRevokeToken      Action = "token.revoke"
+	ActionEndSession       Action = "session.end"
+	ActionEndSessions      Action = "sessions.end"
+	ActionVerifyAddress    Action = "email.verify"
+	ActionChangeAddress    Action = "email.change" // asked for; it is done by ActionVerifyAddress
+	ActionRemoveAddress    Action = "email.remove"
+	ActionUndoAddress      Action = "email.undo"
+	ActionResendProof      Action = "email.resend"
+	ActionDisplaceUser     Action = "user.displace" // its name is the address of another
+	ActionRegister         Action = "user.register" // by a stranger
+	ActionCreateUser       Action = "user.create"   // by somebody who manages users
+	ActionInviteUser       Action = "user.invite"   // by them too, with a mail
+	ActionAcceptInvitation Action = "invitation.accept"
+	ActionDisableUser      Action = "user.disable"
+	ActionEnableUser       Action = "user.enable"
+	ActionUnlockUser       Action = "user.unlock"
+	ActionDeleteUser       Action = "user.delete"
+	ActionForgotPassword   Action = "password.forgot" // somebody asked for a mail that resets it
+	ActionResetPassword    Action = "password.reset"  // by whoever got that mail
+	ActionSendReset        Action = "password.mail"   // somebody else asked for it
+	ActionMakeChallenge    Action = "challenge.make"  // by a mail that somebody asked for
+	ActionFailMail         Action = "mail.fail"       // it was given up
+	ActionImportUsers      Action = "users.import"
+	ActionExportUser       Action = "user.export" // by its owner
+	ActionExportUsers      Action = "users.export"
+	ActionChangePassword   Action = "password.change" // by its owner
+	ActionSetPassword      Action = "password.set"    // by the operator
+	ActionRequireChange    Action = "password.expire" // by somebody who manages users
+	ActionSetRole          Action = "role.set"
+	ActionDeleteRole       Action = "role.delete"
+	ActionGrantRole        Action = "role.grant"
+	ActionRevokeRole       Action = "role.revoke"
+	ActionIssueToken       Action = "token.issue" // to a client for itself
+	ActionIssueCode        Action = "code.issue"
+	ActionRedeemCode       Action = "code.redeem"
+	ActionConsent          Action = "consent.give"
+	ActionGrantToClient    Action = "client.grant"
+	ActionRevokeOfClient   Action = "client.revoke"
+	ActionAddClient        Action = "client.add"
+	ActionSetClient        Action = "client.set"
+	ActionDisableClient    Action = "client.disable"
+	ActionEnableClient     Action = "client.enable"
+	ActionRotateSecret     Action = "client.rotate"
+	ActionRetireSecret     Action = "client.retire"
+	ActionRetirePepper     Action = "pepper.retire"
+	ActionPruneAudit       Action = "audit.prune"
+	ActionAddKey           Action = "key.add"
+	ActionActivateKey      Action = "key.activate"
+	ActionRetireKey        Action = "key.retire"
+	ActionRevokeKey        Action = "key.revoke"
+	ActionRewrapKeys       Action = "key.rewrap"
+	ActionResetKeys        Action = "key.reset"
+	ActionRestored         Action = "database.restored"
+	ActionAuthorize        Action = "authorize"
+	ActionProveClient      Action = "client.authenticate"
+	ActionRefusals         Action = "refusals" // refusals of more kinds than are counted apart
+	mostTargetCharacters          = 128
+	mostRequestCharacters         = 128
+	mostAddressCharacters         = 64
+	mostNameCharacters            = 64
 )
 
 // Actions returns all actions that the audit log may have, by name.
@@ -96,9 +98,9 @@ func Actions() []Action {
 		ActionVerifyAddress, ActionFailMail, ActionChangePassword, ActionRequireChange, ActionForgotPassword,
 		ActionSendReset, ActionResetPassword, ActionSetPassword, ActionRetirePepper,
 		ActionRefresh, ActionRefusals, ActionDeleteRole, ActionGrantRole, ActionRevokeRole,
-		ActionIssueCode, ActionRedeemCode, ActionConsent, ActionSetRole, ActionEndSession, ActionEndSessions, ActionIssueToken, ActionRevokeToken,
+		ActionAcceptInvitation, ActionIssueCode, ActionRedeemCode, ActionConsent, ActionSetRole, ActionEndSession, ActionEndSessions, ActionIssueToken, ActionRevokeToken,
 		ActionCreateUser, ActionDeleteUser, ActionDisableUser, ActionDisplaceUser,
-		ActionEnableUser, ActionRegister,
+		ActionEnableUser, ActionInviteUser, ActionRegister,
 		ActionExportUser, ActionUnlockUser, ActionExportUsers, ActionImportUsers,
 	}
 }
@@ -271,7 +273,8 @@ func (a *Audit) record(ctx context.Context, e Event) error { return a.store.Reco
 
 // tell records something that changed nothing, or counts it.
 func (a *Audit) tell(ctx context.Context, e Event) error {
-	if !a.tally.admits(e) {
+	// One that brings a mail is never only counted: its mail would be lost.
+	if len(e.Mails) == 0 && !a.tally.admits(e) {
 		return nil
 	}
 	// It is recorded even if the caller has gone by now.

@@ -8,6 +8,7 @@ import (
 
 	"gatehouse.example/internal/outcome"
 	"gatehouse.example/internal/password"
+	"gatehouse.example/internal/ratelimit"
 )
 
 // The errors that an operation may return. Any other error is a fault, and the caller learns
@@ -333,6 +334,8 @@ type LimitedError struct {
 	Remembered bool
 	// Undecided is true if too many wait already for what others have reserved.
 	Undecided bool
+	// keys are of the rates that had nothing left.
+	keys []ratelimit.Key
 }
 
 func (e *LimitedError) Error() string {

@@ -40,7 +40,7 @@ type Letter struct {
 	ID       uuid.UUID // of the mail; the same at each try to send it
 	Kind     MailKind
 	To       string // the address as SMTP wants it
-	Language string // such as "en"
+	Language string // such as "en", or a list as Accept-Language has it (RFC 9110 §12.5.4)
 
 	Username  string
 	Code      string    // 8 characters, without a hyphen

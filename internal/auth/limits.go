@@ -171,12 +171,26 @@ func (l *Limits) reserveLogin(
 // device stays taken until all is settled, so that nobody can use the device without end. Errors:
 // [*LimitedError].
 func (l *Limits) confirm(ctx context.Context, r *reservation, found Credentials) error {
-	if r.device == nil || r.device.Password == found.passwordMark() {
+	if r.device == nil || r.isKnown(found) {
 		return nil
 	}
 	more, err := l.take(ctx, l.ofStranger(*r), true)
 	r.taken = append(r.taken, more...)
 	return err
+}
+
+// isKnown reports whether the caller has shown a device of the account's password.
+func (r reservation) isKnown(found Credentials) bool {
+	return r.device != nil && r.device.Password == found.passwordMark()
+}
+
+// isLocked reports whether a login was refused just now by the limits of the account, and not by
+// those of a device or an address.
+func (l *Limits) isLocked(account string, refusal error) bool {
+	limited, ok := errors.AsType[*LimitedError](refusal)
+	return ok && slices.ContainsFunc(l.failures("account", account), func(r Rate) bool {
+		return slices.Contains(limited.keys, r.Key)
+	})
 }
 
 // ofStranger returns the rates of a login from an unknown device.
@@ -423,6 +437,7 @@ func (l *Limits) ask(ctx context.Context, rates []Rate, reserve bool) ([]TakenRa
 	for _, rate := range final {
 		l.refusals.Add(now, rate.Key, rate.Wait, forgotten)
 		limited.RetryAfter = max(limited.RetryAfter, rate.Wait)
+		limited.keys = append(limited.keys, rate.Key)
 	}
 	return nil, limited
 }

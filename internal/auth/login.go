@@ -45,11 +45,12 @@ type Logins struct {
 	tokens    *Tokens
 	browsers  *Browsers
 	audit     *Audit
+	notices   *Notices
 	email     EmailMode
 	clock     func() time.Time
 }
 
-// LoginParts are what Logins is made of. All are needed, but for Email.
+// LoginParts are what Logins is made of. All are needed, but for Notices and Email.
 type LoginParts struct {
 	Store     LoginStore
 	Passwords *Passwords
@@ -57,13 +58,14 @@ type LoginParts struct {
 	Tokens    *Tokens
 	Browsers  *Browsers
 	Audit     *Audit
+	Notices   *Notices
 	Email     EmailMode
 	Clock     func() time.Time
 }
 
 // NewLogins makes Logins.
 func NewLogins(p LoginParts) *Logins {
-	return &Logins{p.Store, p.Passwords, p.Limits, p.Tokens, p.Browsers, p.Audit, p.Email, p.Clock}
+	return &Logins{p.Store, p.Passwords, p.Limits, p.Tokens, p.Browsers, p.Audit, p.Notices, p.Email, p.Clock}
 }
 
 // Proof says that somebody has proved to be a user, and how.
@@ -153,6 +155,9 @@ func loggedIn[T any](
 			if err != nil {
 				return none, err
 			}
+			if l.limits.knowsDevices() && !a.reserved.isKnown(proof.Credentials) {
+				e.Mails = l.notices.newDevice(ctx, proof.User, proof.At)
+			}
 			return start(e, proof)
 		})
 }
@@ -185,11 +190,13 @@ func limitedTo[T any](
 		return grant, err
 	}
 	e.UserKey = a.name.Key
-	if a.reserved, err = l.limits.reserveLogin(ctx, a.account(), a.caller); err != nil {
-		return grant, err
+	if a.reserved, err = l.limits.reserveLogin(ctx, a.account(), a.caller); err == nil {
+		grant, err = do(e, a)
+		l.limits.settle(ctx, a.reserved.taken, err)
 	}
-	grant, err = do(e, a)
-	l.limits.settle(ctx, a.reserved.taken, err)
+	if l.limits.isLocked(a.account(), err) {
+		e.Mails = l.notices.locked(ctx, a.account())
+	}
 	return grant, err
 }
 
@@ -386,7 +393,9 @@ func replaced[T any](
 		if err != nil {
 			return none, err
 		}
-		user, err := l.store.ReplacePassword(ctx, e.by(proof.ID), proof.User, hash)
+		done := e.by(proof.ID)
+		done.Mails = l.notices.passwordChanged(ctx, proof.User)
+		user, err := l.store.ReplacePassword(ctx, done, proof.User, hash)
 		if errors.Is(err, ErrUserNotFound) {
 			return none, l.superseded(ctx, proof.User)
 		}
@@ -467,7 +476,9 @@ func (l *Logins) changePassword(
 	if err != nil {
 		return SessionState{}, err
 	}
-	after, err = l.store.ChangePassword(ctx, e, PasswordChange{
+	done := e
+	done.Mails = l.notices.passwordChanged(ctx, before.User)
+	after, err = l.store.ChangePassword(ctx, done, PasswordChange{
 		SessionID: access.SessionID, Before: before, Salt: newSalt(), Hash: hash,
 		Idle: l.tokens.limits.Idle,
 	})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,7 +23,8 @@ type QueuedMail struct {
 	Kind     MailKind
 	Sealed   []byte
 	Lifetime time.Duration // in which it is of use
-	// OfNobody is true if the user of the event is gone when it is recorded.
+	// OfNobody is true of a mail that does not belong to the user of the event: the user is gone when
+	// it is recorded, or the worker finds out who it is.
 	OfNobody bool
 }
 
@@ -131,6 +133,7 @@ type sealedMail struct {
 	Login      string    `json:"login,omitempty"` // as it was typed; whose it is, the worker finds out
 	Again      uuid.UUID `json:"again,omitzero"`  // the challenge of an earlier mail to the same address
 	To         string    `json:"to,omitempty"`
+	Username   string    `json:"username,omitempty"` // of a user who is gone when it is sent
 	ToKey      string    `json:"to_key,omitempty"`
 	NewAddress string    `json:"new_address,omitempty"`
 	Language   string    `json:"language,omitempty"`
@@ -142,6 +145,9 @@ type sealedMail struct {
 // mostTyped bounds what is kept of what somebody has typed as a login, in characters. No username
 // and no address is longer.
 const mostTyped = 256
+
+// mostLanguages bounds what is kept of Accept-Language, in characters.
+const mostLanguages = 256
 
 // mailRule is what holds for mails of one kind.
 type mailRule struct {
@@ -187,15 +193,24 @@ type Mails struct {
 	challenges *token.ChallengeKeys
 	sealer     keychain.Sealer
 	issuer     string
+	notices    []MailKind // of NoticeKinds, that are told
 }
 
 // NewMails makes Mails with the keys of a keychain. Links lead to places below the URL of the
-// issuer.
-func NewMails(store MailStore, limits *Limits, keys *keychain.Keychain, issuer string) *Mails {
+// issuer. Of the [NoticeKinds], those are told that are among notices.
+func NewMails(
+	store MailStore, limits *Limits, keys *keychain.Keychain, issuer string, notices []MailKind,
+) *Mails {
 	return &Mails{
 		store: store, limits: limits, challenges: token.NewChallengeKeys(keys),
 		sealer: keys.Sealer(keychain.Mails), issuer: strings.TrimSuffix(issuer, "/"),
+		notices: notices,
 	}
+}
+
+// tells reports whether mails of a kind are sent.
+func (m *Mails) tells(kind MailKind) bool {
+	return slices.Contains(m.notices, kind) || !slices.Contains(NoticeKinds(), kind)
 }
 
 // queued seals a mail. It says from where it was caused.
@@ -204,6 +219,7 @@ func (m *Mails) queued(ctx context.Context, kind MailKind, content sealedMail) Q
 	content.RequestID = oneLine(o.RequestID, mostRequestCharacters)
 	content.Address = oneLine(o.Address, mostAddressCharacters)
 	content.UserAgent = oneLine(o.UserAgent, maxUserAgent)
+	content.Language = cmp.Or(content.Language, oneLine(o.Language, mostLanguages))
 	plain, err := json.Marshal(content)
 	if err != nil {
 		panic(err) // texts can be encoded
@@ -238,6 +254,11 @@ func (m *Mails) prepare(ctx context.Context, begun BegunMail) (Letter, error) {
 	if begun.Expired {
 		return Letter{}, m.end(ctx, begun, MailEnd{Outcome: MailExpired})
 	}
+	if !m.tells(begun.Kind) { // it was queued with other settings
+		return Letter{}, m.end(ctx, begun, MailEnd{
+			Outcome: MailVoid, Problem: "NOTICES leaves it out",
+		})
+	}
 	plain, _, err := m.sealer.Open(begun.ID.String(), begun.Sealed)
 	var content sealedMail
 	if err == nil {
@@ -265,6 +286,10 @@ func (m *Mails) recipient(
 	ctx context.Context, begun *BegunMail, content sealedMail,
 ) (user User, to Email, problem string, err error) {
 	switch begun.Kind {
+	case MailLocked:
+		user, to, problem, err = m.ownerOf(ctx, content.Login)
+		begun.UserID = user.ID
+		return user, to, problem, err
 	case MailReset:
 		return m.ownerOf(ctx, content.Login)
 	case MailVerify:
@@ -275,7 +300,10 @@ func (m *Mails) recipient(
 		return User{}, to, "", nil
 	}
 	user, err = m.store.UserByID(ctx, begun.UserID)
-	return user, to, "", goneIsNotFound(err)
+	if begun.Kind == MailInvite && user.Email.Verified() {
+		problem = "the invitation was accepted"
+	}
+	return user, to, problem, goneIsNotFound(err)
 }
 
 // goneIsNotFound returns [ErrMailNotFound] for a user who is gone: the mail went too.
@@ -334,14 +362,12 @@ func (m *Mails) letter(
 ) (Letter, error) {
 	letter := Letter{
 		ID: begun.ID, Kind: begun.Kind, To: mailbox(to), Language: content.Language,
-		Username: user.Username.Given, At: begun.QueuedAt, ClientAddress: content.Address,
+		Username: cmp.Or(shownName(user), content.Username), At: begun.QueuedAt, ClientAddress: content.Address,
 		UserAgent: content.UserAgent, NewAddress: content.NewAddress,
 	}
 	purpose := mailRuleOf(begun.Kind).purpose
 	if purpose == "" {
-		if begun.Kind == MailKnownAddress {
-			letter.Link = m.issuer + "/login"
-		}
+		letter.Link = m.linkOf(begun.Kind)
 		return letter, m.store.AdmitMail(ctx, begun.ID, begun.UserID)
 	}
 	var e *Event
@@ -362,6 +388,26 @@ func (m *Mails) letter(
 	}
 	letter.Link = m.issuer + purpose.path() + m.challenges.Link(begun.ID)
 	return letter, nil
+}
+
+// linkOf is where a mail without a challenge leads to. After a notice that is another password, which
+// ends all sessions.
+func (m *Mails) linkOf(kind MailKind) string {
+	switch kind {
+	case MailKnownAddress:
+		return m.issuer + "/login"
+	case MailNewDevice, MailPasswordChanged, MailLocked:
+		return m.issuer + "/password/forgot"
+	}
+	return ""
+}
+
+// shownName is the name of a user for people. An id in place of a name says nothing to them.
+func shownName(user User) string {
+	if user.hasNoName() {
+		return ""
+	}
+	return user.Username.Given
 }
 
 // mailbox is an address as SMTP wants it. It is not always where what was typed has its last @: some

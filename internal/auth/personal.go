@@ -193,7 +193,9 @@ func (p *Personal) Delete(ctx context.Context, access token.Access, current stri
 	// The version is that of before the password was read. Whoever changes it meanwhile is asked
 	// for the new one.
 	e.By = owner.As()
-	return p.store.DeleteUser(ctx, e, ofOwner(owner.ID), owner.ID)
+	done := e
+	done.Mails = p.logins.notices.accountDeleted(ctx, owner)
+	return p.store.DeleteUser(ctx, done, ofOwner(owner.ID), owner.ID)
 }
 
 // owner returns the user of an access token that may rule the account.

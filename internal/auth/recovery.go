@@ -31,22 +31,24 @@ type Recovery struct {
 	passwords  *Passwords
 	limits     *Limits
 	mails      *Mails
+	notices    *Notices
 	challenges *token.ChallengeKeys
 	audit      *Audit
 }
 
-// RecoveryParts are what Recovery is made of. All are needed.
+// RecoveryParts are what Recovery is made of. All are needed but Notices.
 type RecoveryParts struct {
 	Store     RecoveryStore
 	Passwords *Passwords
 	Limits    *Limits
 	Mails     *Mails
+	Notices   *Notices
 	Audit     *Audit
 }
 
 // NewRecovery makes Recovery.
 func NewRecovery(p RecoveryParts) *Recovery {
-	return &Recovery{p.Store, p.Passwords, p.Limits, p.Mails, p.Mails.challenges, p.Audit}
+	return &Recovery{p.Store, p.Passwords, p.Limits, p.Mails, p.Notices, p.Mails.challenges, p.Audit}
 }
 
 // Forgot queues a mail with which the owner of an account can set another password. It does the
@@ -136,7 +138,16 @@ func (r *Recovery) reset(
 	if err != nil {
 		return User{}, err
 	}
-	return r.store.ResetPassword(ctx, e.by(owner.ID), id, hash)
+	before, err := r.store.UserByID(ctx, owner.ID)
+	if errors.Is(err, ErrUserNotFound) {
+		return User{}, ErrInvalidChallenge
+	}
+	if err != nil {
+		return User{}, err
+	}
+	done := e.by(owner.ID)
+	done.Mails = r.notices.passwordChanged(ctx, before)
+	return r.store.ResetPassword(ctx, done, id, hash)
 }
 
 // loginKeys are the keys that what was typed may have: that of a username, and that of an address.

@@ -6,6 +6,7 @@ type Sight struct {
 	User   User
 	Role   Role
 	Client Client
+	Roles  []Role // those that are to be given, one for each name
 }
 
 // Rule decides whether a change may be made. The zero Rule refuses everything.

@@ -24,6 +24,7 @@ type Store interface {
 	BrowserStore
 	ClientStore
 	CostStore
+	InvitationStore
 	KeyStore
 	LoginStore
 	MailStore

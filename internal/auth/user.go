@@ -32,6 +32,9 @@ type User struct {
 // passwordMark differs between one password of a user and the next.
 func (u User) passwordMark() int64 { return u.PasswordChangedAt.UnixMicro() }
 
+// hasNoName reports whether the account has its id for a name, since nobody has chosen one.
+func (u User) hasNoName() bool { return u.Username.Key == u.ID.String() }
+
 // Disabled reports whether the account may neither log in nor use its tokens.
 func (u User) Disabled() bool { return u.DisabledAt != nil }
 

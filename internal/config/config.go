@@ -73,6 +73,11 @@ type Secrets struct {
 	SecretKey string `env:"SECRET_KEY" secret:"" group:"Secrets. A secret in a flag is refused, since others see flags in the list of processes. Set the variable, or set the variable with _FILE behind its name to the name of a file." placeholder:"KEY,…" help:"Keys of at least 32 bytes, separated by commas. Refresh tokens, the private signing keys and HS256 need them. The first signs, all verify. Required."`
 }
 
+// Teller is the SECRET_KEY of commands that work without it, and then tell nobody.
+type Teller struct {
+	SecretKey string `env:"SECRET_KEY" secret:"" group:"Secrets. A secret in a flag is refused, since others see flags in the list of processes. Set the variable, or set the variable with _FILE behind its name to the name of a file." placeholder:"KEY,…" help:"Keys of the service, separated by commas. With them, it tells the owner of the account by mail. Without them, nobody is told."`
+}
+
 // Validate checks the bounds.
 func (l Limits) Validate() error {
 	for setting, value := range map[string]int{
@@ -131,6 +136,7 @@ type Serve struct {
 	ProxyProtocol   bool           `env:"PROXY_PROTOCOL" default:"false" help:"Whether the TRUSTED_PROXIES begin each connection with the PROXY protocol (version 1 or 2): true or false. Proxies that pass on TCP do."`
 	Registration    string         `env:"REGISTRATION" default:"open" enum:"open,closed,invite" help:"Whether strangers may make accounts: open, closed, or invite, for those alone who were invited."`
 	Email           string         `env:"EMAIL" default:"off" enum:"off,optional,required" help:"Whether accounts have e-mail addresses. off: nobody logs in by one. optional: who has verified an address may log in by it. required: strangers register with one, and must verify it to log in."`
+	Notices         []string       `env:"NOTICES" default:"on" help:"What people are told of their accounts by mail, where EMAIL is not off: on, off, or some of new_device, password_changed, locked and account_deleted, separated by commas. They go to verified addresses. A change of address is told in any case."`
 	PasswordGrant   string         `env:"PASSWORD_GRANT" default:"on" enum:"on,off" help:"Whether programs may exchange a user's password for tokens at /token and /token/password: on or off. RFC 9700 (section 2.4) forbids it to OAuth clients, since each of them sees the password."`
 	ReservedNames   []string       `name:"reserved-usernames" env:"RESERVED_USERNAMES" default:"admin,administrator,root,sysadmin,superuser,system,support,helpdesk,help,security,abuse,postmaster,hostmaster,webmaster,noreply,moderator,staff,official,gatehouse" help:"Names that strangers may not register, separated by commas. Nor may they register names that look like them. none: no name is reserved. Operators may give them to anybody."`
 	RequestTimeout  time.Duration  `env:"REQUEST_TIMEOUT" default:"10s" help:"Longest time that a request may take. After that it gets 503."`

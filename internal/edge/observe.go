@@ -145,7 +145,7 @@ func (e *Edge) deadline(c *gin.Context) {
 	ctx, cancel := context.WithTimeout(c.Request.Context(), e.timeout)
 	ctx = auth.WithOrigin(ctx,
 		auth.Origin{RequestID: NoteOf(c).requestID, Address: AddressOf(c),
-			UserAgent: c.Request.UserAgent()})
+			UserAgent: c.Request.UserAgent(), Language: c.GetHeader("Accept-Language")})
 	defer cancel()
 	c.Request = c.Request.WithContext(ctx)
 	c.Next()

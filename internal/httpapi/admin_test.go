@@ -60,15 +60,16 @@ const (
 // rights has a row for each route of the table, so that no new route is open by oversight.
 func rights() map[string]auth.Permission {
 	return map[string]auth.Permission{
-		"POST /token":            forAnybody,
-		"POST /token/password":   forAnybody,
-		"POST /password/forgot":  forAnybody,
-		"POST /password/reset":   forAnybody, // with what was mailed
-		"POST /email/verify":     forAnybody, // with what was mailed
-		"POST /email/resend":     forAnybody,
-		"POST /email/undo":       forAnybody, // with what was mailed
-		"PUT /users/me/email":    forUsers,
-		"DELETE /users/me/email": forUsers,
+		"POST /token":              forAnybody,
+		"POST /token/password":     forAnybody,
+		"POST /password/forgot":    forAnybody,
+		"POST /password/reset":     forAnybody, // with what was mailed
+		"POST /email/verify":       forAnybody, // with what was mailed
+		"POST /email/resend":       forAnybody,
+		"POST /email/undo":         forAnybody, // with what was mailed
+		"PUT /users/me/email":      forUsers,
+		"DELETE /users/me/email":   forUsers,
+		"POST /invitations/accept": forAnybody, // as well
 		// where registration is closed
 		"POST /users":                                 auth.WriteUsers,
 		"POST /logout":                                forUsers,
@@ -85,6 +86,7 @@ func rights() map[string]auth.Permission {
 		"DELETE /users/:id":                           auth.WriteUsers,
 		"POST /users/:id/unlock":                      auth.WriteUsers,
 		"POST /users/:id/password-reset":              auth.WriteUsers,
+		"POST /users/invitations":                     auth.WriteUsers,
 		"PUT /users/:id/roles/:role":                  auth.GrantRoles,
 		"DELETE /users/:id/roles/:role":               auth.GrantRoles,
 		"GET /users/:id/sessions":                     auth.ReadSessions,

@@ -118,6 +118,9 @@ func ways() map[string]way {
 		}, 150, 400, 400, 1, 149},
 		"mails for the password": {"POST /password/forgot", nil,
 			func(w *wayward) answered { return w.forgot("alice") }, 150, 202, 202, 3, 147},
+		"wrong invitations": {"POST /invitations/accept", nil, func(w *wayward) answered {
+			return w.accepts(map[string]string{"token": "guess"})
+		}, 150, 400, 400, ofNetwork, 0},
 		"wrong links": {"POST /password/reset", nil, func(w *wayward) answered {
 			return w.resetBy(map[string]string{"token": "guess"})
 		}, 150, 400, 400, ofNetwork, 0},
@@ -201,6 +204,8 @@ func ways() map[string]way {
 			byRoot("PUT", ofAlice("/roles/clerk"), ""), 1100, 204, 429, ofAdmin + ofActor, 0},
 		"user who needs not be unlocked": {"POST /users/:id/unlock", nil,
 			byRoot("POST", ofAlice("/unlock"), ""), 30, 204, 204, ofAdmin, 0},
+		"invitations": {"POST /users/invitations", nil, byRoot("POST", at("/users/invitations"),
+			`{"email":"carol@example.org"}`), 30, 202, 202, ofAdmin, 0},
 		"mails for a user": {"POST /users/:id/password-reset",
 			func(w *wayward) { w.addressed() }, byRoot("POST", ofAlice("/password-reset"), ""), 30,
 			202, 202, ofAdmin, 0},

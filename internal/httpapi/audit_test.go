@@ -169,6 +169,12 @@ func attempts() map[string]attempt {
 			return a.as(t, "DELETE", "/users/me/email", `{"current_password":"`+goodPassword+`"}`)
 		}), status: 204,
 			told: auth.ActionRemoveAddress, actor: "alice", user: "alice"},
+		"POST /users/invitations": {send: asRoot("POST", at("/users/invitations"),
+			`{"email":"bob@example.org","username":"bob","roles":["clerk"]}`), status: 202,
+			told: auth.ActionInviteUser, actor: "root", user: "bob"},
+		"POST /invitations/accept": {prepare: (*audited).invited, send: func(a *audited) answered {
+			return a.accepts(map[string]string{"token": tokenIn(a.letter), "username": "bob"})
+		}, status: 204, told: auth.ActionAcceptInvitation, actor: "bob", user: "bob"},
 		"POST /clients": {send: asRoot("POST", at("/clients"),
 			`{"client_id":"shop","name":"Shop","confidential":true}`), status: 201,
 			told: auth.ActionAddClient, actor: "root"},

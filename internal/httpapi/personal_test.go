@@ -114,6 +114,8 @@ func personal() map[string]columns {
 		"challenges": {"challenges", plainly("purpose", "email", "created_at", "expires_at",
 			"redeemed_at"), map[string]string{"id": "private", "user_id": "derived",
 			"token_version": "private", "email_key": "derived", "attempts": "private"}},
+		"invitations": {"", nil, map[string]string{"user_id": "derived", "email_key": "derived",
+			"created_at": "private"}},
 		"login_keys": {"", nil, map[string]string{"user_id": "derived", "key": "derived",
 			"kind": "derived"}},
 	}

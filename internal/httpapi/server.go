@@ -21,6 +21,7 @@ type Rules struct {
 	Addresses    *auth.Addresses
 	Personal     *auth.Personal
 	Recovery     *auth.Recovery
+	Invitations  *auth.Invitations
 	Logins       *auth.Logins
 	Browsers     *auth.Browsers
 	Tokens       *auth.Tokens

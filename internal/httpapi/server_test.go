@@ -242,7 +242,7 @@ func rulesOf(r *authtest.Rules) Rules {
 		Sessions: r.Sessions, Access: r.Access,
 		Limits: r.Limits, Roles: r.Roles, Clients: r.Clients, Signer: r.Signer, IDTokens: r.IDTokens,
 		Feed: r.Feed, Audit: r.Audit, Personal: r.Personal, Browsers: r.Browsers,
-		Recovery: r.Recovery, Addresses: r.Addresses,
+		Recovery: r.Recovery, Invitations: r.Invitations, Addresses: r.Addresses,
 	}
 }
 

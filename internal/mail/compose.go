@@ -83,7 +83,7 @@ func (c *Composer) Compose(letter auth.Letter, now time.Time) (Message, error) {
 	if err != nil || to.Address != letter.To || printable(letter.To) != letter.To {
 		return Message{}, ErrUnusableLetter
 	}
-	language := pages.Choose(letter.Language, "")
+	language := pages.Choose("", letter.Language)
 	said, err := c.texts[language].view(letter, c.app)
 	if err != nil {
 		return Message{}, err

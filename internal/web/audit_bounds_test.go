@@ -92,6 +92,9 @@ func ways() map[string]way {
 		"wrong link": {does: "POST /password/reset/:token",
 			send:  posts("/password/reset/guess", "new_password", anotherPassword),
 			times: 150, first: 400, last: 400, lines: ofNetwork},
+		"wrong invitation": {does: "POST /invitation/:token",
+			send:  posts("/invitation/guess", "username", "carol", "new_password", anotherPassword),
+			times: 150, first: 400, last: 400, lines: ofNetwork},
 		"end of a session that is none": {does: "POST /account/sessions",
 			send: func(a *audited) answered {
 				return a.b.post("/account/sessions", "as", "alice", "session", uuid.NewString())

@@ -219,6 +219,13 @@ func attempts() map[string]attempt {
 			a.shows(a.resets(), 303)
 		}, send: (*audited).resets, status: 400,
 			told: []string{"password.reset invalid_challenge by anonymous of nobody"}},
+		"POST /invitation/:token": {prepare: (*audited).invited, send: (*audited).accepts,
+			status: 303, told: []string{"invitation.accept success by a new one of a new one"}},
+		"POST /invitation/:token (used)": {prepare: func(a *audited) {
+			a.invited()
+			a.shows(a.accepts(), 303)
+		}, send: (*audited).accepts, status: 400,
+			told: []string{"invitation.accept invalid_challenge by anonymous of nobody"}},
 		"POST /account/sessions": {prepare: another, send: func(a *audited) answered {
 			id := idsOf(a.b.get("/account").body)[0]
 			return a.b.post("/account/sessions", "as", "alice", "session", id)
@@ -278,7 +285,7 @@ func byNoPage() []auth.Action {
 		auth.ActionAuthorize, auth.ActionProveClient, auth.ActionRefusals,
 		auth.ActionChangeAddress, auth.ActionRemoveAddress,
 		auth.ActionDisplaceUser,
-		auth.ActionSendReset, auth.ActionMakeChallenge, auth.ActionFailMail,
+		auth.ActionSendReset, auth.ActionInviteUser, auth.ActionMakeChallenge, auth.ActionFailMail,
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 
 func (w *Web) getRegister(c *gin.Context) error {
 	if !w.registrationOpen {
-		return auth.ErrRegistrationClosed
+		return w.closed(c, auth.ErrRegistrationClosed)
 	}
 	to := w.destination(c, c.Query(pages.NextField))
 	return w.render(c, w.registerPage(to), to)
@@ -44,7 +44,7 @@ func addressProblem(c *gin.Context, err error) pages.Problem {
 // challenge in the path, so that a reload asks for no other mail.
 func (w *Web) postRegister(c *gin.Context) error {
 	if !w.registrationOpen {
-		return w.Registration.Refuse(c.Request.Context())
+		return w.closed(c, w.Registration.Refuse(c.Request.Context()))
 	}
 	form, address := formOf(c), ""
 	if w.takesAddress() {

@@ -44,6 +44,8 @@ func (w *Web) table() []route {
 		{http.MethodPost, pages.VerifyLinkPath + ":token", mailed(ownForm), w.postVerifyLink},
 		{http.MethodGet, pages.UndoLinkPath + ":token", mailed(anybody), w.getUndoLink},
 		{http.MethodPost, pages.UndoLinkPath + ":token", mailed(ownForm), w.postUndoLink},
+		{http.MethodGet, pages.InvitationPath + ":token", mailed(anybody), w.getInvitation},
+		{http.MethodPost, pages.InvitationPath + ":token", mailed(ownForm), w.postInvitation},
 		{http.MethodGet, pages.AccountPath, anybody, w.loggedIn(w.getAccount)},
 		{http.MethodPost, pages.AccountSessionPath, ownForm, w.meant(w.postAccountSessions)},
 		{http.MethodPost, pages.ChangePasswordPath, ownForm, w.meant(w.postAccountPassword)},

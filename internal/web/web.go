@@ -29,6 +29,7 @@ type Rules struct {
 	Personal       *auth.Personal
 	Recovery       *auth.Recovery
 	Addresses      *auth.Addresses
+	Invitations    *auth.Invitations
 }
 
 // Destinations knows the apps to which people go on after a login.
@@ -49,6 +50,7 @@ type Options struct {
 	// https://wiki.example.org.
 	ReturnOrigins     []string
 	RegistrationOpen  bool
+	InvitedOnly       bool // if registration is not open, whoever was invited may register
 	MailOn            bool // whether mails are sent to accounts
 	Email             auth.EmailMode
 	MinPasswordLength int // in characters
@@ -65,6 +67,7 @@ type Web struct {
 	returns           returns
 	forms             *http.CrossOriginProtection
 	registrationOpen  bool
+	invitedOnly       bool
 	mailOn            bool
 	email             auth.EmailMode
 	minPasswordLength int
@@ -80,7 +83,7 @@ func New(o Options) (*Web, error) {
 	w := &Web{
 		Rules: o.Rules, edge: o.Edge, pages: o.Pages, assets: make(map[string]pages.Asset),
 		destinations: o.Destinations, returns: returns{o.Edge.Base(), o.ReturnOrigins},
-		forms: forms, registrationOpen: o.RegistrationOpen, mailOn: o.MailOn, email: o.Email,
+		forms: forms, registrationOpen: o.RegistrationOpen, invitedOnly: o.InvitedOnly, mailOn: o.MailOn, email: o.Email,
 		minPasswordLength: o.MinPasswordLength, clock: o.Clock,
 	}
 	for _, asset := range o.Pages.Assets() {

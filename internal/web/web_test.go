@@ -58,6 +58,7 @@ type settings struct {
 	registrationClosed bool
 	mailOff            bool
 	email              auth.EmailMode // "": off
+	invitedOnly        bool
 	returnOrigins      []string
 	cookieDomain       string
 	destinations       web.Destinations
@@ -121,7 +122,7 @@ func (f *fixture) handler(s settings) http.Handler {
 	people, err := web.New(web.Options{
 		Edge: outermost, Rules: rulesOf(f.rules), Pages: rendered, Destinations: s.destinations,
 		ReturnOrigins: s.returnOrigins, RegistrationOpen: !s.registrationClosed,
-		MailOn: !s.mailOff, Email: s.email, MinPasswordLength: 8, Clock: time.Now,
+		InvitedOnly: s.invitedOnly, MailOn: !s.mailOff, Email: s.email, MinPasswordLength: 8, Clock: time.Now,
 	})
 	must(f, err)
 	f.routes = people.Routes()
@@ -134,7 +135,7 @@ func rulesOf(r *authtest.Rules) web.Rules {
 		Registration: r.Registration, Logins: r.Logins, Browsers: r.Browsers,
 		Sessions: r.Sessions, Access: r.Access, Personal: r.Personal,
 		Authorizations: r.Authorizations, Logouts: r.Logouts,
-		Recovery: r.Recovery, Addresses: r.Addresses,
+		Recovery: r.Recovery, Invitations: r.Invitations, Addresses: r.Addresses,
 	}
 }
 

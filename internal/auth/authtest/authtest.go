@@ -34,6 +34,7 @@ type Options struct {
 	Bounds         func() time.Time   // clock of Pace and Tally; nil: Clock
 	Reserved       auth.ReservedNames
 	Email          auth.EmailMode   // zero: off
+	Notices        []auth.MailKind  // that are told; nil: none are queued
 	Clock          func() time.Time // nil: time.Now
 }
 
@@ -63,6 +64,7 @@ type Rules struct {
 	Mails          *auth.Mails
 	MailLog        *auth.MailLog
 	Recovery       *auth.Recovery
+	Invitations    *auth.Invitations
 	Audit          *auth.Audit
 
 	RefreshKeys *token.RefreshKeys
@@ -105,20 +107,32 @@ func New(t testing.TB, store auth.Store, o Options) *Rules {
 		Lifetime: signer.Lifetime(), Remembered: o.Remembered, Revoked: checker, Clock: o.Clock,
 	})
 	roles := auth.NewRoles(store, audit)
+	told, notices := o.Notices, (*auth.Notices)(nil)
+	if told == nil {
+		told = auth.NoticeKinds() // those that a test queues itself
+	}
+	mails := auth.NewMails(store, limits, keys, name, told)
+	if o.Notices != nil {
+		notices = auth.NewNotices(mails, o.Clock)
+	}
 	logins := auth.NewLogins(auth.LoginParts{
 		Store: store, Passwords: passwords, Limits: limits, Tokens: tokens,
-		Browsers: browsers, Audit: audit, Email: o.Email, Clock: o.Clock,
+		Browsers: browsers, Audit: audit, Notices: notices, Email: o.Email, Clock: o.Clock,
 	})
-	mails := auth.NewMails(store, limits, keys, name)
+	registration := auth.NewRegistration(auth.RegistrationParts{
+		Store: store, Passwords: passwords, Limits: limits, Audit: audit, Reserved: o.Reserved,
+		Email: o.Email, Mails: mails,
+	})
 	return &Rules{
-		Registration: auth.NewRegistration(auth.RegistrationParts{
-			Store: store, Passwords: passwords, Limits: limits, Audit: audit, Reserved: o.Reserved,
-			Email: o.Email, Mails: mails,
-		}),
+		Registration: registration,
 		Addresses: auth.NewAddresses(auth.AddressParts{
 			Store: store, Logins: logins, Limits: limits, Mails: mails, Audit: audit, Mode: o.Email,
 		}),
-		Accounts:  auth.NewAccounts(store, passwords, audit),
+		Invitations: auth.NewInvitations(auth.InvitationParts{
+			Store: store, Passwords: passwords, Limits: limits, Mails: mails,
+			Registration: registration, Audit: audit,
+		}),
+		Accounts:  auth.NewAccounts(store, passwords, notices, audit),
 		Transfer:  auth.NewTransfer(store, o.Hasher, o.Peppers, audit),
 		Passwords: passwords,
 		Logins:    logins,
@@ -143,7 +157,8 @@ func New(t testing.TB, store auth.Store, o Options) *Rules {
 		Mails:    mails,
 		MailLog:  auth.NewMailLog(store),
 		Recovery: auth.NewRecovery(auth.RecoveryParts{
-			Store: store, Passwords: passwords, Limits: limits, Mails: mails, Audit: audit,
+			Store: store, Passwords: passwords, Limits: limits, Mails: mails,
+			Notices: notices, Audit: audit,
 		}),
 		Audit:       audit,
 		RefreshKeys: refresh,

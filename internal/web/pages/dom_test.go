@@ -212,7 +212,8 @@ func TestAPasswordManagerKnowsEveryField(t *testing.T) {
 			_, verify := page.(VerifyByLink)
 			proof, nameless := page.(VerifyByCode)
 			nameless = nameless && proof.Login == "" // nobody has said who they are
-			if password && !username && !byLink && !byCode && !verify && !nameless {
+			_, invited := page.(Invitation)
+			if password && !username && !byLink && !byCode && !verify && !nameless && !invited {
 				t.Error("a form has a password, and does not say whose it is")
 			}
 		}
@@ -263,6 +264,7 @@ func TestEveryLinkAndFormStaysBelowTheBase(t *testing.T) {
 		ForgetPath, ForgotPath, ForgotMailPath, ResetCodePath, ResetLinkPath + "ghm_x",
 		VerifyCodePath, VerifyMailPath,
 		VerifyLinkPath + "ghm_x", UndoLinkPath + "ghm_x",
+		InvitationPath + "ghm_x",
 	}
 	for _, asset := range newPages(t, "").Assets() {
 		known = append(known, asset.Path)

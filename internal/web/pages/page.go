@@ -27,7 +27,7 @@ type description struct {
 // names are those of all templates.
 func names() []string {
 	return []string{
-		"home", "login", "register", "password", "forgot", "code", "reset",
+		"home", "login", "register", "password", "forgot", "code", "reset", "invitation",
 		"verify", "proof", "undo", "consent", "end_session", "logged_out", "account",
 		"delete", "error",
 	}
@@ -253,6 +253,28 @@ type UndoByLink struct {
 
 func (p UndoByLink) describe() description {
 	return description{Name: "undo", Title: "undo.title", Failure: p.Failure}
+}
+
+// Invitation is at [InvitationPath]. It names nobody: whatever opens links may see it.
+type Invitation struct {
+	Token           string // of the link
+	NeedsName       bool   // whoever has sent the invitation has chosen none
+	Username        string
+	MinLength       int // of a password, in characters
+	UsernameProblem Problem
+	NewProblem      Problem
+	Failure         Failure
+}
+
+func (p Invitation) describe() description {
+	d := description{Name: "invitation", Title: "invitation.title", Focus: true, Failure: p.Failure}
+	if p.NeedsName {
+		name := usernameField(p.Username, false)
+		name.Hint, name.Problem = "field.username.hint", p.UsernameProblem
+		d.Fields = append(d.Fields, name)
+	}
+	d.Fields = append(d.Fields, newPasswordField(NewField, p.NewProblem, p.MinLength))
+	return d
 }
 
 // Consent asks whether an app may have what it asks for. Its form goes to [ConsentPath].

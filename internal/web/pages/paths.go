@@ -14,6 +14,7 @@ const (
 	VerifyMailPath     = "/email/mail"      // sends another mail that verifies an address
 	VerifyLinkPath     = "/email/verify/"   // the token of the link comes behind it
 	UndoLinkPath       = "/email/undo/"     // as behind VerifyLinkPath
+	InvitationPath     = "/invitation/"     // the token of the link comes behind it
 	ConsentPath        = "/consent"
 	EndSessionPath     = "/end-session"
 	ForgetPath         = "/forget" // makes the browser forget the pages that it has kept

@@ -93,15 +93,17 @@ const (
 type Fault string
 
 const (
-	FaultNotFound    Fault = "not_found"
-	FaultBadRequest  Fault = "bad_request"
-	FaultBadApp      Fault = "bad_app"     // no such client, or a redirect URI that is not its own
-	FaultNoAccess    Fault = "no_access"   // the person may not use the app
-	FaultStale       Fault = "stale"       // as [Stale], where no form can be shown again
-	FaultLimited     Fault = "limited"     // there were too many attempts
-	FaultClosed      Fault = "closed"      // registration is closed
-	FaultBadLink     Fault = "bad_link"    // of a mail: it is wrong, used up, or not good any more
-	FaultNoMail      Fault = "no_mail"     // the service sends none
-	FaultUnavailable Fault = "unavailable" // overloaded, or without its database
-	FaultInternal    Fault = "internal"
+	FaultNotFound      Fault = "not_found"
+	FaultBadRequest    Fault = "bad_request"
+	FaultBadApp        Fault = "bad_app"        // no such client, or a redirect URI that is not its own
+	FaultNoAccess      Fault = "no_access"      // the person may not use the app
+	FaultStale         Fault = "stale"          // as [Stale], where no form can be shown again
+	FaultLimited       Fault = "limited"        // there were too many attempts
+	FaultClosed        Fault = "closed"         // registration is closed
+	FaultBadLink       Fault = "bad_link"       // of a mail: it is wrong, used up, or not good any more
+	FaultBadInvitation Fault = "bad_invitation" // as FaultBadLink, of an invitation
+	FaultInvitedOnly   Fault = "invited_only"   // registration is for those who were invited
+	FaultNoMail        Fault = "no_mail"        // the service sends none
+	FaultUnavailable   Fault = "unavailable"    // overloaded, or without its database
+	FaultInternal      Fault = "internal"
 )

@@ -88,8 +88,16 @@ func drawn() map[string]Page {
 		"proof with a wrong password": VerifyByCode{
 			Challenge: "x", Code: "A1B2-C3D4", PasswordProblem: Problem{Why: PasswordWrong},
 		},
-		"undo":          UndoByLink{Token: "ghm_x"},
-		"undo too late": UndoByLink{Token: "ghm_x", Failure: Failure{Why: AddressTaken}},
+		"undo":             UndoByLink{Token: "ghm_x"},
+		"undo too late":    UndoByLink{Token: "ghm_x", Failure: Failure{Why: AddressTaken}},
+		"invitation":       Invitation{Token: "ghm_x", MinLength: 8},
+		"invitation named": Invitation{Token: "ghm_x", NeedsName: true, MinLength: 8},
+		"invitation wrong": Invitation{
+			Token: "ghm_x", NeedsName: true, Username: "alice", MinLength: 15,
+			UsernameProblem: Problem{Why: NameTaken},
+			NewProblem:      Problem{Why: PasswordShort, Bound: 15},
+		},
+		"error of an invitation": Error{Status: 400, Why: FaultBadInvitation, RequestID: "abc"},
 		"error of a link": Error{
 			Status: 400, Why: FaultBadLink, AskAgain: true, RequestID: "abc",
 		},
