@@ -173,6 +173,24 @@ func TestChangesOfAThiefDoNotKeepTheOwnerFromUndoingOne(t *testing.T) {
 	}
 }
 
+// A mail that comes too soon is that of whoever has asked for it, and not of the account that has the
+// address. Otherwise mallory would learn who has one, and have mails sent to the other account.
+func TestAMailThatIsSuppressedBelongsToWhoeverHasAskedForIt(t *testing.T) {
+	t.Parallel()
+	r := startAddresses(t, auth.EmailOptional)
+	r.verified("alice", "alice@example.org")
+	for _, address := range []string{"nobody@example.org", "alice@example.org"} {
+		mallory, challenge := r.signUp("mallory"+address[:3], address)
+		r.outcomeOf(challenge)
+		again, err := r.Addresses.ResendOf(t.Context(), challenge, "en", client)
+		must(t, err)
+		r.wantNoMail(address, again, auth.MailSuppressed)
+		if asked, err := r.Addresses.IsAskedBy(t.Context(), mallory.ID, again); err != nil || !asked {
+			t.Errorf("%s: asked by mallory: %t, %v", address, asked, err)
+		}
+	}
+}
+
 // The two have one key, and may be two mailboxes. Mallory reads the mails of one, and must not have
 // the account disabled that is named by the other.
 func TestNobodyIsDisplacedByAnotherMailboxOfTheSameKey(t *testing.T) {

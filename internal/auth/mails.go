@@ -345,7 +345,9 @@ func (m *Mails) admit(
 		taken, err = m.limits.take(ctx, m.limits.ofMail(begun.Kind, user.ID, to.Key), true)
 		if limited, ok := errors.AsType[*LimitedError](err); ok && !limited.Undecided {
 			return Letter{}, m.end(ctx, begun, MailEnd{
-				Outcome: MailSuppressed, Problem: "there were too many mails", UserID: user.ID,
+				Outcome: MailSuppressed, Problem: "there were too many mails",
+				// a mail to the owner of an address stays that of whoever has typed the address
+				UserID: cmp.Or(begun.UserID, user.ID),
 			})
 		}
 		if err != nil {
