@@ -297,6 +297,9 @@ func (l *Limits) ofMail(kind MailKind, user uuid.UUID, addressKey string) (rates
 	}
 	switch {
 	case kind == MailTest:
+	case rule.purpose == ChallengeUndo:
+		// Whoever has the password can cause as many notices as the address may get. They must not
+		// silence by that what takes a change back.
 	case rule.byStrangers:
 		add("mail address by strangers", addressKey, ratelimit.PerDay(mostByStrangers))
 		add("mails", "", l.rates.Mails)

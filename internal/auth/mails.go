@@ -300,8 +300,13 @@ func (m *Mails) recipient(
 		return User{}, to, "", nil
 	}
 	user, err = m.store.UserByID(ctx, begun.UserID)
-	if begun.Kind == MailInvite && user.Email.Verified() {
-		problem = "the invitation was accepted"
+	if begun.Kind == MailInvite {
+		// Whoever invites somebody once more may have typed another mailbox, whose address has the
+		// same key. The account is for the first one.
+		to = user.Email
+		if to.Verified() {
+			problem = "the invitation was accepted"
+		}
 	}
 	return user, to, problem, goneIsNotFound(err)
 }

@@ -24,6 +24,7 @@ WITH found AS (
       AND u.disabled_at IS NULL
       AND u.email_key = c.email_key
       AND u.email_verified_at IS NULL
+      AND u.password_expires_at <= u.created_at -- nobody has ended the invitation (see InvitedUser)
     FOR NO KEY UPDATE OF u
 ), redeemed AS (
     UPDATE challenges
