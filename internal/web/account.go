@@ -22,7 +22,7 @@ func (w *Web) getAccount(c *gin.Context, browser auth.Browser) error {
 	}
 	page.Notice = noticeOf(
 		c, pages.NoticePasswordChanged, pages.NoticeSessionEnded, pages.NoticeOthersEnded,
-		pages.NoticeOtherUser, pages.NoticeAddressVerified,
+		pages.NoticeOtherUser, pages.NoticeAddressVerified, pages.NoticeAddressRemoved,
 	)
 	return w.render(c, page, destination{})
 }
@@ -46,7 +46,12 @@ func (w *Web) accountPage(c *gin.Context, browser auth.Browser) (pages.Account, 
 	if err != nil {
 		return pages.Account{}, err
 	}
+	address, err := w.accountAddress(c, browser.User)
+	if err != nil {
+		return pages.Account{}, err
+	}
 	page := pages.Account{
+		Address:  address,
 		Username: browser.User.Username.Given, Now: w.clock(), Later: after != uuid.Max,
 		MinLength: w.minPasswordLength,
 	}

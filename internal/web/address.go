@@ -105,8 +105,15 @@ func (w *Web) postVerifyMail(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
+	return w.toVerifyCode(c, challenge, form[pages.UsernameField], to)
+}
+
+// toVerifyCode leads to the page that takes the code of another mail.
+func (w *Web) toVerifyCode(
+	c *gin.Context, challenge uuid.UUID, login string, to destination,
+) error {
 	query := url.Values{noticeField: {string(pages.NoticeMailAgain)}}
-	if login := form[pages.UsernameField]; login != "" && len(login) <= auth.MaxAddressLength {
+	if login != "" && len(login) <= auth.MaxAddressLength {
 		query.Set(pages.UsernameField, login)
 	}
 	return w.redirect(c, w.with(verifyCodePath(challenge), to, query))

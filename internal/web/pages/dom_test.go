@@ -262,7 +262,7 @@ func TestEveryLinkAndFormStaysBelowTheBase(t *testing.T) {
 		HomePath, LoginPath, LoginPasswordPath, RegisterPath, ConsentPath, EndSessionPath,
 		AccountPath, AccountSessionPath, AccountDataPath, ChangePasswordPath, DeleteAccountPath,
 		ForgetPath, ForgotPath, ForgotMailPath, ResetCodePath, ResetLinkPath + "ghm_x",
-		VerifyCodePath, VerifyMailPath,
+		VerifyCodePath, VerifyMailPath, AccountEmailPath, AccountMailPath,
 		VerifyLinkPath + "ghm_x", UndoLinkPath + "ghm_x",
 		InvitationPath + "ghm_x",
 	}
@@ -301,7 +301,9 @@ func TestTheFormsHaveTheFieldsThatAreDeclared(t *testing.T) {
 		AsField, UsernameField, PasswordField, CurrentField, NewField, RememberField, NextField,
 		ChoiceField, SessionField, LoginField, CodeField, ChallengeField, AddressField,
 	}
-	choices := []string{ChoiceCurrent, ChoiceAllow, ChoiceDeny, ChoiceLogOut, ChoiceOthers}
+	choices := []string{
+		ChoiceCurrent, ChoiceAllow, ChoiceDeny, ChoiceLogOut, ChoiceOthers, ChoiceRemove,
+	}
 	eachPage(t, func(t *testing.T, _ Language, page Page, d document) {
 		for _, n := range d.elements("input", "button") {
 			name, has := lookUp(n, "name")

@@ -28,7 +28,7 @@ type description struct {
 func names() []string {
 	return []string{
 		"home", "login", "register", "password", "forgot", "code", "reset", "invitation",
-		"verify", "proof", "undo", "consent", "end_session", "logged_out", "account",
+		"verify", "proof", "undo", "consent", "end_session", "logged_out", "account", "email",
 		"delete", "error",
 	}
 }
@@ -335,10 +335,43 @@ type Account struct {
 	// Later is true for every page of sessions but the first.
 	Later          bool
 	MinLength      int // of a password, in characters
+	Address        AccountAddress
 	CurrentProblem Problem
 	NewProblem     Problem
 	Notice         Notice
 	Failure        Failure // of the form that was sent
+}
+
+// AccountAddress is what is shown of the address of an account.
+type AccountAddress struct {
+	Verified string // "": none is
+	Waiting  string // an address that is to be verified; "": none
+	// MayChange is true where another one can be verified, and MayRemove where an account may have
+	// none.
+	MayChange, MayRemove bool
+}
+
+// Shown is true if there is anything to say.
+func (a AccountAddress) Shown() bool { return a.MayChange || a.Verified != "" || a.Waiting != "" }
+
+// AccountEmail is at [AccountEmailPath].
+type AccountEmail struct {
+	Username       string
+	Address        AccountAddress
+	Given          string // the address that was sent
+	AddressProblem Problem
+	CurrentProblem Problem
+	Failure        Failure
+}
+
+func (p AccountEmail) describe() description {
+	return description{
+		Name: "email", Title: "email.title", Focus: true, User: p.Username, Failure: p.Failure,
+		Fields: []field{
+			addressField(p.Given, p.AddressProblem),
+			passwordField(CurrentField, "current-password", p.CurrentProblem),
+		},
+	}
 }
 
 // Session is one row of [Account].

@@ -22,6 +22,8 @@ const (
 	AccountSessionPath = "/account/sessions" // ends one session, or all others
 	AccountDataPath    = "/account/data"     // a GET, whose answer is a file
 	ChangePasswordPath = "/account/password"
+	AccountEmailPath   = "/account/email"      // changes the address, or removes it
+	AccountMailPath    = "/account/email/mail" // sends another mail that verifies it
 	DeleteAccountPath  = "/account/delete"
 )
 
@@ -56,5 +58,6 @@ const (
 	ChoiceAllow   = "allow"   // at /consent
 	ChoiceDeny    = "deny"    // at /consent
 	ChoiceLogOut  = "log_out" // at /end-session
+	ChoiceRemove  = "remove"  // at /account/email: no address, instead of another one
 	ChoiceOthers  = "others"  // at /account/sessions: all but this one
 )

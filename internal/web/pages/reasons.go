@@ -83,6 +83,7 @@ const (
 	NoticeMailSent        Notice = "mail_sent"  // which verifies the address of a new account
 	NoticeMailAgain       Notice = "mail_again" // another one
 	NoticeAddressVerified Notice = "address_verified"
+	NoticeAddressRemoved  Notice = "address_removed"
 	NoticeAddressRestored Notice = "address_restored"
 	NoticeLoginFirst      Notice = "login_first" // the page asked for wants a login
 	// NoticeOtherUser is for a form that was shown to somebody who is not logged in any more.

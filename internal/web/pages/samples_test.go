@@ -130,6 +130,24 @@ func drawn() map[string]Page {
 			Username: longName, Now: sampleNow, MinLength: 8, Sessions: manySessions(), Older: "c",
 			Later: true, Failure: Failure{Why: Limited, RetryAfter: 7 * time.Minute},
 		},
+		"account with an address": Account{
+			Username: "alice", Now: sampleNow, MinLength: 8, Sessions: sampleSessions()[:1],
+			Address: AccountAddress{
+				Verified: longName, Waiting: "alice@example.net", MayChange: true,
+			},
+		},
+		"account that could have one": Account{
+			Username: "alice", Now: sampleNow, MinLength: 8, Sessions: sampleSessions()[:1],
+			Address: AccountAddress{MayChange: true},
+		},
+		"email": AccountEmail{Username: "alice", Address: AccountAddress{MayChange: true}},
+		"email to be confirmed": AccountEmail{Username: "alice", Address: AccountAddress{
+			Verified: longName, Waiting: "alice@example.net", MayChange: true, MayRemove: true,
+		}},
+		"email wrong": AccountEmail{
+			Username: "alice", Given: "alice", AddressProblem: Problem{Why: AddressRefused},
+			CurrentProblem: Problem{Why: PasswordWrong},
+		},
 		"delete": DeleteAccount{Username: "alice"},
 		"delete wrong": DeleteAccount{
 			Username: "alice", PasswordProblem: Problem{Why: PasswordWrong},
