@@ -323,6 +323,15 @@ func (a *Addresses) ResendOf(
 	return a.resend(ctx, e, sealedMail{Again: of, Language: language}, caller)
 }
 
+// ResendTo is Resend for a user whose login is refused until the address is verified. The password
+// was right, so the answer shows nothing that its user does not know.
+func (a *Addresses) ResendTo(
+	ctx context.Context, refused *UnverifiedError, language string, caller Caller,
+) (challenge uuid.UUID, err error) {
+	e := newEvent(ctx, Actor{}, ActionResendProof, uuid.Nil, "").by(refused.UserID)
+	return a.resend(ctx, e, sealedMail{Language: language}, caller)
+}
+
 // resend queues a mail. Beyond the limit of the caller's network there is none, and the challenge of
 // the earlier mail, which is good still, stays the one to go on with.
 func (a *Addresses) resend(

@@ -81,6 +81,15 @@ type Proof struct {
 	mode EmailMode
 }
 
+// UnverifiedError is [ErrAddressUnverified] of a user, who has shown the password.
+type UnverifiedError struct{ UserID uuid.UUID }
+
+// Error implements error.
+func (e *UnverifiedError) Error() string { return ErrAddressUnverified.Error() }
+
+// Unwrap returns [ErrAddressUnverified].
+func (e *UnverifiedError) Unwrap() error { return ErrAddressUnverified }
+
 // Demand returns what an account demands of its user before a session may start. Errors:
 // [ErrAddressUnverified], [ErrMustChangePassword].
 func (p Proof) Demand() error {
@@ -97,7 +106,7 @@ func (p Proof) Demand() error {
 // that were there before addresses were required, or that an admin has made, need none.
 func (p Proof) demandAddress() error {
 	if p.mode == EmailRequired && p.VerifyUntil != nil {
-		return ErrAddressUnverified
+		return &UnverifiedError{p.ID}
 	}
 	return nil
 }

@@ -81,5 +81,5 @@ func (w *Web) postAccountMail(c *gin.Context, browser auth.Browser) error {
 	if err != nil {
 		return err
 	}
-	return w.toVerifyCode(c, challenge, "", destination{})
+	return w.toVerifyCode(c, challenge, "", destination{}, pages.NoticeMailAgain)
 }

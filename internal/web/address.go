@@ -28,7 +28,7 @@ func (w *Web) getVerifyCode(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	page.Notice = noticeOf(c, pages.NoticeMailSent, pages.NoticeMailAgain)
+	page.Notice = noticeOf(c, pages.NoticeMailSent, pages.NoticeMailAgain, pages.NoticeVerifyFirst)
 	return w.render(c, page, to)
 }
 
@@ -105,14 +105,14 @@ func (w *Web) postVerifyMail(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	return w.toVerifyCode(c, challenge, form[pages.UsernameField], to)
+	return w.toVerifyCode(c, challenge, form[pages.UsernameField], to, pages.NoticeMailAgain)
 }
 
 // toVerifyCode leads to the page that takes the code of another mail.
 func (w *Web) toVerifyCode(
-	c *gin.Context, challenge uuid.UUID, login string, to destination,
+	c *gin.Context, challenge uuid.UUID, login string, to destination, notice pages.Notice,
 ) error {
-	query := url.Values{noticeField: {string(pages.NoticeMailAgain)}}
+	query := url.Values{noticeField: {string(notice)}}
 	if login != "" && len(login) <= auth.MaxAddressLength {
 		query.Set(pages.UsernameField, login)
 	}

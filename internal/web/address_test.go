@@ -265,3 +265,44 @@ func TestBeyondTheLimitTheEarlierMailStaysGood(t *testing.T) {
 		t.Error("the page goes on with a mail that nobody sends")
 	}
 }
+
+// unproved makes alice, who is logged in nowhere, one who has to verify an address first.
+func (a *audited) unproved() {
+	a.Helper()
+	a.verify("alice", "NULL")
+	a.exec("UPDATE users SET verify_until = now() + interval '1 hour' WHERE username = 'alice'")
+	a.b = a.browser()
+}
+
+// Whoever has closed the page of the registration would have no way to the code.
+func TestALoginThatWantsAVerifiedAddressLeadsToAnotherMail(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"/login", "/login/password"} {
+		a := startAudited(t, settings{email: auth.EmailRequired}, nil)
+		a.unproved()
+		logsIn := func(pw string) answered {
+			return a.b.post(path, "username", "alice", "password", pw, "current_password", pw,
+				"new_password", anotherPassword, "next", request())
+		}
+		if wrong := logsIn("guess"); wrong.status != 401 || strings.Contains(wrong.body, "/email/") {
+			t.Errorf("a guess: %d %s", wrong.status, wrong.body)
+		}
+		done := logsIn(goodPassword)
+		if done.status != 303 || len(done.cookies) != 0 {
+			t.Fatalf("%d, cookies %v: %s", done.status, done.cookies, done.body)
+		}
+		a.shows(a.b.get(done.location()), 200, "not confirmed yet", `name="username"`, `value="alice"`,
+			`name="next"`)
+		letter, err := a.rules.Mails.Prepare(t.Context(), challengeIn(t, done.location()))
+		must(t, err)
+		if letter.To != "alice@example.org" {
+			t.Errorf("%+v", letter)
+		}
+		a.shows(a.b.post("/email/code", "challenge", letter.ID.String(), "code", letter.Code,
+			"password", goodPassword, "username", "alice"), 303)
+		a.sent(a.b.login("alice", goodPassword), "/")
+	}
+	a := startAudited(t, settings{email: auth.EmailRequired, mailOff: true}, nil)
+	a.unproved()
+	a.shows(a.b.login("alice", goodPassword), 400, "not verified yet")
+}

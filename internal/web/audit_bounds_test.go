@@ -20,6 +20,7 @@ import (
 type way struct {
 	does        string // method and path of the route
 	app         func(*auth.Client)
+	email       auth.EmailMode
 	prepare     func(a *audited) // may be nil
 	send        func(a *audited) answered
 	times       int
@@ -54,6 +55,9 @@ func ways() map[string]way {
 		"wrong password": {does: "POST /login",
 			send:  posts("/login", "username", "alice", "password", "guess"),
 			times: 40, first: 401, last: 429, lines: ofLimit, unsaid: 40 - ofLimit},
+		"address that is not verified": {does: "POST /login", email: auth.EmailRequired,
+			prepare: (*audited).unproved, send: posts("/login", "username", "alice", "password",
+				goodPassword), times: 40, first: 303, last: 303, lines: 40 + ofLimit, unsaid: -ofLimit},
 		"names of nobody": {does: "POST /login", send: func(a *audited) answered {
 			n++
 			return a.b.post("/login", "username", fmt.Sprint("nobody", n), "password", "guess")
@@ -201,7 +205,9 @@ func TestNobodyFillsTheAuditLogOrATableByAPage(t *testing.T) {
 	for name, way := range ways() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := startAudited(t, bounded(), way.app)
+			s := bounded()
+			s.email = way.email
+			a := startAudited(t, s, way.app)
 			if way.prepare != nil {
 				way.prepare(a)
 			}

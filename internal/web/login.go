@@ -8,6 +8,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/edge"
 	"gatehouse.example/internal/web/pages"
 )
 
@@ -65,6 +66,8 @@ func (w *Web) postLogin(c *gin.Context) error {
 		form[pages.PasswordField], callerOf(c), w.browserLogin(c))
 	w.edge.CountLogin(err)
 	switch {
+	case w.mailOn && errors.Is(err, auth.ErrAddressUnverified):
+		return w.verifyFirst(c, err, form[pages.UsernameField], to)
 	case errors.Is(err, auth.ErrMustChangePassword):
 		return w.redirect(c, w.with(pages.LoginPasswordPath, to, kept(form)))
 	case err != nil && isTold(err):
@@ -132,6 +135,8 @@ func (w *Web) postLoginPassword(c *gin.Context) error {
 		form[pages.CurrentField], form[pages.NewField], callerOf(c), w.browserLogin(c))
 	w.edge.CountLogin(err)
 	switch {
+	case w.mailOn && errors.Is(err, auth.ErrAddressUnverified):
+		return w.verifyFirst(c, err, form[pages.UsernameField], to)
 	case err != nil && isTold(err):
 		page := w.demandedPage(to)
 		page.Username, page.Remember = form[pages.UsernameField], remember(form)
@@ -143,4 +148,18 @@ func (w *Web) postLoginPassword(c *gin.Context) error {
 	}
 	w.begin(c, grant)
 	return w.redirect(c, w.onward(to))
+}
+
+// verifyFirst leads whoever must verify an address to the page that takes the code of its mail.
+// Another mail is on its way there: the page of the registration may be lost.
+func (w *Web) verifyFirst(c *gin.Context, err error, login string, to destination) error {
+	refused, ok := errors.AsType[*auth.UnverifiedError](err)
+	if !ok {
+		return err
+	}
+	challenge, err := w.Addresses.ResendTo(c.Request.Context(), refused, w.LanguageFor(c), edge.CallerOf(c))
+	if err != nil {
+		return err
+	}
+	return w.toVerifyCode(c, challenge, login, to, pages.NoticeVerifyFirst)
 }

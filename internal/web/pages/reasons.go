@@ -80,8 +80,9 @@ const (
 	NoticeRegistered      Notice = "registered"
 	NoticePasswordReset   Notice = "password_reset"
 	NoticeDeleted         Notice = "deleted"
-	NoticeMailSent        Notice = "mail_sent"  // which verifies the address of a new account
-	NoticeMailAgain       Notice = "mail_again" // another one
+	NoticeMailSent        Notice = "mail_sent"    // which verifies the address of a new account
+	NoticeMailAgain       Notice = "mail_again"   // another one
+	NoticeVerifyFirst     Notice = "verify_first" // the login wants a verified address
 	NoticeAddressVerified Notice = "address_verified"
 	NoticeAddressRemoved  Notice = "address_removed"
 	NoticeAddressRestored Notice = "address_restored"
