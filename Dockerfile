@@ -12,9 +12,13 @@ ARG VERSION
 WORKDIR /src
 COPY . .
 # No `go mod download` first: it would fetch the modules of the tests and tools too. The caches outlive the layer.
-# Without nomsgpack Gin brings a MessagePack codec of 6 MB that nothing here speaks.
+# Without nomsgpack Gin brings a MessagePack codec of 6 MB that nothing here speaks. -l does not inline what no request
+# passes: formats and protocols that come with Gin and the like, and what runs at the start alone. It saves 0.8 MB.
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    CGO_ENABLED=0 go build -trimpath -tags nomsgpack -ldflags "-s -w -X main.version=${VERSION}" \
+    for p in github.com/quic-go go.mongodb.org github.com/goccy github.com/pelletier google.golang.org/protobuf \
+        github.com/go-playground github.com/gabriel-vasile github.com/alecthomas github.com/pressly github.com/tidwall \
+        github.com/wneessen golang.org/x/net/http2; do set -- "$@" "-gcflags=$p/...=-l"; done; \
+    CGO_ENABLED=0 go build -trimpath -tags nomsgpack "$@" -ldflags "-s -w -X main.version=${VERSION}" \
     -o /out/gatehouse ./cmd/gatehouse
 
 FROM ${BASE}

@@ -122,7 +122,7 @@ func (a *Admin) TellOwners(ctx context.Context, s config.Teller) error {
 	if s.SecretKey == "" {
 		return nil
 	}
-	_, mails, err := a.mails(ctx, config.Secrets{SecretKey: s.SecretKey}, auth.NoticeKinds()...)
+	_, mails, err := a.mails(ctx, config.Secrets(s), auth.NoticeKinds()...)
 	if err != nil {
 		return err
 	}

@@ -40,8 +40,6 @@ type AddressStore interface {
 	// ends all sessions, and the password expires. Errors: [ErrInvalidChallenge], also if the user
 	// has changed meanwhile; [ErrAddressTaken].
 	UndoAddress(ctx context.Context, e Event, user User, challenge uuid.UUID) (User, error)
-	// AddressToProve returns the address that the user was asked to prove last; zero: none.
-	AddressToProve(ctx context.Context, user uuid.UUID) (Email, error)
 	// PruneUnproved deletes at most so many accounts whose time to prove their address is over. It
 	// returns how many it deleted.
 	PruneUnproved(ctx context.Context, e Event, most int) (int64, error)
@@ -281,21 +279,6 @@ func (a *Addresses) ruler(ctx context.Context, access token.Access) (User, error
 		err = mayRuleAccount(state, access)
 	}
 	return state.User, err
-}
-
-// ToProve returns the address that the user was asked to prove last, if it is not that of the
-// account yet. It is zero if there is none.
-func (a *Addresses) ToProve(ctx context.Context, user User) (Email, error) {
-	asked, err := a.store.AddressToProve(ctx, user.ID)
-	switch {
-	case err != nil:
-		return Email{}, err
-	case user.Email.Given != "" && !user.Email.Verified():
-		return user.Email, nil
-	case asked.Key == user.Email.Key:
-		return Email{}, nil
-	}
-	return asked, nil
 }
 
 // Resend queues another mail by which the user of an access token proves an address. Which one, the

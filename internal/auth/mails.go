@@ -112,7 +112,8 @@ type MailStore interface {
 	// HolderOfAddress finds the user who has verified an address, by its key. Errors:
 	// [ErrUserNotFound].
 	HolderOfAddress(ctx context.Context, key string) (User, error)
-	// AddressToProve is that of [AddressStore].
+	// AddressToProve returns the address that the user was asked to prove last; zero: none. It is for
+	// nobody but the worker: there is one only if no other account has the address.
 	AddressToProve(ctx context.Context, user uuid.UUID) (Email, error)
 	// UserOfMail returns whom a mail of a kind is for; Nil: nobody, or there is no such mail.
 	UserOfMail(ctx context.Context, id uuid.UUID, kind MailKind) (uuid.UUID, error)

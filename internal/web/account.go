@@ -46,12 +46,8 @@ func (w *Web) accountPage(c *gin.Context, browser auth.Browser) (pages.Account, 
 	if err != nil {
 		return pages.Account{}, err
 	}
-	address, err := w.accountAddress(c, browser.User)
-	if err != nil {
-		return pages.Account{}, err
-	}
 	page := pages.Account{
-		Address:  address,
+		Address:  w.accountAddress(browser.User),
 		Username: browser.User.Username.Given, Now: w.clock(), Later: after != uuid.Max,
 		MinLength: w.minPasswordLength,
 	}

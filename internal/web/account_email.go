@@ -8,9 +8,10 @@ import (
 	"gatehouse.example/internal/web/pages"
 )
 
-// accountAddress is what an account shows of its address. Where no mails are sent, nothing can be
-// done about it.
-func (w *Web) accountAddress(c *gin.Context, user auth.User) (pages.AccountAddress, error) {
+// accountAddress is what an account shows of its address. It shows none that the user has asked for
+// since: whether that waits to be proved tells whether another account has it. Where no mails are
+// sent, nothing can be done about it.
+func (w *Web) accountAddress(user auth.User) pages.AccountAddress {
 	shown := pages.AccountAddress{
 		MayChange: w.mailOn, MayRemove: w.mailOn && w.email != auth.EmailRequired,
 	}
@@ -19,25 +20,15 @@ func (w *Web) accountAddress(c *gin.Context, user auth.User) (pages.AccountAddre
 	} else {
 		shown.Waiting = user.Email.Given
 	}
-	if !w.mailOn {
-		return shown, nil
-	}
-	asked, err := w.Addresses.ToProve(c.Request.Context(), user)
-	shown.Waiting = asked.Given
-	return shown, err
+	return shown
 }
 
 func (w *Web) getAccountEmail(c *gin.Context, browser auth.Browser) error {
-	page, err := w.accountEmail(c, browser)
-	if err != nil {
-		return err
-	}
-	return w.render(c, page, destination{})
+	return w.render(c, w.accountEmail(browser.User), destination{})
 }
 
-func (w *Web) accountEmail(c *gin.Context, browser auth.Browser) (pages.AccountEmail, error) {
-	address, err := w.accountAddress(c, browser.User)
-	return pages.AccountEmail{Username: browser.User.Username.Given, Address: address}, err
+func (w *Web) accountEmail(user auth.User) pages.AccountEmail {
+	return pages.AccountEmail{Username: user.Username.Given, Address: w.accountAddress(user)}
 }
 
 // postAccountEmail asks for another address, or removes the one that there is. Both need the
@@ -63,10 +54,7 @@ func (w *Web) emailAgain(c *gin.Context, browser auth.Browser, err error) error 
 	if !isTold(err) {
 		return err
 	}
-	page, unread := w.accountEmail(c, browser)
-	if unread != nil {
-		return err
-	}
+	page := w.accountEmail(browser.User)
 	page.Given = formOf(c)[pages.AddressField]
 	page.AddressProblem, page.CurrentProblem = addressProblem(c, err), currentPasswordProblem(err)
 	page.Failure = failureOf(err)

@@ -38,6 +38,13 @@ func TestTheAccountShowsItsAddressAndChangesIt(t *testing.T) {
 	a.sent(b.post("/email/code", "challenge", a.letter.ID.String(), "code", a.letter.Code, "as", "alice"),
 		"/account?notice=address_verified")
 	a.shows(b.get("/account"), 200, "<strong>alice@example.net</strong> is confirmed")
+	// One that waits beside it would tell that nobody else has it: of a known one, nothing waits.
+	_, err = a.rules.Mails.Prepare(t.Context(), challengeIn(t,
+		changes("alice@example.com", goodPassword).location()))
+	must(t, err)
+	if shown := b.get("/account"); strings.Contains(shown.body, "alice@example.com") {
+		t.Errorf("the account shows what waits: %s", shown.body)
+	}
 	removes := func(pw string) answered {
 		return b.post("/account/email", "as", "alice", "choice", "remove", "current_password", pw)
 	}
