@@ -25,10 +25,10 @@ func arrives(t *testing.T, tab context.Context, at string) {
 	})
 }
 
-// says returns what a page says.
+// says returns what a page says. A page that is still to come says nothing.
 func says(t *testing.T, tab context.Context) string {
 	t.Helper()
-	text, err := chromedp.Run(tab, chromedp.Evaluate[string]("document.body.innerText"))
+	text, err := chromedp.Run(tab, chromedp.Evaluate[string](`document.body?.innerText ?? ""`))
 	must(t, err)
 	return text
 }
