@@ -9,7 +9,7 @@ export COMPOSE_PROJECT_NAME=gatehouse-smoke
 export GATEHOUSE_IMAGE=gatehouse:smoke
 export PORT=${SMOKE_PORT:-18000}
 export MAIL_PORT=${SMOKE_MAIL_PORT:-18025}
-export EDGE_NET=${SMOKE_EDGE_NET:-172.31.249}
+export EDGE_NET=${SMOKE_EDGE_NET:-172.16.249}
 SECRETS_DIR=$(mktemp -d)
 export SECRETS_DIR
 url=http://127.0.0.1:$PORT
