@@ -168,10 +168,12 @@ func (l *Listener) listen(ctx context.Context, conn *pgx.Conn) (listens bool, er
 // the pooler's. The notification goes by way of the pool, since over the listener's own connection
 // a pooler might pass it on by chance.
 func (l *Listener) probe(ctx context.Context, payload string, arrived <-chan struct{}) {
-	sending, cancel := context.WithTimeout(ctx, briefly)
-	defer cancel()
-	if l.db.queries.NotifyListeners(sending, payload) != nil {
-		return
+	for !l.notifiesItself(ctx, payload) { // a busy pool must not leave it unsaid
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(connectPause):
+		}
 	}
 	patience := time.NewTimer(probePatience)
 	defer patience.Stop()
@@ -181,6 +183,12 @@ func (l *Listener) probe(ctx context.Context, payload string, arrived <-chan str
 	case <-patience.C:
 		l.warnOfSilence("none arrives; is a transaction pooler in between?")
 	}
+}
+
+func (l *Listener) notifiesItself(ctx context.Context, payload string) bool {
+	ctx, cancel := context.WithTimeout(ctx, briefly)
+	defer cancel()
+	return l.db.queries.NotifyListeners(ctx, payload) == nil
 }
 
 func (l *Listener) warnOfSilence(reason string) {
