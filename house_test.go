@@ -37,7 +37,7 @@ func arrows() map[string][]string {
 		"internal/httpapi/apitest":    {"api"},
 		"internal/web":                {"internal/auth", "internal/edge", "internal/outcome", "internal/password", "internal/web/pages", "internal/wire"},
 		"internal/web/pages":          {"internal/wording"},
-		"internal/mail":               {"internal/auth", "internal/web/pages", "internal/wording"},
+		"internal/mail":               {"internal/auth", "internal/email", "internal/web/pages", "internal/wording"},
 		"internal/mail/mailtest":      {},
 		"internal/outbox":             {"internal/auth", "internal/mail"},
 		"internal/wording":            {},

@@ -269,12 +269,7 @@ func TestAccountsAreManagedOutsideTheService(t *testing.T) {
 
 func openAdmin(t *testing.T, databaseURL string) *app.Admin {
 	t.Helper()
-	settings, err := config.Load(
-		[]string{"--database-url=" + databaseURL, "--secret-key=" + secretKey, "--bcrypt-cost=10"})
-	must(t, err)
-	admin, err := app.OpenAdmin(t.Context(), settings.Database, settings.Passwords)
-	must(t, err)
-	t.Cleanup(func() { _ = admin.Close() })
+	admin := adminOf(t, databaseURL)
 	must(t, admin.Peppers.Prove(t.Context()))
 	return admin
 }

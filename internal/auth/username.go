@@ -11,6 +11,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"gatehouse.example/internal/confusable"
+	"gatehouse.example/internal/email"
 )
 
 // MaxUsernameLength is in characters, both for the name as given and for its key. A name with an @
@@ -94,7 +95,7 @@ func usernameKey(given string) (string, error) {
 		return key, nil
 	}
 	local, domain, found := cutAddress(given)
-	if !found || !isASCII(domain) {
+	if !found || !email.IsASCII(domain) {
 		return "", err
 	}
 	if local, err = precis.UsernameCaseMapped.String(local); err != nil {
@@ -111,10 +112,6 @@ func cutAddress(name string) (local, domain string, found bool) {
 		return name, "", false
 	}
 	return name[:at], name[at+1:], true
-}
-
-func isASCII(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
 // newUsername is parseUsername for a name that is to be registered. The name must not pass for

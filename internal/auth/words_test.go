@@ -12,29 +12,35 @@ import (
 	"gatehouse.example/internal/auth"
 )
 
-// The command line refuses words that are not on these lists. A forgotten word would hide its lines
-// of the log.
-func TestTheListsOfActionsAndOutcomesAreWhole(t *testing.T) {
-	t.Parallel()
-	file, err := parser.ParseFile(token.NewFileSet(), "audit.go", nil, 0)
+// wantListed wants a list to be of all constants in a file whose names begin so.
+func wantListed[Word ~string](t *testing.T, name, prefix string, listed []Word) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 	must(t, err)
 	declared := 0
 	ast.Inspect(file, func(n ast.Node) bool {
 		spec, ok := n.(*ast.ValueSpec)
-		if !ok || !strings.HasPrefix(spec.Names[0].Name, "Action") {
+		if !ok || !strings.HasPrefix(spec.Names[0].Name, prefix) {
 			return true
 		}
 		declared++
 		word, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
 		must(t, err)
-		if !slices.Contains(auth.Actions(), auth.Action(word)) {
-			t.Errorf("%s is not among the actions", word)
+		if !slices.Contains(listed, Word(word)) {
+			t.Errorf("%s of %s is not on the list", word, name)
 		}
 		return true
 	})
-	if declared == 0 || declared != len(auth.Actions()) {
-		t.Errorf("%d actions are declared, and %d listed", declared, len(auth.Actions()))
+	if declared == 0 || declared != len(listed) {
+		t.Errorf("%d are declared in %s, and %d listed", declared, name, len(listed))
 	}
+}
+
+// The command line refuses words that are not on these lists. A forgotten word would hide its lines
+// of the log.
+func TestTheListsOfActionsAndOutcomesAreWhole(t *testing.T) {
+	t.Parallel()
+	wantListed(t, "audit.go", "Action", auth.Actions())
 	for _, word := range []string{
 		"success", "wrong_password", "limited", "invalid_client", "several", "repeated",
 		"repeated_elsewhere",

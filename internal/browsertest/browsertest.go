@@ -18,6 +18,28 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
+// TooPale is a script that lists texts whose contrast with what is behind them is too small (WCAG
+// 2.2, 1.4.3).
+const TooPale = `(() => {
+	const rgb = text => text.match(/[\d.]+/g).map(Number)
+	const luminance = text => {
+		const [r, g, b] = rgb(text).map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+		return 0.2126 * r + 0.7152 * g + 0.0722 * b
+	}
+	const behind = e => {
+		for (; e; e = e.parentElement) {
+			const colour = getComputedStyle(e).backgroundColor
+			if (rgb(colour)[3] !== 0) return colour
+		}
+		return "rgb(255, 255, 255)"
+	}
+	return [...document.querySelectorAll("body *")].filter(e => {
+		if (e.tagName !== "INPUT" && ![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())) return false
+		const [x, y] = [getComputedStyle(e).color, behind(e)].map(luminance)
+		return (Math.max(x, y) + 0.05) / (Math.min(x, y) + 0.05) < 4.5
+	}).map(e => e.outerHTML.slice(0, 100))
+})()`
+
 // Open starts a headless Chromium until the test ends, with an observer of its one tab.
 func Open(t *testing.T, more ...chromedp.ExecAllocatorOption) (context.Context, *Observer) {
 	t.Helper()

@@ -35,11 +35,11 @@ type Address struct {
 	Mailbox string
 }
 
-// IsZero reports whether there is no address.
-func (a Address) IsZero() bool { return a == Address{} }
-
-// IsASCII reports whether every server takes the mailbox. Others need SMTPUTF8 (RFC 6531).
-func (a Address) IsASCII() bool { return isASCII(a.Mailbox) }
+// IsASCII reports whether a text has ASCII characters alone. Every server takes such a mailbox.
+// Others need SMTPUTF8 (RFC 6531).
+func IsASCII(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf })
+}
 
 // An Error says why an address is refused, in words for whoever typed it. It does not quote the
 // address.
@@ -136,15 +136,15 @@ func isAtext(r rune) bool {
 		!unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
-// asciiDomain returns a domain in A-labels and lower case, by IDNA 2008 with the mappings of UTS #46
-// that browsers use.
+// asciiDomain returns a domain in A-labels and lower case, by IDNA 2008 with the mappings of UTS
+// #46 that browsers use.
 func asciiDomain(domain string) (string, error) {
 	profile := idna.New(
 		idna.MapForLookup(), idna.Transitional(false), idna.BidiRule(), idna.CheckJoiners(true),
 		idna.CheckHyphens(true), idna.StrictDomainName(true), idna.VerifyDNSLength(true),
 	)
 	ascii, err := profile.ToASCII(domain)
-	if err != nil || !isASCII(ascii) || !strings.Contains(ascii, ".") {
+	if err != nil || !IsASCII(ascii) || !strings.Contains(ascii, ".") {
 		return "", ErrDomain
 	}
 	labels := strings.Split(ascii, ".")
@@ -152,7 +152,7 @@ func asciiDomain(domain string) (string, error) {
 		shown, err := profile.ToUnicode(label)
 		isEncoded := strings.HasPrefix(label, "xn--")
 		// an encoding of plain letters would be a second way to write them
-		if err != nil || label == "" || isEncoded && isASCII(shown) {
+		if err != nil || label == "" || isEncoded && IsASCII(shown) {
 			return "", ErrDomain
 		}
 		if again, err := profile.ToASCII(shown); err != nil || again != label {
@@ -164,8 +164,4 @@ func asciiDomain(domain string) (string, error) {
 		return "", ErrDomain
 	}
 	return ascii, nil
-}
-
-func isASCII(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
 }

@@ -13,15 +13,13 @@ import (
 // shows to be that by an access token of the account, or by its password.
 func (s *API) postEmailVerify(c *gin.Context) error {
 	var in struct {
-		Token     *string `json:"token"`
-		Challenge *string `json:"challenge"`
-		Code      *string `json:"code"`
-		Password  *string `json:"password"`
+		proofMembers
+		Password *string `json:"password"`
 	}
 	if err := readJSON(c, &in); err != nil {
 		return err
 	}
-	proof, err := proofOf(in.Token, in.Challenge, in.Code)
+	proof, err := in.proof()
 	if err != nil {
 		return err
 	}

@@ -49,11 +49,9 @@ func (s *API) postUserInvitation(c *gin.Context) error {
 // of the mail.
 func (s *API) postInvitationAccept(c *gin.Context) error {
 	var in struct {
-		Token     *string `json:"token"`
-		Challenge *string `json:"challenge"`
-		Code      *string `json:"code"`
-		Username  *string `json:"username"`
-		New       *string `json:"new_password"`
+		proofMembers
+		Username *string `json:"username"`
+		New      *string `json:"new_password"`
 	}
 	if err := readJSON(c, &in); err != nil {
 		return err
@@ -61,7 +59,7 @@ func (s *API) postInvitationAccept(c *gin.Context) error {
 	if err := required(member{"new_password", in.New}); err != nil {
 		return err
 	}
-	proof, err := proofOf(in.Token, in.Challenge, in.Code)
+	proof, err := in.proof()
 	if err != nil {
 		return err
 	}

@@ -49,10 +49,8 @@ func (s *API) postPasswordForgot(c *gin.Context) error {
 // postPasswordReset sets the password of whoever has the link or the code of a mail.
 func (s *API) postPasswordReset(c *gin.Context) error {
 	var in struct {
-		Token     *string `json:"token"`
-		Challenge *string `json:"challenge"`
-		Code      *string `json:"code"`
-		New       *string `json:"new_password"`
+		proofMembers
+		New *string `json:"new_password"`
 	}
 	if err := readJSON(c, &in); err != nil {
 		return err
@@ -60,7 +58,7 @@ func (s *API) postPasswordReset(c *gin.Context) error {
 	if err := required(member{"new_password", in.New}); err != nil {
 		return err
 	}
-	proof, err := proofOf(in.Token, in.Challenge, in.Code)
+	proof, err := in.proof()
 	if err != nil {
 		return err
 	}
@@ -71,24 +69,31 @@ func (s *API) postPasswordReset(c *gin.Context) error {
 	return done(c, err)
 }
 
-// proofOf reads the token of a link, or a challenge with its code. Of both together it would not be
+// proofMembers are the members of a request that prove to read a mail.
+type proofMembers struct {
+	Token     *string `json:"token"`
+	Challenge *string `json:"challenge"`
+	Code      *string `json:"code"`
+}
+
+// proof is the token of a link, or a challenge with its code. Of both together it would not be
 // clear which one is meant. Errors: [auth.InputError].
-func proofOf(token, challenge, code *string) (auth.ChallengeProof, error) {
+func (p proofMembers) proof() (auth.ChallengeProof, error) {
 	switch {
-	case token != nil && (challenge != nil || code != nil):
+	case p.Token != nil && (p.Challenge != nil || p.Code != nil):
 		return auth.ChallengeProof{}, auth.InputError{{Field: "token",
 			Message: "goes with neither challenge nor code"}}
-	case token != nil:
-		return auth.ChallengeProof{Token: *token}, nil
-	case challenge == nil && code == nil:
+	case p.Token != nil:
+		return auth.ChallengeProof{Token: *p.Token}, nil
+	case p.Challenge == nil && p.Code == nil:
 		return auth.ChallengeProof{}, auth.InputError{{Field: "token",
 			Message: "is required, or challenge and code"}}
 	}
-	if err := required(member{"challenge", challenge}, member{"code", code}); err != nil {
+	if err := required(member{"challenge", p.Challenge}, member{"code", p.Code}); err != nil {
 		return auth.ChallengeProof{}, err
 	}
-	id, err := challengeOf(*challenge)
-	return auth.ChallengeProof{Challenge: id, Code: *code}, err
+	id, err := challengeOf(*p.Challenge)
+	return auth.ChallengeProof{Challenge: id, Code: *p.Code}, err
 }
 
 // challengeOf reads a challenge. Errors: [auth.InputError].

@@ -58,7 +58,7 @@ func TestMailsAreReadableOnEveryScreen(t *testing.T) {
 				must(t, chromedp.Do(browser, chromedp.Navigate(at)))
 				sticksOut, err := chromedp.Run(browser, chromedp.Evaluate[[]string](tooWide))
 				must(t, err)
-				pale, err := chromedp.Run(browser, chromedp.Evaluate[[]string](tooPale))
+				pale, err := chromedp.Run(browser, chromedp.Evaluate[[]string](browsertest.TooPale))
 				must(t, err)
 				picture, err := chromedp.Run(browser, chromedp.FullScreenshot(100))
 				must(t, err)
@@ -98,24 +98,3 @@ const tooWide = `[...document.querySelectorAll("body *")].filter(e => {
 	const box = e.getBoundingClientRect()
 	return box.right > innerWidth + 1 || box.left < -1
 }).map(e => e.outerHTML.slice(0, 100))`
-
-// tooPale names texts whose contrast with what is behind them is too small (WCAG 2.2, 1.4.3).
-const tooPale = `(() => {
-	const rgb = text => text.match(/[\d.]+/g).map(Number)
-	const luminance = text => {
-		const [r, g, b] = rgb(text).map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
-		return 0.2126 * r + 0.7152 * g + 0.0722 * b
-	}
-	const behind = e => {
-		for (; e; e = e.parentElement) {
-			const colour = getComputedStyle(e).backgroundColor
-			if (rgb(colour)[3] !== 0) return colour
-		}
-		return "rgb(255, 255, 255)"
-	}
-	return [...document.querySelectorAll("body *")].filter(e => {
-		if (![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())) return false
-		const [x, y] = [getComputedStyle(e).color, behind(e)].map(luminance)
-		return (Math.max(x, y) + 0.05) / (Math.min(x, y) + 0.05) < 4.5
-	}).map(e => e.outerHTML.slice(0, 100))
-})()`

@@ -116,8 +116,8 @@ func isPermanent(step Step, code int) bool {
 		slices.Contains([]Step{StepRcpt, StepData, StepReply}, step)
 }
 
-// explain says what an error is in words that an operator can do something with, and the code of the
-// reply if it is one.
+// explain says what an error is in words that an operator can do something with, and the code of
+// the reply if it is one.
 func explain(err error) (code int, text string) {
 	var unknown x509.UnknownAuthorityError
 	var hostname x509.HostnameError
@@ -175,8 +175,4 @@ func redact(text, recipient string) string {
 // offers reports whether a list of AUTH has a mechanism.
 func offers(list, mechanism string) bool {
 	return slices.Contains(strings.Fields(strings.ToUpper(list)), mechanism)
-}
-
-func isASCII(text string) bool {
-	return !strings.ContainsFunc(text, func(r rune) bool { return r > 0x7f })
 }

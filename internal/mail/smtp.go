@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/wneessen/go-mail/smtp"
+
+	"gatehouse.example/internal/email"
 )
 
 // Encryption is how the connection to a relay is encrypted.
@@ -284,7 +286,7 @@ func (s *session) authenticate() error {
 // deliver hands a mail over.
 func (s *session) deliver(ctx context.Context, m Message) error {
 	// A relay may have to pass the mail on to one that cannot do this.
-	international := !isASCII(m.From) || !isASCII(m.Letter.To)
+	international := !email.IsASCII(m.From) || !email.IsASCII(m.Letter.To)
 	s.client.SkipSMTPUTF8(!international)
 	err := s.step(ctx, StepMail, s.options.Timeout, func() error {
 		if able, _ := s.client.Extension("SMTPUTF8"); international && !able {

@@ -55,9 +55,9 @@ func (w *Web) verifyByCode(
 func (w *Web) postVerifyCode(c *gin.Context) error {
 	form := formOf(c)
 	to := w.destination(c, form[pages.NextField])
-	challenge, err := uuid.Parse(form[pages.ChallengeField])
+	challenge, err := challengeOf(form)
 	if err != nil {
-		return edge.ErrInvalidRequest
+		return err
 	}
 	by, err := w.confirmer(c)
 	if err != nil {
@@ -87,9 +87,9 @@ func (w *Web) postVerifyCode(c *gin.Context) error {
 func (w *Web) postVerifyMail(c *gin.Context) error {
 	form := formOf(c)
 	to := w.destination(c, form[pages.NextField])
-	challenge, err := uuid.Parse(form[pages.ChallengeField])
+	challenge, err := challengeOf(form)
 	if err != nil {
-		return edge.ErrInvalidRequest
+		return err
 	}
 	by, err := w.confirmer(c)
 	if err != nil {
@@ -194,8 +194,8 @@ func (w *Web) confirmer(c *gin.Context) (auth.Confirmer, error) {
 	return by, err
 }
 
-// passwordOfVerify says what is wrong with the password. Where none was sent, the form has to ask for
-// one, whoever is logged in.
+// passwordOfVerify says what is wrong with the password. Where none was sent, the form has to ask
+// for one, whoever is logged in.
 func passwordOfVerify(username string, err error) (string, pages.Problem) {
 	switch {
 	case errors.Is(err, auth.ErrPasswordNeeded):
@@ -229,8 +229,8 @@ func (w *Web) getUndoLink(c *gin.Context) error {
 	return w.render(c, pages.UndoByLink{Token: token}, destination{})
 }
 
-// postUndoLink brings an address of before back, and leads to the login. There is a link for whoever
-// has no password, as the owner by then.
+// postUndoLink brings an address of before back, and leads to the login. There is a link for
+// whoever has no password, as the owner by then.
 func (w *Web) postUndoLink(c *gin.Context) error {
 	token := c.Param("token")
 	err := w.Addresses.Undo(c.Request.Context(), token, edge.CallerOf(c))

@@ -60,13 +60,22 @@ func (w *Web) resetByCode(challenge string, to destination) pages.ResetByCode {
 	}
 }
 
+// challengeOf reads the challenge that a page keeps in its form. Errors: [edge.ErrInvalidRequest].
+func challengeOf(form map[string]string) (uuid.UUID, error) {
+	challenge, err := uuid.Parse(form[pages.ChallengeField])
+	if err != nil {
+		return uuid.Nil, edge.ErrInvalidRequest
+	}
+	return challenge, nil
+}
+
 // postResetCode sets the password of whoever has the code of a mail.
 func (w *Web) postResetCode(c *gin.Context) error {
 	form := formOf(c)
 	to := w.destination(c, form[pages.NextField])
-	challenge, err := uuid.Parse(form[pages.ChallengeField])
+	challenge, err := challengeOf(form)
 	if err != nil {
-		return edge.ErrInvalidRequest
+		return err
 	}
 	user, err := w.Recovery.Reset(c.Request.Context(),
 		auth.ChallengeProof{Challenge: challenge, Code: form[pages.CodeField]},

@@ -140,27 +140,6 @@ const tooSmall = `[...document.querySelectorAll("button, .button, nav a, header 
 	return box.width > 0 && (box.height < 43.9 || box.width < 43.9)
 }).map(e => e.outerHTML.slice(0, 100) + " " + e.getBoundingClientRect().height)`
 
-// tooPale names texts whose contrast with what is behind them is too small (WCAG 2.2, 1.4.3).
-const tooPale = `(() => {
-	const rgb = text => text.match(/[\d.]+/g).map(Number)
-	const luminance = text => {
-		const [r, g, b] = rgb(text).map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
-		return 0.2126 * r + 0.7152 * g + 0.0722 * b
-	}
-	const behind = e => {
-		for (; e; e = e.parentElement) {
-			const colour = getComputedStyle(e).backgroundColor
-			if (rgb(colour)[3] !== 0) return colour
-		}
-		return "rgb(255, 255, 255)"
-	}
-	return [...document.querySelectorAll("body *")].filter(e => {
-		if (e.tagName !== "INPUT" && ![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())) return false
-		const [x, y] = [getComputedStyle(e).color, behind(e)].map(luminance)
-		return (Math.max(x, y) + 0.05) / (Math.min(x, y) + 0.05) < 4.5
-	}).map(e => e.outerHTML.slice(0, 100))
-})()`
-
 // lookAt opens a page, and leaves a picture of it.
 func lookAt(t *testing.T, browser context.Context, at, name string) {
 	t.Helper()
@@ -168,7 +147,7 @@ func lookAt(t *testing.T, browser context.Context, at, name string) {
 		t.Fatal(err)
 	}
 	for fault, expression := range map[string]string{
-		"sticks out": tooWide, "is smaller than 44 pixels": tooSmall, "is too pale": tooPale,
+		"sticks out": tooWide, "is smaller than 44 pixels": tooSmall, "is too pale": browsertest.TooPale,
 	} {
 		found, err := chromedp.Run(browser, chromedp.Evaluate[[]string](expression))
 		if err != nil {
