@@ -1,6 +1,6 @@
-# The service's image: one static binary and CA certificates, if BASE is not set to something with more in it. Mail
-# relays and apps that hear of logouts are known by these; SSL_CERT_FILE names others. Time zones go unmissed: all times
-# are UTC.
+# The service's image: one static binary and CA certificates, if BASE is not set to something with
+# more in it. The certificates are for mail relays and for apps that hear of logouts. SSL_CERT_FILE
+# names others. There are no time zones: all times are UTC.
 ARG GO_IMAGE=golang:1.26
 ARG BASE=scratch
 
@@ -12,8 +12,9 @@ ARG VERSION
 WORKDIR /src
 COPY . .
 # No `go mod download` first: it would fetch the modules of the tests and tools too. The caches outlive the layer.
-# Without nomsgpack Gin brings a MessagePack codec of 6 MB that nothing here speaks. -l does not inline what no request
-# passes: formats and protocols that come with Gin and the like, and what runs at the start alone. It saves 0.8 MB.
+# Without nomsgpack Gin brings a MessagePack codec of 6 MB that nothing here speaks. -l keeps code from
+# being inlined. That saves 0.8 MB in packages that requests do not pass: formats and protocols that
+# come with Gin, and what runs at the start alone.
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     for p in github.com/quic-go go.mongodb.org github.com/goccy github.com/pelletier google.golang.org/protobuf \
         github.com/go-playground github.com/gabriel-vasile github.com/alecthomas github.com/pressly github.com/tidwall \

@@ -1,4 +1,5 @@
-// The bench is a module of its own, so that its load generator and its plots are no dependencies of the product.
+// The bench is a module of its own, so that its load generator and its plots are no dependencies of
+// the product.
 module gatehouse.example/bench
 
 go 1.26.6

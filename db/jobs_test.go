@@ -241,8 +241,8 @@ func TestTheTriggerWritesTheJobThatRiverWould(t *testing.T) {
 	}
 }
 
-// A figure that counts what is done, or leaves out what failed, tells an operator nothing of a queue
-// that stands still.
+// A figure that counts what is done, or leaves out what failed, tells an operator nothing of a
+// queue that stands still.
 func TestWhatWaitsInAQueueIsWhatIsDueOrWasTriedBefore(t *testing.T) {
 	t.Parallel()
 	d := open(t, Options{URL: dbtest.New(t)})

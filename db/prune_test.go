@@ -122,8 +122,8 @@ func TestRefusalsAreDeletedOfTheCurrentMonthTooByTheOwnerAlone(t *testing.T) {
 	}
 }
 
-// Mails whose jobs are lost would keep what was typed forever. Those that wait and those of last week
-// must stay.
+// Mails whose jobs are lost would keep what was typed forever. Those that wait and those of last
+// week must stay.
 func TestMailsAndChallengesGoWhenTheirTimeIsOverAndNoneBefore(t *testing.T) {
 	t.Parallel()
 	d := open(t, Options{URL: dbtest.New(t)})

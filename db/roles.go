@@ -140,8 +140,8 @@ func (d *DB) DeleteUser(ctx context.Context, e auth.Event, rule auth.Rule, id uu
 // rightsLock is the advisory lock of whoever changes what users may do: "rights" in ASCII.
 const rightsLock = 0x726967687473
 
-// target is what a change is of: a user, by the id or by the username's key, or a client; a role; or
-// both.
+// target is what a change is of: a user, by the id or by the username's key, or a client; a role;
+// or both.
 type target struct {
 	userID   uuid.UUID
 	userKey  string

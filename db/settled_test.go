@@ -87,8 +87,8 @@ func hungStandby(t *testing.T) (databaseURL string, hang func(watch *pgx.Conn)) 
 	}
 }
 
-// The first caller is cut off while the commit waits for a standby that hangs: what they did can
-// be seen here, and is lost with this server. The second one finds that it is so already, and must not
+// The first caller is cut off while the commit waits for a standby that hangs: what they did can be
+// seen here, and is lost with this server. The second one finds that it is so already, and must not
 // say yes before the standby has it.
 func TestNothingIsSaidToBeDoneBeforeAStandbyHasItTheSecondTimeEither(t *testing.T) {
 	t.Parallel()

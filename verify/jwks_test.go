@@ -151,8 +151,8 @@ func TestAFeedBarsWhatWasRevoked(t *testing.T) {
 	}
 }
 
-// A service for which apps ask for tokens (RFC 8707) must refuse those for others, since each of the
-// others could use them there.
+// A service for which apps ask for tokens (RFC 8707) must refuse those for others, since each of
+// the others could use them there.
 func TestAServiceWithAnAudienceOfItsOwnTakesTokensForItselfAlone(t *testing.T) {
 	t.Parallel()
 	const files, mail = "https://files.example/", "https://mail.example/"

@@ -14,14 +14,15 @@ WITH u AS (
 SELECT record_event(@event::jsonb, u.id)
 FROM u;
 
--- ProveAddress redeems a challenge for its address, which becomes that of the user. Of many callers at
--- once, one does. The user is as the caller has read it, or else no challenge is found: the event
--- may have a mail to the address of before. If that was verified, its sessions and challenges end.
+-- ProveAddress redeems a challenge for its address, which becomes that of the user. Of many callers
+-- at once, one does. The user is as the caller has read it, or else no challenge is found: the
+-- event may have a mail to the address of before. If that was verified, its sessions and challenges
+-- end.
 --
--- An account that has the address as its name, and has not proved it, gives it up. So it does before
--- the trigger gives the key to the user: that goes by the order of the two updates. It does not if
--- the name is another address with the same key: strauß@ and strauss@ may be two mailboxes. Then the
--- trigger refuses.
+-- An account that has the address as its name, and has not proved it, gives it up first. Then the
+-- trigger gives the key to the user. So the order of the two updates matters. A name that is another
+-- address with the same key stays: strauß@ and strauss@ may be two mailboxes. Then the trigger
+-- refuses.
 -- name: ProveAddress :one
 WITH found AS (
     SELECT c.id, c.email, c.email_key, u.id AS user_id, u.email_verified_at IS NOT NULL AS changes
@@ -99,8 +100,8 @@ CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event(@event::jsonb, u.id)
 CROSS JOIN LATERAL end_sessions(u.id, @keep, 'password');
 
--- UndoAddress gives a user an address of before back. Nobody gets in from then on but by a mail to it:
--- the password expires, all sessions end, and no device is known.
+-- UndoAddress gives a user an address of before back. Nobody gets in from then on but by a mail to
+-- it: the password expires, all sessions end, and no device is known.
 --
 -- Whoever has taken the account over may have changed the address several times, and has a link for
 -- each of these too. So once a change was undone, no later one is that was there by then. Such a
@@ -176,8 +177,8 @@ FROM mails
 WHERE id = @id
   AND kind = @kind;
 
--- FreeUnprovedNames gives accounts which nobody has proved in time their ids as names, for those who
--- delete them next: the names are free then, since nobody was ever known by them.
+-- FreeUnprovedNames gives accounts which nobody has proved in time their ids as names, for those
+-- who delete them next: the names are free then, since nobody was ever known by them.
 -- name: FreeUnprovedNames :many
 WITH over AS (
     SELECT u.id

@@ -96,8 +96,8 @@ UPDATE user_roles
 SET username_key = username_key
 WHERE user_id = @user_id;
 
--- NameIsTaken looks, after a user was renamed, for an account that had the name before, or whose name
--- looks like it (see InsertUser).
+-- NameIsTaken looks, after a user was renamed, for an account that had the name before, or whose
+-- name looks like it (see InsertUser).
 -- name: NameIsTaken :one
 SELECT (
     username_is_retired(@username_key::text)
@@ -105,9 +105,9 @@ SELECT (
     OR EXISTS (SELECT FROM username_skeletons k WHERE k.skeleton = sha256(convert_to(sqlc.narg('skeleton')::text, 'UTF8')) AND k.user_id <> @user_id)
 )::boolean AS taken;
 
--- FreeInvitedNames gives accounts that nobody has accepted in time their ids as names, for those who
--- delete them next: the names are free then, since nobody was ever known by them. The last admins
--- stay, if all of them are such accounts.
+-- FreeInvitedNames gives accounts that nobody has accepted in time their ids as names, for those
+-- who delete them next: the names are free then, since nobody was ever known by them. The last
+-- admins stay, if all of them are such accounts.
 -- name: FreeInvitedNames :many
 UPDATE users u
 SET username = u.id::text, username_key = u.id::text, username_address = NULL

@@ -41,8 +41,8 @@ WHERE user_id = @user_id
 ORDER BY created_at DESC, id DESC
 LIMIT @max_rows;
 
--- PersonalEvents looks for what was done to the user and for what the user did by an index each, and
--- takes once what is both. One condition for the two would look through the whole log.
+-- PersonalEvents looks for what was done to the user and for what the user did by an index each,
+-- and takes once what is both. One condition for the two would look through the whole log.
 -- name: PersonalEvents :many
 WITH done_to AS (
     SELECT e.*

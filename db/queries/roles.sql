@@ -171,8 +171,8 @@ WHERE (a.disabled_at IS NOT NULL)::int = @disabled::int
 ORDER BY a.username_key COLLATE "C"
 LIMIT @max_rows;
 
--- FindUsersByEmail finds the users with an address, who are few: one has verified it, and others may
--- say that it is theirs.
+-- FindUsersByEmail finds the users with an address, who are few: one has verified it, and others
+-- may say that it is theirs.
 -- name: FindUsersByEmail :many
 SELECT a.*
 FROM accounts a

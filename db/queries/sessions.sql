@@ -106,8 +106,8 @@ WITH ended AS (
 SELECT record_event(@event::jsonb, @user_id)
 FROM ended;
 
--- EndSessions ends all sessions within a reach but one. If that one is of an app, it goes on without
--- the browser's session through which it was started.
+-- EndSessions ends all sessions within a reach but one. If that one is of an app, it goes on
+-- without the browser's session through which it was started.
 -- name: EndSessions :one
 WITH kept AS (
     UPDATE sessions

@@ -1,4 +1,5 @@
--- ListSigningKeys are those of all rings, in a state that counts: all, or those that have not ended.
+-- ListSigningKeys are those of all rings, in a state that counts: all, or those that have not
+-- ended.
 -- name: ListSigningKeys :many
 SELECT 'access'::text AS use, kid, algorithm, state, public_jwk, sealed_private, lifetime_seconds, created_at, activated_at, retiring_at, ended_at
 FROM signing_keys

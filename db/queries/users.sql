@@ -50,10 +50,10 @@ CROSS JOIN LATERAL account_or_stand_in(
     u, coalesce(u.id, '00000000-0000-0000-0000-000000000000'), k.key
 ) AS accounts;
 
--- UsernameOfLogin gives the key of the username of the account that a login is for, by the two keys of
--- what was typed: as a username, which counts first, and as an address. If no account has either, it
--- is the address. It always has one row, and looks for a user in any case. So the time of a refusal
--- does not tell which addresses are known.
+-- UsernameOfLogin gives the key of the username of the account that a login is for, by the two keys
+-- of what was typed: as a username, which counts first, and as an address. If no account has
+-- either, it is the address. It always has one row, and looks for a user in any case. So the time
+-- of a refusal does not tell which addresses are known.
 -- name: UsernameOfLogin :one
 SELECT coalesce(u.username_key, k.address)::text AS username_key
 FROM (

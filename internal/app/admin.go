@@ -38,8 +38,8 @@ func OpenAdmin(ctx context.Context, d config.Database, p config.Passwords) (*Adm
 	return openAdmin(ctx, d, p, password.NewLane(password.LaneOptions{Threads: 1, Queue: 1}))
 }
 
-// OpenAdminWithoutPasswords is [OpenAdmin] for commands that give nobody a password. It hashes none:
-// a hash by other settings than the service's would be a weaker one.
+// OpenAdminWithoutPasswords is [OpenAdmin] for commands that give nobody a password. It hashes
+// none: a hash by other settings than the service's would be a weaker one.
 func OpenAdminWithoutPasswords(
 	ctx context.Context, d config.Database, p config.Pepper,
 ) (*Admin, error) {
@@ -116,8 +116,8 @@ func (a *Admin) mails(
 	return limits, auth.NewMails(a.store, limits, keys, "", notices), nil
 }
 
-// TellOwners has a service with these secrets tell the owners of accounts what is done to these from
-// now on. Without secrets, it changes nothing.
+// TellOwners has a service with these secrets tell the owners of accounts what is done to these
+// from now on. Without secrets, it changes nothing.
 func (a *Admin) TellOwners(ctx context.Context, s config.Teller) error {
 	if s.SecretKey == "" {
 		return nil

@@ -90,8 +90,8 @@ func basicModules() map[string]func(*flow) {
 	}
 }
 
-// An app that logs in elsewhere by a certified provider must be able to log in here. All modules run
-// for a client by PKCE, and for one that is excused from it.
+// An app that logs in elsewhere by a certified provider must be able to log in here. All modules
+// run for a client by PKCE, and for one that is excused from it.
 func TestTheModulesOfTheBasicCertificationPlan(t *testing.T) {
 	t.Parallel()
 	p := startProvider(t, "")
@@ -284,7 +284,8 @@ func (f *flow) refresh(by relyingParty, token string, pairs ...string) answer {
 		append([]string{"grant_type", "refresh_token", "refresh_token", token}, pairs...)...)
 }
 
-// strayed is a request that must not lead to its redirect URI, whether its user is logged in or not.
+// strayed is a request that must not lead to its redirect URI, whether its user is logged in or
+// not.
 func (f *flow) strayed(to string, pairs ...string) {
 	f.Helper()
 	s := f.request(append(pairs, "redirect_uri", to)...)

@@ -46,8 +46,8 @@ func payloadOf(t testing.TB, raw string) jwt.MapClaims {
 }
 
 // code injection: an attacker slips a code of the attacker's own login into the victim's, so that
-// the victim works in the attacker's account. By PKCE the service refuses the code. Without PKCE the
-// app sees a foreign nonce (RFC 9700 §4.5.3).
+// the victim works in the attacker's account. By PKCE the service refuses the code. Without PKCE
+// the app sees a foreign nonce (RFC 9700 §4.5.3).
 func TestACodeOfAnotherLoginDoesNotPassForOnesOwn(t *testing.T) {
 	t.Parallel()
 	p := startProvider(t, "")

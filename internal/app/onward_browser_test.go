@@ -17,8 +17,8 @@ import (
 	"gatehouse.example/internal/browsertest"
 )
 
-// One proxy may log users in for many apps, and sends them on from its callback to the app that they
-// came from. Chromium holds the policy of the login page against that redirect as well.
+// One proxy may log users in for many apps, and sends them on from its callback to the app that
+// they came from. Chromium holds the policy of the login page against that redirect as well.
 func TestAnAppMaySendItsUsersOnToAListedOriginInChromium(t *testing.T) {
 	t.Parallel()
 	wiki := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -281,9 +281,9 @@ func (r *replica) useBrowser(leaks *leakSearch) {
 	}
 }
 
-// useApp logs alice in to an app, and puts the code, the verifier and the ID token where they belong
-// and where they do not. The URLs of a browser have codes and hints, so only what is kept of them is
-// searched.
+// useApp logs alice in to an app, and puts the code, the verifier and the ID token where they
+// belong and where they do not. The URLs of a browser have codes and hints, so only what is kept of
+// them is searched.
 func (r *replica) useApp(leaks *leakSearch, databaseURL string) {
 	r.Helper()
 	const callback, verifier = "https://app.example/back", "canary-verifier-of-an-app-0123456789-0123456789-91be"

@@ -77,8 +77,9 @@ func (a Actor) operates() error {
 
 func (a Actor) has(role string) bool { return slices.Contains(a.Roles, role) }
 
-// Origin is where a request came from. It travels in the context, for three users: the audit
-// log records it, mails say it, and the password lane shares its threads by address. It says nothing about who acts.
+// Origin is where a request came from. It travels in the context, for three users: the audit log
+// records it, mails say it, and the password lane shares its threads by address. It says nothing
+// about who acts.
 type Origin struct {
 	RequestID string
 	Address   string

@@ -149,8 +149,8 @@ func TestNoChangeVoidsTheMailThatUndoesAnother(t *testing.T) {
 	}
 }
 
-// Whoever has taken the account over changes it over and over, so that no link of the owner finds it
-// as it was a moment ago.
+// Whoever has taken the account over changes it over and over, so that no link of the owner finds
+// it as it was a moment ago.
 func TestChangesOfAThiefDoNotKeepTheOwnerFromUndoingOne(t *testing.T) {
 	t.Parallel()
 	r := startAddresses(t, auth.EmailOptional)
@@ -173,8 +173,8 @@ func TestChangesOfAThiefDoNotKeepTheOwnerFromUndoingOne(t *testing.T) {
 	}
 }
 
-// A mail that comes too soon is that of whoever has asked for it, and not of the account that has the
-// address. Otherwise mallory would learn who has one, and have mails sent to the other account.
+// A mail that comes too soon is that of whoever has asked for it, and not of the account that has
+// the address. Otherwise mallory would learn who has one, and have mails sent to the other account.
 func TestAMailThatIsSuppressedBelongsToWhoeverHasAskedForIt(t *testing.T) {
 	t.Parallel()
 	r := startAddresses(t, auth.EmailOptional)

@@ -54,9 +54,9 @@ type AddressProof struct {
 }
 
 // Addresses are what users do with the addresses of their accounts. An address counts for nothing
-// until its user has shown to read its mail, and to be the user of the account. The mailbox alone is
-// not enough: somebody may have registered with the address of another, in the hope that the other
-// one confirms it.
+// until its user has shown to read its mail, and to be the user of the account. The mailbox alone
+// is not enough: somebody may have registered with the address of another, in the hope that the
+// other one confirms it.
 type Addresses struct {
 	store  AddressStore
 	logins *Logins
@@ -90,8 +90,8 @@ type Confirmer struct {
 
 const passwordField = "password"
 
-// Asked returns whose address the token of a link proves, and which one. It changes nothing. Errors:
-// [ErrInvalidChallenge].
+// Asked returns whose address the token of a link proves, and which one. It changes nothing.
+// Errors: [ErrInvalidChallenge].
 func (a *Addresses) Asked(ctx context.Context, link string) (ChallengedUser, error) {
 	_, owner, err := prove(ctx, a.store, a.mails.challenges, ChallengeVerify, ChallengeProof{
 		Token: link,
@@ -99,15 +99,15 @@ func (a *Addresses) Asked(ctx context.Context, link string) (ChallengedUser, err
 	return owner, err
 }
 
-// IsAskedBy reports whether a user has asked for the mail of a challenge. It says nothing of whether
-// the mail was sent.
+// IsAskedBy reports whether a user has asked for the mail of a challenge. It says nothing of
+// whether the mail was sent.
 func (a *Addresses) IsAskedBy(ctx context.Context, user, challenge uuid.UUID) (bool, error) {
 	found, err := a.mails.store.UserOfMail(ctx, challenge, MailVerify)
 	return err == nil && found == user, err
 }
 
-// Verify makes an address that of its user, who proves to read its mail, and to be the user. It logs
-// nobody in. If the user had another address, it is told, and all other sessions end. Errors:
+// Verify makes an address that of its user, who proves to read its mail, and to be the user. It
+// logs nobody in. If the user had another address, it is told, and all other sessions end. Errors:
 // [ErrInvalidChallenge]; [ErrPasswordNeeded] if there is neither a session of the account nor a
 // password; [InputError] if the password is wrong; [ErrAddressTaken], [ErrLastAdmin], [ErrLimited].
 func (a *Addresses) Verify(
@@ -199,8 +199,8 @@ func (a *Addresses) confirm(
 	return uuid.Nil, nil
 }
 
-// notice tells the address of before that it is not that of the user any more, and how to undo that.
-// It returns nothing if there was none, or if it was not verified.
+// notice tells the address of before that it is not that of the user any more, and how to undo
+// that. It returns nothing if there was none, or if it was not verified.
 func (a *Addresses) notice(
 	ctx context.Context, before User, next, language string,
 ) []QueuedMail {
@@ -217,10 +217,10 @@ func (m *Mails) queuedProof(ctx context.Context, to Email, language string) Queu
 	return m.queued(ctx, MailVerify, sealedMail{To: to.Given, ToKey: to.Key, Language: language})
 }
 
-// Change asks for another address for the account of an access token. It becomes that of the account
-// when it is proved, and the one of before stays until then. The answer is the same whoever has the
-// address. Whoever has stolen a session must not be able to do that, so it needs the password.
-// Errors: [InputError], [ErrInvalidToken], [ErrForbidden], [ErrLimited].
+// Change asks for another address for the account of an access token. It becomes that of the
+// account when it is proved, and the one of before stays until then. The answer is the same whoever
+// has the address. Whoever has stolen a session must not be able to do that, so it needs the
+// password. Errors: [InputError], [ErrInvalidToken], [ErrForbidden], [ErrLimited].
 func (a *Addresses) Change(
 	ctx context.Context, access token.Access, given, current, language string,
 ) (challenge uuid.UUID, err error) {
@@ -297,8 +297,8 @@ func (a *Addresses) Resend(
 	return a.resend(ctx, e, sealedMail{Language: language}, caller)
 }
 
-// ResendOf is Resend for whoever has registered, and was answered with a challenge. It does the same
-// whatever the challenge is.
+// ResendOf is Resend for whoever has registered, and was answered with a challenge. It does the
+// same whatever the challenge is.
 func (a *Addresses) ResendOf(
 	ctx context.Context, of uuid.UUID, language string, caller Caller,
 ) (challenge uuid.UUID, err error) {
@@ -315,8 +315,8 @@ func (a *Addresses) ResendTo(
 	return a.resend(ctx, e, sealedMail{Language: language}, caller)
 }
 
-// resend queues a mail. Beyond the limit of the caller's network there is none, and the challenge of
-// the earlier mail, which is good still, stays the one to go on with.
+// resend queues a mail. Beyond the limit of the caller's network there is none, and the challenge
+// of the earlier mail, which is good still, stays the one to go on with.
 func (a *Addresses) resend(
 	ctx context.Context, e Event, content sealedMail, caller Caller,
 ) (challenge uuid.UUID, err error) {
@@ -368,9 +368,10 @@ func (a *Addresses) Undone(ctx context.Context, link string) (ChallengedUser, er
 	return owner, err
 }
 
-// Undo brings an address of before back, for whoever reads its mail. All that whoever has changed it
-// can have is good for nothing from then on: sessions, devices, and the password. The owner goes on
-// with a mail for another password. Errors: [ErrInvalidChallenge], [ErrAddressTaken], [ErrLimited].
+// Undo brings an address of before back, for whoever reads its mail. All that whoever has changed
+// it can have is good for nothing from then on: sessions, devices, and the password. The owner goes
+// on with a mail for another password. Errors: [ErrInvalidChallenge], [ErrAddressTaken],
+// [ErrLimited].
 func (a *Addresses) Undo(ctx context.Context, link string, caller Caller) (err error) {
 	e := newEvent(ctx, Actor{}, ActionUndoAddress, uuid.Nil, "")
 	defer a.audit.told(ctx, &e, &err)
@@ -383,8 +384,8 @@ func (a *Addresses) Undo(ctx context.Context, link string, caller Caller) (err e
 	return err
 }
 
-// mostUndone is how often it is tried to undo a change, while whoever has taken the account over goes
-// on to change it. Otherwise the owner would be told that the link is not good.
+// mostUndone is how often it is tried to undo a change, while whoever has taken the account over
+// goes on to change it. Otherwise the owner would be told that the link is not good.
 const mostUndone = 10
 
 func (a *Addresses) undo(ctx context.Context, e *Event, link string) error {

@@ -152,9 +152,9 @@ func TestAnAddressIsVerifiedByItsMailTogetherWithTheAccount(t *testing.T) {
 	}
 }
 
-// Mallory registers with the address of alice, who gets a mail about it and opens its link. Were her
-// mailbox enough, mallory would have an account with her address, and later on whatever she keeps
-// there.
+// Mallory registers with the address of alice, who gets a mail about it and opens its link. Were
+// her mailbox enough, mallory would have an account with her address, and later on whatever she
+// keeps there.
 func TestTheMailboxAloneJoinsNoAddressToTheAccountOfAStranger(t *testing.T) {
 	t.Parallel()
 	r := startAddresses(t, auth.EmailOptional)
@@ -598,7 +598,8 @@ func TestAnAddressIsRemovedAndThatIsUndone(t *testing.T) {
 	required.wantVerified(bob, "bob@example.org")
 }
 
-// Whoever waits for a mail gets another one each minute, and nobody learns which challenges are some.
+// Whoever waits for a mail gets another one each minute, and nobody learns which challenges are
+// some.
 func TestAMailThatProvesAnAddressIsSentAgain(t *testing.T) {
 	t.Parallel()
 	r := startAddresses(t, auth.EmailRequired)

@@ -222,7 +222,8 @@ func TestACodeEndsWithItsMinuteItsBrowserItsUserAndItsClient(t *testing.T) {
 	}
 }
 
-// Ending the browser's session while a code of it is redeemed must not leave the app with a session.
+// Ending the browser's session while a code of it is redeemed must not leave the app with a
+// session.
 func TestWhatACodeStartsEndsWithABrowserThatEndsAtTheSameMoment(t *testing.T) {
 	t.Parallel()
 	c := startClocked(t)

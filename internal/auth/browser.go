@@ -340,8 +340,8 @@ func (b *Browsers) regrant(id uuid.UUID, state SessionState) BrowserGrant {
 	return grant
 }
 
-// usesLate is how late after a use [Browsers.WriteUses] may store it: a minute, and as much again for
-// a database that is slow.
+// usesLate is how late after a use [Browsers.WriteUses] may store it: a minute, and as much again
+// for a database that is slow.
 const usesLate = 2 * time.Minute
 
 // used notes a use of a session. If the session could idle out before that is stored with the

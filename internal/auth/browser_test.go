@@ -208,8 +208,8 @@ func TestASessionThatHasIdledOutNeverLivesAgain(t *testing.T) {
 	}
 }
 
-// The database's clock may go wrong for a moment. A replica that remembered for ever what it was told
-// then would have to be restarted.
+// The database's clock may go wrong for a moment. A replica that remembered for ever what it was
+// told then would have to be restarted.
 func TestACookieThatAWrongClockRefusedIsGoodAgainWithoutARestart(t *testing.T) {
 	t.Parallel()
 	c := startClocked(t)
@@ -346,8 +346,8 @@ func TestAppsEndWithTheBrowserThatLoggedThemIn(t *testing.T) {
 	}
 }
 
-// A replica remembers by its value what a cookie is good for. A sibling cookie that it has seen must
-// not pass for the session's own from then on.
+// A replica remembers by its value what a cookie is good for. A sibling cookie that it has seen
+// must not pass for the session's own from then on.
 func TestASiblingCookieIsNeverTakenForTheOwnOneNorTheOtherWayRound(t *testing.T) {
 	t.Parallel()
 	f := start(t)

@@ -60,7 +60,8 @@ func (c *Checker) ask(ctx context.Context, a token.Access) error {
 }
 
 // asked asks the database what a token or a cookie is good for. It waits no longer than askTimeout.
-// Errors: [ErrInvalidToken], and [ErrUnavailable] for all others but the end of the caller's context.
+// Errors: [ErrInvalidToken], and [ErrUnavailable] for all others but the end of the caller's
+// context.
 func asked(ctx context.Context, what string, ask func(context.Context) error) error {
 	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()

@@ -363,10 +363,10 @@ func (c *Clients) Find(ctx context.Context, id string) (Client, error) {
 	return found.Client, err
 }
 
-// Set changes what a client is registered with. It does so only if asSeen, when given, returns true:
-// then the client is still as the caller saw it. Tokens that its users have keep their scope until
-// they expire. If the scope or the grants change, the client's own tokens are revoked. Errors:
-// [InputError], [ErrClientNotFound], [ErrRoleNotFound], [ErrChanged], [ErrBeyondRights].
+// Set changes what a client is registered with. It does so only if asSeen, when given, returns
+// true: then the client is still as the caller saw it. Tokens that its users have keep their scope
+// until they expire. If the scope or the grants change, the client's own tokens are revoked.
+// Errors: [InputError], [ErrClientNotFound], [ErrRoleNotFound], [ErrChanged], [ErrBeyondRights].
 func (c *Clients) Set(
 	ctx context.Context, by Actor, id string, change ClientChange, asSeen func(Client) bool,
 ) (changed Client, err error) {

@@ -19,8 +19,8 @@ const maxClientTitle = 128
 var clientIDs = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 // checkClient reports everything that is wrong at once. It returns the client in its canonical
-// form: with a redirect URI it may use authorization codes, its scope is in order, and its ID tokens
-// have an algorithm. Errors: [InputError].
+// form: with a redirect URI it may use authorization codes, its scope is in order, and its ID
+// tokens have an algorithm. Errors: [InputError].
 func checkClient(c Client) (Client, error) {
 	c = canonical(c)
 	wrong := slices.Concat(

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// managesClient keeps those who manage clients from giving an app more than they have. A client gets
-// tokens of its users, wherever its redirect URIs lead, and tokens of its own. So an actor without
-// all of Gatehouse's permissions manages only clients whose scope is bounded to what the actor has,
-// and whose roles the actor has. Clients that rule accounts or have Gatehouse's own permissions in
-// their scope are for those with all of Gatehouse's permissions. So are clients that are told of
-// logouts by http, which is for this machine alone: other services here may take what is sent to
-// them without asking who it is of. Errors: [ErrBeyondRights].
+// managesClient keeps those who manage clients from giving an app more than they have. A client
+// gets tokens of its users, wherever its redirect URIs lead, and tokens of its own. So an actor
+// without all of Gatehouse's permissions manages only clients whose scope is bounded to what the
+// actor has, and whose roles the actor has. Clients that rule accounts or have Gatehouse's own
+// permissions in their scope are for those with all of Gatehouse's permissions. So are clients that
+// are told of logouts by http, which is for this machine alone: other services here may take what
+// is sent to them without asking who it is of. Errors: [ErrBeyondRights].
 func managesClient(by Actor, c Client) error {
 	if by.May(everything) {
 		return nil
@@ -67,8 +67,8 @@ func mayChangeClient(by Actor, asSeen func(Client) bool) Rule {
 	})
 }
 
-// maySetClient is mayChangeClient, and also wants the role that the client will require to exist. It
-// adds [ErrRoleNotFound].
+// maySetClient is mayChangeClient, and also wants the role that the client will require to exist.
+// It adds [ErrRoleNotFound].
 func maySetClient(by Actor, change ClientChange, asSeen func(Client) bool) Rule {
 	return Judged(func(seen Sight) error {
 		if err := mayChangeClient(by, asSeen).Judge(seen); err != nil {

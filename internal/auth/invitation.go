@@ -39,8 +39,8 @@ type Acceptance struct {
 }
 
 // Invitations make accounts for people whose addresses are known. An account is made at once, with
-// its roles, but with a password that nobody knows, and that is over. Whoever gets the mail sets the
-// password, and has shown by that to read the mails of the address.
+// its roles, but with a password that nobody knows, and that is over. Whoever gets the mail sets
+// the password, and has shown by that to read the mails of the address.
 type Invitations struct {
 	store      InvitationStore
 	passwords  *Passwords
@@ -81,10 +81,10 @@ type NewInvitation struct {
 	Language string // of the mail; "": that of the request
 }
 
-// Invite makes an account, and queues the mail for its owner. The challenge is for whoever types the
-// code of the mail. If somebody was invited at the address who has not accepted yet, the account
-// stays as it is, with its name and its roles, and gets another mail: the one of before is good for
-// nothing then. Whoever has deleted the inviter has not taken back the invitation. Errors:
+// Invite makes an account, and queues the mail for its owner. The challenge is for whoever types
+// the code of the mail. If somebody was invited at the address who has not accepted yet, the
+// account stays as it is, with its name and its roles, and gets another mail: the one of before is
+// good for nothing then. Whoever has deleted the inviter has not taken back the invitation. Errors:
 // [InputError], [ErrUsernameTaken], [ErrAddressTaken], [ErrUserDisabled], [ErrRoleNotFound], and
 // [ErrBeyondRights] if the actor may not give a role, or has less rights than the account.
 func (i *Invitations) Invite(
@@ -280,8 +280,8 @@ func (i *Invitations) check(
 	return name, prepared, nil
 }
 
-// Prune deletes at most so many accounts that were invited a week ago, and that nobody has accepted.
-// Their names are free again. It returns how many it deleted.
+// Prune deletes at most so many accounts that were invited a week ago, and that nobody has
+// accepted. Their names are free again. It returns how many it deleted.
 func (i *Invitations) Prune(ctx context.Context, most int) (int64, error) {
 	e := newEvent(ctx, Replica(), ActionDeleteUser, uuid.Nil, "invitation")
 	return i.store.PruneInvitations(ctx, e, unacceptedFor, most)

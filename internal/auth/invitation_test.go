@@ -281,7 +281,8 @@ func TestNobodyInvitesWithMoreRightsThanTheyHave(t *testing.T) {
 	}
 }
 
-// Who has left must not take along the invitations that others count on, nor act by a token of before.
+// Who has left must not take along the invitations that others count on, nor act by a token of
+// before.
 func TestAnInvitationOutlivesItsInviter(t *testing.T) {
 	t.Parallel()
 	r := startRecovery(t, authtest.Options{})

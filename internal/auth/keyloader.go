@@ -13,8 +13,9 @@ import (
 	"gatehouse.example/internal/token"
 )
 
-// KeyLoader gives the issuers of access tokens and of ID tokens the keys that all replicas share. It
-// must load them again and again: keys that were read longer than ringStaleness ago are not fresh.
+// KeyLoader gives the issuers of access tokens and of ID tokens the keys that all replicas share.
+// It must load them again and again: keys that were read longer than ringStaleness ago are not
+// fresh.
 type KeyLoader struct {
 	keys   *Keys
 	policy *KeyPolicy

@@ -107,8 +107,8 @@ type KeyStore interface {
 
 	// SigningKeys returns the keys of all rings that have not ended, or all keys, the oldest first.
 	SigningKeys(ctx context.Context, withEnded bool) ([]SigningKey, error)
-	// ChangeSigningKeys calls decide with the time of the database and the keys of all rings that
-	// have not ended, and makes the change that decide returns. Callers take turns. A change of nothing
+	// ChangeSigningKeys calls decide with the time of the database and the keys of all rings that have
+	// not ended, and makes the change that decide returns. Callers take turns. A change of nothing
 	// records no event. An error of decide is returned as it is.
 	ChangeSigningKeys(
 		ctx context.Context, e Event,
@@ -438,9 +438,9 @@ func (k *Keys) Revoke(ctx context.Context, by Actor, p *KeyPolicy, id string) er
 		})
 }
 
-// Reset revokes all keys and makes new ones under the current SECRET_KEY. It is for a secret that is
-// lost or has leaked. Replicas with another secret stop signing, and stop accepting what they have
-// signed. All users must log in again. Errors: [ErrNotReplaced].
+// Reset revokes all keys and makes new ones under the current SECRET_KEY. It is for a secret that
+// is lost or has leaked. Replicas with another secret stop signing, and stop accepting what they
+// have signed. All users must log in again. Errors: [ErrNotReplaced].
 func (k *Keys) Reset(ctx context.Context, by Actor, p *KeyPolicy) (err error) {
 	e := newEvent(ctx, by, ActionResetKeys, uuid.Nil, "")
 	recorded, err := k.store.SecretIDs(ctx)

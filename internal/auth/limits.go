@@ -277,8 +277,8 @@ func (l *Limits) settleProof(ctx context.Context, reserved []TakenRate, outcome 
 	l.settleAs(ctx, reserved, !errors.Is(outcome, ErrInvalidChallenge))
 }
 
-// How many mails one address gets in a day, whatever accounts they are for: those that strangers can
-// cause, and the others, which must not be crowded out.
+// How many mails one address gets in a day, whatever accounts they are for: those that strangers
+// can cause, and the others, which must not be crowded out.
 const (
 	mostByStrangers = 10
 	mostByOthers    = 20

@@ -122,8 +122,8 @@ type attempt struct {
 
 // Login proves a user with the password and starts a session. The session has all of the user's
 // permissions or, with a scope, those of the scope. Errors: [ErrBadCredentials], as one of the
-// errors that wrap it; [ErrMustChangePassword]; [ErrAddressUnverified]; [ErrInvalidScope] if the user lacks a permission of
-// the scope; [ErrNotAdmitted]; [ErrLimited].
+// errors that wrap it; [ErrMustChangePassword]; [ErrAddressUnverified]; [ErrInvalidScope] if the
+// user lacks a permission of the scope; [ErrNotAdmitted]; [ErrLimited].
 //
 // A caller who does not know the password learns nothing about the account, not even whether it
 // exists or is disabled. Every refusal costs the same hashing. Whether the account is disabled, or
@@ -177,9 +177,9 @@ func newAttempt(username string, caller Caller) *attempt {
 	return &attempt{name: name, address: addressKey(username), given: username, caller: caller}
 }
 
-// resolve replaces the name of a login by that of the account whose address was typed. From there on
-// nothing knows what was typed: the account has one counter of failures, and its devices are good
-// whichever way its user names it.
+// resolve replaces the name of a login by that of the account whose address was typed. From there
+// on nothing knows what was typed: the account has one counter of failures, and its devices are
+// good whichever way its user names it.
 func (l *Logins) resolve(ctx context.Context, a *attempt) (err error) {
 	if a.address == "" || !l.email.IsOn() {
 		return nil

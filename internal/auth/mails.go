@@ -398,8 +398,8 @@ func (m *Mails) letter(
 	return letter, nil
 }
 
-// linkOf is where a mail without a challenge leads to. After a notice that is another password, which
-// ends all sessions.
+// linkOf is where a mail without a challenge leads to. After a notice that is another password,
+// which ends all sessions.
 func (m *Mails) linkOf(kind MailKind) string {
 	switch kind {
 	case MailKnownAddress:
@@ -418,8 +418,8 @@ func shownName(user User) string {
 	return user.Username.Given
 }
 
-// mailbox is an address as SMTP wants it. It is not always where what was typed has its last @: some
-// keyboards have another one.
+// mailbox is an address as SMTP wants it. It is not always where what was typed has its last @:
+// some keyboards have another one.
 func mailbox(e Email) string {
 	address, err := email.Parse(e.Given)
 	if err != nil || address.Key != e.Key {

@@ -78,8 +78,9 @@ func (n *Notices) accountDeleted(ctx context.Context, user User) []QueuedMail {
 	return n.of(ctx, MailAccountDeleted, user)
 }
 
-// locked is the notice to whoever owns an account that refuses logins by its own limit. It is the same whether there is such an account: whose it is, the worker finds out. So the
-// time of the refusal does not tell.
+// locked is the notice to the owner of an account that refuses logins by its own limit. It is queued
+// for any name, and the worker finds out whose it is. So the time of the refusal does not tell
+// whether there is such an account.
 func (n *Notices) locked(ctx context.Context, account string) []QueuedMail {
 	if !n.tells(MailLocked) {
 		return nil

@@ -7,8 +7,8 @@ import (
 	"gatehouse.example/internal/auth/authtest"
 )
 
-// A thief who has the password causes notices until the address has had its share of a day, and then
-// changes the address. The mail that takes that back comes all the same.
+// A thief who has the password causes notices until the address has had its share of a day, and
+// then changes the address. The mail that takes that back comes all the same.
 func TestAFloodOfNoticesDoesNotSilenceWhatUndoesAChange(t *testing.T) {
 	t.Parallel()
 	r := startNoticed(t, authtest.Options{})

@@ -27,8 +27,8 @@ type PersonalStore interface {
 
 // PersonalRecords are all that is stored of a user, but for three things. Secrets and their hashes
 // are left out. So is what is counted under keyed hashes: it names no user. And so are revocations:
-// they hold nothing but the ids of sessions and the number of the account's tokens. Of these records,
-// [PersonalData] leaves out what became of an address that the user has not proved.
+// they hold nothing but the ids of sessions and the number of the account's tokens. Of these
+// records, [PersonalData] leaves out what became of an address that the user has not proved.
 type PersonalRecords struct {
 	User       User
 	Sessions   []PersonalSession
@@ -243,10 +243,11 @@ func personalData(found PersonalRecords, now time.Time) PersonalData {
 
 // Whoever asks to prove an address may have typed that of somebody else. The worker of mails finds
 // out whether an account has it, and what it does then is another thing: it makes no challenge, and
-// the mail may be suppressed by the limits of that account. Users do not see any of it, or else they
-// could try out who has an account.
+// the mail may be suppressed by the limits of that account. Users do not see any of it, or else
+// they could try out who has an account.
 
-// tellsOfOthers is true of a mail that proves an address, or that went to its owner in place of that.
+// tellsOfOthers is true of a mail that proves an address, or that went to its owner in place of
+// that.
 func tellsOfOthers(m PersonalMail) bool {
 	return m.Kind == MailVerify || m.Kind == MailKnownAddress
 }

@@ -65,8 +65,8 @@ func mayRuleAccount(state SessionState, access token.Access) error {
 // isNarrowed reports whether an access token has less than its session gives by default. The
 // session says what the login asked for. What a refresh asked for is visible in the token: the user
 // still has the rights that it was made from, since otherwise the token would have an older
-// version. The token's own scope is narrowed too: a token from before the client's bound was changed
-// may have more. A token that is for the resources of others as well may be in their hands.
+// version. The token's own scope is narrowed too: a token from before the client's bound was
+// changed may have more. A token that is for the resources of others as well may be in their hands.
 func isNarrowed(state SessionState, access token.Access) bool {
 	whole := state.Client.narrowed(scopeOf(state.User.Permissions))
 	return state.Scope != "" || access.Resources != "" || state.Client.narrowed(access.Scope) != whole ||

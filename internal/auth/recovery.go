@@ -53,9 +53,9 @@ func NewRecovery(p RecoveryParts) *Recovery {
 
 // Forgot queues a mail with which the owner of an account can set another password. It does the
 // same whatever was typed, and the worker that sends the mail finds out whose it is. So neither the
-// answer, nor its time, nor the audit log of the request tells whether there is such an account. The
-// challenge is for whoever types the code of the mail. Beyond the limit of the caller's network,
-// the answer is the same, and there is no mail.
+// answer, nor its time, nor the audit log of the request tells whether there is such an account.
+// The challenge is for whoever types the code of the mail. Beyond the limit of the caller's
+// network, the answer is the same, and there is no mail.
 func (r *Recovery) Forgot(
 	ctx context.Context, login, language string, caller Caller,
 ) (challenge uuid.UUID, err error) {

@@ -49,8 +49,8 @@ type Stranger struct {
 }
 
 // SignUp makes an account for a stranger. The number of accounts for each address is bounded. If
-// there is an e-mail address, a mail is on its way to it, and the challenge is for whoever types its
-// code. That is so whoever has the address: the worker that sends the mail finds out. Errors:
+// there is an e-mail address, a mail is on its way to it, and the challenge is for whoever types
+// its code. That is so whoever has the address: the worker that sends the mail finds out. Errors:
 // [InputError], [ErrUsernameTaken], [ErrLimited].
 func (r *Registration) SignUp(
 	ctx context.Context, s Stranger, caller Caller,

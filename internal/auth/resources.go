@@ -77,8 +77,8 @@ func asResources(resources []string, own string) string {
 	return strings.Join(resources, " ")
 }
 
-// withUserInfo adds the UserInfo endpoint to the resources of an app that logs in by OpenID Connect.
-// A token for our own audience, which is the default, is good there already.
+// withUserInfo adds the UserInfo endpoint to the resources of an app that logs in by OpenID
+// Connect. A token for our own audience, which is the default, is good there already.
 func (s *Signer) withUserInfo(resources, openid string) string {
 	if resources == "" || !slices.Contains(strings.Fields(openid), ScopeOpenID) {
 		return resources

@@ -16,8 +16,8 @@ const (
 	mailAPI  = "https://mail.example/"
 )
 
-// shopForAPIs is an app that may have tokens for two other services, and a browser in which alice is
-// logged in.
+// shopForAPIs is an app that may have tokens for two other services, and a browser in which alice
+// is logged in.
 func shopForAPIs(t *testing.T) (*clocked, auth.Client, auth.Browser) {
 	t.Helper()
 	c := startClocked(t)

@@ -28,10 +28,10 @@ const (
 	RotationWaits                             // the next step is not safe yet
 )
 
-// Rotate makes a new key sign in each of some rings, in place of the active one, in steps in which no
-// token is refused. It publishes the key, waits, activates it, waits, and retires the key before.
-// All that it knows is in the database. So it can be ended at any point and started again, also
-// beside replicas that do the same.
+// Rotate makes a new key sign in each of some rings, in place of the active one, in steps in which
+// no token is refused. It publishes the key, waits, activates it, waits, and retires the key
+// before. All that it knows is in the database. So it can be ended at any point and started again,
+// also beside replicas that do the same.
 //
 // It reports each step when it is done. With wait, Rotate returns when all is done. Without, it
 // returns as soon as it would have to wait, and says what for.

@@ -17,8 +17,8 @@ const (
 )
 
 // OpenIDScopes returns the words of a scope that say what a client learns of the user. They are no
-// permissions, and no role or client may be given one. The constraints role_permissions_not_reserved
-// and clients_scope_not_reserved hold the same words.
+// permissions, and no role or client may be given one. The constraints
+// role_permissions_not_reserved and clients_scope_not_reserved hold the same words.
 func OpenIDScopes() []string {
 	return []string{
 		ScopeOpenID, ScopeProfile, ScopeEmail, ScopeAddress, ScopePhone, ScopeOfflineAccess,

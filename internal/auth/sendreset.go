@@ -26,8 +26,8 @@ func (r *Recovery) Send(
 	return user, r.store.RecordByRule(ctx, sent, maySend(by))
 }
 
-// maySend is mayManage, and wants an account that gets the mail. Whoever does not manage the account
-// does not learn whether it does.
+// maySend is mayManage, and wants an account that gets the mail. Whoever does not manage the
+// account does not learn whether it does.
 func maySend(by Actor) Rule {
 	return Judged(func(seen Sight) error {
 		if err := manages(by, seen.User); err != nil {

@@ -66,9 +66,9 @@ type Session struct {
 	Parent        uuid.UUID // the browser's session through which it was started; Nil: none
 }
 
-// LoginShown is a session of a browser, or one that was started without any, as its user sees it on a
-// page. Sessions of apps that a browser has started, and that is still logged in, are told with its
-// own.
+// LoginShown is a session of a browser, or one that was started without any, as its user sees it on
+// a page. Sessions of apps that a browser has started, and that is still logged in, are told with
+// its own.
 type LoginShown struct {
 	Session
 	Apps []string // the titles of the apps that it is logged in to, each once

@@ -124,9 +124,10 @@ func (t *Tokens) start(
 
 // grant makes the tokens of a session. They are the refresh token of its counter, if the client may
 // use one, and an access token that does not outlive the session. The scope of the access token is
-// the part of the requested scope that the user and the client may have now; "" requests everything.
-// With a requested scope, the token has no roles. Errors: [ErrInvalidScope] if the scope does not
-// fit into a token; [ErrInvalidTarget] if it does not fit together with the resources.
+// the part of the requested scope that the user and the client may have now; "" requests
+// everything. With a requested scope, the token has no roles. Errors: [ErrInvalidScope] if the
+// scope does not fit into a token; [ErrInvalidTarget] if it does not fit together with the
+// resources.
 func (t *Tokens) grant(
 	state SessionState, sessionID uuid.UUID, requested, resources string,
 ) (Grant, error) {
@@ -187,11 +188,11 @@ func (t *Tokens) withIDToken(
 // not have it, so the session ends (RFC 9700 §4.14.2).
 //
 // The scope of the access token is the part that the user has now of what the login asked for. If a
-// scope is given, it is that part of it (RFC 6749 §6). The same holds for resources (RFC 8707 §2.2).
-// Errors: [ErrInvalidScope] and [ErrInvalidTarget] if more is asked for; [ErrOtherClient] if the
-// token was issued to another client than the one that sends it; [ErrNotAdmitted] if the user lost
-// the role that the client demands. In all cases the token is not used. A client that refreshes
-// without end gets [ErrLimited], and its token is not used either.
+// scope is given, it is that part of it (RFC 6749 §6). The same holds for resources (RFC 8707
+// §2.2). Errors: [ErrInvalidScope] and [ErrInvalidTarget] if more is asked for; [ErrOtherClient] if
+// the token was issued to another client than the one that sends it; [ErrNotAdmitted] if the user
+// lost the role that the client demands. In all cases the token is not used. A client that
+// refreshes without end gets [ErrLimited], and its token is not used either.
 func (t *Tokens) Refresh(
 	ctx context.Context, raw string, caller Caller, narrow ...Narrowing,
 ) (grant Grant, err error) {

@@ -25,9 +25,9 @@ const (
 	multipartForm = "multipart/form-data"               // RFC 7578: a browser sends FormData so
 )
 
-// ReadForm reads the parameters of a form. A parameter that comes twice is refused, unless it is one
-// of the lists: the values of a list come with spaces between. One without a value counts as absent.
-// Parameters in the URL are ignored, because a password there would be in logs.
+// ReadForm reads the parameters of a form. A parameter that comes twice is refused, unless it is
+// one of the lists: the values of a list come with spaces between. One without a value counts as
+// absent. Parameters in the URL are ignored, because a password there would be in logs.
 func ReadForm(c *gin.Context, lists ...string) (map[string]string, error) {
 	body, mediaType, err := ReadBody(c, urlEncoded, multipartForm)
 	if err != nil {

@@ -170,9 +170,9 @@ func docsRedirect(c *gin.Context) error {
 	return nil
 }
 
-// docsAssets serves docsRedirectPath, and the files of Swagger UI that the page refers to, and no others. Browsers keep
-// them for a day. Not longer, because the names carry no version: after an upgrade, the new page
-// runs with the old files until then.
+// docsAssets serves docsRedirectPath, and the files of Swagger UI that the page refers to, and no
+// others. Browsers keep them for a day. Not longer, because the names carry no version: after an
+// upgrade, the new page runs with the old files until then.
 func docsAssets(page []byte, ui http.Handler) edge.Handler {
 	var paths []string
 	for _, match := range docsReference.FindAllSubmatch(page, -1) {

@@ -39,7 +39,8 @@ const (
 	longestPause  = 30 * time.Minute
 )
 
-// Job is a job: a mail is to be sent. The function queue_mail of the database writes the JSON of it.
+// Job is a job: a mail is to be sent. The function queue_mail of the database writes the JSON of
+// it.
 type Job struct {
 	ID uuid.UUID `json:"id"`
 }

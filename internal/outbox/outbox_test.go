@@ -231,8 +231,8 @@ func TestTwoReplicasSendEachMailOnceAndItsLinkWorks(t *testing.T) {
 	s.wantNowhere(secrets...)
 }
 
-// The relay is down for a while, and nothing is lost. The log says once that it is, and once that it
-// is back.
+// The relay is down for a while, and nothing is lost. The log says once that it is, and once that
+// it is back.
 func TestWhatTheRelayDoesNotTakeIsSentWhenItDoes(t *testing.T) {
 	t.Parallel()
 	for name, down := range map[string]func(*mailtest.Server){

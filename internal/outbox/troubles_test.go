@@ -270,8 +270,8 @@ func TestMailsThatWaitOutliveANewSecretWhileTheOldOneIsOnTheList(t *testing.T) {
 	s.reset(auth.ChallengeProof{Challenge: challenge, Code: received[n].Code()})
 }
 
-// A mail that nobody can read must not be tried for days, and the operator must learn why it did not
-// come.
+// A mail that nobody can read must not be tried for days, and the operator must learn why it did
+// not come.
 func TestMailsUnderASecretThatIsGoneEndAtOnceAndTheirLogSaysWhy(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

@@ -67,8 +67,8 @@ func FuzzDecideIsATokenBucket(f *testing.F) {
 	})
 }
 
-// FuzzDecideSurvivesAnything looks for an overflow that lets somebody through, or shuts somebody out
-// for good.
+// FuzzDecideSurvivesAnything looks for an overflow that lets somebody through, or shuts somebody
+// out for good.
 func FuzzDecideSurvivesAnything(f *testing.F) {
 	f.Add(0, int64(0), int64(0), int64(0), int64(0), 0)
 	f.Add(-1, int64(-1), int64(math.MinInt64), int64(math.MinInt64), int64(math.MaxInt64), -1)

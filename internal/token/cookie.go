@@ -27,8 +27,8 @@ type SessionCookie struct {
 
 // CookieKeys make and verify session cookies. Nothing of a cookie is stored.
 //
-// A sibling cookie goes to every host of a domain, and so to apps that should not be able to use the
-// account. It has keys of its own, so that it cannot pass for the cookie itself.
+// A sibling cookie goes to every host of a domain, and so to apps that should not be able to use
+// the account. It has keys of its own, so that it cannot pass for the cookie itself.
 type CookieKeys struct{ own, sibling keychain.MACs }
 
 // NewCookieKeys takes the keys of a keychain that are for session cookies.

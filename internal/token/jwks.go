@@ -16,9 +16,9 @@ const (
 	maxJWKSKeys = 64
 )
 
-// ParseJWKS reads a JWK Set, as [KeySet] writes it, into a ring that verifies access tokens with its
-// keys and with others that are given. It is an error if the text is no JWK Set or a key in it is
-// malformed. Keys of unknown types are left out (RFC 7517 §5), and keys of ID tokens are too.
+// ParseJWKS reads a JWK Set, as [KeySet] writes it, into a ring that verifies access tokens with
+// its keys and with others that are given. It is an error if the text is no JWK Set or a key in it
+// is malformed. Keys of unknown types are left out (RFC 7517 §5), and keys of ID tokens are too.
 func ParseJWKS(set []byte, own ...Key) (*Ring, error) {
 	if len(set) > MaxJWKSLength {
 		return nil, fmt.Errorf("token: a key set longer than %d bytes", MaxJWKSLength)

@@ -31,9 +31,9 @@ type ownClaims struct {
 	Scope     string    `json:"scope"`
 }
 
-// verifyOwn is VerifyForAny for tokens that are written as [Issuer.Issue] writes them, as nearly all
-// tokens are. It takes less than half the time: the header is compared instead of parsed, and the
-// payload is parsed once. It is not ok for all other tokens, and for tokens that are refused.
+// verifyOwn is VerifyForAny for tokens that are written as [Issuer.Issue] writes them, as nearly
+// all tokens are. It takes less than half the time: the header is compared instead of parsed, and
+// the payload is parsed once. It is not ok for all other tokens, and for tokens that are refused.
 // [Issuer.verifyAny] then finds out what is wrong.
 func (i *Issuer) verifyOwn(now time.Time, raw string) (access Access, ok bool) {
 	header, body, _ := strings.Cut(raw, ".")

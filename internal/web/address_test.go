@@ -138,8 +138,8 @@ func (a *audited) verifying() auth.Letter {
 	return letter
 }
 
-// signsUp registers somebody with an address, and returns the page that this leads to, with what the
-// worker makes of the mail: no code if there is none to be verified.
+// signsUp registers somebody with an address, and returns the page that this leads to, with what
+// the worker makes of the mail: no code if there is none to be verified.
 func (a *audited) signsUp(b *browser, name, address string) (page string, letter auth.Letter) {
 	a.Helper()
 	done := b.post("/register", "username", name, "email", address, "password", goodPassword)

@@ -19,8 +19,8 @@ func (a *audited) verify(name, at string) {
 		"@example.org', email_verified_at = " + at + " WHERE username = '" + name + "'")
 }
 
-// forgot asks for a mail, and returns where that leads to, and the mail as the worker gets it. There
-// is none if it is for nobody.
+// forgot asks for a mail, and returns where that leads to, and the mail as the worker gets it.
+// There is none if it is for nobody.
 func (a *audited) forgot(b *browser, login string) (location string, letter auth.Letter) {
 	a.Helper()
 	location = b.post("/password/mail", "login", login).location()

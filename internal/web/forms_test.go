@@ -62,8 +62,8 @@ func TestNoFormOfAnotherSiteIsTaken(t *testing.T) {
 	f.loggedInAs("alice") // by the password of before
 }
 
-// In the tab of somebody who has left, the buttons are of the account that was shown there. They must
-// not act on the account of whoever has logged in since.
+// In the tab of somebody who has left, the buttons are of the account that was shown there. They
+// must not act on the account of whoever has logged in since.
 func TestAFormOfAnotherUsersTabDoesNothing(t *testing.T) {
 	t.Parallel()
 	f, _ := shop(t, asking)

@@ -12,8 +12,8 @@ import (
 	"gatehouse.example/internal/web/pages"
 )
 
-// getInvitation shows a form. It changes nothing and names nobody: what opens the links of mails may
-// be a scanner on their way.
+// getInvitation shows a form. It changes nothing and names nobody: what opens the links of mails
+// may be a scanner on their way.
 func (w *Web) getInvitation(c *gin.Context) error {
 	page, err := w.invitationPage(c)
 	if err != nil {

@@ -40,8 +40,8 @@ func addressProblem(c *gin.Context, err error) pages.Problem {
 }
 
 // postRegister makes an account. Its owner then logs in, so that a browser with a store of
-// passwords learns the new one by a login. Whoever has given an address verifies it before, with the
-// challenge in the path, so that a reload asks for no other mail.
+// passwords learns the new one by a login. Whoever has given an address verifies it before, with
+// the challenge in the path, so that a reload asks for no other mail.
 func (w *Web) postRegister(c *gin.Context) error {
 	if !w.registrationOpen {
 		return w.closed(c, w.Registration.Refuse(c.Request.Context()))

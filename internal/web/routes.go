@@ -117,8 +117,8 @@ func (w *Web) loggedIn(handle func(*gin.Context, auth.Browser) error) edge.Handl
 	}
 }
 
-// meant is loggedIn for a form, which must have been shown to whoever is logged in now. Anybody else
-// is sent to their own account.
+// meant is loggedIn for a form, which must have been shown to whoever is logged in now. Anybody
+// else is sent to their own account.
 func (w *Web) meant(handle func(*gin.Context, auth.Browser) error) edge.Handler {
 	return w.loggedIn(func(c *gin.Context, browser auth.Browser) error {
 		if !isMeant(formOf(c), browser) {

@@ -59,7 +59,8 @@ func (w *Web) begin(c *gin.Context, grant auth.BrowserGrant) {
 }
 
 // end ends the session of the browser, and takes its cookie and its pages back. A browser without a
-// cookie is told that it is logged out, so it keeps the cookie of a session that could not be ended.
+// cookie is told that it is logged out, so it keeps the cookie of a session that could not be
+// ended.
 func (w *Web) end(c *gin.Context, browser auth.Browser) error {
 	err := w.Sessions.Logout(c.Request.Context(), browser.Access)
 	if err != nil && !errors.Is(err, auth.ErrInvalidToken) {

@@ -29,8 +29,8 @@ func Parse(file []byte) (map[string]string, error) {
 var placeholder = regexp.MustCompile(`\{[a-z]+\}`)
 
 // Fill returns a text with its placeholders, such as {name}, filled in by pairs of a name and a
-// value. It is an error if a placeholder is left. The result is plain text: whoever shows it escapes
-// it.
+// value. It is an error if a placeholder is left. The result is plain text: whoever shows it
+// escapes it.
 func Fill(text string, pairs ...any) (string, error) {
 	values := make(map[string]string)
 	for n := 0; n+1 < len(pairs); n += 2 {

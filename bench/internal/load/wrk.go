@@ -29,8 +29,8 @@ func (l Result) String() string {
 	return fmt.Sprintf("%.0f/s, p99 %.1f ms, %s of the processor each", l.RPS, stats.Milliseconds(l.p99), l.Each)
 }
 
-// Wrk sends GET requests in a closed loop, one token or session cookie after the other; every answer
-// must be a success. What wrk reads goes into files of that name.
+// Wrk sends GET requests in a closed loop, one token or session cookie after the other; every
+// answer must be a success. What wrk reads goes into files of that name.
 func Wrk(ctx context.Context, files, url string, tokens []string, d time.Duration) (Result, error) {
 	// With one token the request is always the same, and wrk makes it once.
 	script, err := wrkScript(files, tokens, `

@@ -22,8 +22,8 @@ func timeForgot(ctx context.Context, client *http.Client, base, login string) (f
 	return timePost(ctx, client, base+"/password/forgot", jsonType, fmt.Sprintf(`{"login":%q}`, login), http.StatusAccepted)
 }
 
-// forgotStatements counts statements by PostgreSQL's own count. The worker of the replica sends some
-// too. It is stopped by a relay that says nothing.
+// forgotStatements counts statements by PostgreSQL's own count. The worker of the replica sends
+// some too. It is stopped by a relay that says nothing.
 func forgotStatements(ctx context.Context, s *Run, _ Options) ([]float64, string, error) {
 	const name = "replica whose statements are counted"
 	var available bool

@@ -129,7 +129,8 @@ func (t *timingTable) add(name, against string, a, b []float64) {
 	}
 }
 
-// addPlanted compares what must differ: by twice the goal, and by so much without the slowest tenth.
+// addPlanted compares what must differ: by twice the goal, and by so much without the slowest
+// tenth.
 func (t *timingTable) addPlanted(name, against string, a, b []float64, cropped90 float64) {
 	if all, cropped := t.write("PLANTED: "+name, against, a, b); all.T < 2*goalT || cropped < cropped90 {
 		t.faults = append(t.faults, fmt.Errorf("a build with a mistake, %s, is not seen, so that the rest says nothing", against))
@@ -218,8 +219,8 @@ func timeLogins(ctx context.Context, client *http.Client, base string, classes [
 	return timeClasses(ctx, timed, n, random)
 }
 
-// timeClasses times n requests of each class, in milliseconds. Before that it sends warmUps, so that
-// connections, statements and caches are ready when it counts.
+// timeClasses times n requests of each class, in milliseconds. Before that it sends warmUps, so
+// that connections, statements and caches are ready when it counts.
 func timeClasses(ctx context.Context, classes []timedClass, n int, random *rand.Rand) ([][]float64, error) {
 	for _, class := range classes {
 		for i := range warmUps {

@@ -12,10 +12,10 @@ import (
 	"gatehouse.example/bench/internal/stage"
 )
 
-// timeMails adds to the table what causes a mail, and must be answered alike whoever has an account:
-// a forgotten password, and a registration with an address. The mails are sent meanwhile, by a relay
-// that takes them at once. Each is about an account of its own, so that no limit on its mails hides
-// what there is to see.
+// timeMails adds to the table what causes a mail, and must be answered alike whoever has an
+// account: a forgotten password, and a registration with an address. The mails are sent meanwhile,
+// by a relay that takes them at once. Each is about an account of its own, so that no limit on its
+// mails hides what there is to see.
 //
 // The database is one for this: the mails that still wait at the end are no work of the next row.
 func (s *Run) timeMails(ctx context.Context, client *http.Client, real, cost string, table *timingTable, n int) error {

@@ -145,8 +145,8 @@ type PruneCodesParams struct {
 	MaxRows          int32
 }
 
-// PruneCodes deletes some of the codes that expired longest ago. A code is kept for a while after it
-// was redeemed, so that a second use is known for one.
+// PruneCodes deletes some of the codes that expired longest ago. A code is kept for a while after
+// it was redeemed, so that a second use is known for one.
 func (q *Queries) PruneCodes(ctx context.Context, arg PruneCodesParams) (int64, error) {
 	result, err := q.db.Exec(ctx, pruneCodes, arg.OlderThanSeconds, arg.MaxRows)
 	if err != nil {
@@ -291,16 +291,16 @@ type RedeemCodeRow struct {
 	Event     int64
 }
 
-// RedeemCode is the one place where a code becomes a session. It compares all that the code is bound
-// to: client, redirect URI, challenge, resources, browser's session, and the version of the user. Of
-// many callers at once, one finds that the code was not redeemed. Whoever ends the browser's
-// session, or bans the user or the client, waits for the locks, and then ends the new session too.
-// The locks are taken in the order in which all others take them: client, user, session. The client
-// may have come to demand a role since the code was made.
+// RedeemCode is the one place where a code becomes a session. It compares all that the code is
+// bound to: client, redirect URI, challenge, resources, browser's session, and the version of the
+// user. Of many callers at once, one finds that the code was not redeemed. Whoever ends the
+// browser's session, or bans the user or the client, waits for the locks, and then ends the new
+// session too. The locks are taken in the order in which all others take them: client, user,
+// session. The client may have come to demand a role since the code was made.
 //
 // The new session ends no later than its parent, unless it is offline. If the app then has too many
-// sessions through this browser, or the user too many that are offline, those that were used longest
-// ago end.
+// sessions through this browser, or the user too many that are offline, those that were used
+// longest ago end.
 func (q *Queries) RedeemCode(ctx context.Context, arg RedeemCodeParams) (RedeemCodeRow, error) {
 	row := q.db.QueryRow(ctx, redeemCode,
 		arg.Event,

@@ -199,9 +199,9 @@ type FreeInvitedNamesParams struct {
 	MaxRows          int32
 }
 
-// FreeInvitedNames gives accounts that nobody has accepted in time their ids as names, for those who
-// delete them next: the names are free then, since nobody was ever known by them. The last admins
-// stay, if all of them are such accounts.
+// FreeInvitedNames gives accounts that nobody has accepted in time their ids as names, for those
+// who delete them next: the names are free then, since nobody was ever known by them. The last
+// admins stay, if all of them are such accounts.
 func (q *Queries) FreeInvitedNames(ctx context.Context, arg FreeInvitedNamesParams) ([]uuid.UUID, error) {
 	rows, err := q.db.Query(ctx, freeInvitedNames, arg.OlderThanSeconds, arg.MaxRows)
 	if err != nil {
@@ -275,8 +275,8 @@ type NameIsTakenParams struct {
 	UserID      uuid.UUID
 }
 
-// NameIsTaken looks, after a user was renamed, for an account that had the name before, or whose name
-// looks like it (see InsertUser).
+// NameIsTaken looks, after a user was renamed, for an account that had the name before, or whose
+// name looks like it (see InsertUser).
 func (q *Queries) NameIsTaken(ctx context.Context, arg NameIsTakenParams) (bool, error) {
 	row := q.db.QueryRow(ctx, nameIsTaken, arg.UsernameKey, arg.Skeleton, arg.UserID)
 	var taken bool

@@ -208,8 +208,8 @@ type PersonalEventsRow struct {
 	Count         int64
 }
 
-// PersonalEvents looks for what was done to the user and for what the user did by an index each, and
-// takes once what is both. One condition for the two would look through the whole log.
+// PersonalEvents looks for what was done to the user and for what the user did by an index each,
+// and takes once what is both. One condition for the two would look through the whole log.
 func (q *Queries) PersonalEvents(ctx context.Context, arg PersonalEventsParams) ([]PersonalEventsRow, error) {
 	rows, err := q.db.Query(ctx, personalEvents, arg.MaxRows, arg.UserID)
 	if err != nil {

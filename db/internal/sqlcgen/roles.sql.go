@@ -157,8 +157,8 @@ type FindUsersByEmailParams struct {
 	MaxRows  int32
 }
 
-// FindUsersByEmail finds the users with an address, who are few: one has verified it, and others may
-// say that it is theirs.
+// FindUsersByEmail finds the users with an address, who are few: one has verified it, and others
+// may say that it is theirs.
 func (q *Queries) FindUsersByEmail(ctx context.Context, arg FindUsersByEmailParams) ([]Account, error) {
 	rows, err := q.db.Query(ctx, findUsersByEmail,
 		arg.EmailKey,

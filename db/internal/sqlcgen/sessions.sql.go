@@ -182,8 +182,8 @@ type EndSessionsRow struct {
 	Event interface{}
 }
 
-// EndSessions ends all sessions within a reach but one. If that one is of an app, it goes on without
-// the browser's session through which it was started.
+// EndSessions ends all sessions within a reach but one. If that one is of an app, it goes on
+// without the browser's session through which it was started.
 func (q *Queries) EndSessions(ctx context.Context, arg EndSessionsParams) (EndSessionsRow, error) {
 	row := q.db.QueryRow(ctx, endSessions,
 		arg.Event,

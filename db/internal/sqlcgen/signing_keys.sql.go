@@ -48,7 +48,8 @@ type ListSigningKeysRow struct {
 	EndedAt         *time.Time
 }
 
-// ListSigningKeys are those of all rings, in a state that counts: all, or those that have not ended.
+// ListSigningKeys are those of all rings, in a state that counts: all, or those that have not
+// ended.
 func (q *Queries) ListSigningKeys(ctx context.Context, withEnded bool) ([]ListSigningKeysRow, error) {
 	rows, err := q.db.Query(ctx, listSigningKeys, withEnded)
 	if err != nil {

@@ -523,10 +523,10 @@ type UsernameOfLoginParams struct {
 	UsernameKey string
 }
 
-// UsernameOfLogin gives the key of the username of the account that a login is for, by the two keys of
-// what was typed: as a username, which counts first, and as an address. If no account has either, it
-// is the address. It always has one row, and looks for a user in any case. So the time of a refusal
-// does not tell which addresses are known.
+// UsernameOfLogin gives the key of the username of the account that a login is for, by the two keys
+// of what was typed: as a username, which counts first, and as an address. If no account has
+// either, it is the address. It always has one row, and looks for a user in any case. So the time
+// of a refusal does not tell which addresses are known.
 func (q *Queries) UsernameOfLogin(ctx context.Context, arg UsernameOfLoginParams) (string, error) {
 	row := q.db.QueryRow(ctx, usernameOfLogin, arg.Address, arg.UsernameKey)
 	var username_key string

@@ -196,8 +196,8 @@ func (p ResetByLink) describe() description {
 	}
 }
 
-// VerifyByLink is at [VerifyLinkPath]. It names no account but to whoever is logged in to it: whatever
-// opens links may see it.
+// VerifyByLink is at [VerifyLinkPath]. It names no account but to whoever is logged in to it:
+// whatever opens links may see it.
 type VerifyByLink struct {
 	Token string // of the link
 	// Username is who is logged in, and whose address it becomes. "": the password is asked for.

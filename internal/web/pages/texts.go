@@ -74,8 +74,8 @@ func (t texts) problem(p Problem) (string, error) {
 	return t.say("problem."+string(p.Why), "n", p.Bound)
 }
 
-// ask is the text of a value of a scope, or of all. A value that is not of OpenID Connect is the name
-// of a right.
+// ask is the text of a value of a scope, or of all. A value that is not of OpenID Connect is the
+// name of a right.
 func (t texts) ask(scope string) (string, error) {
 	if _, known := t["ask."+scope]; known {
 		return t.say("ask." + scope)
