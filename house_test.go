@@ -48,7 +48,9 @@ func arrows() map[string][]string {
 		"internal/userfile":           {"internal/auth"},
 		"internal/wire":               {"internal/auth"},
 		"internal/revocation":         {"internal/token"},
-		"internal/token":              {"internal/keychain"},
+		"internal/token":              {"internal/keychain", "internal/shortcode"},
+		"internal/otp":                {"internal/shortcode"},
+		"internal/shortcode":          {},
 		"internal/keychain":           {},
 		"internal/cursor":             {"internal/keychain"},
 		"internal/ratelimit":          {},
@@ -79,7 +81,7 @@ func testOnly() []string {
 	return []string{"testing", "github.com/getkin/kin-openapi", "github.com/testcontainers/testcontainers-go", "go.uber.org/goleak",
 		"github.com/fergusstrange/embedded-postgres", "github.com/sqlc-dev/sqlc", "github.com/chromedp/chromedp", "github.com/Shopify/toxiproxy/v2",
 		"github.com/c2sp/wycheproof", "golang.org/x/oauth2", "github.com/coreos/go-oidc", "go.mau.fi/util",
-		"github.com/emersion/go-smtp", "github.com/emersion/go-sasl",
+		"github.com/emersion/go-smtp", "github.com/emersion/go-sasl", "github.com/piglig/go-qr",
 		"github.com/ogen-go/ogen", "github.com/oapi-codegen", "github.com/zitadel/oidc/v3"}
 }
 
@@ -150,7 +152,7 @@ func TestTheProductionBinaryHasNothingOfTheTests(t *testing.T) {
 func TestVerifyBringsOnlyTheLibrariesOfTokens(t *testing.T) {
 	t.Parallel()
 	own := modulePath(t)
-	allowed := []string{own + "/verify", own + "/internal/follow", own + "/internal/revocation", own + "/internal/token", own + "/internal/keychain", "github.com/golang-jwt/jwt/v5",
+	allowed := []string{own + "/verify", own + "/internal/follow", own + "/internal/revocation", own + "/internal/token", own + "/internal/keychain", own + "/internal/shortcode", "github.com/golang-jwt/jwt/v5",
 		"github.com/google/uuid", "github.com/go-json-experiment/json", "github.com/go-jose/go-jose/v4"}
 	for _, p := range goList(t, ".", "-deps", "./verify") {
 		within := func(module string) bool { return p.ImportPath == module || strings.HasPrefix(p.ImportPath, module+"/") }

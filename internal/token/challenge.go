@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"gatehouse.example/internal/keychain"
+	"gatehouse.example/internal/shortcode"
 )
 
 // ErrInvalidChallenge is for a link token or a code that was not made here, or is that of another
@@ -20,13 +21,8 @@ const (
 	challengePrefix  = "ghm_"
 	challengeMACSize = 16 // 128 bits
 
-	// codeAlphabet is that of Crockford's Base32: without I, L and O, which look like digits, and
-	// without U.
-	codeAlphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-	codeLength   = 8 // 40 bits
-
-	// mostTyped bounds what is read of a code that somebody has typed.
-	mostTyped = 64
+	codeBytes  = 5 // 40 bits
+	codeLength = 8 // letters
 )
 
 // ChallengeKeys make and verify what is mailed to somebody, so that they can prove that they read
@@ -80,10 +76,10 @@ func (k *ChallengeKeys) Code(id uuid.UUID) string {
 	return codeOf(k.macs.Make(id[:], []byte(forCode)))
 }
 
-// VerifyCode tells whether somebody has typed the code of a challenge. It takes small letters,
-// spaces and hyphens, O for 0, and I and L for 1. [ErrInvalidChallenge].
+// VerifyCode tells whether somebody has typed the code of a challenge. [shortcode.Read] has what is
+// forgiven. [ErrInvalidChallenge].
 func (k *ChallengeKeys) VerifyCode(id uuid.UUID, typed string) error {
-	code, ok := readCode(typed)
+	code, ok := shortcode.Read(typed, codeLength)
 	if !ok {
 		return ErrInvalidChallenge
 	}
@@ -96,45 +92,6 @@ func (k *ChallengeKeys) VerifyCode(id uuid.UUID, typed string) error {
 }
 
 // ShownCode is a code as people see it: XXXX-XXXX.
-func ShownCode(code string) string {
-	if len(code) != codeLength {
-		return code
-	}
-	return code[:codeLength/2] + "-" + code[codeLength/2:]
-}
+func ShownCode(code string) string { return shortcode.Shown(code) }
 
-// codeOf writes the first 40 bits of a MAC.
-func codeOf(mac []byte) string {
-	var bits uint64
-	for _, b := range mac[:5] {
-		bits = bits<<8 | uint64(b)
-	}
-	code := make([]byte, codeLength)
-	for n := range code {
-		code[n] = codeAlphabet[bits>>(5*(codeLength-1-n))&31]
-	}
-	return string(code)
-}
-
-// readCode returns the code that somebody has typed, and whether it is one.
-func readCode(typed string) (code string, ok bool) {
-	if len(typed) > mostTyped {
-		return "", false
-	}
-	read := make([]byte, 0, codeLength)
-	for _, r := range strings.ToUpper(typed) {
-		switch r {
-		case ' ', '-', '\t', '\u00a0', '\u2010', '\u2011', '\u2013', '\u2212':
-			continue // what mail programs and keyboards put in place of a space or a hyphen
-		case 'O':
-			r = '0'
-		case 'I', 'L':
-			r = '1'
-		}
-		if !strings.ContainsRune(codeAlphabet, r) || len(read) == codeLength {
-			return "", false
-		}
-		read = append(read, byte(r))
-	}
-	return string(read), len(read) == codeLength
-}
+func codeOf(mac []byte) string { return shortcode.Encode(mac[:codeBytes]) }

@@ -31,6 +31,7 @@ func (t texts) functions() template.FuncMap {
 	return template.FuncMap{
 		"say": t.say, "bold": t.bold, "list": list, "failure": t.failure, "problem": t.problem,
 		"wait": t.wait, "device": t.device, "when": t.when, "ask": t.ask,
+		"qr": newQR,
 	}
 }
 
