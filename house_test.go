@@ -59,6 +59,7 @@ func arrows() map[string][]string {
 		"internal/password/gencommon": {},
 		"internal/confusable":         {},
 		"internal/email":              {},
+		"internal/passkey":            {},
 		"internal/confusable/gen":     {},
 		"internal/config":             {"internal/keychain", "internal/postgres"},
 		"internal/postgres":           {},
@@ -81,7 +82,7 @@ func testOnly() []string {
 	return []string{"testing", "github.com/getkin/kin-openapi", "github.com/testcontainers/testcontainers-go", "go.uber.org/goleak",
 		"github.com/fergusstrange/embedded-postgres", "github.com/sqlc-dev/sqlc", "github.com/chromedp/chromedp", "github.com/Shopify/toxiproxy/v2",
 		"github.com/c2sp/wycheproof", "golang.org/x/oauth2", "github.com/coreos/go-oidc", "go.mau.fi/util",
-		"github.com/emersion/go-smtp", "github.com/emersion/go-sasl", "github.com/piglig/go-qr",
+		"github.com/emersion/go-smtp", "github.com/emersion/go-sasl", "github.com/piglig/go-qr", "github.com/descope/virtualwebauthn",
 		"github.com/ogen-go/ogen", "github.com/oapi-codegen", "github.com/zitadel/oidc/v3"}
 }
 
