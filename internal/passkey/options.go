@@ -134,7 +134,7 @@ func descriptors(credentials []Credential) []descriptor {
 	return list
 }
 
-// base64URL is written in JSON as base64url without padding (RFC 4648 §5), in the one way that there
+// base64URL is written in JSON without padding (RFC 4648 §5), in the one way that there
 // is for each value.
 type base64URL []byte
 

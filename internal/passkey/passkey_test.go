@@ -19,7 +19,7 @@ import (
 	"gatehouse.example/internal/passkey"
 )
 
-// A passkey could not be made, or not be used: with the username, without it, and with a key of each
+// A passkey could not be made, or not be used: with a username, without one, and with a key of each
 // kind that virtual authenticators have.
 func TestAPasskeyIsRegisteredAndLogsIn(t *testing.T) {
 	t.Parallel()
