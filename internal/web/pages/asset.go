@@ -25,6 +25,8 @@ var (
 	styleSheet []byte
 	//go:embed assets/mark.svg
 	mark []byte
+	//go:embed assets/passkey.js
+	passkeyScript []byte
 )
 
 // Asset is a file that the pages load. Whoever serves a logo must send a Content-Security-Policy
@@ -37,12 +39,20 @@ type Asset struct {
 }
 
 // Assets returns all files that the pages load.
-func (p *Pages) Assets() []Asset { return []Asset{p.style, p.logo} }
+func (p *Pages) Assets() []Asset { return []Asset{p.style, p.logo, p.script} }
 
 func newStyle() Asset {
 	return Asset{
 		Path: hashed("style", "css", styleSheet), MediaType: "text/css; charset=utf-8",
 		Body: styleSheet,
+	}
+}
+
+// newScript makes the asset of the only script, which asks the browser for passkeys.
+func newScript() Asset {
+	return Asset{
+		Path: hashed("passkey", "js", passkeyScript), MediaType: "text/javascript; charset=utf-8",
+		Body: passkeyScript,
 	}
 }
 

@@ -26,6 +26,9 @@ const pictures = "../../../dist/pages"
 // policy is the strictest one under which the pages are promised to work.
 const policy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'"
 
+// scripted is what pages with the script need besides.
+const scripted = "; script-src 'self'; connect-src 'self'"
+
 // look is a way in which somebody sees a page.
 type look struct {
 	name          string
@@ -94,11 +97,20 @@ func servePages(t *testing.T) string {
 			_, _ = w.Write(asset.Body)
 		})
 	}
+	for _, options := range []string{LoginPasskeyPath, OfferedPasskeyPath} { // which the script wants
+		routes.HandleFunc("GET "+options, func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write([]byte(`{"challenge": "AAAA"}`))
+		})
+	}
 	routes.HandleFunc("GET "+ForgetPath, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 	})
 	routes.HandleFunc("GET /{name}", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Security-Policy", policy)
+		allowed := policy
+		if HasScript(drawn()[r.PathValue("name")]) {
+			allowed += scripted
+		}
+		w.Header().Set("Content-Security-Policy", allowed)
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		language := Choose(r.FormValue("language"), "")
 		if err := p.Render(w, language, drawn()[r.PathValue("name")]); err != nil {

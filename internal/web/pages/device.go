@@ -72,3 +72,11 @@ func firstProduct(userAgent string) string {
 	product := []rune(strings.ToValidUTF8(userAgent, ""))
 	return string(product[:min(len(product), maxProgram)])
 }
+
+// String names the device in no language, such as "Firefox, Linux". It is "" if nothing is known.
+func (d Device) String() string {
+	if d.Program == "" || d.System == "" {
+		return d.Program + d.System
+	}
+	return d.Program + ", " + d.System
+}

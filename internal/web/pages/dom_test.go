@@ -1,7 +1,9 @@
 package pages
 
 import (
+	"io/fs"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -177,6 +179,7 @@ func TestAPasswordManagerKnowsEveryField(t *testing.T) {
 	want := map[string]string{
 		UsernameField: "username", CurrentField: "current-password", NewField: "new-password",
 		LoginField: "username", CodeField: "one-time-code", AddressField: "email",
+		FactorField: "one-time-code", PasskeyNameField: "off",
 	}
 	eachPage(t, func(t *testing.T, _ Language, page Page, d document) {
 		for _, form := range d.elements("form") {
@@ -187,6 +190,12 @@ func TestAPasswordManagerKnowsEveryField(t *testing.T) {
 					continue
 				}
 				name, completed := attribute(input, "name"), attribute(input, "autocomplete")
+				if login, ok := page.(Login); ok && login.Passkeys && name == UsernameField {
+					if completed != "username webauthn" {
+						t.Errorf("no browser offers a passkey at the name: %q", completed)
+					}
+					completed = "username"
+				}
 				username = username || completed == "username"
 				password = password || kind == "password"
 				if _, registers := page.(Register); name == PasswordField && registers {
@@ -220,17 +229,70 @@ func TestAPasswordManagerKnowsEveryField(t *testing.T) {
 	})
 }
 
-// The policy of the pages refuses all of these, so what needs them would not work.
-func TestNoPageHasAScriptAnInlineStyleOrAHandler(t *testing.T) {
+// The policy of the pages refuses all of these, so what needs them would not work. The one script is
+// for passkeys, and what a page can do without is on no page.
+func TestNoPageHasAnInlineStyleOrAHandlerOrAScriptButForPasskeys(t *testing.T) {
 	t.Parallel()
-	eachPage(t, func(t *testing.T, _ Language, _ Page, d document) {
-		if found := d.elements("script", "style", "iframe", "object", "embed", "base"); len(found) > 0 {
+	script := sampleBase + newScript().Path
+	eachPage(t, func(t *testing.T, _ Language, page Page, d document) {
+		if found := d.elements("style", "iframe", "object", "embed", "base"); len(found) > 0 {
 			t.Errorf("there is a %s", found[0].Data)
 		}
+		ceremonies := 0
 		for _, n := range d.elements() {
 			for _, a := range n.Attr {
 				if a.Key == "style" || strings.HasPrefix(a.Key, "on") {
 					t.Errorf("a %s has %s", n.Data, a.Key)
+				}
+				if a.Key == "data-passkey" {
+					ceremonies++
+				}
+			}
+		}
+		scripts := d.elements("script")
+		if HasScript(page) != (ceremonies > 0) || len(scripts) != min(ceremonies, 1) {
+			t.Errorf("%d scripts for %d forms, by a policy that allows it: %v", len(scripts), ceremonies, HasScript(page))
+		}
+		for _, n := range scripts {
+			if attribute(n, "src") != script || n.FirstChild != nil {
+				t.Errorf("the script is at %q, or in the page", attribute(n, "src"))
+			}
+		}
+	})
+}
+
+// More than that is a program, which nobody reads before they trust it.
+func TestTheOnlyScriptIsShort(t *testing.T) {
+	t.Parallel()
+	if lines := strings.Count(string(passkeyScript), "\n"); lines == 0 || lines > 150 {
+		t.Errorf("the script has %d lines, and may have 150", lines)
+	}
+	if found, _ := fs.Glob(os.DirFS("assets"), "*.js"); len(found) != 1 {
+		t.Errorf("there are the scripts %v", found)
+	}
+}
+
+// A form that waits for the script shows a button without a use, or lacks a sentence to say.
+func TestAFormForAPasskeyIsSeenWithItsScriptAlone(t *testing.T) {
+	t.Parallel()
+	eachPage(t, func(t *testing.T, _ Language, _ Page, d document) {
+		for _, form := range d.elements("form") {
+			does, is := lookUp(form, "data-passkey")
+			if !is {
+				continue
+			}
+			if _, hidden := lookUp(form, "hidden"); !hidden {
+				t.Error("without the script, the form is seen")
+			}
+			answer := slices.ContainsFunc(slices.Collect(form.Descendants()), func(n *html.Node) bool {
+				return attribute(n, "name") == PasskeyField && attribute(n, "type") == "hidden"
+			})
+			if !answer || attribute(form, "data-options") == "" {
+				t.Error("the script knows no options, or no field for the answer")
+			}
+			for _, why := range []string{"cancelled", "late", "failed", "known", "missing"} {
+				if attribute(form, "data-"+why) == "" && does != "offer" {
+					t.Errorf("the script cannot say that it is %s", why)
 				}
 			}
 		}
@@ -265,14 +327,21 @@ func TestEveryLinkAndFormStaysBelowTheBase(t *testing.T) {
 		VerifyCodePath, VerifyMailPath, AccountEmailPath, AccountMailPath,
 		VerifyLinkPath + "ghm_x", UndoLinkPath + "ghm_x",
 		InvitationPath + "ghm_x",
+		LoginPasskeyPath, FactorPath, FactorPasskeyPath, EnrolPath, EnrolPasskeyPath, SecurityPath,
+		AppPath, AddPasskeyPath, NewPasskeyPath, PasskeyPath + "9f9bd7a5", PasskeyPath + "9f9bd7a6",
+		PasskeyPath + "9f9bd7a7", OfferedPasskeyPath, RecoveryCodesPath, DevicesPath, NoPasswordPath,
+		LaterPath,
 	}
 	for _, asset := range newPages(t, "").Assets() {
 		known = append(known, asset.Path)
 	}
 	eachPage(t, func(t *testing.T, _ Language, page Page, d document) {
 		for _, n := range d.elements() {
-			for _, key := range []string{"href", "src", "action", "formaction"} {
+			for _, key := range []string{"href", "src", "action", "formaction", "data-options"} {
 				target, has := lookUp(n, key)
+				if target == sampleApp().URI {
+					continue
+				}
 				if onward, out := page.(LoggedOut); !has || out && target == onward.Onward {
 					continue
 				}
@@ -300,9 +369,11 @@ func TestTheFormsHaveTheFieldsThatAreDeclared(t *testing.T) {
 	known := []string{
 		AsField, UsernameField, PasswordField, CurrentField, NewField, RememberField, NextField,
 		ChoiceField, SessionField, LoginField, CodeField, ChallengeField, AddressField,
+		TrustField, OthersField, FactorField, SealedField, PasskeyField, PasskeyNameField, DeviceField,
 	}
 	choices := []string{
 		ChoiceCurrent, ChoiceAllow, ChoiceDeny, ChoiceLogOut, ChoiceOthers, ChoiceRemove,
+		ChoiceAll,
 	}
 	eachPage(t, func(t *testing.T, _ Language, page Page, d document) {
 		for _, n := range d.elements("input", "button") {
@@ -351,6 +422,8 @@ func TestAProblemGetsTheFocusAndElseTheFirstEmptyField(t *testing.T) {
 		"login already": "", "login long": PasswordField, "register": UsernameField,
 		"register wrong": UsernameField, "password": CurrentField, "account": "",
 		"account wrong": CurrentField, "delete": PasswordField, "home": "", "consent": "",
+		"factor": "", "factor app": FactorField, "factor app wrong": FactorField, "enrol": "", "codes": "",
+		"security": "", "app": "", "app wrong": FactorField, "passkey new wrong": PasskeyNameField,
 	} {
 		d := parsePage(t, render(t, newPages(t, ""), Language{}, drawn()[name]))
 		got := ""

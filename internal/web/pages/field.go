@@ -1,15 +1,18 @@
 package pages
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
 
 // field is an input with its label, and with what is said of it.
 type field struct {
-	Name         string // also its id, and the name of its label among the texts
+	Name         string // also its id
+	Label        string // the name of a text; "": that of the name
 	Type         string
 	Autocomplete string
+	Keys         string // which keys a phone shows first (HTML, inputmode); "": those of the type
 	Value        string
 	Hint         string // the name of a text, or ""
 	Bound        int    // in the hint
@@ -44,6 +47,34 @@ func newPasswordField(name string, problem Problem, minLength int) field {
 	return made
 }
 
+// currentPassword asks for the password of whoever has one.
+func currentPassword(name string, passwordless bool, problem Problem) []field {
+	if passwordless {
+		return nil
+	}
+	return []field{passwordField(name, "current-password", problem)}
+}
+
+// factorField takes what its label says. An app has digits alone.
+func factorField(label string) field {
+	made := field{Name: FactorField, Label: label, Type: "text", Autocomplete: "one-time-code"}
+	if label == "field.app_code" {
+		made.Keys = "numeric"
+	}
+	return made
+}
+
+// passkeyNameField is for a name by which its owner knows a passkey.
+func passkeyNameField(value string, problem Problem) field {
+	return field{
+		Name: PasskeyNameField, Label: "field.passkey_name", Type: "text", Autocomplete: "off",
+		Value: value, Hint: "field.passkey_name.hint", Problem: problem,
+	}
+}
+
+// Said is the name of the text that labels the field.
+func (f field) Said() string { return cmp.Or(f.Label, "field."+f.Name) }
+
 // Invalid is true for a field that must be filled in anew.
 func (f field) Invalid() bool { return f.Blamed || f.Problem.Why != "" }
 
@@ -69,7 +100,8 @@ func (d description) laidOut() []field {
 	fields := slices.Clone(d.Fields)
 	for n := range fields {
 		fields[n].Blamed = d.Failure.Why == WrongCredentials && !fields[n].Fixed ||
-			d.Failure.Why == WrongCode && fields[n].Name == CodeField
+			d.Failure.Why == WrongCode && fields[n].Name == CodeField ||
+			d.Failure.Why == WrongFactor && fields[n].Name == FactorField
 	}
 	focus := slices.IndexFunc(fields, func(f field) bool { return f.Problem.Why != "" })
 	if focus < 0 && d.Focus {

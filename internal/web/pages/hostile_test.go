@@ -79,22 +79,52 @@ func TestAHostileNameIsShownAsItIs(t *testing.T) {
 			"session's app": Account{
 				Sessions: []Session{{Apps: []string{text}}},
 			},
-			"client":      Consent{App: text},
-			"scope":       Consent{App: "Orders", Asks: []string{text}},
-			"hidden":      EndSession{Hidden: []Hidden{{"state", text}}},
-			"detail":      Error{Why: FaultBadApp, Detail: text},
-			"request id":  Error{Why: FaultInternal, RequestID: text},
-			"login":       Forgot{Login: text},
-			"challenge":   ResetByCode{Challenge: text},
-			"code":        ResetByCode{Code: text},
-			"verify":      VerifyByLink{Username: text},
-			"app in vain": Error{Why: FaultNoAccess, App: text},
+			"client":         Consent{App: text},
+			"scope":          Consent{App: "Orders", Asks: []string{text}},
+			"hidden":         EndSession{Hidden: []Hidden{{"state", text}}},
+			"detail":         Error{Why: FaultBadApp, Detail: text},
+			"request id":     Error{Why: FaultInternal, RequestID: text},
+			"login":          Forgot{Login: text},
+			"challenge":      ResetByCode{Challenge: text},
+			"code":           ResetByCode{Code: text},
+			"verify":         VerifyByLink{Username: text},
+			"second step":    Factor{Username: text},
+			"who must enrol": Enrol{Username: text},
+			"sealed secret":  SetUpApp{App: AppOffer{Sealed: text}},
+			"secret":         SetUpApp{App: AppOffer{Secret: text}},
+			"recovery code":  RecoveryCodes{Codes: []string{text}},
+			"passkey":        Security{Passkeys: []Passkey{{Name: text}}},
+			"passkey to be":  NewPasskey{Name: text},
+			"passkey's name": ChangePasskey{Name: text},
+			"trusted device": Security{Devices: []TrustedDevice{{ID: text, Address: text}}},
+			"app in vain":    Error{Why: FaultNoAccess, App: text},
 		} {
 			d := parsePage(t, render(t, p, Language{}, page))
 			if !d.shows(text) {
 				t.Errorf("the %s %q is not shown as it is", shown, text)
 			}
 		}
+	}
+}
+
+// What opens an app could open anything.
+func TestTheLinkToAnAppOpensOneAndNothingElse(t *testing.T) {
+	t.Parallel()
+	for uri, linked := range map[string]bool{
+		sampleApp().URI:             true,
+		"otpauth://hotp/a?secret=x": false,
+		"otpauth:javascript:alert":  false,
+		"javascript://totp/alert":   false,
+		"https://totp/":             false,
+		"":                          false,
+	} {
+		if got := (AppOffer{URI: uri}).Link() != ""; got != linked {
+			t.Errorf("%q is linked: %v", uri, got)
+		}
+	}
+	d := parsePage(t, render(t, newPages(t, ""), Language{}, drawn()["app"]))
+	if !slices.Contains(d.targets(), sampleApp().URI) {
+		t.Errorf("no link is the app's: %v", d.targets())
 	}
 }
 
@@ -148,7 +178,7 @@ func (d document) skeleton() (lines []string) {
 // targets are all URLs of a page.
 func (d document) targets() (all []string) {
 	for _, n := range d.elements() {
-		for _, key := range []string{"href", "src", "action", "formaction"} {
+		for _, key := range []string{"href", "src", "action", "formaction", "data-options"} {
 			if target, has := lookUp(n, key); has {
 				all = append(all, target)
 			}

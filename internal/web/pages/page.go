@@ -18,6 +18,7 @@ type description struct {
 	Wide    bool
 	Focus   bool   // the first field to be filled in gets the focus
 	Forget  bool   // the browser forgets earlier pages, since their reader has logged out
+	Script  bool   // for passkeys
 	User    string // who is logged in, for the links at the top; "" for nobody
 	Failure Failure
 	Notice  Notice
@@ -29,7 +30,7 @@ func names() []string {
 	return []string{
 		"home", "login", "register", "password", "forgot", "code", "reset", "invitation",
 		"verify", "proof", "undo", "consent", "end_session", "logged_out", "account", "email",
-		"delete", "error",
+		"delete", "error", "factor", "enrol", "codes", "security", "app", "passkey", "passkey_new",
 	}
 }
 
@@ -37,6 +38,7 @@ func names() []string {
 type Home struct {
 	Username         string // "" if nobody is logged in
 	RegistrationOpen bool
+	OffersPasskey    bool // the browser may make one of its own accord
 	Notice           Notice
 }
 
@@ -47,6 +49,7 @@ func (p Home) describe() description {
 	}
 	return description{
 		Name: "home", Title: title, Notice: p.Notice, Forget: p.Notice == NoticeDeleted,
+		Script: p.OffersPasskey,
 	}
 }
 
@@ -62,6 +65,7 @@ type Login struct {
 	AlreadyAs        string
 	RegistrationOpen bool
 	ForgotOpen       bool // whoever has forgotten the password can reset it by mail
+	Passkeys         bool // a passkey is good in place of name and password
 	Notice           Notice
 	Failure          Failure
 }
@@ -71,11 +75,15 @@ func (p Login) describe() description {
 	if p.UsernameFixed {
 		title = "login.again.title"
 	}
+	name := usernameField(p.Username, p.UsernameFixed)
+	if p.Passkeys {
+		name.Autocomplete = "username webauthn" // browsers then offer passkeys at the field
+	}
 	return description{
-		Name: "login", Title: title, Failure: p.Failure, Notice: p.Notice,
+		Name: "login", Title: title, Failure: p.Failure, Notice: p.Notice, Script: p.Passkeys,
 		Focus: !p.OffersCurrent() || p.Failure != Failure{},
 		Fields: []field{
-			usernameField(p.Username, p.UsernameFixed),
+			name,
 			passwordField(PasswordField, "current-password", NoProblem),
 		},
 	}
@@ -336,6 +344,10 @@ type Account struct {
 	Later          bool
 	MinLength      int // of a password, in characters
 	Address        AccountAddress
+	Factors        AccountFactors
+	Passwordless   bool // no password is asked for: the login was a moment ago
+	OffersPasskey  bool // as in [Home]
+	OfferDays      int  // a second factor is proposed, and again after so long; 0: it is not
 	CurrentProblem Problem
 	NewProblem     Problem
 	Notice         Notice
@@ -351,6 +363,17 @@ type AccountAddress struct {
 	MayChange, MayRemove bool
 }
 
+// AccountFactors is what an account has besides its password.
+type AccountFactors struct {
+	Shown    bool // there is a page for it
+	App      bool // an authenticator app
+	Passkeys int
+	Codes    int // recovery codes that are left
+}
+
+// Any is true if a login has a second step.
+func (f AccountFactors) Any() bool { return f.App || f.Passkeys > 0 }
+
 // Shown is true if there is anything to say.
 func (a AccountAddress) Shown() bool { return a.MayChange || a.Verified != "" || a.Waiting != "" }
 
@@ -359,6 +382,7 @@ type AccountEmail struct {
 	Username       string
 	Address        AccountAddress
 	Given          string // the address that was sent
+	Passwordless   bool   // as in [Account]
 	AddressProblem Problem
 	CurrentProblem Problem
 	Failure        Failure
@@ -367,10 +391,8 @@ type AccountEmail struct {
 func (p AccountEmail) describe() description {
 	return description{
 		Name: "email", Title: "email.title", Focus: true, User: p.Username, Failure: p.Failure,
-		Fields: []field{
-			addressField(p.Given, p.AddressProblem),
-			passwordField(CurrentField, "current-password", p.CurrentProblem),
-		},
+		Fields: append([]field{addressField(p.Given, p.AddressProblem)},
+			currentPassword(CurrentField, p.Passwordless, p.CurrentProblem)...),
 	}
 }
 
@@ -388,11 +410,9 @@ type Session struct {
 func (p Account) describe() description {
 	return description{
 		Name: "account", Title: "account.title", Wide: true, User: p.Username,
-		Failure: p.Failure, Notice: p.Notice,
-		Fields: []field{
-			passwordField(CurrentField, "current-password", p.CurrentProblem),
-			newPasswordField(NewField, p.NewProblem, p.MinLength),
-		},
+		Failure: p.Failure, Notice: p.Notice, Script: p.OffersPasskey,
+		Fields: append(currentPassword(CurrentField, p.Passwordless, p.CurrentProblem),
+			newPasswordField(NewField, p.NewProblem, p.MinLength)),
 	}
 }
 
@@ -405,6 +425,7 @@ func (p Account) Others() bool {
 // DeleteAccount is at [DeleteAccountPath]. It says what is lost, and asks for the password.
 type DeleteAccount struct {
 	Username        string
+	Passwordless    bool // as in [Account]
 	PasswordProblem Problem
 	Failure         Failure
 }
@@ -412,7 +433,7 @@ type DeleteAccount struct {
 func (p DeleteAccount) describe() description {
 	return description{
 		Name: "delete", Title: "delete.title", Focus: true, User: p.Username, Failure: p.Failure,
-		Fields: []field{passwordField(PasswordField, "current-password", p.PasswordProblem)},
+		Fields: currentPassword(PasswordField, p.Passwordless, p.PasswordProblem),
 	}
 }
 

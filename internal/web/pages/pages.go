@@ -2,8 +2,9 @@
 // mark, and the texts in each language. It renders, and does nothing else. It knows neither routes
 // nor rules, so that whoever serves the pages decides what a person is told.
 //
-// No page has a script, an inline style or a file of another site. Each works under the policy
-// "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'".
+// No page has an inline style or a file of another site. Each works under the policy "default-src
+// 'none'; style-src 'self'; img-src 'self'; form-action 'self'". Those for which [HasScript] is true
+// have one script more, for passkeys. All but passkeys works without it.
 package pages
 
 import (
@@ -39,6 +40,7 @@ type Options struct {
 type Pages struct {
 	options     Options
 	style, logo Asset
+	script      Asset
 	parsed      map[Language]map[string]*template.Template
 }
 
@@ -52,7 +54,7 @@ func New(options Options) (*Pages, error) {
 		return nil, err
 	}
 	p := &Pages{
-		options: options, style: newStyle(), logo: logo,
+		options: options, style: newStyle(), logo: logo, script: newScript(),
 		parsed: make(map[Language]map[string]*template.Template),
 	}
 	for _, language := range Languages() {
@@ -95,6 +97,7 @@ type view struct {
 	Base     string
 	Language Language
 	Style    string
+	Passkey  string // the script
 	Logo     string
 	LogoType string
 }
@@ -108,6 +111,9 @@ func (v view) TitleForm() string {
 	return "title"
 }
 
+// HasScript is true for a page whose policy must allow "script-src 'self'; connect-src 'self'".
+func HasScript(page Page) bool { return page.describe().Script }
+
 // Render writes a page. It writes nothing if the page cannot be rendered.
 func (p *Pages) Render(w io.Writer, language Language, page Page) error {
 	described := page.describe()
@@ -120,6 +126,7 @@ func (p *Pages) Render(w io.Writer, language Language, page Page) error {
 		Base:        p.options.Base,
 		Language:    language,
 		Style:       p.options.Base + p.style.Path,
+		Passkey:     p.options.Base + p.script.Path,
 		Logo:        p.options.Base + p.logo.Path,
 		LogoType:    p.logo.MediaType,
 	})

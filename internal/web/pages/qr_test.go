@@ -115,7 +115,7 @@ func TestAQRCodeIsSaidToWhoeverDoesNotSeeIt(t *testing.T) {
 	if svg := d.elements("svg")[0]; attribute(svg, "role") != "img" {
 		t.Error("the picture is none to a screen reader")
 	}
-	if got := textOf(d.elements("title")[0]); got != title {
+	if got := attribute(d.elements("svg")[0], "aria-label"); got != title {
 		t.Errorf("it is called %q", got)
 	}
 }

@@ -16,7 +16,20 @@ const (
 	// disabled, must not see another text than whoever has mistyped the password.
 	WrongCredentials FailureReason = "wrong_credentials"
 	// WrongCode is for a code of a mail that is wrong, used up, or not good any more.
-	WrongCode   FailureReason = "wrong_code"
+	WrongCode FailureReason = "wrong_code"
+	// WrongFactor is for a code of an app or a recovery code, as WrongCode.
+	WrongFactor FailureReason = "wrong_factor"
+	// FactorLocked is for codes of an account of which so many were wrong that none is taken.
+	FactorLocked FailureReason = "factor_locked"
+	// PasskeyRefused is for each answer of a passkey that is not good.
+	PasskeyRefused  FailureReason = "passkey_refused"
+	PasskeyTaken    FailureReason = "passkey_taken" // it is another account's, or this one's already
+	TooManyPasskeys FailureReason = "too_many_passkeys"
+	FactorExists    FailureReason = "factor_exists"   // there is an authenticator app already
+	FactorDemanded  FailureReason = "factor_demanded" // the last factor of an account that must have one
+	LastWayIn       FailureReason = "last_way_in"     // nothing else would be left to log in with
+	// EnrolLate is for a set-up that took too long.
+	EnrolLate   FailureReason = "enrol_late"
 	Limited     FailureReason = "limited"     // there were too many attempts
 	Overloaded  FailureReason = "overloaded"  // nothing was done
 	Unavailable FailureReason = "unavailable" // it is not known whether it was done
@@ -66,6 +79,8 @@ const (
 	PasswordIsUsername ProblemReason = "password_is_username"
 	PasswordSame       ProblemReason = "password_same"  // it is the one that the account has
 	PasswordWrong      ProblemReason = "password_wrong" // it is not the one that the account has
+	PasskeyNameMissing ProblemReason = "passkey_name_missing"
+	PasskeyNameLong    ProblemReason = "passkey_name_long"
 	// PasswordRefused is for a reason that has no word of its own.
 	PasswordRefused ProblemReason = "password_refused"
 )
@@ -87,6 +102,13 @@ const (
 	NoticeAddressRemoved  Notice = "address_removed"
 	NoticeAddressRestored Notice = "address_restored"
 	NoticeLoginFirst      Notice = "login_first" // the page asked for wants a login
+	NoticeProveFirst      Notice = "prove_first" // the page asked for wants another one
+	NoticeLoginOver       Notice = "login_over"  // between its two steps
+	NoticeFactorAdded     Notice = "factor_added"
+	NoticePasskeyRenamed  Notice = "passkey_renamed"
+	NoticeFactorRemoved   Notice = "factor_removed"
+	NoticePasswordRemoved Notice = "password_removed"
+	NoticeDeviceForgotten Notice = "device_forgotten" // one, or all
 	// NoticeOtherUser is for a form that was shown to somebody who is not logged in any more.
 	NoticeOtherUser Notice = "other_user"
 )
@@ -106,6 +128,7 @@ const (
 	FaultBadInvitation Fault = "bad_invitation" // as FaultBadLink, of an invitation
 	FaultInvitedOnly   Fault = "invited_only"   // registration is for those who were invited
 	FaultNoMail        Fault = "no_mail"        // the service sends none
+	FaultFactorsOff    Fault = "factors_off"    // nobody sets up a second factor
 	FaultUnavailable   Fault = "unavailable"    // overloaded, or without its database
 	FaultInternal      Fault = "internal"
 )

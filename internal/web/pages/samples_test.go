@@ -152,7 +152,75 @@ func drawn() map[string]Page {
 		"delete wrong": DeleteAccount{
 			Username: "alice", PasswordProblem: Problem{Why: PasswordWrong},
 		},
-		"delete last admin": DeleteAccount{Username: "alice", Failure: Failure{Why: LastAdmin}},
+		"delete last admin":      DeleteAccount{Username: "alice", Failure: Failure{Why: LastAdmin}},
+		"login passkeys":         Login{Passkeys: true, To: "Orders", Next: sampleNext, ForgotOpen: true},
+		"login passkeys already": Login{Passkeys: true, AlreadyAs: "bob", Username: "bob"},
+		"home offered":           Home{Username: "alice", OffersPasskey: true},
+		"account offers": Account{
+			Username: "alice", Now: sampleNow, MinLength: 8, Sessions: sampleSessions()[:1],
+			Factors: AccountFactors{Shown: true}, OfferDays: 30, OffersPasskey: true,
+		},
+		"account with factors": Account{
+			Username: "alice", Now: sampleNow, MinLength: 8, Sessions: sampleSessions()[:1],
+			Factors: AccountFactors{Shown: true, App: true, Passkeys: 2, Codes: 7},
+		},
+		"account without a password": Account{
+			Username: "alice", Now: sampleNow, MinLength: 8, Sessions: sampleSessions()[:1],
+			Factors: AccountFactors{Shown: true, Passkeys: 2}, Passwordless: true,
+		},
+		"email without a password": AccountEmail{
+			Username: "alice", Passwordless: true, Address: AccountAddress{
+				Verified: "alice@example.org", MayChange: true, MayRemove: true,
+			},
+		},
+		"delete without a password": DeleteAccount{Username: "alice", Passwordless: true},
+		"factor": Factor{
+			Username: "alice", Next: sampleNext, App: true, Passkeys: true, Codes: true, TrustDays: 30,
+		},
+		"factor app": Factor{Username: longName, App: true, TrustDays: 30},
+		"factor app wrong": Factor{
+			Username: "alice", App: true, Codes: true, Failure: Failure{Why: WrongFactor},
+		},
+		"factor passkey":  Factor{Username: "alice", Passkeys: true, TrustDays: 30},
+		"factor recovery": Factor{Username: "alice", Codes: true, Failure: Failure{Why: FactorLocked}},
+		"enrol": Enrol{
+			Username: "alice", Next: sampleNext, App: sampleApp(), Passkeys: true,
+			PasskeyName: "Firefox, Linux",
+		},
+		"enrol wrong": Enrol{Username: longName, App: sampleApp(), Failure: Failure{Why: WrongFactor}},
+		"codes":       RecoveryCodes{Username: "alice", Codes: sampleCodes(), Next: sampleNext},
+		"security": Security{
+			Username: "alice", Now: sampleNow, MaySetUp: true, MakesPasskeys: true, App: true,
+			AppSince: sampleNow, Codes: 8, Passkeys: samplePasskeys(), Devices: sampleDevices(),
+			MayRemovePassword: true, Notice: NoticeFactorAdded,
+		},
+		"security none": Security{Username: longName, MaySetUp: true, MakesPasskeys: true},
+		"security few": Security{
+			Username: "alice", Now: sampleNow, MaySetUp: true, App: true, AppSince: sampleNow, Codes: 2,
+			Failure: Failure{Why: FactorDemanded},
+		},
+		"security without a password": Security{
+			Username: "alice", Now: sampleNow, MakesPasskeys: true, Passkeys: samplePasskeys()[:1],
+			Passwordless: true,
+		},
+		"security off": Security{Username: "alice", Now: sampleNow},
+		"app":          SetUpApp{Username: "alice", App: sampleApp(), Others: true},
+		"app wrong": SetUpApp{
+			Username: "alice", App: sampleApp(), Failure: Failure{Why: WrongFactor},
+		},
+		"passkey new": NewPasskey{Username: "alice", Name: "Firefox, Linux", Others: true},
+		"passkey new wrong": NewPasskey{
+			Username: "alice", Name: longName, NameProblem: Problem{Why: PasskeyNameLong},
+		},
+		"passkey": ChangePasskey{Username: "alice", ID: "9f9bd7a5", Name: "Key", Given: "Key"},
+		"passkey wrong": ChangePasskey{
+			Username: "alice", ID: "9f9bd7a5", Name: longName,
+			NameProblem: Problem{Why: PasskeyNameMissing},
+		},
+		"passkey last": ChangePasskey{
+			Username: "alice", ID: "9f9bd7a5", Name: "Key", Given: "Key",
+			Failure: Failure{Why: LastWayIn},
+		},
 		"error detail": Error{
 			Status: 400, Why: FaultBadApp, RequestID: "0f8a2c54-6a3f-4b1e-9d35-2f6cf2a1c001",
 			Detail: "invalid_request: redirect_uri is not one of the client's", Username: "alice",
@@ -198,6 +266,37 @@ func wordsOf(t *testing.T, kind string) (words []string) {
 		t.Fatalf("there is no constant of type %s", kind)
 	}
 	return words
+}
+
+func sampleApp() AppOffer {
+	return AppOffer{
+		URI: "otpauth://totp/Example%20Bakery:alice?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP" +
+			"&issuer=Example%20Bakery&algorithm=SHA1&digits=6&period=30",
+		Secret: "JBSW Y3DP EHPK 3PXP JBSW Y3DP EHPK 3PXP", Sealed: "c2VhbGVk",
+	}
+}
+
+func sampleCodes() (codes []string) {
+	for n := range 10 {
+		codes = append(codes, fmt.Sprintf("K7QM-2X9%d-W4TP-ZB3H", n))
+	}
+	return codes
+}
+
+func samplePasskeys() []Passkey {
+	return []Passkey{
+		{ID: "9f9bd7a5", Name: "Firefox, Linux", Made: sampleNow.AddDate(0, -2, 0), LastUsed: sampleNow, Synced: true},
+		{ID: "9f9bd7a6", Name: "The blue key on my key ring", Made: sampleNow.AddDate(0, 0, -1)},
+		{ID: "9f9bd7a7", Name: longName[:64], Made: sampleNow, LastUsed: sampleNow},
+	}
+}
+
+func sampleDevices() []TrustedDevice {
+	return []TrustedDevice{
+		{ID: "9f9bd7a8", UserAgent: firefox, Address: "192.0.2.17", Until: sampleNow.AddDate(0, 0, 30)},
+		{ID: "9f9bd7a9", UserAgent: iphone, Address: "2001:db8:85a3:1234:5678:8a2e:370:7334",
+			Until: sampleNow.AddDate(0, 0, 3)},
+	}
 }
 
 func sampleSessions() []Session {

@@ -30,7 +30,7 @@ func readTexts(language Language) (texts, error) {
 func (t texts) functions() template.FuncMap {
 	return template.FuncMap{
 		"say": t.say, "bold": t.bold, "list": list, "failure": t.failure, "problem": t.problem,
-		"wait": t.wait, "device": t.device, "when": t.when, "ask": t.ask,
+		"wait": t.wait, "device": t.device, "when": t.when, "date": t.date, "ask": t.ask,
 		"qr": newQR,
 	}
 }
