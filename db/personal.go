@@ -85,7 +85,7 @@ func readPersonalCodes(
 	for _, row := range rows {
 		into.Codes = append(into.Codes, auth.PersonalCode{
 			Client:    auth.Client{ID: row.ClientID, Title: row.ClientName},
-			SessionID: row.SessionID, RedirectURI: row.RedirectUri, Scope: orZero(row.Scope),
+			SessionID: orZero(row.SessionID), RedirectURI: orZero(row.RedirectUri), Scope: orZero(row.Scope),
 			OpenID: orZero(row.Openid), Claims: orZero(row.Claims),
 			Resources: orZero(row.Resource), AuthTime: row.AuthTime,
 			ExpiresAt: row.ExpiresAt, RedeemedAt: row.RedeemedAt, Started: orZero(row.StartedID),

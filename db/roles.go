@@ -296,7 +296,7 @@ func translateRole(op string, err error) error {
 func role(row sqlcgen.RoleByNameRow) auth.Role {
 	return auth.Role{
 		Name: row.Role.Name, Permissions: permissions(row.Permissions), Version: row.Role.Version,
-		CreatedAt: row.Role.CreatedAt, UpdatedAt: row.Role.UpdatedAt,
+		Factor: row.Role.Factor, CreatedAt: row.Role.CreatedAt, UpdatedAt: row.Role.UpdatedAt,
 	}
 }
 

@@ -64,7 +64,7 @@ func (d *DB) SessionByID(ctx context.Context, id uuid.UUID) (auth.SessionState, 
 
 		Browser: row.Browser, Idle: time.Duration(orZero(row.IdleSeconds)) * time.Second,
 		AuthTime: row.AuthTime, Methods: row.Amr, OpenID: orZero(row.Openid),
-		Claims: orZero(row.Claims), Offline: row.Offline, Resources: orZero(row.Resource),
+		Claims: orZero(row.Claims), Offline: row.Offline, Resources: orZero(row.Resource), Trusted: row.Trusted,
 	}, translate("session by id", err)
 }
 

@@ -258,8 +258,13 @@ func user(row sqlcgen.Account) auth.User {
 		PasswordChangedAt:  row.PasswordChangedAt,
 		Email:              auth.Email{Given: orZero(row.Email), Key: orZero(row.EmailKey), VerifiedAt: row.EmailVerifiedAt},
 		VerifyUntil:        row.VerifyUntil,
-		Roles:              row.Roles,
-		Permissions:        permissions(row.Permissions),
+		Passwordless:       row.Passwordless,
+		Factors: auth.FactorCount{
+			TOTP: row.Totp, Passkeys: int(row.Passkeys), RecoveryCodes: int(row.RecoveryCodes),
+		},
+		FactorDemanded: row.FactorDemanded,
+		Roles:          row.Roles,
+		Permissions:    permissions(row.Permissions),
 	}
 }
 

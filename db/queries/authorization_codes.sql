@@ -12,7 +12,7 @@ WITH live AS (
         digest, session_id, user_id, token_version, client_id, redirect_uri, challenge, scope, openid,
         claims, resource, nonce, auth_time, amr, expires_at
     )
-    SELECT @digest, live.id, live.user_id, @token_version, @client_id, @redirect_uri,
+    SELECT @digest, live.id, live.user_id, @token_version, @client_id::text, @redirect_uri::text,
            sqlc.narg('challenge'), sqlc.narg('scope'), sqlc.narg('openid'), sqlc.narg('claims'),
            sqlc.narg('resource'), sqlc.narg('nonce'), live.auth_time, live.amr,
            now() + make_interval(secs => @lifetime_seconds)
@@ -49,8 +49,8 @@ WITH found AS (
     SET redeemed_at = now(), started_id = @id
     FROM found
     WHERE a.digest = found.digest
-      AND a.client_id = @client_id
-      AND a.redirect_uri = @redirect_uri
+      AND a.client_id = @client_id::text
+      AND a.redirect_uri = @redirect_uri::text
       AND a.challenge IS NOT DISTINCT FROM sqlc.narg('challenge')::text
       AND @resources::text[] <@ string_to_array(coalesce(a.resource, @default_resource::text), ' ')
       AND a.redeemed_at IS NULL
@@ -109,7 +109,7 @@ SELECT started_id, user_id,
        (@resources::text[] <@ string_to_array(coalesce(resource, @default_resource::text), ' '))::boolean AS has_resources
 FROM authorization_codes
 WHERE digest = @digest
-  AND client_id = @client_id;
+  AND client_id = @client_id::text;
 
 -- PruneCodes deletes some of the codes that expired longest ago. A code is kept for a while after
 -- it was redeemed, so that a second use is known for one.

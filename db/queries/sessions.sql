@@ -47,7 +47,7 @@ FROM started;
 SELECT sqlc.embed(accounts), s.salt, s.counter, s.rotated_at, s.rotated_network, s.repeated_elsewhere_at,
        s.idle_expires_at, s.expires_at, s.ended_at, s.scope, now()::timestamptz AS now,
        s.browser, s.idle_seconds, coalesce(s.auth_time, s.created_at)::timestamptz AS auth_time, s.amr,
-       s.openid, s.claims, s.offline, s.resource,
+       s.openid, s.claims, s.offline, s.resource, s.trusted,
        s.client_id, c.grant_types AS client_grant_types, c.scope AS client_scope,
        c.required_role AS client_required_role,
        coalesce(c.first_party, false)::boolean AS client_first_party,

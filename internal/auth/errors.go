@@ -50,6 +50,59 @@ var (
 		"address_unverified", "the e-mail address must be verified first",
 	)
 
+	// ErrFactorNeeded: the password is right, and a second factor is still to be proved. It comes as
+	// a [*FactorNeededError].
+	ErrFactorNeeded = outcome.New("factor_needed", "the second factor must be proved as well")
+	// ErrFactorEnrol: the password is right, and the account must have a second factor and has none
+	// yet. It is set up on pages alone. It comes as a [*FactorNeededError].
+	ErrFactorEnrol = outcome.New(
+		"factor_enrol", "the account must have a second factor; log in in a browser to set one up",
+	)
+	// ErrPendingLogin: what lies between the two steps of a login is not good any more. It has
+	// expired, has become a session before, or the user has changed.
+	ErrPendingLogin = outcome.New(
+		"pending_login_over", "the login took too long, or is over; begin anew",
+	)
+	// ErrWrongFactor is all that a caller learns of a second factor that is refused.
+	ErrWrongFactor = outcome.New(
+		"wrong_factor", "the code or the passkey is not right",
+	)
+	// ErrFactorReused: the code was right, and was used before.
+	ErrFactorReused = outcome.Reason(ErrWrongFactor, "factor_reused", "it was used before")
+	// ErrPasskeyCloned: the counter of a passkey that is on one device went back. There is a copy.
+	ErrPasskeyCloned = outcome.Reason(
+		ErrWrongFactor, "passkey_cloned", "its counter went back, so there is a copy of it",
+	)
+	// ErrFactorLocked: too many codes in a row were wrong. Passkeys are still good.
+	ErrFactorLocked = outcome.New(
+		"factor_locked",
+		"too many codes were wrong; use a passkey, or ask an operator for `gatehouse user unlock`",
+	)
+	// ErrFactorExists: the account has such a factor already.
+	ErrFactorExists = outcome.New(
+		"factor_exists", "the account has such a factor already; remove that first",
+	)
+	// ErrFactorDemanded: the account must have a second factor, and this is the last one.
+	ErrFactorDemanded = outcome.New(
+		"factor_demanded", "the account must have a second factor; set up another one first",
+	)
+	// ErrFactorsOff: nobody sets up a second factor.
+	ErrFactorsOff = outcome.New("factors_off", "no second factors are set up here: FACTORS is none")
+	// ErrLastWayIn: without it nobody could log in to the account any more.
+	ErrLastWayIn = outcome.New(
+		"last_way_in", "it is the last way in to the account; set up another one first",
+	)
+	ErrPasskeyNotFound = outcome.New("passkey_not_found", "the account has no such passkey")
+	// ErrPasskeyTaken: the passkey is there already, in this account or in another.
+	ErrPasskeyTaken = outcome.New("passkey_taken", "the passkey has been added already")
+	// ErrInvalidPasskey: a browser's answer makes no passkey, or came too late or twice.
+	ErrInvalidPasskey = outcome.New(
+		"invalid_passkey", "the passkey could not be added; try again",
+	)
+	ErrTooManyPasskeys = outcome.New(
+		"too_many_passkeys", "the account has as many passkeys as it may have; remove one first",
+	)
+
 	// ErrInvalidToken is for an access token that is forged, malformed, expired or revoked.
 	ErrInvalidToken = outcome.New("invalid_token", "the token is not valid")
 
@@ -68,6 +121,13 @@ var (
 	// ErrOtherClient: the token was issued to another client than the one that sends it.
 	ErrOtherClient = outcome.Reason(
 		ErrInvalidGrant, "other_client", "it was issued to another client",
+	)
+
+	// ErrFactorUnproved: the account must prove a second factor, and the login that the token comes
+	// from did not.
+	ErrFactorUnproved = outcome.Reason(
+		ErrInvalidGrant, "factor_unproved",
+		"the account must prove a second factor; log in in a browser",
 	)
 
 	// ErrInvalidCode is all that a caller learns of a refused authorization code.
@@ -284,6 +344,10 @@ func Refusals() []error {
 		ErrBadCredentials, ErrUnknownUser, ErrWrongPassword, ErrDisabled, ErrPasswordExpired,
 		ErrSuperseded, ErrUnusableHash,
 		ErrWrongCurrentPassword, ErrMustChangePassword, ErrAddressUnverified,
+		ErrFactorNeeded, ErrFactorEnrol, ErrPendingLogin, ErrWrongFactor, ErrFactorReused,
+		ErrPasskeyCloned, ErrFactorLocked, ErrFactorExists, ErrFactorDemanded, ErrFactorsOff,
+		ErrLastWayIn, ErrPasskeyNotFound, ErrPasskeyTaken, ErrInvalidPasskey, ErrTooManyPasskeys,
+		ErrFactorUnproved,
 		ErrInvalidToken, ErrNoFeed, ErrInvalidGrant, ErrTokenReused, ErrSessionOver, ErrOtherClient,
 		ErrInvalidCode, ErrCodeReused, ErrUnknownApp, ErrRedirectURI, ErrLogoutHint, ErrAuthorizationRequest,
 		ErrResponseType, ErrRequestObject, ErrRequestURI, ErrRegistrationObject, ErrInvalidTarget,

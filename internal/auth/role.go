@@ -40,6 +40,7 @@ const (
 type Role struct {
 	Name        string
 	Permissions []Permission
+	Factor      bool  // whoever has the role must have a second factor
 	Version     int64 // rises with each change
 	CreatedAt   time.Time
 	UpdatedAt   time.Time

@@ -102,6 +102,9 @@ type SessionState struct {
 	// Resources are those that the login asked for, with spaces between (RFC 8707); "": none.
 	Resources string
 
+	// Trusted is true if the login left out the second factor, since the device is trusted.
+	Trusted bool
+
 	// Client is the one that its tokens are issued to: what decides about them alone.
 	Client Client
 }

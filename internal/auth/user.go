@@ -25,8 +25,12 @@ type User struct {
 	// VerifyUntil is until when the user has to verify the address to keep the account: who has
 	// registered where addresses are required. nil: there is no need to.
 	VerifyUntil *time.Time
-	Roles       []string     // by name
-	Permissions []Permission // those of all the roles, each once
+	// Passwordless is true if the user has removed the password: nobody knows the stored one.
+	Passwordless   bool
+	Factors        FactorCount
+	FactorDemanded bool         // one of the roles demands a second factor
+	Roles          []string     // by name
+	Permissions    []Permission // those of all the roles, each once
 }
 
 // passwordMark differs between one password of a user and the next.

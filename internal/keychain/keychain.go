@@ -33,6 +33,12 @@ const (
 	Challenges Purpose = "gatehouse challenge"
 	// Mails are sealed until they are sent.
 	Mails Purpose = "gatehouse mail"
+	// TOTPSecrets are sealed under the id of their user.
+	TOTPSecrets Purpose = "gatehouse totp secret"
+	// PendingLogins are what lies between the two steps of a login.
+	PendingLogins Purpose = "gatehouse pending login"
+	// PasskeyChallenges are what a passkey answers.
+	PasskeyChallenges Purpose = "gatehouse passkey challenge"
 
 	// OldDeviceTokens are the device tokens of the version before. They do not say which password
 	// they belong to.
@@ -44,7 +50,8 @@ const (
 func purposes() []Purpose {
 	return []Purpose{
 		RefreshTokens, DeviceTokens, OldDeviceTokens, DeviceNames, Cursors, SigningKeys, RateLimits,
-		SessionCookies, SiblingCookies, LoginDemands, Challenges, Mails, secretIDs,
+		SessionCookies, SiblingCookies, LoginDemands, Challenges, Mails,
+		TOTPSecrets, PendingLogins, PasskeyChallenges, secretIDs,
 	}
 }
 

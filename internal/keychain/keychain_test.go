@@ -29,19 +29,22 @@ func keychainOf(t testing.TB, secrets ...[]byte) *Keychain {
 func TestTheKeysOfRunningInstallationsStayTheSame(t *testing.T) {
 	t.Parallel()
 	pinned := map[Purpose]string{
-		"gatehouse refresh token":  "a82b2d3e778833c91e9f77b4928788f2606b8082905043d3d0efede810a3e925",
-		"gatehouse device token 2": "6c49f3affcdd06f982a58ffd9fd23441d2f254734778ac63521813d8e115a6f6",
-		"gatehouse device token":   "d45411a80d93c6746746d55099f7c6965b103c1d9e16f8055cbc92d595b6ccde",
-		"gatehouse device name":    "60665fc6e74153b1af8883600b89cd869188322754ece430926b960b9d40905a",
-		"gatehouse cursor":         "0ca09ac6979d6e9241b71e8fc7595a8b83e3d8d6e38ce7e1badcb1730a9133b5",
-		"gatehouse signing keys":   "757874a8c74f04fa4eb2be1d6bc4f466a7251617c7c6f31c1e0c4131b418ccab",
-		"gatehouse secret id":      "033baab14d435cf06eac7f88e5ea9c6c50e45f91134cd512ecc8936323c3637f",
-		"gatehouse rate limits":    "e0e85aeaf586b40b78de0ddfd83d46b17aaabe86b433d707194b5d0195baaf1b",
-		"gatehouse session cookie": "6bd56391bbc845957ece880f600aa252145540df1a445c369d997239bbb68257",
-		"gatehouse sibling cookie": "ea20900503cc3d431bfed1393da19cdc1d511681540fa55bf9d1e3a8093348ca",
-		"gatehouse login demand":   "51477f2c35e25b9a6ed8851415ce9a8f21ec1d434ff3f6336a5cd48390ed52ff",
-		"gatehouse challenge":      "19fe412be85e52b8e34e2df2d3e020e2a3009503230225b39775d2e1c71f8f5b",
-		"gatehouse mail":           "6768428eb131875b275605ad6aae69ada9e1fe694adf91f7f6eaac7cb8b4a762",
+		"gatehouse refresh token":     "a82b2d3e778833c91e9f77b4928788f2606b8082905043d3d0efede810a3e925",
+		"gatehouse device token 2":    "6c49f3affcdd06f982a58ffd9fd23441d2f254734778ac63521813d8e115a6f6",
+		"gatehouse device token":      "d45411a80d93c6746746d55099f7c6965b103c1d9e16f8055cbc92d595b6ccde",
+		"gatehouse device name":       "60665fc6e74153b1af8883600b89cd869188322754ece430926b960b9d40905a",
+		"gatehouse cursor":            "0ca09ac6979d6e9241b71e8fc7595a8b83e3d8d6e38ce7e1badcb1730a9133b5",
+		"gatehouse signing keys":      "757874a8c74f04fa4eb2be1d6bc4f466a7251617c7c6f31c1e0c4131b418ccab",
+		"gatehouse secret id":         "033baab14d435cf06eac7f88e5ea9c6c50e45f91134cd512ecc8936323c3637f",
+		"gatehouse rate limits":       "e0e85aeaf586b40b78de0ddfd83d46b17aaabe86b433d707194b5d0195baaf1b",
+		"gatehouse session cookie":    "6bd56391bbc845957ece880f600aa252145540df1a445c369d997239bbb68257",
+		"gatehouse sibling cookie":    "ea20900503cc3d431bfed1393da19cdc1d511681540fa55bf9d1e3a8093348ca",
+		"gatehouse login demand":      "51477f2c35e25b9a6ed8851415ce9a8f21ec1d434ff3f6336a5cd48390ed52ff",
+		"gatehouse challenge":         "19fe412be85e52b8e34e2df2d3e020e2a3009503230225b39775d2e1c71f8f5b",
+		"gatehouse mail":              "6768428eb131875b275605ad6aae69ada9e1fe694adf91f7f6eaac7cb8b4a762",
+		"gatehouse totp secret":       "3c9c9b4eb4e53b6ade7e62131ed08006013362c3f708cfafc2dee9b943cb518a",
+		"gatehouse pending login":     "a75f03d3a6815db98ab0ccfa6a3592f9e96f5b9fba56abbdabac653fbf7a1c62",
+		"gatehouse passkey challenge": "ac924a9b31df1555b4705388567bdca8d8d53f9d1661abb088deb4a2de73ab10",
 	}
 	keys := keychainOf(t, []byte("a fixed secret of the tests, of 32 bytes or more"))
 	for _, purpose := range purposes() {

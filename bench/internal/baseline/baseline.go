@@ -26,10 +26,10 @@ import (
 // compares them.
 const (
 	sessionByID = `
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, s.salt, s.counter, s.rotated_at, s.rotated_network, s.repeated_elsewhere_at,
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded, s.salt, s.counter, s.rotated_at, s.rotated_network, s.repeated_elsewhere_at,
        s.idle_expires_at, s.expires_at, s.ended_at, s.scope, now()::timestamptz AS now,
        s.browser, s.idle_seconds, coalesce(s.auth_time, s.created_at)::timestamptz AS auth_time, s.amr,
-       s.openid, s.claims, s.offline, s.resource,
+       s.openid, s.claims, s.offline, s.resource, s.trusted,
        s.client_id, c.grant_types AS client_grant_types, c.scope AS client_scope,
        c.required_role AS client_required_role,
        coalesce(c.first_party, false)::boolean AS client_first_party,
@@ -191,11 +191,13 @@ type sessionRow struct {
 	Roles, Permissions              []string
 	Email, EmailKey                 *string
 	EmailVerified, VerifyUntil      *time.Time
+	Passwordless, TOTP, Demanded    bool
+	Passkeys, RecoveryCodes         int32
 	ClientID                        *string
 	ClientGrants                    []string
 	ClientScope                     *string
 	ClientFirstParty                bool
-	Browser, Offline                bool
+	Browser, Offline, Trusted       bool
 	IdleSeconds                     *int32
 	AuthTime                        time.Time
 	Methods, ClientAudiences        []string
@@ -211,8 +213,9 @@ func readSession(ctx context.Context, q querier, id uuid.UUID) (r sessionRow, er
 	err = q.QueryRow(ctx, sessionByID, id).Scan(
 		&r.User, &r.Username, &r.UsernameKey, &r.DisabledAt, &r.TokenVersion, &r.CreatedAt, &r.UpdatedAt, &r.MustChange, &r.PasswordExpires,
 		&r.PasswordChanged, &r.Roles, &r.Permissions, &r.Email, &r.EmailKey, &r.EmailVerified, &r.VerifyUntil,
+		&r.Passwordless, &r.TOTP, &r.Passkeys, &r.RecoveryCodes, &r.Demanded,
 		&r.Salt, &r.Counter, &r.RotatedAt, &r.RotatedNetwork, &r.RepeatedElsewhereAt, &r.IdleExpires, &r.Expires, &r.EndedAt, &r.Scope, &r.Now,
-		&r.Browser, &r.IdleSeconds, &r.AuthTime, &r.Methods, &r.OpenID, &r.Claims, &r.Offline, &r.Resource,
+		&r.Browser, &r.IdleSeconds, &r.AuthTime, &r.Methods, &r.OpenID, &r.Claims, &r.Offline, &r.Resource, &r.Trusted,
 		&r.ClientID, &r.ClientGrants, &r.ClientScope, &r.ClientRole, &r.ClientFirstParty, &r.ClientAlgorithm, &r.ClientAudiences)
 	return r, err
 }

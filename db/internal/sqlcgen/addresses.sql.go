@@ -137,7 +137,7 @@ func (q *Queries) FreeUnprovedNames(ctx context.Context, maxRows int32) ([]uuid.
 }
 
 const holderOfAddress = `-- name: HolderOfAddress :one
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded
 FROM accounts
 WHERE id = (SELECT l.user_id FROM login_keys l WHERE l.key = $1 AND l.kind = 'address')
 `
@@ -163,6 +163,11 @@ func (q *Queries) HolderOfAddress(ctx context.Context, emailKey string) (Account
 		&i.EmailKey,
 		&i.EmailVerifiedAt,
 		&i.VerifyUntil,
+		&i.Passwordless,
+		&i.Totp,
+		&i.Passkeys,
+		&i.RecoveryCodes,
+		&i.FactorDemanded,
 	)
 	return i, err
 }
@@ -213,7 +218,7 @@ WITH found AS (
     WHERE users.id = redeemed.user_id
     RETURNING users.id, redeemed.changes, displaced.id AS displaced
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until,
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded,
        CASE WHEN u.displaced IS NOT NULL THEN record_event($1::jsonb, u.displaced) END AS displacement
 FROM u
 CROSS JOIN LATERAL account_of(u.id) AS accounts
@@ -274,6 +279,11 @@ func (q *Queries) ProveAddress(ctx context.Context, arg ProveAddressParams) (Pro
 		&i.Account.EmailKey,
 		&i.Account.EmailVerifiedAt,
 		&i.Account.VerifyUntil,
+		&i.Account.Passwordless,
+		&i.Account.Totp,
+		&i.Account.Passkeys,
+		&i.Account.RecoveryCodes,
+		&i.Account.FactorDemanded,
 		&i.Displacement,
 	)
 	return i, err
@@ -295,7 +305,7 @@ WITH u AS (
       AND (users.email_verified_at IS NOT NULL) = $6::boolean
     RETURNING users.id
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded
 FROM u
 CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
@@ -339,6 +349,11 @@ func (q *Queries) RemoveAddress(ctx context.Context, arg RemoveAddressParams) (A
 		&i.EmailKey,
 		&i.EmailVerifiedAt,
 		&i.VerifyUntil,
+		&i.Passwordless,
+		&i.Totp,
+		&i.Passkeys,
+		&i.RecoveryCodes,
+		&i.FactorDemanded,
 	)
 	return i, err
 }
@@ -384,7 +399,7 @@ WITH found AS (
     WHERE users.id = redeemed.user_id
     RETURNING users.id
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded
 FROM u
 CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
@@ -424,6 +439,11 @@ func (q *Queries) UndoAddress(ctx context.Context, arg UndoAddressParams) (Accou
 		&i.EmailKey,
 		&i.EmailVerifiedAt,
 		&i.VerifyUntil,
+		&i.Passwordless,
+		&i.Totp,
+		&i.Passkeys,
+		&i.RecoveryCodes,
+		&i.FactorDemanded,
 	)
 	return i, err
 }

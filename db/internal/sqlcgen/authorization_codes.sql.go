@@ -17,7 +17,7 @@ SELECT started_id, user_id,
        ($1::text[] <@ string_to_array(coalesce(resource, $2::text), ' '))::boolean AS has_resources
 FROM authorization_codes
 WHERE digest = $3
-  AND client_id = $4
+  AND client_id = $4::text
 `
 
 type CodeByDigestParams struct {
@@ -78,7 +78,7 @@ WITH live AS (
         digest, session_id, user_id, token_version, client_id, redirect_uri, challenge, scope, openid,
         claims, resource, nonce, auth_time, amr, expires_at
     )
-    SELECT $4, live.id, live.user_id, $2, $5, $6,
+    SELECT $4, live.id, live.user_id, $2, $5::text, $6::text,
            $7, $8, $9, $10,
            $11, $12, live.auth_time, live.amr,
            now() + make_interval(secs => $13)
@@ -204,8 +204,8 @@ WITH found AS (
     SET redeemed_at = now(), started_id = $3
     FROM found
     WHERE a.digest = found.digest
-      AND a.client_id = $4
-      AND a.redirect_uri = $5
+      AND a.client_id = $4::text
+      AND a.redirect_uri = $5::text
       AND a.challenge IS NOT DISTINCT FROM $6::text
       AND $7::text[] <@ string_to_array(coalesce(a.resource, $8::text), ' ')
       AND a.redeemed_at IS NULL
@@ -251,7 +251,7 @@ WITH found AS (
     ) ends
     RETURNING id, expires_at
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, redeemed.scope, redeemed.openid, redeemed.claims, redeemed.resource, redeemed.nonce,
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded, redeemed.scope, redeemed.openid, redeemed.claims, redeemed.resource, redeemed.nonce,
        redeemed.auth_time, redeemed.amr, started.expires_at, now()::timestamptz AS now,
        record_event($1::jsonb, redeemed.user_id) AS event
 FROM redeemed
@@ -337,6 +337,11 @@ func (q *Queries) RedeemCode(ctx context.Context, arg RedeemCodeParams) (RedeemC
 		&i.Account.EmailKey,
 		&i.Account.EmailVerifiedAt,
 		&i.Account.VerifyUntil,
+		&i.Account.Passwordless,
+		&i.Account.Totp,
+		&i.Account.Passkeys,
+		&i.Account.RecoveryCodes,
+		&i.Account.FactorDemanded,
 		&i.Scope,
 		&i.Openid,
 		&i.Claims,

@@ -208,7 +208,7 @@ WITH found AS (
     WHERE users.id = redeemed.user_id
     RETURNING users.id
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded
 FROM u
 CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
@@ -245,6 +245,11 @@ func (q *Queries) ResetPassword(ctx context.Context, arg ResetPasswordParams) (A
 		&i.EmailKey,
 		&i.EmailVerifiedAt,
 		&i.VerifyUntil,
+		&i.Passwordless,
+		&i.Totp,
+		&i.Passkeys,
+		&i.RecoveryCodes,
+		&i.FactorDemanded,
 	)
 	return i, err
 }

@@ -58,7 +58,7 @@ WITH found AS (
     FROM u
     WHERE $7::text IS NOT NULL AND octet_length(u.username_key) <> char_length(u.username_key)
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded
 FROM u
 CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
@@ -106,6 +106,11 @@ func (q *Queries) AcceptInvitation(ctx context.Context, arg AcceptInvitationPara
 		&i.EmailKey,
 		&i.EmailVerifiedAt,
 		&i.VerifyUntil,
+		&i.Passwordless,
+		&i.Totp,
+		&i.Passkeys,
+		&i.RecoveryCodes,
+		&i.FactorDemanded,
 	)
 	return i, err
 }
@@ -223,7 +228,7 @@ func (q *Queries) FreeInvitedNames(ctx context.Context, arg FreeInvitedNamesPara
 }
 
 const invitedUser = `-- name: InvitedUser :one
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded
 FROM accounts
 WHERE id = (
     SELECT i.user_id
@@ -257,6 +262,11 @@ func (q *Queries) InvitedUser(ctx context.Context, emailKey string) (Account, er
 		&i.EmailKey,
 		&i.EmailVerifiedAt,
 		&i.VerifyUntil,
+		&i.Passwordless,
+		&i.Totp,
+		&i.Passkeys,
+		&i.RecoveryCodes,
+		&i.FactorDemanded,
 	)
 	return i, err
 }

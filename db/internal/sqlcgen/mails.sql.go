@@ -242,7 +242,7 @@ func (q *Queries) SettleMail(ctx context.Context, arg SettleMailParams) (SettleM
 }
 
 const userByLogin = `-- name: UserByLogin :one
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded
 FROM accounts
 WHERE id = (
     SELECT u.id FROM users u WHERE u.username_key = $1
@@ -278,6 +278,11 @@ func (q *Queries) UserByLogin(ctx context.Context, arg UserByLoginParams) (Accou
 		&i.EmailKey,
 		&i.EmailVerifiedAt,
 		&i.VerifyUntil,
+		&i.Passwordless,
+		&i.Totp,
+		&i.Passkeys,
+		&i.RecoveryCodes,
+		&i.FactorDemanded,
 	)
 	return i, err
 }

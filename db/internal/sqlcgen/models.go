@@ -27,6 +27,11 @@ type Account struct {
 	EmailKey           *string
 	EmailVerifiedAt    *time.Time
 	VerifyUntil        *time.Time
+	Passwordless       bool
+	Totp               bool
+	Passkeys           int32
+	RecoveryCodes      int32
+	FactorDemanded     bool
 }
 
 type Client struct {
@@ -61,4 +66,5 @@ type Role struct {
 	Version   int64
 	CreatedAt time.Time
 	UpdatedAt time.Time
+	Factor    bool
 }

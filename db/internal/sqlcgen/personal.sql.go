@@ -75,8 +75,8 @@ type PersonalCodesParams struct {
 }
 
 type PersonalCodesRow struct {
-	SessionID   uuid.UUID
-	RedirectUri string
+	SessionID   *uuid.UUID
+	RedirectUri *string
 	Scope       *string
 	Openid      *string
 	Claims      *string

@@ -74,7 +74,7 @@ func (q *Queries) DeleteUser(ctx context.Context, arg DeleteUserParams) (int64, 
 }
 
 const findUsers = `-- name: FindUsers :many
-SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions, a.email, a.email_key, a.email_verified_at, a.verify_until
+SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions, a.email, a.email_key, a.email_verified_at, a.verify_until, a.passwordless, a.totp, a.passkeys, a.recovery_codes, a.factor_demanded
 FROM accounts a
 WHERE a.username_key COLLATE "C" > $1::text
   AND a.username_key COLLATE "C" >= $2::text
@@ -123,6 +123,11 @@ func (q *Queries) FindUsers(ctx context.Context, arg FindUsersParams) ([]Account
 			&i.EmailKey,
 			&i.EmailVerifiedAt,
 			&i.VerifyUntil,
+			&i.Passwordless,
+			&i.Totp,
+			&i.Passkeys,
+			&i.RecoveryCodes,
+			&i.FactorDemanded,
 		); err != nil {
 			return nil, err
 		}
@@ -135,7 +140,7 @@ func (q *Queries) FindUsers(ctx context.Context, arg FindUsersParams) ([]Account
 }
 
 const findUsersByEmail = `-- name: FindUsersByEmail :many
-SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions, a.email, a.email_key, a.email_verified_at, a.verify_until
+SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions, a.email, a.email_key, a.email_verified_at, a.verify_until, a.passwordless, a.totp, a.passkeys, a.recovery_codes, a.factor_demanded
 FROM accounts a
 WHERE a.email_key = $1::text
   AND ($2::boolean IS NULL OR (a.disabled_at IS NOT NULL) = $2::boolean)
@@ -193,6 +198,11 @@ func (q *Queries) FindUsersByEmail(ctx context.Context, arg FindUsersByEmailPara
 			&i.EmailKey,
 			&i.EmailVerifiedAt,
 			&i.VerifyUntil,
+			&i.Passwordless,
+			&i.Totp,
+			&i.Passkeys,
+			&i.RecoveryCodes,
+			&i.FactorDemanded,
 		); err != nil {
 			return nil, err
 		}
@@ -205,7 +215,7 @@ func (q *Queries) FindUsersByEmail(ctx context.Context, arg FindUsersByEmailPara
 }
 
 const findUsersByRole = `-- name: FindUsersByRole :many
-SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions, a.email, a.email_key, a.email_verified_at, a.verify_until
+SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions, a.email, a.email_key, a.email_verified_at, a.verify_until, a.passwordless, a.totp, a.passkeys, a.recovery_codes, a.factor_demanded
 FROM user_roles ur
 JOIN accounts a ON a.id = ur.user_id
 WHERE ur.role_name = $1
@@ -260,6 +270,11 @@ func (q *Queries) FindUsersByRole(ctx context.Context, arg FindUsersByRoleParams
 			&i.EmailKey,
 			&i.EmailVerifiedAt,
 			&i.VerifyUntil,
+			&i.Passwordless,
+			&i.Totp,
+			&i.Passkeys,
+			&i.RecoveryCodes,
+			&i.FactorDemanded,
 		); err != nil {
 			return nil, err
 		}
@@ -272,7 +287,7 @@ func (q *Queries) FindUsersByRole(ctx context.Context, arg FindUsersByRoleParams
 }
 
 const findUsersByState = `-- name: FindUsersByState :many
-SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions, a.email, a.email_key, a.email_verified_at, a.verify_until
+SELECT a.id, a.username, a.username_key, a.disabled_at, a.token_version, a.created_at, a.updated_at, a.must_change_password, a.password_expires_at, a.password_changed_at, a.roles, a.permissions, a.email, a.email_key, a.email_verified_at, a.verify_until, a.passwordless, a.totp, a.passkeys, a.recovery_codes, a.factor_demanded
 FROM accounts a
 WHERE (a.disabled_at IS NOT NULL)::int = $1::int
   AND ($2::text = '' OR (SELECT true FROM user_roles ur WHERE ur.user_id = a.id AND ur.role_name = $2::text))
@@ -328,6 +343,11 @@ func (q *Queries) FindUsersByState(ctx context.Context, arg FindUsersByStatePara
 			&i.EmailKey,
 			&i.EmailVerifiedAt,
 			&i.VerifyUntil,
+			&i.Passwordless,
+			&i.Totp,
+			&i.Passkeys,
+			&i.RecoveryCodes,
+			&i.FactorDemanded,
 		); err != nil {
 			return nil, err
 		}
@@ -414,7 +434,7 @@ func (q *Queries) IsUnchanged(ctx context.Context, arg IsUnchangedParams) (bool,
 }
 
 const listRoles = `-- name: ListRoles :many
-SELECT r.name, r.version, r.created_at, r.updated_at,
+SELECT r.name, r.version, r.created_at, r.updated_at, r.factor,
        ARRAY(SELECT p.permission FROM role_permissions p WHERE p.role_name = r.name ORDER BY p.permission COLLATE "C")::text[] AS permissions
 FROM roles r
 ORDER BY r.name COLLATE "C"
@@ -439,6 +459,7 @@ func (q *Queries) ListRoles(ctx context.Context) ([]ListRolesRow, error) {
 			&i.Role.Version,
 			&i.Role.CreatedAt,
 			&i.Role.UpdatedAt,
+			&i.Role.Factor,
 			&i.Permissions,
 		); err != nil {
 			return nil, err
@@ -501,7 +522,7 @@ func (q *Queries) RevokeRole(ctx context.Context, arg RevokeRoleParams) error {
 }
 
 const roleByName = `-- name: RoleByName :one
-SELECT r.name, r.version, r.created_at, r.updated_at,
+SELECT r.name, r.version, r.created_at, r.updated_at, r.factor,
        ARRAY(SELECT p.permission FROM role_permissions p WHERE p.role_name = r.name ORDER BY p.permission COLLATE "C")::text[] AS permissions
 FROM roles r
 WHERE r.name = $1
@@ -520,6 +541,7 @@ func (q *Queries) RoleByName(ctx context.Context, name string) (RoleByNameRow, e
 		&i.Role.Version,
 		&i.Role.CreatedAt,
 		&i.Role.UpdatedAt,
+		&i.Role.Factor,
 		&i.Permissions,
 	)
 	return i, err

@@ -46,7 +46,7 @@ WITH u AS (
     WHERE sessions.id = $2
     RETURNING sessions.counter, sessions.expires_at
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, kept.counter, kept.expires_at, now()::timestamptz AS now
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded, kept.counter, kept.expires_at, now()::timestamptz AS now
 FROM u
 CROSS JOIN kept
 CROSS JOIN LATERAL account_of(u.id) AS accounts
@@ -107,6 +107,11 @@ func (q *Queries) ChangePassword(ctx context.Context, arg ChangePasswordParams) 
 		&i.Account.EmailKey,
 		&i.Account.EmailVerifiedAt,
 		&i.Account.VerifyUntil,
+		&i.Account.Passwordless,
+		&i.Account.Totp,
+		&i.Account.Passkeys,
+		&i.Account.RecoveryCodes,
+		&i.Account.FactorDemanded,
 		&i.Counter,
 		&i.ExpiresAt,
 		&i.Now,
@@ -604,10 +609,10 @@ func (q *Queries) RotateSession(ctx context.Context, arg RotateSessionParams) (i
 }
 
 const sessionByID = `-- name: SessionByID :one
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, s.salt, s.counter, s.rotated_at, s.rotated_network, s.repeated_elsewhere_at,
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded, s.salt, s.counter, s.rotated_at, s.rotated_network, s.repeated_elsewhere_at,
        s.idle_expires_at, s.expires_at, s.ended_at, s.scope, now()::timestamptz AS now,
        s.browser, s.idle_seconds, coalesce(s.auth_time, s.created_at)::timestamptz AS auth_time, s.amr,
-       s.openid, s.claims, s.offline, s.resource,
+       s.openid, s.claims, s.offline, s.resource, s.trusted,
        s.client_id, c.grant_types AS client_grant_types, c.scope AS client_scope,
        c.required_role AS client_required_role,
        coalesce(c.first_party, false)::boolean AS client_first_party,
@@ -638,6 +643,7 @@ type SessionByIDRow struct {
 	Claims                 *string
 	Offline                bool
 	Resource               *string
+	Trusted                bool
 	ClientID               *string
 	ClientGrantTypes       []string
 	ClientScope            *string
@@ -667,6 +673,11 @@ func (q *Queries) SessionByID(ctx context.Context, id uuid.UUID) (SessionByIDRow
 		&i.Account.EmailKey,
 		&i.Account.EmailVerifiedAt,
 		&i.Account.VerifyUntil,
+		&i.Account.Passwordless,
+		&i.Account.Totp,
+		&i.Account.Passkeys,
+		&i.Account.RecoveryCodes,
+		&i.Account.FactorDemanded,
 		&i.Salt,
 		&i.Counter,
 		&i.RotatedAt,
@@ -685,6 +696,7 @@ func (q *Queries) SessionByID(ctx context.Context, id uuid.UUID) (SessionByIDRow
 		&i.Claims,
 		&i.Offline,
 		&i.Resource,
+		&i.Trusted,
 		&i.ClientID,
 		&i.ClientGrantTypes,
 		&i.ClientScope,

@@ -13,7 +13,7 @@ import (
 )
 
 const credentialsByKey = `-- name: CredentialsByKey :one
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, (u.id IS NOT NULL)::boolean AS found,
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded, (u.id IS NOT NULL)::boolean AS found,
        coalesce(u.password_hash, repeat('.', 77))::text AS password_hash,
        coalesce(u.password_expires_at <= now(), false)::boolean AS password_expired
 FROM (SELECT $1::text AS key) k
@@ -53,6 +53,11 @@ func (q *Queries) CredentialsByKey(ctx context.Context, usernameKey string) (Cre
 		&i.Account.EmailKey,
 		&i.Account.EmailVerifiedAt,
 		&i.Account.VerifyUntil,
+		&i.Account.Passwordless,
+		&i.Account.Totp,
+		&i.Account.Passkeys,
+		&i.Account.RecoveryCodes,
+		&i.Account.FactorDemanded,
 		&i.Found,
 		&i.PasswordHash,
 		&i.PasswordExpired,
@@ -76,7 +81,7 @@ WITH before AS (
     WHERE users.id = before.id
     RETURNING users.id
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded
 FROM u
 CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
@@ -110,6 +115,11 @@ func (q *Queries) DisableUser(ctx context.Context, arg DisableUserParams) (Accou
 		&i.EmailKey,
 		&i.EmailVerifiedAt,
 		&i.VerifyUntil,
+		&i.Passwordless,
+		&i.Totp,
+		&i.Passkeys,
+		&i.RecoveryCodes,
+		&i.FactorDemanded,
 	)
 	return i, err
 }
@@ -123,7 +133,7 @@ WITH u AS (
       AND ($3::timestamptz IS NULL OR users.updated_at = $3::timestamptz)
     RETURNING users.id
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded
 FROM u
 CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
@@ -155,6 +165,11 @@ func (q *Queries) EnableUser(ctx context.Context, arg EnableUserParams) (Account
 		&i.EmailKey,
 		&i.EmailVerifiedAt,
 		&i.VerifyUntil,
+		&i.Passwordless,
+		&i.Totp,
+		&i.Passkeys,
+		&i.RecoveryCodes,
+		&i.FactorDemanded,
 	)
 	return i, err
 }
@@ -180,7 +195,7 @@ WITH u AS (
     SELECT u.id, unnest($14::text[])
     FROM u
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded
 FROM u
 CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
@@ -241,6 +256,11 @@ func (q *Queries) InsertUser(ctx context.Context, arg InsertUserParams) (Account
 		&i.EmailKey,
 		&i.EmailVerifiedAt,
 		&i.VerifyUntil,
+		&i.Passwordless,
+		&i.Totp,
+		&i.Passkeys,
+		&i.RecoveryCodes,
+		&i.FactorDemanded,
 	)
 	return i, err
 }
@@ -280,7 +300,7 @@ WITH u AS (
       AND (users.password_expires_at IS NULL OR users.password_expires_at > now())
     RETURNING users.id
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded
 FROM u
 CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
@@ -321,6 +341,11 @@ func (q *Queries) ReplacePassword(ctx context.Context, arg ReplacePasswordParams
 		&i.EmailKey,
 		&i.EmailVerifiedAt,
 		&i.VerifyUntil,
+		&i.Passwordless,
+		&i.Totp,
+		&i.Passkeys,
+		&i.RecoveryCodes,
+		&i.FactorDemanded,
 	)
 	return i, err
 }
@@ -335,7 +360,7 @@ WITH u AS (
       AND ($3::timestamptz IS NULL OR users.updated_at = $3::timestamptz)
     RETURNING users.id
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded
 FROM u
 CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
@@ -369,6 +394,11 @@ func (q *Queries) RequirePasswordChange(ctx context.Context, arg RequirePassword
 		&i.EmailKey,
 		&i.EmailVerifiedAt,
 		&i.VerifyUntil,
+		&i.Passwordless,
+		&i.Totp,
+		&i.Passkeys,
+		&i.RecoveryCodes,
+		&i.FactorDemanded,
 	)
 	return i, err
 }
@@ -384,7 +414,7 @@ WITH u AS (
     WHERE users.username_key = $5
     RETURNING users.id
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded
 FROM u
 CROSS JOIN LATERAL account_of(u.id) AS accounts
 CROSS JOIN record_event($1::jsonb, u.id)
@@ -425,6 +455,11 @@ func (q *Queries) SetPassword(ctx context.Context, arg SetPasswordParams) (Accou
 		&i.EmailKey,
 		&i.EmailVerifiedAt,
 		&i.VerifyUntil,
+		&i.Passwordless,
+		&i.Totp,
+		&i.Passkeys,
+		&i.RecoveryCodes,
+		&i.FactorDemanded,
 	)
 	return i, err
 }
@@ -446,7 +481,7 @@ func (q *Queries) SetSkeleton(ctx context.Context, arg SetSkeletonParams) error 
 }
 
 const userByID = `-- name: UserByID :one
-SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at, password_changed_at, roles, permissions, email, email_key, email_verified_at, verify_until
+SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at, password_changed_at, roles, permissions, email, email_key, email_verified_at, verify_until, passwordless, totp, passkeys, recovery_codes, factor_demanded
 FROM accounts
 WHERE id = $1
 `
@@ -471,12 +506,17 @@ func (q *Queries) UserByID(ctx context.Context, id uuid.UUID) (Account, error) {
 		&i.EmailKey,
 		&i.EmailVerifiedAt,
 		&i.VerifyUntil,
+		&i.Passwordless,
+		&i.Totp,
+		&i.Passkeys,
+		&i.RecoveryCodes,
+		&i.FactorDemanded,
 	)
 	return i, err
 }
 
 const userByKey = `-- name: UserByKey :one
-SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at, password_changed_at, roles, permissions, email, email_key, email_verified_at, verify_until
+SELECT id, username, username_key, disabled_at, token_version, created_at, updated_at, must_change_password, password_expires_at, password_changed_at, roles, permissions, email, email_key, email_verified_at, verify_until, passwordless, totp, passkeys, recovery_codes, factor_demanded
 FROM accounts
 WHERE username_key = $1
 `
@@ -501,6 +541,11 @@ func (q *Queries) UserByKey(ctx context.Context, usernameKey string) (Account, e
 		&i.EmailKey,
 		&i.EmailVerifiedAt,
 		&i.VerifyUntil,
+		&i.Passwordless,
+		&i.Totp,
+		&i.Passkeys,
+		&i.RecoveryCodes,
+		&i.FactorDemanded,
 	)
 	return i, err
 }
