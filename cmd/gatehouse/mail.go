@@ -13,6 +13,7 @@ import (
 	"gatehouse.example/internal/app"
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/config"
+	"gatehouse.example/internal/email"
 	"gatehouse.example/internal/mail"
 	"gatehouse.example/internal/wire"
 )
@@ -69,6 +70,10 @@ type mailTest struct {
 
 // Run sends one mail. What it prints has no secret.
 func (c *mailTest) Run(ctx context.Context, t terminal) error {
+	address, err := email.Parse(c.Address)
+	if err != nil {
+		return fmt.Errorf("the address %w", err)
+	}
 	var unprinted error // of the output; the mail goes on without it
 	relay, err := app.NewRelay(c.Mail, func(step mail.Trace) {
 		unprinted = errors.Join(unprinted, c.print(t, step))
@@ -87,11 +92,8 @@ func (c *mailTest) Run(ctx context.Context, t terminal) error {
 	if err != nil {
 		return err
 	}
-	letter := auth.Letter{ID: id, Kind: auth.MailTest, To: c.Address}
+	letter := auth.Letter{ID: id, Kind: auth.MailTest, To: address.Mailbox}
 	message, err := composer.Compose(letter, time.Now())
-	if errors.Is(err, mail.ErrUnusableLetter) {
-		return errors.New("that is no address: one such as alice@example.org is needed, without a name")
-	}
 	if err != nil {
 		return err
 	}

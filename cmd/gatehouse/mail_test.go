@@ -61,8 +61,24 @@ func TestMailTestSaysWhatIsMissing(t *testing.T) {
 		strings.Contains(unknown.out+unknown.err, "canary") {
 		t.Errorf("%+v", unknown)
 	}
-	mailTo(t, s, "Alice <alice@example.org>", "--smtp-password=canary").failed(t, exitFailed, "that is no address")
+	for _, wrong := range []string{"Alice <alice@example.org>", "alice@localhost", `"a b"@example.org`} {
+		mailTo(t, s, wrong, "--smtp-password=canary").failed(t, exitFailed, "the address must ")
+	}
 	s.Nothing(t)
+}
+
+// An address of an account must get its test too, as it was typed.
+func TestMailTestTakesTheAddressesThatAccountsMayHave(t *testing.T) {
+	t.Parallel()
+	s := mailtest.New(t, mailtest.Options{})
+	for given, to := range map[string]string{
+		" alice@Bücher.example": "alice@xn--bcher-kva.example", "bob＠example.org": "bob@example.org",
+	} {
+		mailTo(t, s, given).succeeded(t)
+		if got := s.Next(t); got.To != to {
+			t.Errorf("the mail to %q went to %q, want %q", given, got.To, to)
+		}
+	}
 }
 
 // Somebody calls, and asks why no mail came.

@@ -331,6 +331,12 @@ func challengeOf(verifier string) (string, error) {
 func (t *Tokens) Redeem(
 	ctx context.Context, redemption CodeRedemption, caller Caller,
 ) (grant Grant, err error) {
+	// Of a refusal the target is the client: there is no session.
+	refusal := newEvent(ctx, Actor{}, ActionRedeemCode, uuid.Nil, caller.Client.ID)
+	if caller.Client.Confidential {
+		refusal = refusal.byClient(caller.Client.Subject())
+	}
+	defer t.audit.told(ctx, &refusal, &err)
 	challenge, err := challengeOf(redemption.Verifier)
 	if err != nil {
 		return Grant{}, err
@@ -341,10 +347,8 @@ func (t *Tokens) Redeem(
 		return Grant{}, fmt.Errorf("%w: malformed, or for another redirect URI", ErrInvalidCode)
 	}
 	id, salt := uuid.New(), newSalt()
-	e := newEvent(ctx, Actor{}, ActionRedeemCode, uuid.Nil, id.String())
-	if caller.Client.Confidential {
-		e = e.byClient(caller.Client.Subject())
-	}
+	e := refusal
+	e.Target = id.String()
 	code := RedeemableCode{
 		Digest:      digestOfCode(redemption.Code),
 		RedirectURI: redemption.RedirectURI, Challenge: challenge,
@@ -356,7 +360,7 @@ func (t *Tokens) Redeem(
 	}
 	redeemed, err := t.store.RedeemCode(ctx, e, code)
 	if errors.Is(err, ErrInvalidCode) {
-		return Grant{}, t.refusedCode(ctx, code, err)
+		return Grant{}, t.refusedCode(ctx, &refusal, code, err)
 	}
 	if err != nil {
 		return Grant{}, err
@@ -380,15 +384,20 @@ func (t *Tokens) Redeem(
 	return t.withIDToken(grant, state, id, redeemed.Nonce)
 }
 
-// refusedCode says why a code was refused. It ends the session that the code has started, if it has
-// started one for this client.
-func (t *Tokens) refusedCode(ctx context.Context, code RedeemableCode, refused error) error {
+// refusedCode says why a code was refused, and completes the event of that. It ends the session
+// that the code has started, if it has started one for this client. The end is an event of its own.
+func (t *Tokens) refusedCode(
+	ctx context.Context, refusal *Event, code RedeemableCode, refused error,
+) error {
 	found, err := t.store.RefusedCode(ctx, code)
 	switch {
 	case errors.Is(err, ErrInvalidCode):
 		return refused
 	case err != nil:
 		return err
+	}
+	*refusal = refusal.of(found.UserID)
+	switch {
 	case found.Started == uuid.Nil && !found.HasResources:
 		return ErrInvalidTarget
 	case found.Started == uuid.Nil:
@@ -396,8 +405,12 @@ func (t *Tokens) refusedCode(ctx context.Context, code RedeemableCode, refused e
 	}
 	e := newEvent(ctx, Actor{}, ActionRedeemCode, uuid.Nil, found.Started.String()).by(found.UserID)
 	e.Outcome = Outcome(ErrCodeReused)
-	if _, err := t.store.EndSession(ctx, e, found.UserID, found.Started, endedByReuse); err != nil {
+	ended, err := t.store.EndSession(ctx, e, found.UserID, found.Started, endedByReuse)
+	if err != nil {
 		return err
+	}
+	if ended {
+		*refusal = Event{}
 	}
 	return ErrCodeReused
 }

@@ -130,7 +130,7 @@ type Serve struct {
 
 	ListenAddr      string         `env:"LISTEN_ADDR" default:":8000" help:"Address of the public port."`
 	OpsAddr         string         `env:"OPS_ADDR" default:":8001" help:"Address of the port for /livez, /readyz and /metrics. It is not for the public."`
-	CORSOrigins     []string       `env:"CORS_ORIGINS" name:"cors-origins" placeholder:"ORIGIN,…" help:"Origins of the apps in browsers that may read answers of /token, /password, /email, /revoke, /userinfo, /users and /logout, such as https://app.example.com. Separated by commas. None by default."`
+	CORSOrigins     []string       `env:"CORS_ORIGINS" name:"cors-origins" placeholder:"ORIGIN,…" help:"Origins of the apps in browsers that may read answers of /token, /password, /email, /invitations, /revoke, /userinfo, /users and /logout, such as https://app.example.com. Separated by commas. None by default."`
 	TrustedProxies  []netip.Prefix `env:"TRUSTED_PROXIES" placeholder:"CIDR" help:"Networks or single addresses of your proxies. Their FORWARDED_HEADER, X-Forwarded-Proto and X-Request-Id are believed. None by default."`
 	ForwardedHeader string         `env:"FORWARDED_HEADER" default:"X-Forwarded-For" enum:"X-Forwarded-For,Forwarded" help:"Header in which the TRUSTED_PROXIES name the client: X-Forwarded-For or Forwarded (RFC 7239). The other one is ignored, since proxies pass on what clients send in it."`
 	ProxyProtocol   bool           `env:"PROXY_PROTOCOL" default:"false" help:"Whether the TRUSTED_PROXIES begin each connection with the PROXY protocol (version 1 or 2): true or false. Proxies that pass on TCP do."`

@@ -104,18 +104,18 @@ func ways() map[string]way {
 		}, 40, 401, 429, 3, 37},
 		"codes that are none": {"POST /token", withShop, func(w *wayward) answered {
 			return w.redeemed(w.shop, "gha_"+uuid.NewString())
-		}, 150, 400, 400, 0, 150},
+		}, 150, 400, 400, ofActor, 0},
 		"code with another verifier": {"POST /token", withShop, func(w *wayward) answered {
 			return w.post(w.shop, "/token", "grant_type", "authorization_code", "code", w.code,
 				"redirect_uri", callback, "code_verifier", strings.Repeat("x", 43))
-		}, 150, 400, 400, 0, 150},
+		}, 150, 400, 400, ofActor, 0},
 		// The first time ends what the code has started.
 		"code that was used": {"POST /token", func(w *wayward) {
 			withShop(w)
 			w.want("redeem", w.redeemed(w.shop, w.code), 200)
 		}, func(w *wayward) answered {
 			return w.redeemed(w.shop, w.code)
-		}, 150, 400, 400, 1, 149},
+		}, 150, 400, 400, 1 + ofActor, 0},
 		"mails for the password": {"POST /password/forgot", nil,
 			func(w *wayward) answered { return w.forgot("alice") }, 150, 202, 202, 3, 147},
 		"wrong invitations": {"POST /invitations/accept", nil, func(w *wayward) answered {

@@ -221,6 +221,14 @@ func attempts() map[string]attempt {
 			send:   func(a *audited) answered { return a.redeemed(a.shop, a.code) },
 			status: 400, told: auth.ActionRedeemCode, outcome: "code_reused", actor: "alice",
 			user: "alice"},
+		"POST /token (code, refused)": {
+			prepare: withCode,
+			send: func(a *audited) answered {
+				return a.post(a.shop, "/token", "grant_type", "authorization_code", "code", a.code,
+					"redirect_uri", callback, "code_verifier", strings.Repeat("x", 43))
+			},
+			status: 400, told: auth.ActionRedeemCode, outcome: "invalid_code", kind: "client",
+			actor: "shop", user: "alice"},
 		"POST /revoke": {send: byAlice(func(a *audited, t tokens) answered {
 			return a.do(a.request("POST", "/revoke", url.Values{"token": {t.access}}.Encode(),
 				"Content-Type", formType))

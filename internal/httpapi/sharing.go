@@ -16,6 +16,7 @@ func sharingOf(path string) edge.Sharing {
 	case slices.Contains([]string{
 		"/token", "/token/password", "/password/forgot", "/password/reset", "/revoke", "/logout",
 		"/userinfo", "/users", "/email/verify", "/email/resend", "/email/undo",
+		"/invitations/accept",
 	}, path), strings.HasPrefix(path, "/users/"):
 		return edge.ListedOrigins
 	}

@@ -189,12 +189,16 @@ func TestPreflightsAreAnsweredWhereAnAppIsAndNowhereElse(t *testing.T) {
 	}
 }
 
-// isForApps reports whether apps in a browser need a path, by the words of the contract.
+// isForApps reports whether apps in a browser need a path. All do that are for users, and not for
+// operators, services and proxies. So whoever adds a route has to say which it is.
 func isForApps(path string) bool {
-	return slices.Contains([]string{
-		"/token", "/token/password", "/password/forgot", "/password/reset", "/revoke", "/logout",
-		"/userinfo", "/users", "/email/verify", "/email/resend", "/email/undo",
-	}, path) || strings.HasPrefix(path, "/users/")
+	of := func(parents ...string) bool {
+		return slices.ContainsFunc(parents, func(p string) bool {
+			return path == p || strings.HasPrefix(path, p+"/")
+		})
+	}
+	return !of("/introspect", "/roles", "/clients", "/audit", "/revocations", "/revocations.jwt",
+		"/docs", "/openapi.json", "/openapi.yaml", "/verify", "/.well-known")
 }
 
 // pathOf fills the parameters of a route.

@@ -114,6 +114,33 @@ func TestEveryKindOfMailSaysWhatItHasInEveryLanguage(t *testing.T) {
 	}
 }
 
+// Whoever reads that there is another address looks for a thief who has it.
+func TestTheMailToAnAddressThatWasRemovedDoesNotSayThatThereIsAnother(t *testing.T) {
+	t.Parallel()
+	c := composer(t)
+	for language, words := range map[string]struct{ changed, removed string }{
+		"en": {"another e-mail address", "no e-mail address any more"},
+		"de": {"eine andere E-Mail-Adresse", "keine E-Mail-Adresse mehr"},
+	} {
+		l := sample(auth.MailAddressChanged)
+		l.Language = language
+		changed := compose(t, c, l)
+		l.NewAddress = ""
+		removed := compose(t, c, l)
+		for want, got := range map[string]mailtest.Received{
+			words.changed: changed, words.removed: removed,
+		} {
+			if !strings.Contains(got.Text, want) || !strings.Contains(got.HTML, want) {
+				t.Errorf("%s: %q is not in\n%s", language, want, got.Text)
+			}
+		}
+		if changed.Subject == removed.Subject || strings.Contains(removed.Text, words.changed) ||
+			removed.Link() != l.Link {
+			t.Errorf("%s: %s\n%s", language, removed.Subject, removed.Text)
+		}
+	}
+}
+
 // A text that is there for one language alone is seen by nobody who speaks it.
 func TestMailsSayTheSameInAllLanguages(t *testing.T) {
 	t.Parallel()

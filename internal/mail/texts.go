@@ -66,7 +66,7 @@ func (s *speaker) keep(err error) {
 
 // view puts a letter into words. Errors: [ErrUnusableLetter].
 func (t texts) view(l auth.Letter, app string) (view, error) {
-	kind := string(l.Kind)
+	kind := wordsOf(l)
 	if _, known := t[kind+".subject"]; !known {
 		return view{}, ErrUnusableLetter
 	}
@@ -95,6 +95,15 @@ func (t texts) view(l auth.Letter, app string) (view, error) {
 		v.Else = s.say(kind+".else", "app", app)
 	}
 	return v, s.err
+}
+
+// wordsOf is what the texts of a letter are called: mostly its kind. An address that no other one
+// replaces was not changed but removed.
+func wordsOf(l auth.Letter) string {
+	if l.Kind == auth.MailAddressChanged && l.NewAddress == "" {
+		return "address_removed"
+	}
+	return string(l.Kind)
 }
 
 // facts are what is known of the cause. A mail that asks whether an address is somebody's says

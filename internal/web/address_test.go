@@ -306,3 +306,28 @@ func TestALoginThatWantsAVerifiedAddressLeadsToAnotherMail(t *testing.T) {
 	a.unproved()
 	a.shows(a.b.login("alice", goodPassword), 400, "not verified yet")
 }
+
+// Whoever does as the hint says must not be refused.
+func TestTheHintOfAUsernameHasAnAtWhereTheNameMayHaveOne(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		settings settings
+		mayHave  bool
+	}{
+		"no addresses":            {settings{}, true},
+		"addresses":               {settings{email: auth.EmailOptional}, false},
+		"addresses without mails": {settings{email: auth.EmailOptional, mailOff: true}, false},
+	} {
+		f := start(t, test.settings)
+		b := f.browser()
+		_, hint, found := strings.Cut(b.get("/register").body, "digits and the signs")
+		hint, _, _ = strings.Cut(hint, "<")
+		if !found || strings.Contains(hint, "@") != test.mayHave {
+			t.Errorf("%s: %q", name, hint)
+		}
+		done := b.post("/register", "username", "carol@home", "password", goodPassword)
+		if (done.status == 303) != test.mayHave {
+			t.Errorf("%s: a name with an @ gets %d", name, done.status)
+		}
+	}
+}

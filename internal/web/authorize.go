@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -72,7 +73,8 @@ func (w *Web) issue(
 // postAuthorize sends the browser on to the same request by GET. A form of another site brings no
 // cookie with it (SameSite=Lax), so nobody would be logged in.
 func (w *Web) postAuthorize(c *gin.Context) error {
-	form, err := edge.ReadForm(c)
+	const resources = "resource" // may come several times (RFC 8707 §2)
+	form, err := edge.ReadForm(c, resources)
 	if err != nil {
 		return err
 	}
@@ -80,6 +82,7 @@ func (w *Web) postAuthorize(c *gin.Context) error {
 	for name, value := range form {
 		query.Set(name, value)
 	}
+	query[resources] = strings.Fields(form[resources])
 	to := w.authorizeURL(query)
 	if len(to) > maxNext {
 		return edge.ErrTooLarge

@@ -376,3 +376,31 @@ func TestNoCodeAndNoTokenIsInALog(t *testing.T) {
 		t.Error("the log does not name the app")
 	}
 }
+
+// A client that asks by POST may ask for as much as by GET (RFC 8707 §2).
+func TestAnAppThatAsksByPOSTMayNameSeveralResources(t *testing.T) {
+	t.Parallel()
+	stock, orders := "https://stock.example", "https://orders.example"
+	f, app := shop(t, func(c *auth.Client) { c.Audiences = []string{stock, orders} })
+	b := f.loggedIn("alice")
+	asked, err := url.Parse(request())
+	must(t, err)
+	form := []string{"resource", stock, "resource", orders}
+	for name, values := range asked.Query() {
+		form = append(form, name, values[0])
+	}
+	sent := b.post("/authorize", form...)
+	if sent.status != http.StatusSeeOther {
+		t.Fatalf("%d %s", sent.status, sent.body)
+	}
+	parts := strings.Split(f.grant(app, b.get(sent.location())).AccessToken, ".")
+	claims, err := base64.RawURLEncoding.DecodeString(parts[1])
+	must(t, err)
+	if !strings.Contains(string(claims), stock) || !strings.Contains(string(claims), orders) {
+		t.Errorf("the token is %s", claims)
+	}
+	a := b.post("/authorize", append(form, "client_id", "another")...)
+	if a.status != http.StatusBadRequest {
+		t.Errorf("two clients: %d", a.status)
+	}
+}

@@ -22,6 +22,7 @@ func (w *Web) registerPage(to destination) pages.Register {
 	return pages.Register{
 		Next: to.next, To: to.title, MinLength: w.minPasswordLength,
 		AsksAddress: w.takesAddress(), NeedsAddress: w.email == auth.EmailRequired,
+		NameMayBeAddress: !w.email.IsOn(),
 	}
 }
 

@@ -101,11 +101,13 @@ type Register struct {
 	// AsksAddress is true where accounts have addresses. Where NeedsAddress is true too, there are no
 	// usernames: whoever registers has an address alone.
 	AsksAddress, NeedsAddress bool
-	Address                   string
-	UsernameProblem           Problem
-	AddressProblem            Problem
-	PasswordProblem           Problem
-	Failure                   Failure
+	// NameMayBeAddress is true where addresses are off: only there may a username have an @.
+	NameMayBeAddress bool
+	Address          string
+	UsernameProblem  Problem
+	AddressProblem   Problem
+	PasswordProblem  Problem
+	Failure          Failure
 }
 
 func (p Register) describe() description {
@@ -115,6 +117,9 @@ func (p Register) describe() description {
 	if !p.NeedsAddress {
 		name := usernameField(p.Username, false)
 		name.Hint, name.Problem = "field.username.hint", p.UsernameProblem
+		if p.NameMayBeAddress {
+			name.Hint = "field.username.hint.at"
+		}
 		d.Fields = append(d.Fields, name)
 	}
 	if p.AsksAddress || p.NeedsAddress {

@@ -42,7 +42,7 @@ func drawn() map[string]Page {
 			Username: longName, AlreadyAs: longName, To: longApp, Next: sampleNext,
 			RegistrationOpen: true, Failure: failedLogin,
 		},
-		"register":         Register{MinLength: 8, To: "Orders", Next: sampleNext},
+		"register":         Register{MinLength: 8, NameMayBeAddress: true, To: "Orders", Next: sampleNext},
 		"register address": Register{MinLength: 8, AsksAddress: true},
 		"register address alone": Register{
 			MinLength: 8, AsksAddress: true, NeedsAddress: true, Address: longName,
