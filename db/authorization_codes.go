@@ -17,7 +17,7 @@ import (
 func (d *DB) InsertCode(ctx context.Context, e auth.Event, c auth.NewCode) error {
 	stored, err := d.queries.InsertCode(ctx, sqlcgen.InsertCodeParams{
 		Digest: c.Digest[:], SessionID: c.SessionID, TokenVersion: c.UserVersion,
-		ClientID: c.ClientID, RedirectUri: c.RedirectURI, Challenge: orNull(c.Challenge),
+		ClientID: c.ClientID, ClientVersion: c.ClientVersion, RedirectUri: c.RedirectURI, Challenge: orNull(c.Challenge),
 		Scope: orNull(c.Scope), Openid: orNull(c.OpenID), Claims: orNull(c.Claims),
 		Resource: orNull(c.Resources), Nonce: orNull(c.Nonce), LifetimeSeconds: c.Lifetime.Seconds(), Event: eventJSON(e),
 	})

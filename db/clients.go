@@ -62,16 +62,23 @@ func (d *DB) SetClient(
 		if err != nil {
 			return translateClient("client by id", err)
 		}
-		c, err := to(client(row).Client)
+		before := client(row).Client
+		c, err := to(before)
 		if err != nil {
 			return fmt.Errorf("db: set client: %w", err)
+		}
+		asksAnew := c.AsksAnew(before)
+		if asksAnew {
+			if err := q.LiftTimeout(ctx); err != nil {
+				return translate("set client: prepare", err)
+			}
 		}
 		if err := q.SetClient(ctx, sqlcgen.SetClientParams{
 			ClientID: id, Name: c.Title, GrantTypes: list(c.GrantTypes), Scope: orNull(c.Scope), FirstParty: c.FirstParty,
 			RedirectUris: list(c.RedirectURIs), PostLogoutRedirectUris: list(c.PostLogoutRedirectURIs),
 			BackchannelLogoutUri: orNull(c.BackchannelLogoutURI), WithoutPkce: c.WithoutPKCE, Asks: c.Ask,
 			RequiredRole: orNull(c.RequiredRole), Audiences: list(c.Audiences),
-			IDTokenAlgorithm: algorithm(c), Event: eventJSON(e),
+			IDTokenAlgorithm: algorithm(c), AsksAnew: asksAnew, Event: eventJSON(e),
 		}); err != nil {
 			return translate("set client", err)
 		}

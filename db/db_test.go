@@ -154,7 +154,8 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 			}, 0)
 			return err
 		},
-		"NoteSessionUses": func(ctx context.Context) error { return d.NoteSessionUses(ctx, []uuid.UUID{u.ID}) },
+		"NoteSessionUse":  func(ctx context.Context) error { return d.NoteSessionUse(ctx, u.ID) },
+		"NoteSessionUses": func(ctx context.Context) error { _, err := d.NoteSessionUses(ctx, []uuid.UUID{u.ID}); return err },
 		"RedeemCode":      func(ctx context.Context) error { return d.redeemCode(ctx, u) },
 		"PruneCodes":      func(ctx context.Context) error { _, err := d.PruneCodes(ctx, time.Hour, 500); return err },
 		"ConsentTo":       func(ctx context.Context) error { _, err := d.ConsentTo(ctx, u.ID, "client1"); return err },
@@ -298,12 +299,16 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 			}
 			return err
 		},
-		"AddressToProve":   func(ctx context.Context) error { _, err := d.AddressToProve(ctx, u.ID); return err },
-		"UserOfMail":       func(ctx context.Context) error { _, err := d.UserOfMail(ctx, uuid.New(), auth.MailVerify); return err },
-		"PruneUnproved":    d.pruneUnproved,
-		"MailsOfUser":      func(ctx context.Context) error { _, err := d.MailsOfUser(ctx, u.ID, 9); return err },
-		"UserByLogin":      func(ctx context.Context) error { _, err := d.UserByLogin(ctx, u.Username.Key, ""); return err },
-		"ExpireMails":      func(ctx context.Context) error { _, err := d.ExpireMails(ctx, time.Hour, 500); return err },
+		"AddressToProve": func(ctx context.Context) error { _, err := d.AddressToProve(ctx, u.ID); return err },
+		"UserOfMail":     func(ctx context.Context) error { _, err := d.UserOfMail(ctx, uuid.New(), auth.MailVerify); return err },
+		"PruneUnproved":  d.pruneUnproved,
+		"MailsOfUser":    func(ctx context.Context) error { _, err := d.MailsOfUser(ctx, u.ID, 9); return err },
+		"UserByLogin":    func(ctx context.Context) error { _, err := d.UserByLogin(ctx, u.Username.Key, ""); return err },
+		"ExpireMails": func(ctx context.Context) error {
+			e := anEvent()
+			_, err := d.ExpireMails(ctx, auth.MailEnd{Outcome: auth.MailDead, Event: &e}, time.Hour, 500)
+			return err
+		},
 		"PruneMails":       func(ctx context.Context) error { _, err := d.PruneMails(ctx, time.Hour, 500); return err },
 		"PruneChallenges":  func(ctx context.Context) error { _, err := d.PruneChallenges(ctx, time.Hour, 500); return err },
 		"PruneRevocations": func(ctx context.Context) error { _, err := d.PruneRevocations(ctx, 25*time.Hour, 500); return err },

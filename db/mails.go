@@ -130,13 +130,19 @@ func (d *DB) UserByLogin(ctx context.Context, username, address string) (auth.Us
 	return user(row), translate("user by login", err)
 }
 
-// ExpireMails ends mails that should have been sent so long ago, and at most so many. It returns
-// how many it ended. Their jobs were lost, or nobody works them.
-func (d *DB) ExpireMails(ctx context.Context, over time.Duration, most int) (int64, error) {
-	ended, err := d.queries.ExpireMails(ctx, sqlcgen.ExpireMailsParams{
+// ExpireMails implements auth.Store.
+func (d *DB) ExpireMails(
+	ctx context.Context, end auth.MailEnd, over time.Duration, most int,
+) ([]auth.MailKind, error) {
+	rows, err := d.queries.ExpireMails(ctx, sqlcgen.ExpireMailsParams{
+		Outcome: orNull(string(end.Outcome)), Problem: orNull(end.Problem), Event: eventJSON(*end.Event),
 		OlderThanSeconds: over.Seconds(), MaxRows: int32(most),
 	})
-	return ended, translate("expire mails", err)
+	kinds := make([]auth.MailKind, len(rows))
+	for n, row := range rows {
+		kinds[n] = auth.MailKind(row.Kind)
+	}
+	return kinds, translate("expire mails", err)
 }
 
 // PruneMails deletes mails that were done so long ago, and at most so many. It returns how many it

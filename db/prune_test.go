@@ -141,7 +141,9 @@ func TestMailsAndChallengesGoWhenTheirTimeIsOverAndNoneBefore(t *testing.T) {
 		SELECT gen_random_uuid(), 'undo', $1, name, name, now(), now() - over
 		FROM (VALUES ('open', interval '-1 h'), ('over for a moment', interval '59 min'), ('over', interval '61 min')) c (name, over)`, alice)
 	must(t, err)
-	ended, err := d.ExpireMails(t.Context(), hour, 10)
+	e := anEvent()
+	end := auth.MailEnd{Outcome: auth.MailDead, Problem: "given up", Event: &e}
+	ended, err := d.ExpireMails(t.Context(), end, hour, 10)
 	must(t, err)
 	deleted, err := d.PruneMails(t.Context(), 2*hour, 10)
 	must(t, err)
@@ -151,8 +153,8 @@ func TestMailsAndChallengesGoWhenTheirTimeIsOverAndNoneBefore(t *testing.T) {
 	must(t, d.pool.QueryRow(t.Context(), `SELECT
 		(SELECT string_agg(problem || ' ' || coalesce(outcome, '-') || ' ' || (sealed IS NULL)::text, '|' ORDER BY problem) FROM mails),
 		(SELECT string_agg(email, '|' ORDER BY email) FROM challenges)`).Scan(&mails, &challenges))
-	if ended != 1 || deleted != 1 || gone != 1 || challenges != "open|over for a moment" ||
-		mails != "over expired true|over for a moment - false|over, and sent sent true|waits - false" {
-		t.Errorf("%d ended, %d and %d deleted, left: %s; %s", ended, deleted, gone, mails, challenges)
+	if !slices.Equal(ended, []auth.MailKind{auth.MailReset}) || deleted != 1 || gone != 1 || challenges != "open|over for a moment" ||
+		mails != "given up dead true|over for a moment - false|over, and sent sent true|waits - false" {
+		t.Errorf("%q ended, %d and %d deleted, left: %s; %s", ended, deleted, gone, mails, challenges)
 	}
 }

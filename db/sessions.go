@@ -89,10 +89,20 @@ func (d *DB) RenewBrowserSession(
 	return renewed > 0, translate("renew browser session", err)
 }
 
+// NoteSessionUse implements auth.Store.
+func (d *DB) NoteSessionUse(ctx context.Context, id uuid.UUID) error {
+	leave, err := d.turns.take(ctx, sessionRow(id))
+	if err != nil {
+		return translate("note session use", err)
+	}
+	defer leave()
+	return translate("note session use", d.queries.NoteSessionUse(ctx, id))
+}
+
 // NoteSessionUses implements auth.Store.
-func (d *DB) NoteSessionUses(ctx context.Context, ids []uuid.UUID) error {
-	_, err := d.queries.NoteSessionUses(ctx, ids)
-	return translate("note session uses", err)
+func (d *DB) NoteSessionUses(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
+	locked, err := d.queries.NoteSessionUses(ctx, ids)
+	return locked, translate("note session uses", err)
 }
 
 // RotateSession implements auth.Store.

@@ -59,7 +59,7 @@ var reading = []string{"SigningKeys", "UserByID", "UserByKey", "CredentialsByKey
 // tellingNobody are those of a replica for itself, and those on a table that no standby has: nobody
 // is told that it is done.
 var tellingNobody = []string{"TakeRates", "SettleRates", "GiveBackRates", "PruneRates", "PruneRevocations", "PruneSessions", "PruneCodes", "PruneEvents", "ExpireMails", "PruneMails", "PruneChallenges", "PruneUnproved",
-	"AddEventPartitions", "RehashPassword", "RaiseTokenLifetime", "RecordPasswordKey", "MakeSkeletons", "NoteSessionUses"}
+	"AddEventPartitions", "RehashPassword", "RaiseTokenLifetime", "RecordPasswordKey", "MakeSkeletons", "NoteSessionUse", "NoteSessionUses"}
 
 // hungStandby is a server whose commits wait for a standby that is not there, from the call of hang
 // on.

@@ -1,12 +1,16 @@
--- InsertCode stores a code if the browser's session still lives, and its user has not changed.
+-- InsertCode stores a code if the browser's session still lives, and neither its user nor the client
+-- has changed: what the user has allowed was compared with the client of before. Whoever changes the
+-- client waits for the lock, and then voids the code if need be.
 -- name: InsertCode :execrows
 WITH live AS (
     SELECT p.id, p.user_id, p.auth_time, p.amr
     FROM sessions p
     JOIN users u ON u.id = p.user_id AND u.token_version = @token_version AND u.disabled_at IS NULL
+    JOIN clients c ON c.client_id = @client_id AND c.token_version = @client_version
     WHERE p.id = @session_id
       AND p.browser
       AND p.ended_at IS NULL
+    FOR SHARE OF c
 ), stored AS (
     INSERT INTO authorization_codes (
         digest, session_id, user_id, token_version, client_id, redirect_uri, challenge, scope, openid,

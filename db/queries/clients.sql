@@ -30,7 +30,8 @@ WHERE c.client_id COLLATE "C" > @after::text
 ORDER BY c.client_id COLLATE "C"
 LIMIT @max_rows;
 
--- SetClient raises the token version if the client may have less in tokens of its own.
+-- SetClient raises the token version if the client may have less in tokens of its own, or if it has
+-- to ask its users anew. Then it also ends its sessions, and voids its codes.
 -- name: SetClient :exec
 WITH c AS (
     UPDATE clients
@@ -41,8 +42,19 @@ WITH c AS (
         without_pkce = @without_pkce, asks = @asks, required_role = sqlc.narg('required_role'),
         audiences = @audiences, id_token_algorithm = @id_token_algorithm,
         token_version = token_version + (scope IS DISTINCT FROM sqlc.narg('scope')
-            OR grant_types <> @grant_types)::int
+            OR grant_types <> @grant_types OR @asks_anew::boolean)::int
     WHERE clients.client_id = @client_id
+), ended AS (
+    UPDATE sessions
+    SET ended_at = now(), end_reason = 'operator'
+    WHERE @asks_anew::boolean
+      AND sessions.client_id = @client_id
+      AND sessions.ended_at IS NULL
+), voided AS (
+    DELETE FROM authorization_codes
+    WHERE @asks_anew::boolean
+      AND authorization_codes.client_id = @client_id
+      AND authorization_codes.redeemed_at IS NULL
 )
 SELECT record_event(@event::jsonb, NULL);
 

@@ -57,19 +57,25 @@ WHERE user_id = @user_id
 ORDER BY created_at DESC, id DESC
 LIMIT @max_rows;
 
--- ExpireMails ends mails that are of no use any more, and whose jobs are lost.
--- name: ExpireMails :execrows
-UPDATE mails
-SET outcome = 'expired', sealed = NULL, done_at = now()
-WHERE id = ANY (ARRAY(
-    SELECT x.id
-    FROM mails x
-    WHERE x.done_at IS NULL
-      AND x.expires_at < now() - make_interval(secs => @older_than_seconds)
-    ORDER BY x.expires_at
-    LIMIT @max_rows
-    FOR UPDATE SKIP LOCKED
-));
+-- ExpireMails gives up mails that are of no use any more, and whose jobs are lost. The event of each
+-- is about the kind of the mail and the user whose it is.
+-- name: ExpireMails :many
+WITH ended AS (
+    UPDATE mails
+    SET outcome = @outcome, problem = @problem, sealed = NULL, done_at = now()
+    WHERE id = ANY (ARRAY(
+        SELECT x.id
+        FROM mails x
+        WHERE x.done_at IS NULL
+          AND x.expires_at < now() - make_interval(secs => @older_than_seconds)
+        ORDER BY x.expires_at
+        LIMIT @max_rows
+        FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING kind, user_id
+)
+SELECT ended.kind, record_event(@event::jsonb || jsonb_build_object('target', ended.kind), ended.user_id) AS event
+FROM ended;
 
 -- PruneMails deletes some of the mails that were done longest ago.
 -- name: PruneMails :execrows

@@ -300,14 +300,11 @@ WITH u AS (
 SELECT record_event(@event::jsonb, renewed.user_id)
 FROM renewed;
 
--- NoteSessionUses moves the last use of browsers' sessions to now. Whatever another replica is just
--- about to move is left to it. A session that has idled out does not live again: replicas remember
--- that it is over, and its user could not see and end it in between.
--- name: NoteSessionUses :execrows
-UPDATE sessions
-SET last_used_at    = now(),
-    idle_expires_at = least(now() + make_interval(secs => idle_seconds), expires_at)
-WHERE id IN (
+-- NoteSessionUses moves the last use of browsers' sessions to now. It returns those that live, and
+-- that somebody else has locked: it waits for none of many. A session that has idled out does not
+-- live again: replicas remember that it is over, and its user could not see and end it in between.
+-- name: NoteSessionUses :many
+WITH free AS (
     SELECT s.id
     FROM sessions s
     WHERE s.id = ANY (@ids::uuid[])
@@ -316,4 +313,26 @@ WHERE id IN (
       AND s.idle_expires_at > now()
     ORDER BY s.id
     FOR NO KEY UPDATE SKIP LOCKED
-);
+), moved AS (
+    UPDATE sessions
+    SET last_used_at    = now(),
+        idle_expires_at = least(now() + make_interval(secs => idle_seconds), expires_at)
+    WHERE sessions.id IN (SELECT free.id FROM free)
+)
+SELECT l.id
+FROM sessions l
+WHERE l.id = ANY (@ids::uuid[])
+  AND l.browser
+  AND l.ended_at IS NULL
+  AND l.idle_expires_at > now()
+  AND l.id NOT IN (SELECT free.id FROM free);
+
+-- NoteSessionUse is NoteSessionUses for one session, and waits for it.
+-- name: NoteSessionUse :exec
+UPDATE sessions
+SET last_used_at    = now(),
+    idle_expires_at = least(now() + make_interval(secs => idle_seconds), expires_at)
+WHERE id = @id
+  AND browser
+  AND ended_at IS NULL
+  AND idle_expires_at > now();

@@ -94,7 +94,8 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 	signing := newSigningKeys(rules.keys, listener, o.Log, metrics)
 	revocations := newRevocations(revoked, listener, s.DatabaseStatementTimeout, o.Clock, o.Log,
 		metrics)
-	upkeep := newUpkeep(append(jobs(store),
+	toldOfMail := countMails(metrics)
+	upkeep := newUpkeep(append(jobs(store, giveUpMails(rules.mails, toldOfMail)),
 		signing.upkeep(),
 		whole("secret_keys", time.Hour, rules.keys.ClaimSecrets), // they are still in use here
 		whole("password_costs", time.Minute, func(ctx context.Context) error { // of imported hashes
@@ -105,7 +106,7 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 		job{"invitations", time.Minute, 100, rules.Invitations.Prune},
 		whole("session_uses", time.Minute, rules.Browsers.WriteUses),
 	), o.Log, metrics)
-	mails, closeRelay, err := newMailWorker(s, o, rules.mails, metrics)
+	mails, closeRelay, err := newMailWorker(s, o, rules.mails, toldOfMail)
 	if err != nil {
 		return err
 	}

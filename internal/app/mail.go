@@ -3,8 +3,7 @@ package app
 import (
 	"fmt"
 	"slices"
-
-	"github.com/prometheus/client_golang/prometheus"
+	"time"
 
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/config"
@@ -76,7 +75,8 @@ func noticeKinds(s config.Serve, o Options) (kinds []auth.MailKind, err error) {
 // newMailWorker returns what sends mails by the relay of the options, or by that of SMTP_URL. It is
 // nil if there is neither. The relay is closed after the worker has stopped.
 func newMailWorker(
-	s config.Serve, o Options, mails *auth.Mails, r prometheus.Registerer,
+	s config.Serve, o Options, mails *auth.Mails,
+	told func(auth.MailKind, auth.MailOutcome, time.Duration),
 ) (worker *outbox.Worker, closeRelay func(), err error) {
 	closeRelay = func() {}
 	relay := o.Relay
@@ -96,6 +96,6 @@ func newMailWorker(
 	}
 	return outbox.NewWorker(outbox.Options{
 		Mails: mails, Composer: composer, Relay: relay, Clock: o.Clock, Log: o.Log,
-		Told: countMails(r),
+		Told: told,
 	}), closeRelay, nil
 }

@@ -47,7 +47,7 @@ type job struct {
 
 // jobs delete what is of no use any more, make room in the audit log months before it is needed,
 // and complete names that were registered without a skeleton. A delay does no harm.
-func jobs(store *db.DB) []job {
+func jobs(store *db.DB, overdueMails func(context.Context, int) (int64, error)) []job {
 	return []job{
 		{"revocations", time.Minute, 500, func(ctx context.Context, rows int) (int64, error) {
 			return store.PruneRevocations(ctx, keepRevocations, rows)
@@ -58,9 +58,7 @@ func jobs(store *db.DB) []job {
 		{"authorization_codes", time.Minute, 1000, func(ctx context.Context, rows int) (int64, error) {
 			return store.PruneCodes(ctx, keepCodes, rows)
 		}},
-		{"overdue_mails", time.Minute, 500, func(ctx context.Context, rows int) (int64, error) {
-			return store.ExpireMails(ctx, overdue, rows)
-		}},
+		{"overdue_mails", time.Minute, 500, overdueMails},
 		{"mails", time.Minute, 500, func(ctx context.Context, rows int) (int64, error) {
 			return store.PruneMails(ctx, keepMails, rows)
 		}},
@@ -70,6 +68,19 @@ func jobs(store *db.DB) []job {
 		{"rate_limits", time.Minute, 1000, store.PruneRates},
 		{"username_skeletons", time.Minute, 500, store.MakeSkeletons},
 		whole("audit_partitions", time.Hour, store.AddEventPartitions),
+	}
+}
+
+// giveUpMails is the job that ends mails which nothing has sent, and tells of each.
+func giveUpMails(
+	mails *auth.Mails, told func(auth.MailKind, auth.MailOutcome, time.Duration),
+) func(context.Context, int) (int64, error) {
+	return func(ctx context.Context, rows int) (int64, error) {
+		kinds, err := mails.GiveUpOverdue(ctx, overdue, rows)
+		for _, kind := range kinds {
+			told(kind, auth.MailDead, 0)
+		}
+		return int64(len(kinds)), err
 	}
 }
 

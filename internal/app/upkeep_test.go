@@ -8,9 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"gatehouse.example/db"
 	"gatehouse.example/internal/asynctest"
+	"gatehouse.example/internal/auth/authtest"
+	"gatehouse.example/internal/dbtest"
 )
 
 // succeeded returns when a job last succeeded, 0 for never, and -1 if there is no such job.
@@ -110,5 +114,44 @@ func TestUpkeepEndsInTheMiddleOfAJob(t *testing.T) {
 	}
 	if log.String() != "" {
 		t.Errorf("log: %s", &log)
+	}
+}
+
+// A replica that cannot send mails would look well to whoever watches the metrics.
+func TestMailsThatNothingHasSentCountAsGivenUp(t *testing.T) {
+	t.Parallel()
+	ok := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	url := dbtest.New(t)
+	store, err := db.Open(t.Context(), db.Options{URL: url, StatementTimeout: time.Minute})
+	ok(err)
+	t.Cleanup(store.Close)
+	conn, err := pgx.Connect(t.Context(), url)
+	ok(err)
+	defer conn.Close(context.Background())
+	_, err = conn.Exec(t.Context(), `INSERT INTO mails (id, kind, sealed, expires_at)
+		SELECT gen_random_uuid(), kind, decode(repeat('00', 40), 'hex'), now() - over
+		FROM (VALUES ('reset', interval '2 h'), ('reset', '3 h'), ('verify', '2 h'), ('invite', '-1 h')) m (kind, over)`)
+	ok(err)
+	metrics := prometheus.NewRegistry()
+	do := giveUpMails(authtest.New(t, store, authtest.Options{}).Mails, countMails(metrics))
+	done, err := do(t.Context(), 10)
+	ok(err)
+	families, err := metrics.Gather()
+	ok(err)
+	dead := map[string]float64{}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if l := m.GetLabel(); len(l) == 2 && l[1].GetValue() == "dead" && m.GetCounter().GetValue() > 0 {
+				dead[l[0].GetValue()] = m.GetCounter().GetValue()
+			}
+		}
+	}
+	if done != 3 || len(dead) != 2 || dead["reset"] != 2 || dead["verify"] != 1 {
+		t.Errorf("%d are done, and counted are %v", done, dead)
 	}
 }

@@ -26,7 +26,8 @@ const codeLifetime = time.Minute
 type AuthorizationStore interface {
 	// ClientByID is that of [AccessStore].
 	ClientByID(ctx context.Context, id string) (StoredClient, error)
-	// InsertCode stores a code if the browser's session lives, and its user has the given version.
+	// InsertCode stores a code if the browser's session lives, and its user and the client have the
+	// given versions.
 	// Errors: [ErrSessionNotFound] if not.
 	InsertCode(ctx context.Context, e Event, code NewCode) error
 	// ConsentTo returns the words of a scope that a user has allowed a client; nil: none.
@@ -40,18 +41,19 @@ type CodeDigest [sha256.Size]byte
 
 // NewCode is an authorization code to be stored.
 type NewCode struct {
-	Digest      CodeDigest
-	SessionID   uuid.UUID // of the browser
-	UserVersion int64
-	ClientID    string
-	RedirectURI string
-	Challenge   string // "": none
-	Scope       string
-	OpenID      string
-	Claims      string
-	Resources   string // with spaces between; "": none
-	Nonce       string
-	Lifetime    time.Duration
+	Digest        CodeDigest
+	SessionID     uuid.UUID // of the browser
+	UserVersion   int64
+	ClientID      string
+	ClientVersion int64
+	RedirectURI   string
+	Challenge     string // "": none
+	Scope         string
+	OpenID        string
+	Claims        string
+	Resources     string // with spaces between; "": none
+	Nonce         string
+	Lifetime      time.Duration
 }
 
 // Authorizations let apps log in the users of browsers.
@@ -206,8 +208,8 @@ func (a *Authorizations) Deny(ctx context.Context, r AuthorizationRequest, sessi
 }
 
 // Issue makes a code, and returns where to send the browser with it. [StepCode] must have been
-// decided for the session. Errors: [ErrSessionNotFound] if the session has ended or its user has
-// changed meanwhile; [ErrLimited].
+// decided for the session. Errors: [ErrSessionNotFound] if the session has ended, or if its user or
+// the client has changed meanwhile; [ErrLimited].
 func (a *Authorizations) Issue(
 	ctx context.Context, r AuthorizationRequest, session Browser,
 ) (to string, err error) {
@@ -219,7 +221,8 @@ func (a *Authorizations) Issue(
 	code := newCode()
 	err = a.store.InsertCode(ctx, e, NewCode{
 		Digest: digestOfCode(code), SessionID: session.Access.SessionID,
-		UserVersion: session.User.TokenVersion, ClientID: r.Client.ID, RedirectURI: r.RedirectURI,
+		UserVersion: session.User.TokenVersion, ClientID: r.Client.ID,
+		ClientVersion: r.Client.TokenVersion, RedirectURI: r.RedirectURI,
 		Challenge: r.Challenge, Scope: r.Scope, OpenID: strings.Join(r.OpenID, " "),
 		Claims: r.Claims.String(), Resources: r.Resources, Nonce: r.Nonce, Lifetime: codeLifetime,
 	})

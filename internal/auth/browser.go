@@ -25,9 +25,12 @@ type BrowserStore interface {
 	RenewBrowserSession(ctx context.Context, e Event, session NewSession, counter int64) (bool, error)
 	// EndSession is that of [TokenStore].
 	EndSession(ctx context.Context, e Event, userID, id uuid.UUID, reason string) (bool, error)
-	// NoteSessionUses moves the last use of live sessions of browsers to now, and their idle expiry
+	// NoteSessionUse moves the last use of a live session of a browser to now, and its idle expiry
 	// with it. A session that has idled out stays over.
-	NoteSessionUses(ctx context.Context, ids []uuid.UUID) error
+	NoteSessionUse(ctx context.Context, id uuid.UUID) error
+	// NoteSessionUses is NoteSessionUse for many, but waits for none. It returns those that somebody
+	// else has locked: their use is not stored.
+	NoteSessionUses(ctx context.Context, ids []uuid.UUID) (locked []uuid.UUID, err error)
 }
 
 // BrowserLimits bound how long the session of a browser lives.
@@ -349,7 +352,7 @@ const usesLate = 2 * time.Minute
 func (b *Browsers) used(ctx context.Context, id uuid.UUID, state SessionState) {
 	b.uses.saw(id)
 	if state.mayIdleOut() && state.idleLeft() < usesLate {
-		_ = b.store.NoteSessionUses(ctx, []uuid.UUID{id}) // if it fails, it is done with the others
+		_ = b.store.NoteSessionUse(ctx, id) // if it fails, it is done with the others
 	}
 }
 
@@ -360,11 +363,12 @@ func (b *Browsers) WriteUses(ctx context.Context) error {
 	if len(seen) == 0 {
 		return nil
 	}
-	err := b.store.NoteSessionUses(ctx, seen)
+	left, err := b.store.NoteSessionUses(ctx, seen)
 	if err != nil {
-		for _, id := range seen {
-			b.uses.saw(id)
-		}
+		left = seen
+	}
+	for _, id := range left {
+		b.uses.saw(id)
 	}
 	return err
 }

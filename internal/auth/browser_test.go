@@ -1,11 +1,13 @@
 package auth_test
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"testing"
 	"time"
 
+	"gatehouse.example/internal/asynctest"
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/auth/authtest"
 	"github.com/google/uuid"
@@ -422,4 +424,49 @@ func TestAnAppThatEndsAllOtherSessionsGoesOn(t *testing.T) {
 		c.wantMe(name, after, nil)
 		c.mustRefreshBy(own, after)
 	}
+}
+
+// The app of the browser redeems a code just when the use is to be stored. The user would be logged
+// out in the middle of their work.
+func TestAUseCountsThoughSomebodyHasLockedTheSession(t *testing.T) {
+	t.Parallel()
+	c := startClocked(t)
+	c.register("alice")
+	cookie := c.inBrowser("alice", auth.BrowserLogin{}).Cookie
+	must(t, c.Browsers.WriteUses(t.Context()))
+	lock := func() (release func()) {
+		t.Helper()
+		tx, err := c.conn.Begin(t.Context())
+		must(t, err)
+		_, err = tx.Exec(t.Context(), "SELECT FROM sessions FOR SHARE")
+		must(t, err)
+		return func() { must(t, tx.Rollback(t.Context())) }
+	}
+	c.age(30 * time.Minute)
+	_, err := c.Browsers.Check(t.Context(), cookie)
+	must(t, err)
+	release := lock()
+	must(t, c.Browsers.WriteUses(t.Context()))
+	release()
+	must(t, c.Browsers.WriteUses(t.Context()))
+	c.age(40 * time.Minute)
+	c.browser(cookie)
+	must(t, c.Browsers.WriteUses(t.Context()))
+
+	c.age(58*time.Minute + 30*time.Second) // now it cannot wait for the others
+	release = lock()
+	opened := make(chan error, 1)
+	go func() {
+		_, err := c.Browsers.Open(context.Background(), cookie)
+		opened <- err
+	}()
+	asynctest.Await(t, "the use to wait for the lock", func() (waits bool) {
+		must(t, c.conn.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_clear_snapshot(), pg_stat_activity
+			WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&waits))
+		return waits
+	})
+	release()
+	must(t, <-opened)
+	c.age(40 * time.Minute)
+	c.browser(cookie)
 }

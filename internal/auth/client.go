@@ -195,8 +195,8 @@ type ClientStore interface {
 	ListClients(ctx context.Context, after string, limit int) ([]Client, error)
 	// SetClient stores what to makes of a client: what it is registered with, and nothing else. The
 	// function to must be pure, and its error becomes the error of the change. If the client's scope
-	// or grants are others, its token version is raised. The Rule sees the given role. Errors:
-	// [ErrClientNotFound].
+	// or grants are others, its token version is raised. If it then [Client.AsksAnew], its sessions
+	// and codes end. The Rule sees the given role. Errors: [ErrClientNotFound].
 	SetClient(
 		ctx context.Context, e Event, rule Rule, id, role string, to func(Client) (Client, error),
 	) (Client, error)

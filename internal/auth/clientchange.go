@@ -2,6 +2,7 @@ package auth
 
 import (
 	"slices"
+	"strings"
 
 	"gatehouse.example/internal/token"
 )
@@ -52,6 +53,17 @@ func (n ClientChange) Applied(c Client) Client {
 		})
 	}
 	return c
+}
+
+// AsksAnew reports whether a client must ask its users anew after a change: what they have allowed
+// is not what it may have from now on. Whoever has taken words from its scope need not ask.
+func (c Client) AsksAnew(before Client) bool {
+	had := strings.Fields(before.Scope)
+	widened := before.Scope != "" && (c.Scope == "" ||
+		slices.ContainsFunc(strings.Fields(c.Scope), func(w string) bool {
+			return !slices.Contains(had, w)
+		}))
+	return c.Ask && (widened || !before.Ask)
 }
 
 func replace[T any](old, by *T) {

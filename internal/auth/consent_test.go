@@ -121,3 +121,59 @@ func TestACodeIsNoGoodForWhoeverTheClientNoLongerAdmits(t *testing.T) {
 		t.Errorf("without the role: %v", err)
 	}
 }
+
+// An app would get more by the next refresh, and its users would know of nothing.
+func TestUsersAreAskedAnewBeforeAnAppMayHaveMoreThanTheyAllowed(t *testing.T) {
+	t.Parallel()
+	text := func(s string) *string { return &s }
+	yes := true
+	for name, test := range map[string]struct {
+		ask    bool
+		scope  string
+		change auth.ClientChange
+		anew   bool
+	}{
+		"a wider scope":    {true, "wiki:read", auth.ClientChange{Scope: text("wiki:read wiki:write")}, true},
+		"another scope":    {true, "wiki:read", auth.ClientChange{Scope: text("wiki:write")}, true},
+		"all rights":       {true, "wiki:read", auth.ClientChange{Scope: text("")}, true},
+		"it is to ask":     {false, "", auth.ClientChange{Ask: &yes}, true},
+		"a narrower scope": {true, "wiki:read wiki:write", auth.ClientChange{Scope: text("wiki:read")}, false},
+		"the first scope":  {true, "", auth.ClientChange{Scope: text("wiki:read")}, false},
+		"another title":    {true, "wiki:read", auth.ClientChange{Title: text("Wiki")}, false},
+		"it does not ask":  {false, "wiki:read", auth.ClientChange{Scope: text("")}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := startClocked(t)
+			c.register("alice")
+			shop := c.app("shop", func(c *auth.Client) { c.Ask, c.Scope = test.ask, test.scope })
+			alice := c.browser(c.inBrowser("alice", auth.BrowserLogin{}).Cookie)
+			before := c.request("scope", "openid")
+			if test.ask {
+				must(t, c.Authorizations.Allow(t.Context(), before, alice))
+			}
+			grant, err := c.redeem(shop, c.code(alice, "scope", "openid"))
+			must(t, err)
+			code := c.code(alice, "scope", "openid")
+			shop, err = c.Clients.Set(t.Context(), authtest.Operator(), "shop", test.change, nil)
+			must(t, err)
+
+			_, err = c.Tokens.Refresh(t.Context(), grant.RefreshToken, auth.Caller{Client: shop})
+			if errors.Is(err, auth.ErrInvalidGrant) != test.anew || !test.anew && err != nil {
+				t.Errorf("a refresh: %v", err)
+			}
+			_, err = c.redeem(shop, code)
+			if errors.Is(err, auth.ErrInvalidCode) != test.anew || !test.anew && err != nil {
+				t.Errorf("a code from before: %v", err)
+			}
+			if !test.anew {
+				return
+			}
+			_, err = c.Authorizations.Issue(t.Context(), before, alice)
+			if !errors.Is(err, auth.ErrSessionNotFound) {
+				t.Errorf("a request that was decided before: %v", err)
+			}
+			c.wantStep("afterwards", alice, auth.StepConsent, "scope", "openid")
+		})
+	}
+}

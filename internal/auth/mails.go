@@ -37,7 +37,7 @@ const (
 	MailVoid       MailOutcome = "void"       // there was nothing to be sent, or nobody to get it
 	MailSuppressed MailOutcome = "suppressed" // by a limit
 	MailExpired    MailOutcome = "expired"    // it would have come too late
-	MailDead       MailOutcome = "dead"       // the relay does not take it
+	MailDead       MailOutcome = "dead"       // given up: the relay does not take it, or nothing could send it
 )
 
 // MailOutcomes returns all outcomes of mails that are done.
@@ -104,6 +104,11 @@ type MailStore interface {
 	// SettleMail ends a mail, and forgets what was in it. It returns how long the mail has waited.
 	// Errors: [ErrMailNotFound].
 	SettleMail(ctx context.Context, id uuid.UUID, end MailEnd) (waited time.Duration, err error)
+	// ExpireMails ends mails that should have been sent so long ago, and at most so many. It records
+	// the event for each, with its kind as the target, and returns the kinds.
+	ExpireMails(
+		ctx context.Context, end MailEnd, over time.Duration, most int,
+	) ([]MailKind, error)
 	// MailsOfUser returns the last mails for a user, the newest first.
 	MailsOfUser(ctx context.Context, user uuid.UUID, limit int) ([]RecordedMail, error)
 	// UserByLogin finds the user who has a username, or a verified address, by their keys. Either
@@ -463,6 +468,14 @@ func (m *Mails) Failed(ctx context.Context, l Letter, problem string) error {
 func (m *Mails) Dead(ctx context.Context, l Letter, problem string) error {
 	_, err := m.store.SettleMail(ctx, l.ID, dead(ctx, l.Kind, withoutSecrets(problem, l)))
 	return err
+}
+
+// GiveUpOverdue ends mails that should have been sent so long ago, and at most so many. Their jobs
+// were lost, or no replica has a relay. It returns their kinds.
+func (m *Mails) GiveUpOverdue(
+	ctx context.Context, over time.Duration, most int,
+) ([]MailKind, error) {
+	return m.store.ExpireMails(ctx, dead(ctx, "", "nothing has sent it in time"), over, most)
 }
 
 const (

@@ -170,3 +170,36 @@ func TestAStrangerRegistersWithAnAddressAlone(t *testing.T) {
 	}), 204)
 	a.tokensOf(a.login("bob@example.org", goodPassword))
 }
+
+// An admin who may not become another could: by vouching for an address of theirs, they would get
+// the mails that reset the password (Zitadel CVE-2026-27946).
+func TestNoAdminVouchesForAnAddressOfTheirsOrOfOthers(t *testing.T) {
+	t.Parallel()
+	a := startAudited(t, settings{email: auth.EmailOptional})
+	helper := a.with("helper", auth.ReadUsers, auth.WriteUsers)
+	a.exec(`UPDATE users SET email = username || '@example.org', email_key = username || '@example.org'
+		WHERE username IN ('helper', 'alice')`)
+	for who, by := range map[string]tokens{"helper": helper, "root": a.root} {
+		for _, body := range []string{
+			`{"email_verified":true}`, `{"disabled":false,"email_verified":true}`,
+			`{"must_change_password":true,"email_verified":true}`, `{"email":"x@example.net"}`,
+			`{"disabled":false,"email":"x@example.net","email_verified":true}`,
+		} {
+			for _, of := range []string{"helper", "alice"} {
+				a.want(who+" of "+of+": "+body, a.as(by, "PATCH", a.path(of, ""), body), 422)
+			}
+		}
+		a.want(who+" of a new account", a.as(by, "POST", "/users", `{"username":"dave","initial_secret":true,`+
+			`"email":"dave@example.org","email_verified":true}`), 422)
+		a.want(who+" of an own one", a.as(by, "PUT", "/users/me/email", `{"email":"x@example.net",`+
+			`"email_verified":true,"current_password":"`+goodPassword+`"}`), 422)
+	}
+	a.want("a new account", a.as(helper, "POST", "/users",
+		`{"username":"dave","initial_secret":true,"email":"dave@example.org"}`), 201)
+	var with, verified int
+	must(t, a.owner.QueryRow(t.Context(), "SELECT count(email), count(email_verified_at) FROM users").
+		Scan(&with, &verified))
+	if with != 3 || verified != 0 {
+		t.Errorf("of %d addresses, %d are verified", with, verified)
+	}
+}

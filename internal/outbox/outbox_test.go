@@ -52,6 +52,8 @@ type stage struct {
 	relay *mailtest.Server
 	log   *asynctest.Buffer
 	told  chan told
+	// workers are how many mails a replica has under way at most.
+	workers int
 }
 
 func newStage(t *testing.T) *stage {
@@ -59,6 +61,7 @@ func newStage(t *testing.T) *stage {
 	s := &stage{
 		T: t, url: dbtest.New(t), relay: mailtest.New(t, mailtest.Options{}),
 		log: &asynctest.Buffer{}, told: make(chan told, 1000),
+		workers: 4,
 	}
 	conn, err := pgx.Connect(t.Context(), s.url)
 	must(t, err)
@@ -123,14 +126,19 @@ func (s *stage) workAs(url string, o authtest.Options, smtp mail.SMTPOptions) (s
 	relay := mail.NewSMTP(smtp)
 	worker := outbox.NewWorker(outbox.Options{
 		Mails: rules.Mails, Composer: composer, Relay: relay, Clock: time.Now,
-		Log:   slog.New(slog.NewTextHandler(s.log, nil)),
-		Told:  func(k auth.MailKind, o auth.MailOutcome, _ time.Duration) { s.told <- told{k, o} },
+		Log: slog.New(slog.NewTextHandler(s.log, nil)),
+		Told: func(k auth.MailKind, o auth.MailOutcome, waited time.Duration) {
+			if (waited > 0) != (o == auth.MailSent) {
+				s.Errorf("a mail that is %s has waited for %v", o, waited)
+			}
+			s.told <- told{k, o}
+		},
 		Pause: func(time.Duration) time.Duration { return time.Millisecond },
 	})
 	workers := river.NewWorkers()
 	river.AddWorker(workers, worker)
 	client, err := store.NewJobs(river.Config{
-		Workers: workers, Queues: map[string]river.QueueConfig{outbox.Queue: {MaxWorkers: 4}},
+		Workers: workers, Queues: map[string]river.QueueConfig{outbox.Queue: {MaxWorkers: s.workers}},
 		FetchCooldown: time.Millisecond, FetchPollInterval: 5 * time.Millisecond,
 		RetryPolicy: atOnce{}, SoftStopTimeout: time.Millisecond, TestOnly: true,
 		Logger: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -301,6 +309,9 @@ func TestWhatTheRelayRefusesForGoodIsGivenUpAtOnceAndTold(t *testing.T) {
 	if len(events) != 1 || events[0].Outcome != "undeliverable" || events[0].UserName != "alice" ||
 		events[0].Target != "reset" || events[0].By.Kind != auth.ActorService {
 		t.Errorf("the audit log: %+v", events)
+	}
+	if strings.Contains(s.log.String(), "does not take mails") {
+		t.Errorf("one mailbox is taken for the relay:\n%s", s.log.String())
 	}
 	if !strings.Contains(s.log.String(), "a mail was given up") || strings.Contains(s.log.String(), "canary") {
 		t.Errorf("log:\n%s", s.log.String())

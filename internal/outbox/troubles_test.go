@@ -3,6 +3,7 @@ package outbox_test
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -27,9 +28,13 @@ func secretOf(letter string) []byte { return []byte(strings.Repeat(letter, 32)) 
 // under the secret of [authtest].
 func (s *stage) notice(user auth.User) (id uuid.UUID) {
 	s.Helper()
+	return s.noticeTo(user, user.Username.Given+"-canary@example.org")
+}
+
+func (s *stage) noticeTo(user auth.User, address string) (id uuid.UUID) {
+	s.Helper()
 	keys, err := keychain.New([][]byte{secretOf("k")})
 	must(s, err)
-	address := user.Username.Given + "-canary@example.org"
 	plain, err := json.Marshal(map[string]string{"to": address, "to_key": address, "language": "en"})
 	must(s, err)
 	id = uuid.New()
@@ -234,10 +239,143 @@ func TestAMailThatTheDatabaseNeverLetsBeginIsGivenUpAndTold(t *testing.T) {
 	asynctest.Await(t, "the log", func() bool { return strings.Contains(s.log.String(), "mails can be begun again") })
 	// Upkeep ends what has no job any more.
 	s.exec("UPDATE mails SET expires_at = now() - interval '2 hours' WHERE done_at IS NULL")
-	ended, err := s.open(s.url).ExpireMails(t.Context(), time.Hour, 10)
+	ended, err := s.Mails.GiveUpOverdue(t.Context(), time.Hour, 10)
 	must(t, err)
-	if ended != 1 {
-		t.Errorf("%d mails are ended", ended)
+	if !slices.Equal(ended, []auth.MailKind{auth.MailReset}) {
+		t.Errorf("%q are ended", ended)
+	}
+	events, err := s.Audit.LastEvents(t.Context(), auth.EventFilter{Action: auth.ActionFailMail}, 10)
+	must(t, err)
+	if len(events) != 1 || events[0].Outcome != "undeliverable" || events[0].Target != "reset" ||
+		events[0].By.Kind != auth.ActorService {
+		t.Errorf("the audit log: %+v", events)
+	}
+}
+
+// Whoever waits for a mail that no replica sends must find in its log that it does not come.
+func TestAMailThatNothingHasSentIsGivenUpInTheNameOfItsUser(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.notice(s.addressed("alice"))
+	s.exec("UPDATE mails SET expires_at = now() - interval '2 hours'")
+	_, err := s.Mails.GiveUpOverdue(t.Context(), time.Hour, 10)
+	must(t, err)
+	if last := s.lastMailOf("alice"); last.Outcome != auth.MailDead || last.Problem == "" {
+		t.Errorf("%+v", last)
+	}
+	events, err := s.Audit.LastEvents(t.Context(), auth.EventFilter{Action: auth.ActionFailMail}, 10)
+	must(t, err)
+	if len(events) != 1 || events[0].UserName != "alice" || events[0].Target != "new_device" {
+		t.Errorf("the audit log: %+v", events)
+	}
+}
+
+// A relay that takes a mail and then says nothing would hold a worker for ever, and with ten of
+// them no mail would be sent any more.
+func TestARelayThatNeverSaysThatItHasAMailIsLeftAndTheWorkerSendsOthers(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.workers = 1
+	s.addressed("alice")
+	s.addressed("bob")
+	arrived, release := s.relay.HoldNext(mailtest.Data)
+	s.forgot("alice")
+	s.workAs(s.url, authtest.Options{}, mail.SMTPOptions{
+		Encryption: mail.Plain, Timeout: 500 * time.Millisecond,
+	})
+	<-arrived
+	s.forgot("bob")
+	got := map[string]mailtest.Received{}
+	for range 2 {
+		received := s.relay.Next(t)
+		got[received.To] = received
+	}
+	s.awaitDone()
+	alice := got["alice-canary@example.org"]
+	if len(got) != 2 || alice.Code() == "" {
+		t.Fatalf("mails to %v", slices.Collect(maps.Keys(got)))
+	}
+	if first := <-s.told; first.outcome != outbox.Failed {
+		t.Errorf("the first try ended as %q", first.outcome)
+	}
+	if last := s.lastMailOf("alice"); last.Outcome != auth.MailSent || last.Attempts < 2 {
+		t.Errorf("%+v", last)
+	}
+	release() // and then the relay has had it all the time
+	if late := s.relay.Next(t); late.Header.Get("Message-Id") != alice.Header.Get("Message-Id") {
+		t.Errorf("the mailbox cannot tell that it is a double:\n%s", late.Source)
+	}
+}
+
+// One that holds its last reply for long holds up no others meanwhile.
+func TestOthersAreSentWhileTheRelayHoldsALastReply(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	arrived, release := s.relay.HoldNext(mailtest.Data)
+	s.addressed("alice")
+	s.addressed("bob")
+	s.work(s.url)
+	s.forgot("alice")
+	<-arrived
+	s.forgot("bob")
+	if got := s.relay.Next(t); got.To != "bob-canary@example.org" {
+		t.Errorf("a mail to %s", got.To)
+	}
+	release()
+	if got := s.relay.Next(t); got.To != "alice-canary@example.org" {
+		t.Errorf("a mail to %s", got.To)
+	}
+	s.awaitDone()
+	s.relay.Nothing(t)
+	s.wantTold(auth.MailSent, auth.MailSent)
+}
+
+// No try makes a mail of it. It must not be tried for days.
+func TestALetterThatCannotBeAMailIsGivenUpAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	alice := s.addressed("alice")
+	s.noticeTo(alice, "no address")
+	s.work(s.url)
+	s.awaitDone()
+	s.wantTold(auth.MailDead)
+	if last := s.lastMailOf("alice"); last.Outcome != auth.MailDead || last.Attempts != 1 {
+		t.Errorf("%+v", last)
+	}
+	if said := s.log.String(); !strings.Contains(said, "a mail was given up") || strings.Contains(said, "does not take") {
+		t.Errorf("log:\n%s", said)
+	}
+}
+
+// The end of a mail cannot be noted in a row that is gone. That is no fault, and is counted.
+func TestAnAccountThatIsDeletedWhileItsMailIsUnderWayLeavesNoFault(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		refuse func(*mailtest.Server)
+		want   auth.MailOutcome
+	}{
+		"sent":    {func(*mailtest.Server) {}, auth.MailSent},
+		"later":   {func(r *mailtest.Server) { r.Refuse(mailtest.Data, 451, "later") }, outbox.Failed},
+		"refused": {func(r *mailtest.Server) { r.Refuse(mailtest.Data, 550, "no") }, auth.MailDead},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			alice := s.addressed("alice")
+			arrived, release := s.relay.Hold(mailtest.Data)
+			test.refuse(s.relay)
+			s.work(s.url)
+			s.forgot("alice")
+			<-arrived
+			must(t, s.Accounts.Delete(t.Context(), authtest.Operator(), alice.ID))
+			release()
+			s.awaitDone()
+			s.wantTold(test.want)
+			if said := s.log.String(); strings.Contains(said, "may be sent once more") ||
+				strings.Contains(said, "level=ERROR") {
+				t.Errorf("log:\n%s", said)
+			}
+		})
 	}
 }
 

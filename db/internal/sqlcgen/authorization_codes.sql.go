@@ -70,18 +70,20 @@ WITH live AS (
     SELECT p.id, p.user_id, p.auth_time, p.amr
     FROM sessions p
     JOIN users u ON u.id = p.user_id AND u.token_version = $2 AND u.disabled_at IS NULL
-    WHERE p.id = $3
+    JOIN clients c ON c.client_id = $3 AND c.token_version = $4
+    WHERE p.id = $5
       AND p.browser
       AND p.ended_at IS NULL
+    FOR SHARE OF c
 ), stored AS (
     INSERT INTO authorization_codes (
         digest, session_id, user_id, token_version, client_id, redirect_uri, challenge, scope, openid,
         claims, resource, nonce, auth_time, amr, expires_at
     )
-    SELECT $4, live.id, live.user_id, $2, $5::text, $6::text,
-           $7, $8, $9, $10,
-           $11, $12, live.auth_time, live.amr,
-           now() + make_interval(secs => $13)
+    SELECT $6, live.id, live.user_id, $2, $3::text, $7::text,
+           $8, $9, $10, $11,
+           $12, $13, live.auth_time, live.amr,
+           now() + make_interval(secs => $14)
     FROM live
     RETURNING user_id
 )
@@ -92,9 +94,10 @@ FROM stored
 type InsertCodeParams struct {
 	Event           string
 	TokenVersion    int64
+	ClientID        string
+	ClientVersion   int64
 	SessionID       uuid.UUID
 	Digest          []byte
-	ClientID        string
 	RedirectUri     string
 	Challenge       *string
 	Scope           *string
@@ -105,14 +108,17 @@ type InsertCodeParams struct {
 	LifetimeSeconds float64
 }
 
-// InsertCode stores a code if the browser's session still lives, and its user has not changed.
+// InsertCode stores a code if the browser's session still lives, and neither its user nor the client
+// has changed: what the user has allowed was compared with the client of before. Whoever changes the
+// client waits for the lock, and then voids the code if need be.
 func (q *Queries) InsertCode(ctx context.Context, arg InsertCodeParams) (int64, error) {
 	result, err := q.db.Exec(ctx, insertCode,
 		arg.Event,
 		arg.TokenVersion,
+		arg.ClientID,
+		arg.ClientVersion,
 		arg.SessionID,
 		arg.Digest,
-		arg.ClientID,
 		arg.RedirectUri,
 		arg.Challenge,
 		arg.Scope,

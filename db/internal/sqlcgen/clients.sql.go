@@ -365,8 +365,19 @@ WITH c AS (
         without_pkce = $9, asks = $10, required_role = $11,
         audiences = $12, id_token_algorithm = $13,
         token_version = token_version + (scope IS DISTINCT FROM $4
-            OR grant_types <> $3)::int
-    WHERE clients.client_id = $14
+            OR grant_types <> $3 OR $14::boolean)::int
+    WHERE clients.client_id = $15
+), ended AS (
+    UPDATE sessions
+    SET ended_at = now(), end_reason = 'operator'
+    WHERE $14::boolean
+      AND sessions.client_id = $15
+      AND sessions.ended_at IS NULL
+), voided AS (
+    DELETE FROM authorization_codes
+    WHERE $14::boolean
+      AND authorization_codes.client_id = $15
+      AND authorization_codes.redeemed_at IS NULL
 )
 SELECT record_event($1::jsonb, NULL)
 `
@@ -385,10 +396,12 @@ type SetClientParams struct {
 	RequiredRole           *string
 	Audiences              []string
 	IDTokenAlgorithm       string
+	AsksAnew               bool
 	ClientID               string
 }
 
-// SetClient raises the token version if the client may have less in tokens of its own.
+// SetClient raises the token version if the client may have less in tokens of its own, or if it has
+// to ask its users anew. Then it also ends its sessions, and voids its codes.
 func (q *Queries) SetClient(ctx context.Context, arg SetClientParams) error {
 	_, err := q.db.Exec(ctx, setClient,
 		arg.Event,
@@ -404,6 +417,7 @@ func (q *Queries) SetClient(ctx context.Context, arg SetClientParams) error {
 		arg.RequiredRole,
 		arg.Audiences,
 		arg.IDTokenAlgorithm,
+		arg.AsksAnew,
 		arg.ClientID,
 	)
 	return err

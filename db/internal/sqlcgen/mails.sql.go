@@ -68,32 +68,64 @@ func (q *Queries) BeginMail(ctx context.Context, id uuid.UUID) (BeginMailRow, er
 	return i, err
 }
 
-const expireMails = `-- name: ExpireMails :execrows
-UPDATE mails
-SET outcome = 'expired', sealed = NULL, done_at = now()
-WHERE id = ANY (ARRAY(
-    SELECT x.id
-    FROM mails x
-    WHERE x.done_at IS NULL
-      AND x.expires_at < now() - make_interval(secs => $1)
-    ORDER BY x.expires_at
-    LIMIT $2
-    FOR UPDATE SKIP LOCKED
-))
+const expireMails = `-- name: ExpireMails :many
+WITH ended AS (
+    UPDATE mails
+    SET outcome = $2, problem = $3, sealed = NULL, done_at = now()
+    WHERE id = ANY (ARRAY(
+        SELECT x.id
+        FROM mails x
+        WHERE x.done_at IS NULL
+          AND x.expires_at < now() - make_interval(secs => $4)
+        ORDER BY x.expires_at
+        LIMIT $5
+        FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING kind, user_id
+)
+SELECT ended.kind, record_event($1::jsonb || jsonb_build_object('target', ended.kind), ended.user_id) AS event
+FROM ended
 `
 
 type ExpireMailsParams struct {
+	Event            string
+	Outcome          *string
+	Problem          *string
 	OlderThanSeconds float64
 	MaxRows          int32
 }
 
-// ExpireMails ends mails that are of no use any more, and whose jobs are lost.
-func (q *Queries) ExpireMails(ctx context.Context, arg ExpireMailsParams) (int64, error) {
-	result, err := q.db.Exec(ctx, expireMails, arg.OlderThanSeconds, arg.MaxRows)
+type ExpireMailsRow struct {
+	Kind  string
+	Event int64
+}
+
+// ExpireMails gives up mails that are of no use any more, and whose jobs are lost. The event of each
+// is about the kind of the mail and the user whose it is.
+func (q *Queries) ExpireMails(ctx context.Context, arg ExpireMailsParams) ([]ExpireMailsRow, error) {
+	rows, err := q.db.Query(ctx, expireMails,
+		arg.Event,
+		arg.Outcome,
+		arg.Problem,
+		arg.OlderThanSeconds,
+		arg.MaxRows,
+	)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return result.RowsAffected(), nil
+	defer rows.Close()
+	var items []ExpireMailsRow
+	for rows.Next() {
+		var i ExpireMailsRow
+		if err := rows.Scan(&i.Kind, &i.Event); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const failMail = `-- name: FailMail :execrows

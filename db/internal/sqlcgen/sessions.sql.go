@@ -388,11 +388,24 @@ func (q *Queries) ListSessions(ctx context.Context, arg ListSessionsParams) ([]L
 	return items, nil
 }
 
-const noteSessionUses = `-- name: NoteSessionUses :execrows
+const noteSessionUse = `-- name: NoteSessionUse :exec
 UPDATE sessions
 SET last_used_at    = now(),
     idle_expires_at = least(now() + make_interval(secs => idle_seconds), expires_at)
-WHERE id IN (
+WHERE id = $1
+  AND browser
+  AND ended_at IS NULL
+  AND idle_expires_at > now()
+`
+
+// NoteSessionUse is NoteSessionUses for one session, and waits for it.
+func (q *Queries) NoteSessionUse(ctx context.Context, id uuid.UUID) error {
+	_, err := q.db.Exec(ctx, noteSessionUse, id)
+	return err
+}
+
+const noteSessionUses = `-- name: NoteSessionUses :many
+WITH free AS (
     SELECT s.id
     FROM sessions s
     WHERE s.id = ANY ($1::uuid[])
@@ -401,18 +414,42 @@ WHERE id IN (
       AND s.idle_expires_at > now()
     ORDER BY s.id
     FOR NO KEY UPDATE SKIP LOCKED
+), moved AS (
+    UPDATE sessions
+    SET last_used_at    = now(),
+        idle_expires_at = least(now() + make_interval(secs => idle_seconds), expires_at)
+    WHERE sessions.id IN (SELECT free.id FROM free)
 )
+SELECT l.id
+FROM sessions l
+WHERE l.id = ANY ($1::uuid[])
+  AND l.browser
+  AND l.ended_at IS NULL
+  AND l.idle_expires_at > now()
+  AND l.id NOT IN (SELECT free.id FROM free)
 `
 
-// NoteSessionUses moves the last use of browsers' sessions to now. Whatever another replica is just
-// about to move is left to it. A session that has idled out does not live again: replicas remember
-// that it is over, and its user could not see and end it in between.
-func (q *Queries) NoteSessionUses(ctx context.Context, ids []uuid.UUID) (int64, error) {
-	result, err := q.db.Exec(ctx, noteSessionUses, ids)
+// NoteSessionUses moves the last use of browsers' sessions to now. It returns those that live, and
+// that somebody else has locked: it waits for none of many. A session that has idled out does not
+// live again: replicas remember that it is over, and its user could not see and end it in between.
+func (q *Queries) NoteSessionUses(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, noteSessionUses, ids)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return result.RowsAffected(), nil
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const pruneSessions = `-- name: PruneSessions :execrows

@@ -88,7 +88,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	refused  map[Step]*smtp.SMTPError
-	held     map[Step]hold
+	held     map[Step]*hold
 	hangUps  int // mails after whose reading it hangs up
 	tired    int // mails that it does not take on the connection on which they come
 	sessions int
@@ -100,6 +100,7 @@ type Server struct {
 type hold struct {
 	arrived  chan struct{}
 	released chan struct{}
+	left     int // conversations that it is still for; negative: all
 }
 
 // New starts a server, which ends with the test.
@@ -110,7 +111,7 @@ func New(t testing.TB, o Options) *Server {
 	}
 	s := &Server{
 		options: o, mails: make(chan Received, 10_000),
-		refused: make(map[Step]*smtp.SMTPError), held: make(map[Step]hold),
+		refused: make(map[Step]*smtp.SMTPError), held: make(map[Step]*hold),
 		open: make(map[*smtp.Conn]bool), ended: make(chan struct{}, 10_000),
 	}
 	certificate := s.certificate(t)
@@ -273,14 +274,22 @@ func (s *Server) Ended() <-chan struct{} { return s.ended }
 // Hold lets each conversation wait at a step until release is called, or the test ends. The channel
 // has a signal for each that has come so far.
 func (s *Server) Hold(step Step) (arrived <-chan struct{}, release func()) {
+	return s.hold(step, &hold{make(chan struct{}, 10_000), make(chan struct{}), -1})
+}
+
+// HoldNext is Hold for one conversation alone.
+func (s *Server) HoldNext(step Step) (arrived <-chan struct{}, release func()) {
+	return s.hold(step, &hold{make(chan struct{}, 1), make(chan struct{}), 1})
+}
+
+func (s *Server) hold(step Step, h *hold) (arrived <-chan struct{}, release func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h := hold{make(chan struct{}, 10_000), make(chan struct{})}
 	s.held[step] = h
 	return h.arrived, func() { s.release(step, h) }
 }
 
-func (s *Server) release(step Step, h hold) {
+func (s *Server) release(step Step, h *hold) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.held[step] == h {
@@ -303,6 +312,9 @@ func (s *Server) ReleaseAll() {
 func (s *Server) at(step Step) error {
 	s.mu.Lock()
 	h, waits := s.held[step]
+	if waits = waits && h.left != 0; waits {
+		h.left--
+	}
 	s.mu.Unlock()
 	if waits {
 		h.arrived <- struct{}{}
