@@ -459,10 +459,14 @@ func (d *DB) redeemCode(ctx context.Context, u auth.User) error {
 	if err != nil {
 		return err
 	}
-	app := auth.Caller{Client: auth.Client{ID: "client0"}} // which nobody disables
+	client, err := d.ClientByID(ctx, "client0") // which nobody disables
+	if err != nil {
+		return err
+	}
+	app := auth.Caller{Client: client.Client}
 	err = d.InsertCode(ctx, anEvent(), auth.NewCode{
 		Digest: code, SessionID: browser, UserVersion: u.TokenVersion, ClientID: app.Client.ID,
-		RedirectURI: "https://a.example/", Lifetime: time.Minute,
+		ClientVersion: client.TokenVersion, RedirectURI: "https://a.example/", Lifetime: time.Minute,
 	})
 	if err != nil {
 		return err

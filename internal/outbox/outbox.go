@@ -155,7 +155,10 @@ func (w *Worker) sent(ctx context.Context, letter auth.Letter) error {
 	waited, err := marked(ctx, func(ctx context.Context) (time.Duration, error) {
 		return w.Mails.Sent(ctx, letter)
 	})
-	if err == nil || errors.Is(err, auth.ErrMailNotFound) {
+	if errors.Is(err, auth.ErrMailNotFound) { // its account was deleted meanwhile
+		waited, err = w.Clock().Sub(letter.At), nil
+	}
+	if err == nil {
 		w.Told(letter.Kind, auth.MailSent, waited)
 		return nil
 	}
