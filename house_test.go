@@ -27,7 +27,7 @@ func arrows() map[string][]string {
 		"bench/internal/machine":      {},
 		"bench/internal/stats":        {},
 		"bench/internal/api":          {},
-		"cmd/gatehouse":               {"internal/app", "internal/auth", "internal/config", "internal/mail", "internal/outcome", "internal/token", "internal/userfile", "internal/wire", "migrations"},
+		"cmd/gatehouse":               {"internal/app", "internal/auth", "internal/config", "internal/email", "internal/mail", "internal/outcome", "internal/token", "internal/userfile", "internal/wire", "migrations"},
 		"cmd/dev":                     {"internal/app", "internal/config", "internal/mail", "internal/pgdev", "migrations"},
 		"verify":                      {"internal/follow", "internal/revocation", "internal/token"},
 		"verify/ginverify":            {"verify"},
