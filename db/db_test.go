@@ -26,6 +26,7 @@ import (
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/backchannel"
 	"gatehouse.example/internal/dbtest"
+	"gatehouse.example/internal/passkey"
 	"gatehouse.example/internal/password"
 	"gatehouse.example/internal/ratelimit"
 )
@@ -309,6 +310,17 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 			_, err := d.ExpireMails(ctx, auth.MailEnd{Outcome: auth.MailDead, Event: &e}, time.Hour, 500)
 			return err
 		},
+		"ChangeFactors":  d.changeFactors,
+		"FactorsOf":      func(ctx context.Context) error { _, err := d.FactorsOf(ctx, u.ID); return err },
+		"PasskeysOf":     func(ctx context.Context) error { _, err := d.PasskeysOf(ctx, u.ID); return err },
+		"ForgetDevices":  func(ctx context.Context) error { return d.ForgetDevices(ctx, anEvent(), u.ID, uuid.Nil) },
+		"ClaimPasskeyRP": func(ctx context.Context) error { _, err := d.ClaimPasskeyRP(ctx, "id.test"); return err },
+		"PasskeyRP":      func(ctx context.Context) error { _, err := d.PasskeyRP(ctx); return err },
+		"PruneProofs":    func(ctx context.Context) error { _, err := d.PruneProofs(ctx, time.Hour, 500); return err },
+		"PruneTrustedDevices": func(ctx context.Context) error {
+			_, err := d.PruneTrustedDevices(ctx, 500)
+			return err
+		},
 		"PruneMails":       func(ctx context.Context) error { _, err := d.PruneMails(ctx, time.Hour, 500); return err },
 		"PruneChallenges":  func(ctx context.Context) error { _, err := d.PruneChallenges(ctx, time.Hour, 500); return err },
 		"PruneRevocations": func(ctx context.Context) error { _, err := d.PruneRevocations(ctx, 25*time.Hour, 500); return err },
@@ -344,6 +356,43 @@ func (d *DB) pruneUnproved(ctx context.Context) error {
 	_, insertErr := d.InsertUser(ctx, anEvent(), auth.Freely(), a)
 	_, err := d.PruneUnproved(ctx, anEvent(), 500)
 	return errors.Join(insertErr, err)
+}
+
+// changeFactors gives a user of its own all factors, calls the passkey another name, and takes them
+// away.
+func (d *DB) changeFactors(ctx context.Context) error {
+	id, passkeyID := uuid.New(), uuid.New()
+	u, err := d.InsertUser(ctx, anEvent(), auth.Freely(), auth.StoredAccount{
+		ID: id, Username: auth.Username{Given: id.String(), Key: id.String()}, Password: plain,
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := d.ClaimPasskeyRP(ctx, "id.test"); err != nil {
+		return err
+	}
+	key, challenge := uuid.New(), sha256.Sum256(id[:])
+	for n, edit := range []auth.FactorEdit{
+		{AddTOTP: &auth.StoredTOTP{Sealed: make([]byte, 48), Step: 1}, Codes: [][]byte{challenge[:]}},
+		{AddPasskey: &auth.NewPasskey{
+			ID: passkeyID, Name: "Key", Challenge: challenge[:], Lifetime: time.Hour, RPID: "id.test",
+			Credential: passkey.Credential{ID: key[:], PublicKey: key[:]},
+		}, EndOthers: true},
+		{RemoveTOTP: true, Codes: [][]byte{}, EndOthers: true, ForgetDevices: true},
+		{RemovePasskey: passkeyID, PasswordHash: plainHash, EndOthers: true, ForgetDevices: true},
+	} {
+		edit.Before = u
+		after, err := d.ChangeFactors(ctx, anEvent(), edit)
+		if err != nil {
+			return fmt.Errorf("edit %d: %w", n, err)
+		}
+		if u = after.User; n == 1 {
+			if err := d.RenamePasskey(ctx, anEvent(), id, passkeyID, "Another"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // changeAddress gives a user of its own an address by a mail, takes it, and brings it back.
@@ -687,7 +736,8 @@ var mayReadWhole = map[string]bool{
 	"ListSigningKeys": true, "PutIDTokenKey": true, "RaiseTokenLifetime": true, "ListRoles": true, "ListClients": true, "InsertClient": true, "FindEvents": true, "PersonalEvents": true, "ListEndedAuditPartitions": true,
 	"RevokeAll": true, "EndAllSessions": true, // after a restore
 	"UsernamesWithoutSkeleton": true,
-	"ListForgottenUsers":       true, "BlankEventsBy": true, "BlankEventsOf": true, "DeleteRefusals": true,
+	"InsertPasskey":            true, "ClaimPasskeyRP": true, "PasskeyRP": true, // the one row of passkey_rp, and one passkey
+	"ListForgottenUsers": true, "BlankEventsBy": true, "BlankEventsOf": true, "DeleteRefusals": true,
 }
 
 // plans are what the server may choose between once it has prepared a statement: a plan for these
@@ -791,6 +841,16 @@ func (d *DB) fill(t *testing.T, users int) {
 			FROM users, unnest('{reset,verify}'::text[]) p WHERE $1::int > 0`,
 		`INSERT INTO invitations (user_id, email_key, created_at)
 			SELECT id, email_key, now() - random() * interval '30 days' FROM users WHERE $1::int > 0`,
+		`INSERT INTO totp_secrets (user_id, sealed, last_step) SELECT id, decode(repeat('00', 50), 'hex'), 1 FROM users WHERE $1::int > 0`,
+		`INSERT INTO recovery_codes (user_id, digest) SELECT id, sha256(n::text::bytea) FROM users, generate_series(1, 10) n WHERE $1::int > 0`,
+		`INSERT INTO passkey_rp (rp_id) SELECT 'id.test' WHERE $1::int > 0`,
+		`INSERT INTO passkeys (id, user_id, credential_id, public_key, name, sign_count, aaguid, backup_eligible, backed_up, user_verified, transports)
+			SELECT gen_random_uuid(), id, uuid_send(gen_random_uuid()), 'x', 'Key', 0, id, false, false, true, '{}'
+			FROM users, generate_series(1, 3) n WHERE $1::int > 0`,
+		`INSERT INTO trusted_devices (user_id, device_id, expires_at, client_address, user_agent)
+			SELECT id, gen_random_uuid(), now() + random() * interval '30 days', '', '' FROM users, generate_series(1, 3) n WHERE $1::int > 0`,
+		`INSERT INTO redeemed_proofs (digest, expires_at)
+			SELECT sha256(n::text::bytea), now() + random() * interval '1 day' FROM generate_series(1, 10 * $1::int) n`,
 		`INSERT INTO rate_limits SELECT sha256(n::text::bytea), n FROM generate_series(1, 10 * $1::int) n`,
 		`INSERT INTO username_skeletons (user_id, skeleton, is_alone) -- some are not made yet
 			SELECT id, CASE WHEN n > 5 THEN sha256(id::text::bytea) END, n > 5 FROM (SELECT id, row_number() OVER () n FROM users LIMIT $1::int) u`,

@@ -43,6 +43,10 @@ func serverError(pg *pgconn.PgError) error {
 		return auth.ErrUsernameTaken
 	case "login_keys_pkey":
 		return auth.ErrAddressTaken
+	case "totp_secrets_pkey":
+		return auth.ErrFactorExists
+	case "passkeys_credential_id_unique":
+		return auth.ErrPasskeyTaken
 	case "clients_pkey":
 		return auth.ErrClientIDTaken
 	case "users_password_key_fkey":

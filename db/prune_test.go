@@ -158,3 +158,27 @@ func TestMailsAndChallengesGoWhenTheirTimeIsOverAndNoneBefore(t *testing.T) {
 		t.Errorf("%q ended, %d and %d deleted, left: %s; %s", ended, deleted, gone, mails, challenges)
 	}
 }
+
+// A challenge that was answered must not be good again as long as it could be taken for a new one.
+func TestProofsAndTrustedDevicesGoWhenTheirTimeIsOverAndNoneBefore(t *testing.T) {
+	t.Parallel()
+	d := open(t, Options{URL: dbtest.New(t)})
+	alice := d.mustInsert(t, "alice").ID
+	const times = "(VALUES ('open', interval '-1 h'), ('over for a moment', interval '59 min'), ('over', interval '61 min')) x (name, over)"
+	d.exec(t, "INSERT INTO redeemed_proofs (digest, expires_at) SELECT sha256(name::bytea), now() - over FROM "+times)
+	d.exec(t, `INSERT INTO trusted_devices (user_id, device_id, expires_at, client_address, user_agent)
+		SELECT $1, gen_random_uuid(), now() - over, '', name FROM `+times, alice)
+	proofs, err := d.PruneProofs(t.Context(), time.Hour, 10)
+	must(t, err)
+	devices, err := d.PruneTrustedDevices(t.Context(), 1)
+	must(t, err)
+	more, err := d.PruneTrustedDevices(t.Context(), 10)
+	must(t, err)
+	var left int
+	var names string
+	must(t, d.pool.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM redeemed_proofs WHERE expires_at > now() - interval '1 h'),
+		(SELECT string_agg(user_agent, '|') FROM trusted_devices)`).Scan(&left, &names))
+	if proofs != 1 || devices != 1 || more != 1 || left != 2 || names != "open" {
+		t.Errorf("%d proofs and %d and %d devices are deleted; left: %d proofs, devices %s", proofs, devices, more, left, names)
+	}
+}

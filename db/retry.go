@@ -149,6 +149,7 @@ func readers() []string {
 		"ListSigningKeys", "Clock", "UserByID", "UserByKey", "CredentialsByKey", "UsernameOfLogin",
 		"OpenChallenge", "UserByLogin", "MailsOfUser",
 		"HolderOfAddress", "AddressToProve", "UserOfMail",
+		"TOTPOf", "PasskeysOf", "TrustedDevicesOf", "PasskeyRP",
 	}
 }
 

@@ -54,11 +54,11 @@ func cutOffAtCommit(t *testing.T, watch *pgx.Conn, do func(context.Context) erro
 var reading = []string{"SigningKeys", "UserByID", "UserByKey", "CredentialsByKey", "UsernameOfLogin", "ExportUsers", "RoleByName", "ListRoles", "FindUsers",
 	"SessionByID", "ListSessions", "ListLogins", "ClientByID", "ListClients", "PasswordKeys", "PasswordKeyUsers", "FindEvents", "EventRights",
 	"SchemaVersion", "ConsentTo", "Health", "DearestHash", "PasswordCosts", "SecretIDs", "WaitingJobs", "MailsOfUser", "UserByLogin",
-	"HolderOfAddress", "AddressToProve", "UserOfMail"}
+	"HolderOfAddress", "AddressToProve", "UserOfMail", "FactorsOf", "PasskeysOf", "PasskeyRP"}
 
 // tellingNobody are those of a replica for itself, and those on a table that no standby has: nobody
 // is told that it is done.
-var tellingNobody = []string{"TakeRates", "SettleRates", "GiveBackRates", "PruneRates", "PruneRevocations", "PruneSessions", "PruneCodes", "PruneEvents", "ExpireMails", "PruneMails", "PruneChallenges", "PruneUnproved",
+var tellingNobody = []string{"TakeRates", "SettleRates", "GiveBackRates", "PruneRates", "PruneRevocations", "PruneSessions", "PruneCodes", "PruneEvents", "ExpireMails", "PruneMails", "PruneChallenges", "PruneUnproved", "PruneProofs", "PruneTrustedDevices", "ClaimPasskeyRP",
 	"AddEventPartitions", "RehashPassword", "RaiseTokenLifetime", "RecordPasswordKey", "MakeSkeletons", "NoteSessionUse", "NoteSessionUses"}
 
 // hungStandby is a server whose commits wait for a standby that is not there, from the call of hang

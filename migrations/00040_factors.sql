@@ -117,14 +117,15 @@ CREATE FUNCTION factors_of(of_user uuid)
     RETURNS TABLE (totp boolean, passkeys integer, recovery_codes integer, factor_demanded boolean)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT EXISTS (SELECT FROM totp_secrets t WHERE t.user_id = of_user),
+    -- Counts, since the planner may answer EXISTS of many users by reading the tables whole.
+    SELECT (SELECT count(*) > 0 FROM totp_secrets t WHERE t.user_id = of_user),
            (SELECT count(*)::integer FROM passkeys p WHERE p.user_id = of_user),
            (SELECT count(*)::integer FROM recovery_codes c WHERE c.user_id = of_user AND c.used_at IS NULL),
-           EXISTS (
-               SELECT FROM user_roles ur
+           (
+               SELECT coalesce(bool_or(r.factor), false)
+               FROM user_roles ur
                JOIN roles r ON r.name = ur.role_name
                WHERE ur.user_id = of_user
-                 AND r.factor
            );
 END;
 -- +goose StatementEnd

@@ -107,6 +107,7 @@ CROSS JOIN record_event(@event::jsonb, u.id);
 WITH u AS (
     UPDATE users
     SET password_hash        = @password_hash,
+        password_removed_at  = NULL,
         must_change_password = @must_change,
         password_expires_at  = now() + make_interval(secs => sqlc.narg('good_for_seconds')),
         token_version        = token_version + 1,

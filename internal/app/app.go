@@ -313,6 +313,9 @@ func awaitDatabase(
 			err = rules.passwords.LoadCosts(attempt, store)
 		}
 		if err == nil {
+			err = rules.factors.ClaimRP(attempt)
+		}
+		if err == nil {
 			err = prepareAudit(attempt, store, log)
 		}
 		cancel()

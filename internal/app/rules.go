@@ -19,6 +19,7 @@ type rules struct {
 	httpapi.Rules
 	authorizations *auth.Authorizations
 	logouts        *auth.Logouts
+	factors        *auth.Factors
 	passwords      *auth.Passwords
 	peppers        *auth.Peppers
 	keys           *auth.KeyLoader
@@ -73,6 +74,15 @@ func newRules(
 		Browsers: browsers, Audit: audit, Notices: notices,
 		Email: auth.EmailMode(s.Email), Clock: o.Clock,
 	})
+	rp, err := newRelyingParty(s, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	factors := auth.NewFactors(auth.FactorParts{
+		Store: store, Passwords: passwords, Browsers: browsers, Limits: limits, Pace: pace,
+		Audit: audit, Mode: auth.FactorMode(s.Factors), Keys: secrets, RP: rp, AppName: s.AppName,
+		Clock: o.Clock,
+	})
 	registration := auth.NewRegistration(auth.RegistrationParts{
 		Store: store, Passwords: passwords, Limits: limits, Audit: audit,
 		Reserved: auth.NewReservedNames(s.Reserved()), Email: auth.EmailMode(s.Email),
@@ -85,6 +95,7 @@ func newRules(
 			Store: store, IDs: idTokens, Keys: secrets, Pace: pace, Audit: audit, Issuer: s.Issuer,
 			Clock: o.Clock,
 		}),
+		factors:   factors,
 		passwords: passwords, peppers: auth.NewPeppers(store, peppers, audit), keys: keys,
 		Rules: httpapi.Rules{
 			Registration: registration,

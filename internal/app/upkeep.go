@@ -65,6 +65,10 @@ func jobs(store *db.DB, overdueMails func(context.Context, int) (int64, error)) 
 		{"challenges", time.Minute, 500, func(ctx context.Context, rows int) (int64, error) {
 			return store.PruneChallenges(ctx, overdue, rows)
 		}},
+		{"proofs", time.Minute, 1000, func(ctx context.Context, rows int) (int64, error) {
+			return store.PruneProofs(ctx, overdue, rows)
+		}},
+		{"trusted_devices", time.Minute, 500, store.PruneTrustedDevices},
 		{"rate_limits", time.Minute, 1000, store.PruneRates},
 		{"username_skeletons", time.Minute, 500, store.MakeSkeletons},
 		whole("audit_partitions", time.Hour, store.AddEventPartitions),

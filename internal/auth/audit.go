@@ -53,6 +53,12 @@ const (
 	ActionChangePassword   Action = "password.change" // by its owner
 	ActionSetPassword      Action = "password.set"    // by the operator
 	ActionRequireChange    Action = "password.expire" // by somebody who manages users
+	ActionRemovePassword   Action = "password.remove" // by its owner, who has passkeys
+	ActionAddFactor        Action = "factor.add"
+	ActionRemoveFactor     Action = "factor.remove"
+	ActionRenamePasskey    Action = "passkey.rename"
+	ActionMakeCodes        Action = "recovery.codes"
+	ActionForgetDevices    Action = "devices.forget"
 	ActionSetRole          Action = "role.set"
 	ActionDeleteRole       Action = "role.delete"
 	ActionGrantRole        Action = "role.grant"
@@ -95,7 +101,8 @@ func Actions() []Action {
 		ActionRotateSecret, ActionSetClient, ActionActivateKey, ActionAddKey, ActionRetireKey, ActionRevokeKey,
 		ActionResetKeys, ActionRewrapKeys, ActionRestored, ActionLogin, ActionLogout,
 		ActionChangeAddress, ActionRemoveAddress, ActionResendProof, ActionUndoAddress,
-		ActionVerifyAddress, ActionFailMail, ActionChangePassword, ActionRequireChange, ActionForgotPassword,
+		ActionVerifyAddress, ActionForgetDevices, ActionAddFactor, ActionRemoveFactor, ActionFailMail,
+		ActionRenamePasskey, ActionMakeCodes, ActionRemovePassword, ActionChangePassword, ActionRequireChange, ActionForgotPassword,
 		ActionSendReset, ActionResetPassword, ActionSetPassword, ActionRetirePepper,
 		ActionRefresh, ActionRefusals, ActionDeleteRole, ActionGrantRole, ActionRevokeRole,
 		ActionAcceptInvitation, ActionIssueCode, ActionRedeemCode, ActionConsent, ActionSetRole, ActionEndSession, ActionEndSessions, ActionIssueToken, ActionRevokeToken,

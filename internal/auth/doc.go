@@ -9,6 +9,7 @@
 //   - [Personal] is what users do with their own accounts: take their data along, and leave;
 //   - [Addresses] is what users do with their e-mail addresses: prove, change and remove them, and
 //     undo that;
+//   - [Factors] are what users prove besides the password: they set it up and take it away;
 //   - [Transfer] imports and exports accounts;
 //   - [Passwords] makes and verifies what is stored of a password;
 //   - [Logins] proves who somebody is, and changes passwords;

@@ -99,6 +99,14 @@ var (
 	ErrInvalidPasskey = outcome.New(
 		"invalid_passkey", "the passkey could not be added; try again",
 	)
+	// ErrEnrolmentOver: what a form has sent back of a new secret is not good, or not any more.
+	ErrEnrolmentOver = outcome.New(
+		"enrolment_over", "setting up the app took too long; begin anew, with another secret",
+	)
+	// ErrInsufficientAuthentication: the user has to prove anew, or better, who it is.
+	ErrInsufficientAuthentication = outcome.New(
+		"insufficient_authentication", "log in once more, with all that the account demands",
+	)
 	ErrTooManyPasskeys = outcome.New(
 		"too_many_passkeys", "the account has as many passkeys as it may have; remove one first",
 	)
@@ -347,7 +355,7 @@ func Refusals() []error {
 		ErrFactorNeeded, ErrFactorEnrol, ErrPendingLogin, ErrWrongFactor, ErrFactorReused,
 		ErrPasskeyCloned, ErrFactorLocked, ErrFactorExists, ErrFactorDemanded, ErrFactorsOff,
 		ErrLastWayIn, ErrPasskeyNotFound, ErrPasskeyTaken, ErrInvalidPasskey, ErrTooManyPasskeys,
-		ErrFactorUnproved,
+		ErrFactorUnproved, ErrEnrolmentOver, ErrInsufficientAuthentication,
 		ErrInvalidToken, ErrNoFeed, ErrInvalidGrant, ErrTokenReused, ErrSessionOver, ErrOtherClient,
 		ErrInvalidCode, ErrCodeReused, ErrUnknownApp, ErrRedirectURI, ErrLogoutHint, ErrAuthorizationRequest,
 		ErrResponseType, ErrRequestObject, ErrRequestURI, ErrRegistrationObject, ErrInvalidTarget,

@@ -20,6 +20,7 @@ type Pace struct {
 	user    ratelimit.Limit // refreshes of all sessions of one user
 	change  ratelimit.Limit // changes by one administrator, or own tokens of one client
 	data    ratelimit.Limit // exports of one user's data
+	factors ratelimit.Limit // changes of one user's factors
 }
 
 // paced is what a pace belongs to.
@@ -44,6 +45,8 @@ func NewPace(limits SessionLimits, lifetime time.Duration, clock func() time.Tim
 		},
 		change: ratelimit.Limit{Burst: 1000, Interval: 100 * time.Millisecond},
 		data:   ratelimit.Limit{Burst: 10, Interval: time.Minute},
+		// as many as all passkeys of an account, added and taken away
+		factors: ratelimit.Limit{Burst: 2 * mostPasskeys, Interval: time.Minute},
 	}
 }
 
@@ -73,6 +76,13 @@ func (p *Pace) act(actor uuid.UUID) error {
 func (p *Pace) export(user uuid.UUID) error {
 	return limited(p.buckets.Take(
 		p.clock(), ratelimit.Wanted[paced]{Key: paced{"export", user}, Limit: p.data},
+	))
+}
+
+// enrol counts a change of a user's factors. Errors: [*LimitedError].
+func (p *Pace) enrol(user uuid.UUID) error {
+	return limited(p.buckets.Take(
+		p.clock(), ratelimit.Wanted[paced]{Key: paced{"factors", user}, Limit: p.factors},
 	))
 }
 

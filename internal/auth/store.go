@@ -24,6 +24,7 @@ type Store interface {
 	BrowserStore
 	ClientStore
 	CostStore
+	FactorStore
 	InvitationStore
 	KeyStore
 	LoginStore

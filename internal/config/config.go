@@ -138,8 +138,14 @@ type Serve struct {
 	Email           string         `env:"EMAIL" default:"off" enum:"off,optional,required" help:"Whether accounts have e-mail addresses. off: nobody logs in by one. optional: who has verified an address may log in by it. required: strangers register with one, and must verify it to log in."`
 	Notices         []string       `env:"NOTICES" default:"on" help:"What people are told of their accounts by mail, where EMAIL is not off: on, off, or some of new_device, password_changed, locked and account_deleted, separated by commas. They go to verified addresses. A change of address is told in any case."`
 	PasswordGrant   string         `env:"PASSWORD_GRANT" default:"on" enum:"on,off" help:"Whether programs may exchange a user's password for tokens at /token and /token/password: on or off. RFC 9700 (section 2.4) forbids it to OAuth clients, since each of them sees the password."`
-	ReservedNames   []string       `name:"reserved-usernames" env:"RESERVED_USERNAMES" default:"admin,administrator,root,sysadmin,superuser,system,support,helpdesk,help,security,abuse,postmaster,hostmaster,webmaster,noreply,moderator,staff,official,gatehouse" help:"Names that strangers may not register, separated by commas. Nor may they register names that look like them. none: no name is reserved. Operators may give them to anybody."`
-	RequestTimeout  time.Duration  `env:"REQUEST_TIMEOUT" default:"10s" help:"Longest time that a request may take. After that it gets 503."`
+	Factors         string         `env:"FACTORS" default:"optional" enum:"none,optional,required" help:"Whether accounts have a second factor besides the password: an authenticator app or a passkey. none: nobody sets one up, but for those who must by a role. optional: whoever has set one up is asked for it. required: everybody must have one. Whoever has one is asked for it in any case."`
+	WebAuthnRPID    string         `name:"webauthn-rp-id" env:"WEBAUTHN_RP_ID" placeholder:"DOMAIN" help:"Domain that passkeys are bound to: the host of ISSUER, which is the default, or a domain that the host is in. With another one all passkeys are good for nothing, so it cannot be changed while there are any."`
+	WebAuthnOrigins []string       `name:"webauthn-origins" env:"WEBAUTHN_ORIGINS" placeholder:"ORIGIN,…" help:"Origins besides that of ISSUER where passkeys may be used: https origins within WEBAUTHN_RP_ID, or those of apps for Android, which begin with android:apk-key-hash. Separated by commas. None by default."`
+
+	TrustedDeviceLifetime time.Duration `env:"TRUSTED_DEVICE_LIFETIME" default:"720h" help:"How long a device that its user trusts may leave out the second factor, 0s to 8760h. 0s: no device may."`
+
+	ReservedNames  []string      `name:"reserved-usernames" env:"RESERVED_USERNAMES" default:"admin,administrator,root,sysadmin,superuser,system,support,helpdesk,help,security,abuse,postmaster,hostmaster,webmaster,noreply,moderator,staff,official,gatehouse" help:"Names that strangers may not register, separated by commas. Nor may they register names that look like them. none: no name is reserved. Operators may give them to anybody."`
+	RequestTimeout time.Duration `env:"REQUEST_TIMEOUT" default:"10s" help:"Longest time that a request may take. After that it gets 503."`
 
 	ShutdownDelay time.Duration `env:"SHUTDOWN_DELAY" default:"3s" help:"How long requests are still accepted after SIGTERM while /readyz says no, so that load balancers notice."`
 	ShutdownGrace time.Duration `env:"SHUTDOWN_GRACE" default:"15s" help:"How long requests under way may take to end after that."`
@@ -358,6 +364,7 @@ func (s Serve) Validate() error {
 		{"LISTEN_ADDR", isAddress(s.ListenAddr), "must be host:port or :port"},
 		{"OPS_ADDR", isAddress(s.OpsAddr), "must be host:port or :port"},
 		{"REQUEST_TIMEOUT", s.RequestTimeout >= 100*time.Millisecond, "must be at least 100ms"},
+		{"TRUSTED_DEVICE_LIFETIME", 0 <= s.TrustedDeviceLifetime && s.TrustedDeviceLifetime <= 8760*time.Hour, "must be from 0s to 8760h"},
 		{"SHUTDOWN_DELAY", s.ShutdownDelay >= 0, "must not be negative"},
 		{"SHUTDOWN_GRACE", s.ShutdownGrace >= 0, "must not be negative"},
 	} {

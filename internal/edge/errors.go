@@ -86,6 +86,8 @@ var answers = []struct {
 	{auth.ErrPasskeyTaken, Answer{409, "", "The passkey has been added already", ""}},
 	{auth.ErrInvalidPasskey, Answer{400, "", "The passkey could not be added; try again", ""}},
 	{auth.ErrTooManyPasskeys, Answer{409, "", "The account has as many passkeys as it may have; remove one first", ""}},
+	{auth.ErrEnrolmentOver, Answer{400, "", "Setting up the app took too long; begin anew", ""}},
+	{auth.ErrInsufficientAuthentication, Answer{401, "", "Log in once more, with all that the account demands", `Bearer realm="gatehouse", error="insufficient_user_authentication"`}},
 	{auth.ErrFactorUnproved, Answer{400, "invalid_grant", "The account must prove a second factor; log in in a browser", ""}},
 	{auth.ErrOtherClient, Answer{400, "invalid_grant", "The token was issued to another client", ""}},
 	{auth.ErrInvalidCode, Answer{400, "invalid_grant", "The authorization code is not valid; log in again", ""}},

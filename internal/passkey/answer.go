@@ -232,3 +232,19 @@ func nextCount(stored, given uint32) (next uint32, regressed bool) {
 	}
 	return max(stored, given), given <= stored
 }
+
+// ChallengeOf returns the challenge that an answer says to answer. It is for a caller who keeps none
+// and knows its own, who gives it back in a [Creation] or a [Request]. Errors: [ErrMalformed].
+func ChallengeOf(response []byte) ([]byte, error) {
+	a, err := parseAnswer(response)
+	if err != nil {
+		return nil, err
+	}
+	var data struct {
+		Challenge base64URL `json:"challenge"`
+	}
+	if json.Unmarshal(a.Response.ClientDataJSON, &data) != nil {
+		return nil, ErrMalformed
+	}
+	return data.Challenge, nil
+}

@@ -180,3 +180,6 @@ func isDomain(text string) bool {
 	}
 	return true
 }
+
+// ID is the RP ID, which passkeys are bound to.
+func (rp *RelyingParty) ID() string { return rp.id }

@@ -306,6 +306,8 @@ func byNoPage() []auth.Action {
 		auth.ActionAuthorize, auth.ActionProveClient, auth.ActionRefusals,
 		auth.ActionDisplaceUser,
 		auth.ActionSendReset, auth.ActionInviteUser, auth.ActionMakeChallenge, auth.ActionFailMail,
+		auth.ActionAddFactor, auth.ActionRemoveFactor, auth.ActionRenamePasskey,
+		auth.ActionMakeCodes, auth.ActionRemovePassword, auth.ActionForgetDevices,
 	}
 }
 

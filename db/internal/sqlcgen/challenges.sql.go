@@ -200,6 +200,7 @@ WITH found AS (
 ), u AS (
     UPDATE users
     SET password_hash        = $3,
+        password_removed_at  = NULL,
         must_change_password = false,
         password_expires_at  = NULL,
         token_version        = token_version + 1,

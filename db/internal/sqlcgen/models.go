@@ -56,6 +56,22 @@ type Client struct {
 	IDTokenAlgorithm       string
 }
 
+type Passkey struct {
+	ID             uuid.UUID
+	UserID         uuid.UUID
+	CredentialID   []byte
+	PublicKey      []byte
+	Name           string
+	SignCount      int64
+	Aaguid         uuid.UUID
+	BackupEligible bool
+	BackedUp       bool
+	UserVerified   bool
+	Transports     []string
+	CreatedAt      time.Time
+	LastUsedAt     *time.Time
+}
+
 type PasswordCost struct {
 	Kind   string
 	Amount int32
@@ -67,4 +83,13 @@ type Role struct {
 	CreatedAt time.Time
 	UpdatedAt time.Time
 	Factor    bool
+}
+
+type TrustedDevice struct {
+	UserID        uuid.UUID
+	DeviceID      uuid.UUID
+	CreatedAt     time.Time
+	ExpiresAt     time.Time
+	ClientAddress string
+	UserAgent     string
 }

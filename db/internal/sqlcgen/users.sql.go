@@ -407,6 +407,7 @@ const setPassword = `-- name: SetPassword :one
 WITH u AS (
     UPDATE users
     SET password_hash        = $2,
+        password_removed_at  = NULL,
         must_change_password = $3,
         password_expires_at  = now() + make_interval(secs => $4),
         token_version        = token_version + 1,

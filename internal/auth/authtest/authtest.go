@@ -11,6 +11,7 @@ import (
 
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/keychain"
+	"gatehouse.example/internal/passkey"
 	"gatehouse.example/internal/password"
 	"gatehouse.example/internal/revocation"
 	"gatehouse.example/internal/token"
@@ -35,6 +36,8 @@ type Options struct {
 	Reserved       auth.ReservedNames
 	Email          auth.EmailMode   // zero: off
 	Notices        []auth.MailKind  // that are told; nil: none are queued
+	Factors        auth.FactorMode  // zero: optional
+	PasskeysAt     string           // an origin; "": https://id.test; "none": nowhere
 	Clock          func() time.Time // nil: time.Now
 }
 
@@ -60,6 +63,7 @@ type Rules struct {
 	Feed           *auth.Feed
 	Peppers        *auth.Peppers
 	Personal       *auth.Personal
+	Factors        *auth.Factors
 	Addresses      *auth.Addresses
 	Mails          *auth.Mails
 	MailLog        *auth.MailLog
@@ -119,6 +123,10 @@ func New(t testing.TB, store auth.Store, o Options) *Rules {
 		Store: store, Passwords: passwords, Limits: limits, Tokens: tokens,
 		Browsers: browsers, Audit: audit, Notices: notices, Email: o.Email, Clock: o.Clock,
 	})
+	factors := auth.NewFactors(auth.FactorParts{
+		Store: store, Passwords: passwords, Browsers: browsers, Limits: limits, Pace: pace,
+		Audit: audit, Mode: o.Factors, Keys: keys, RP: relyingParty(t, o.PasskeysAt), AppName: "Gatehouse", Clock: o.Clock,
+	})
 	registration := auth.NewRegistration(auth.RegistrationParts{
 		Store: store, Passwords: passwords, Limits: limits, Audit: audit, Reserved: o.Reserved,
 		Email: o.Email, Mails: mails,
@@ -153,6 +161,7 @@ func New(t testing.TB, store auth.Store, o Options) *Rules {
 		}),
 		Feed:     auth.NewFeed(checker, signer, services, o.Clock),
 		Peppers:  auth.NewPeppers(store, o.Peppers, audit),
+		Factors:  factors,
 		Personal: auth.NewPersonal(store, logins, pace, audit, o.Clock),
 		Mails:    mails,
 		MailLog:  auth.NewMailLog(store),
@@ -230,9 +239,24 @@ func (o *Options) complete(t testing.TB) {
 		o.IDKeys, err = sharedIDKeys()
 		must(t, err)
 	}
+	o.PasskeysAt = cmp.Or(o.PasskeysAt, "https://id.test")
+	o.Factors = cmp.Or(o.Factors, auth.FactorsOptional)
 	o.SecretLifetime = cmp.Or(o.SecretLifetime, time.Hour)
 	o.Remembered = cmp.Or(o.Remembered, 1000)
 	o.Staleness = cmp.Or(o.Staleness, time.Second)
+}
+
+// relyingParty asks for passkeys at one origin.
+func relyingParty(t testing.TB, origin string) *passkey.RelyingParty {
+	t.Helper()
+	if origin == "none" {
+		return nil
+	}
+	rp, err := passkey.New(passkey.Config{
+		RPID: strings.TrimPrefix(origin, "https://"), RPName: "Gatehouse", Origins: []string{origin},
+	})
+	must(t, err)
+	return rp
 }
 
 func must(t testing.TB, err error) {
