@@ -33,17 +33,18 @@ func (d *DB) OpenChallenge(
 
 // GuessChallenge implements auth.Store.
 func (d *DB) GuessChallenge(
-	ctx context.Context, id uuid.UUID, p auth.ChallengePurpose,
-) (auth.ChallengedUser, error) {
-	leave, err := d.turns.take(ctx, challengeRow(id))
+	ctx context.Context, asked uuid.UUID, p auth.ChallengePurpose,
+) (uuid.UUID, auth.ChallengedUser, error) {
+	leave, err := d.turns.take(ctx, challengeRow(asked))
 	if err != nil {
-		return auth.ChallengedUser{}, translate("guess challenge", err)
+		return uuid.Nil, auth.ChallengedUser{}, translate("guess challenge", err)
 	}
 	defer leave()
 	row, err := d.queries.GuessChallenge(ctx, sqlcgen.GuessChallengeParams{
-		ID: id, Purpose: string(p),
+		ID: asked, Purpose: string(p),
 	})
-	return auth.ChallengedUser(row), challengeError("guess challenge", err)
+	owner := auth.ChallengedUser{ID: row.ID, UsernameKey: row.UsernameKey, Email: row.Email}
+	return row.Challenge, owner, challengeError("guess challenge", err)
 }
 
 // TakeBackGuess implements auth.Store.

@@ -456,7 +456,7 @@ func (d *DB) resetPassword(ctx context.Context) error {
 		Email: auth.Email{Given: id.String() + "@example.org", Key: id.String() + "@example.org"},
 	})
 	_, openErr := d.OpenChallenge(ctx, mail, auth.ChallengeReset)
-	_, guessErr := d.GuessChallenge(ctx, mail, auth.ChallengeReset)
+	_, _, guessErr := d.GuessChallenge(ctx, mail, auth.ChallengeReset)
 	backErr := d.TakeBackGuess(ctx, mail)
 	_, resetErr := d.ResetPassword(ctx, anEvent(), mail, plainHash)
 	return errors.Join(err, openErr, guessErr, backErr, resetErr)

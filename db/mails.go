@@ -71,8 +71,9 @@ func (d *DB) PutChallenge(
 	}
 	defer leave()
 	row, err := d.queries.PutChallenge(ctx, sqlcgen.PutChallengeParams{
-		ID: c.ID, Purpose: string(c.Purpose), UserID: c.User.ID, TokenVersion: c.User.TokenVersion,
-		Email: c.Email.Given, EmailKey: c.Email.Key, Event: eventOrNull(e),
+		ID: c.ID, AskedAs: orNull(c.AskedAs), Purpose: string(c.Purpose), UserID: c.User.ID,
+		TokenVersion: c.User.TokenVersion, Email: c.Email.Given, EmailKey: c.Email.Key,
+		Event: eventOrNull(e),
 	})
 	return row.ExpiresAt, mailError("put challenge", err)
 }

@@ -16,11 +16,12 @@ WITH m AS (
     RETURNING mails.id, mails.user_id, mails.created_at, mails.expires_at,
               CASE WHEN @purpose::text <> 'undo' THEN u.token_version END AS token_version
 ), put AS (
-    INSERT INTO challenges AS c (id, purpose, user_id, token_version, email, email_key, created_at, expires_at)
-    SELECT m.id, @purpose, m.user_id, m.token_version, @email, @email_key, m.created_at, m.expires_at
+    INSERT INTO challenges AS c (id, asked_as, purpose, user_id, token_version, email, email_key, created_at, expires_at)
+    SELECT m.id, sqlc.narg('asked_as')::uuid, @purpose, m.user_id, m.token_version, @email, @email_key, m.created_at, m.expires_at
     FROM m
     ON CONFLICT (user_id, purpose, (CASE WHEN purpose = 'undo' THEN id ELSE '00000000-0000-0000-0000-000000000000'::uuid END)) DO UPDATE
     SET id            = excluded.id,
+        asked_as      = excluded.asked_as,
         token_version = excluded.token_version,
         email         = excluded.email,
         email_key     = excluded.email_key,
@@ -51,18 +52,26 @@ WHERE c.id = @id
 
 -- GuessChallenge is OpenChallenge for somebody who guesses the code. It counts the guess first, so
 -- that no number of them at once is more than five.
+--
+-- The id is what a request for a mail was answered with. The challenge may be that of another mail,
+-- which was asked for with the same id. To have an address proved, the account itself asks, and so
+-- all its requests are good for the mail that was sent last. For another password anybody asks, who
+-- must not use up the guesses of the owner.
 -- name: GuessChallenge :one
 WITH guessed AS (
     UPDATE challenges
-    SET attempts = attempts + 1
-    WHERE challenges.id = @id
-      AND purpose = @purpose
+    SET attempts = challenges.attempts + 1
+    FROM mails m
+    WHERE m.id = @id
+      AND challenges.user_id = m.user_id
+      AND challenges.purpose = @purpose
+      AND (challenges.purpose = m.kind AND m.kind = 'verify' OR coalesce(challenges.asked_as, challenges.id) = m.id)
       AND redeemed_at IS NULL
-      AND expires_at > now()
-      AND attempts < 5
-    RETURNING user_id, token_version, email
+      AND challenges.expires_at > now()
+      AND challenges.attempts < 5
+    RETURNING challenges.id, challenges.user_id, token_version, email
 )
-SELECT u.id, u.username_key, guessed.email
+SELECT guessed.id AS challenge, u.id, u.username_key, guessed.email
 FROM guessed
 JOIN users u ON u.id = guessed.user_id
 WHERE u.disabled_at IS NULL

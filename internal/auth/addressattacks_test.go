@@ -64,12 +64,11 @@ func TestWhatUsersSeeOfTheirOwnDoesNotTellWhoHasAnAddress(t *testing.T) {
 		name := "mallory" + address[:3]
 		_, challenge := r.signUp(name, address)
 		for range 2 { // the second one comes too soon
-			r.outcomeOf(challenge)
-			challenge, err = r.Addresses.ResendOf(t.Context(), challenge, "en", client)
-			must(t, err)
+			r.outcomeOf(r.waiting())
+			r.resend(challenge)
 		}
 		r.aMinuteLater()
-		if letter, err := r.Mails.Prepare(t.Context(), challenge); err == nil {
+		if letter, err := r.Mails.Prepare(t.Context(), r.waiting()); err == nil {
 			must(t, r.Mails.Dead(t.Context(), letter, "no such mailbox"))
 		}
 		data, err := r.Personal.Data(t.Context(), r.access(r.login(name)))
@@ -182,8 +181,7 @@ func TestAMailThatIsSuppressedBelongsToWhoeverHasAskedForIt(t *testing.T) {
 	for _, address := range []string{"nobody@example.org", "alice@example.org"} {
 		mallory, challenge := r.signUp("mallory"+address[:3], address)
 		r.outcomeOf(challenge)
-		again, err := r.Addresses.ResendOf(t.Context(), challenge, "en", client)
-		must(t, err)
+		again := r.resend(challenge)
 		r.wantNoMail(address, again, auth.MailSuppressed)
 		if asked, err := r.Addresses.IsAskedBy(t.Context(), mallory.ID, again); err != nil || !asked {
 			t.Errorf("%s: asked by mallory: %t, %v", address, asked, err)

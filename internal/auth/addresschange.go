@@ -282,7 +282,8 @@ func (a *Addresses) ruler(ctx context.Context, access token.Access) (User, error
 }
 
 // Resend queues another mail by which the user of an access token proves an address. Which one, the
-// worker finds out. Errors: [ErrInvalidToken], [ErrForbidden].
+// worker finds out. The challenge, as that of any earlier mail, is good for the code of the mail
+// that was sent last. Errors: [ErrInvalidToken], [ErrForbidden].
 func (a *Addresses) Resend(
 	ctx context.Context, access token.Access, language string, caller Caller,
 ) (challenge uuid.UUID, err error) {
@@ -297,8 +298,8 @@ func (a *Addresses) Resend(
 	return a.resend(ctx, e, sealedMail{Language: language}, caller)
 }
 
-// ResendOf is Resend for whoever has registered, and was answered with a challenge. It does the
-// same whatever the challenge is.
+// ResendOf is Resend for whoever has registered, and was answered with a challenge. They go on with
+// that one. It does the same whatever the challenge is.
 func (a *Addresses) ResendOf(
 	ctx context.Context, of uuid.UUID, language string, caller Caller,
 ) (challenge uuid.UUID, err error) {
@@ -315,21 +316,42 @@ func (a *Addresses) ResendTo(
 	return a.resend(ctx, e, sealedMail{Language: language}, caller)
 }
 
-// resend queues a mail. Beyond the limit of the caller's network there is none, and the challenge
-// of the earlier mail, which is good still, stays the one to go on with.
+// resend queues a mail. Beyond the limit of the caller's network there is none, and its challenge
+// would be good for nothing.
 func (a *Addresses) resend(
 	ctx context.Context, e Event, content sealedMail, caller Caller,
 ) (challenge uuid.UUID, err error) {
 	mail := a.mails.queued(ctx, MailVerify, content)
+	challenge = cmp.Or(content.Again, mail.ID)
 	if err := a.limits.countRecovery(ctx, caller.Address); err != nil {
 		a.audit.told(ctx, &e, &err)
-		if errors.Is(err, ErrLimited) {
-			return cmp.Or(content.Again, mail.ID), nil
+		switch {
+		case !errors.Is(err, ErrLimited):
+			return uuid.Nil, err
+		case content.Again != uuid.Nil:
+			return challenge, nil
 		}
-		return uuid.Nil, err
+		return a.lastAsked(ctx, e.UserID, challenge)
 	}
 	e.Mails = []QueuedMail{mail}
-	return mail.ID, a.store.RecordEvent(ctx, e)
+	return challenge, a.store.RecordEvent(ctx, e)
+}
+
+// mostLooked is of how many mails lastAsked looks for one by which an address is proved.
+const mostLooked = 50
+
+// lastAsked is the challenge that a user was answered with last; none: if there is no such one. It
+// says nothing of whether that mail was sent.
+func (a *Addresses) lastAsked(
+	ctx context.Context, user, none uuid.UUID,
+) (challenge uuid.UUID, err error) {
+	mails, err := a.mails.store.MailsOfUser(ctx, user, mostLooked)
+	for _, mail := range mails {
+		if mail.Kind == MailVerify {
+			return mail.ID, nil
+		}
+	}
+	return none, err
 }
 
 // Remove takes the address of the account of an access token. If it was verified, it is told, and
@@ -450,23 +472,19 @@ func neededEmail(given string) (Email, error) {
 func (m *Mails) toProve(
 	ctx context.Context, begun *BegunMail, content sealedMail,
 ) (user User, to Email, problem string, err error) {
-	id := begun.UserID
 	if content.Again != uuid.Nil {
-		if id, err = m.store.UserOfMail(ctx, content.Again, MailVerify); err != nil {
-			return User{}, Email{}, "", err
-		}
-		if id == uuid.Nil {
-			return User{}, Email{}, "there is no such challenge", nil
-		}
+		user, err = m.userOf(ctx, content.Again, MailVerify)
+	} else {
+		user, err = m.store.UserByID(ctx, begun.UserID)
 	}
-	if user, err = m.store.UserByID(ctx, id); err != nil {
+	if err != nil {
 		return User{}, Email{}, "", goneIsNotFound(err)
 	}
-	begun.UserID = id
+	begun.UserID = user.ID
 	to = Email{Given: content.To, Key: content.ToKey}
 	if to.Key == "" {
 		if to = user.Email; to.Given == "" || to.Verified() {
-			if to, err = m.store.AddressToProve(ctx, id); err != nil {
+			if to, err = m.store.AddressToProve(ctx, user.ID); err != nil {
 				return User{}, Email{}, "", err
 			}
 		}

@@ -56,9 +56,13 @@ type ChallengeStore interface {
 	// OpenChallenge finds the user of a challenge that could be redeemed now. Errors:
 	// [ErrInvalidChallenge].
 	OpenChallenge(ctx context.Context, id uuid.UUID, p ChallengePurpose) (ChallengedUser, error)
-	// GuessChallenge is OpenChallenge for somebody who has typed a code. It counts that, also if the
-	// caller then finds the code to be right. Errors: [ErrInvalidChallenge], also after 5 guesses.
-	GuessChallenge(ctx context.Context, id uuid.UUID, p ChallengePurpose) (ChallengedUser, error)
+	// GuessChallenge is OpenChallenge for somebody who has typed a code, and was answered with an id
+	// when asking for the mail. It returns the challenge of the last mail that was sent for that. It
+	// counts the guess, also if the caller then finds the code to be right. Errors:
+	// [ErrInvalidChallenge], also after 5 guesses.
+	GuessChallenge(
+		ctx context.Context, asked uuid.UUID, p ChallengePurpose,
+	) (id uuid.UUID, owner ChallengedUser, err error)
 	// TakeBackGuess gives back a guess of a code that was right.
 	TakeBackGuess(ctx context.Context, id uuid.UUID) error
 }
@@ -77,9 +81,9 @@ func prove(
 		owner, err = store.OpenChallenge(ctx, id, purpose)
 		return id, owner, err
 	}
-	owner, err = store.GuessChallenge(ctx, proof.Challenge, purpose)
-	if err == nil && keys.VerifyCode(proof.Challenge, proof.Code) != nil {
+	id, owner, err = store.GuessChallenge(ctx, proof.Challenge, purpose)
+	if err == nil && keys.VerifyCode(id, proof.Code) != nil {
 		err = ErrInvalidChallenge
 	}
-	return proof.Challenge, owner, err
+	return id, owner, err
 }

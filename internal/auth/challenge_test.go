@@ -24,7 +24,7 @@ func TestOnlyAnOpenChallengeIsFoundGuessedAndRedeemed(t *testing.T) {
 			return err
 		},
 		"guessed": func(id uuid.UUID) error {
-			_, err := r.store.GuessChallenge(t.Context(), id, auth.ChallengeReset)
+			_, _, err := r.store.GuessChallenge(t.Context(), id, auth.ChallengeReset)
 			return err
 		},
 		"redeemed": func(id uuid.UUID) error {

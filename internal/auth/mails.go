@@ -68,6 +68,7 @@ type MailEnd struct {
 // NewChallenge is a challenge that a mail carries.
 type NewChallenge struct {
 	ID      uuid.UUID // of the mail
+	AskedAs uuid.UUID // the mail with which whoever asks for this one has begun; Nil: this one
 	Purpose ChallengePurpose
 	User    User
 	Email   Email
@@ -137,7 +138,7 @@ func (e *NoMailError) Error() string {
 // sealedMail is what is in a mail until it is done.
 type sealedMail struct {
 	Login      string    `json:"login,omitempty"` // as it was typed; whose it is, the worker finds out
-	Again      uuid.UUID `json:"again,omitzero"`  // the challenge of an earlier mail to the same address
+	Again      uuid.UUID `json:"again,omitzero"`  // an earlier mail, which has not come
 	To         string    `json:"to,omitempty"`
 	Username   string    `json:"username,omitempty"` // of a user who is gone when it is sent
 	ToKey      string    `json:"to_key,omitempty"`
@@ -293,11 +294,11 @@ func (m *Mails) recipient(
 ) (user User, to Email, problem string, err error) {
 	switch begun.Kind {
 	case MailLocked:
-		user, to, problem, err = m.ownerOf(ctx, content.Login)
+		user, to, problem, err = m.ownerOf(ctx, content)
 		begun.UserID = user.ID
 		return user, to, problem, err
 	case MailReset:
-		return m.ownerOf(ctx, content.Login)
+		return m.ownerOf(ctx, content)
 	case MailVerify:
 		return m.toProve(ctx, begun, content)
 	}
@@ -325,13 +326,17 @@ func goneIsNotFound(err error) error {
 	return err
 }
 
-// ownerOf finds who has typed a login, and the address where only the owner reads. An address that
-// is not verified may be somebody else's.
+// ownerOf finds who has typed a login, now or for an earlier mail, and the address where only the
+// owner reads. An address that is not verified may be somebody else's.
 func (m *Mails) ownerOf(
-	ctx context.Context, login string,
+	ctx context.Context, content sealedMail,
 ) (user User, to Email, problem string, err error) {
-	username, address := loginKeys(login)
-	user, err = m.store.UserByLogin(ctx, username, address)
+	if content.Again != uuid.Nil {
+		user, err = m.userOf(ctx, content.Again, MailReset)
+	} else {
+		username, address := loginKeys(content.Login)
+		user, err = m.store.UserByLogin(ctx, username, address)
+	}
 	switch {
 	case errors.Is(err, ErrUserNotFound):
 		return User{}, Email{}, "there is no such account", nil
@@ -343,6 +348,15 @@ func (m *Mails) ownerOf(
 		return user, Email{}, "the account has no verified address", nil
 	}
 	return user, user.Email, "", nil
+}
+
+// userOf finds for whom an earlier mail is. Errors: [ErrUserNotFound].
+func (m *Mails) userOf(ctx context.Context, mail uuid.UUID, kind MailKind) (User, error) {
+	id, err := m.store.UserOfMail(ctx, mail, kind)
+	if err != nil {
+		return User{}, err
+	}
+	return m.store.UserByID(ctx, id)
 }
 
 // admit takes the limits at the first try, makes the challenge, and returns the letter. What is
@@ -391,7 +405,9 @@ func (m *Mails) letter(
 		}
 		e = &made
 	}
-	expires, err := m.store.PutChallenge(ctx, e, NewChallenge{begun.ID, purpose, user, to})
+	expires, err := m.store.PutChallenge(ctx, e, NewChallenge{
+		begun.ID, content.Again, purpose, user, to,
+	})
 	if err != nil {
 		return Letter{}, err
 	}

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -59,22 +60,35 @@ func NewRecovery(p RecoveryParts) *Recovery {
 func (r *Recovery) Forgot(
 	ctx context.Context, login, language string, caller Caller,
 ) (challenge uuid.UUID, err error) {
-	mail := r.mails.queued(ctx, MailReset, sealedMail{
+	return r.forgot(ctx, sealedMail{
 		Login: cut(strings.TrimSpace(login), mostTyped), Language: language,
-	})
+	}, caller)
+}
+
+// ForgotAgain is Forgot for whoever was answered with a challenge, and has no mail yet. They go on
+// with that challenge: if the earlier mail comes after all, its code is good until that of a newer
+// one is.
+func (r *Recovery) ForgotAgain(
+	ctx context.Context, of uuid.UUID, language string, caller Caller,
+) (challenge uuid.UUID, err error) {
+	return r.forgot(ctx, sealedMail{Again: of, Language: language}, caller)
+}
+
+func (r *Recovery) forgot(
+	ctx context.Context, content sealedMail, caller Caller,
+) (challenge uuid.UUID, err error) {
+	mail := r.mails.queued(ctx, MailReset, content)
+	challenge = cmp.Or(content.Again, mail.ID)
 	e := newEvent(ctx, Actor{}, ActionForgotPassword, uuid.Nil, "")
 	if err := r.limits.countRecovery(ctx, caller.Address); err != nil {
 		r.audit.told(ctx, &e, &err)
 		if errors.Is(err, ErrLimited) {
-			return mail.ID, nil
+			return challenge, nil
 		}
 		return uuid.Nil, err
 	}
 	e.Mails = []QueuedMail{mail}
-	if err := r.store.RecordEvent(ctx, e); err != nil {
-		return uuid.Nil, err
-	}
-	return mail.ID, nil
+	return challenge, r.store.RecordEvent(ctx, e)
 }
 
 // Reset sets the password of whoever proves to read the mail of a challenge. It logs nobody in. It

@@ -30,20 +30,36 @@ type challengeResponse struct {
 // postPasswordForgot answers everybody alike, and has a mail sent to whoever owns the account.
 func (s *API) postPasswordForgot(c *gin.Context) error {
 	var in struct {
-		Login *string `json:"login"`
+		Login     *string `json:"login"`
+		Challenge *string `json:"challenge"`
 	}
 	if err := readJSON(c, &in); err != nil {
 		return err
 	}
-	if err := required(member{"login", in.Login}); err != nil {
-		return err
-	}
-	challenge, err := s.Recovery.Forgot(c.Request.Context(), *in.Login, s.languageFor(c), callerOf(c))
+	challenge, err := s.forgotten(c, in.Login, in.Challenge)
 	if err != nil {
 		return err
 	}
 	writeJSON(c, http.StatusAccepted, "application/json", challengeResponse{challenge})
 	return nil
+}
+
+// forgotten has a mail sent to whoever a login is of, or whoever an earlier mail was for.
+func (s *API) forgotten(c *gin.Context, login, of *string) (challenge uuid.UUID, err error) {
+	ctx, language, caller := c.Request.Context(), s.languageFor(c), callerOf(c)
+	if of == nil {
+		if err := required(member{"login", login}); err != nil {
+			return uuid.Nil, err
+		}
+		return s.Recovery.Forgot(ctx, *login, language, caller)
+	}
+	if login != nil {
+		return uuid.Nil, auth.InputError{{Field: "challenge", Message: "goes without login"}}
+	}
+	if challenge, err = challengeOf(*of); err != nil {
+		return uuid.Nil, err
+	}
+	return s.Recovery.ForgotAgain(ctx, challenge, language, caller)
 }
 
 // postPasswordReset sets the password of whoever has the link or the code of a mail.

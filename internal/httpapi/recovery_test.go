@@ -152,6 +152,30 @@ func TestBeyondTheLimitTheAnswerIsTheSameAndThereIsNoMail(t *testing.T) {
 	}
 }
 
+// A program that asks again keeps what it was answered with, and its user types the code of the mail
+// that has come.
+func TestTheSameChallengeIsGoodWhenAMailIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	a := startAudited(t, settings{email: auth.EmailOptional})
+	a.mailed()
+	id := a.letter.ID.String()
+	for _, of := range []string{id, uuid.NewString()} {
+		again := a.postJSON("/password/forgot", map[string]string{"challenge": of})
+		a.want("again", again, 202)
+		if got := again.json(t, "challenge"); got != of {
+			t.Errorf("the challenge is %v, and was %s", got, of)
+		}
+	}
+	a.want("the code of the first mail",
+		a.resetBy(map[string]string{"challenge": id, "code": a.letter.Code}), 204)
+	letter := a.mailFor(a.signUp("bob", "bob@example.org"), 201)
+	again := a.postJSON("/email/resend", map[string]string{"challenge": letter.ID.String()})
+	challenge, _ := again.json(t, "challenge").(string)
+	a.want("the code of the mail to the address", a.verifyBy(map[string]string{
+		"challenge": challenge, "code": letter.Code, "password": goodPassword,
+	}), 204)
+}
+
 func TestBodiesThatResetNothingAreRefused(t *testing.T) {
 	t.Parallel()
 	a := startAudited(t, settings{})
@@ -181,6 +205,7 @@ func TestBodiesThatResetNothingAreRefused(t *testing.T) {
 	}
 	for body, want := range map[string]int{
 		"": 400, "{}": 422, `{"login":1}`: 422, `{"login":"alice","email":"x"}`: 422, `{"login":null}`: 422,
+		`{"challenge":"x"}`: 422, `{"login":"alice","challenge":"` + id + `"}`: 422,
 	} {
 		a.want(body, a.do(a.request("POST", "/password/forgot", body, "Content-Type", jsonType)), want)
 	}

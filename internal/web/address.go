@@ -83,7 +83,8 @@ func (w *Web) postVerifyCode(c *gin.Context) error {
 	return &again{page, to, err}
 }
 
-// postVerifyMail has another mail sent, at most each minute. It leads everybody to the same page.
+// postVerifyMail has another mail sent, at most each minute. It leads everybody back to the page
+// where they are: if no other mail is sent, the earlier one is good there.
 func (w *Web) postVerifyMail(c *gin.Context) error {
 	form := formOf(c)
 	to := w.destination(c, form[pages.NextField])
@@ -96,11 +97,9 @@ func (w *Web) postVerifyMail(c *gin.Context) error {
 		return err
 	}
 	if by.Access != nil {
-		challenge, err = w.Addresses.Resend(c.Request.Context(), *by.Access, w.LanguageFor(c),
-			edge.CallerOf(c))
+		_, err = w.Addresses.Resend(c.Request.Context(), *by.Access, w.LanguageFor(c), edge.CallerOf(c))
 	} else {
-		challenge, err = w.Addresses.ResendOf(c.Request.Context(), challenge, w.LanguageFor(c),
-			edge.CallerOf(c))
+		_, err = w.Addresses.ResendOf(c.Request.Context(), challenge, w.LanguageFor(c), edge.CallerOf(c))
 	}
 	if err != nil {
 		return err

@@ -261,8 +261,31 @@ func TestBeyondTheLimitTheEarlierMailStaysGood(t *testing.T) {
 	again := func() uuid.UUID {
 		return challengeIn(t, b.post("/email/mail", "challenge", letter.ID.String()).location())
 	}
-	if again() == letter.ID || again() != letter.ID {
+	if again() != letter.ID || again() != letter.ID {
 		t.Error("the page goes on with a mail that nobody sends")
+	}
+}
+
+// On whichever page somebody who is logged in asks again, the code of the only mail is good there.
+func TestWhoeverIsLoggedInAndAsksAgainTypesTheCodeOfTheMailThatCame(t *testing.T) {
+	t.Parallel()
+	for _, limits := range []auth.RateLimits{
+		{}, {Recovery: ratelimit.Limit{Burst: 1, Interval: time.Hour}},
+	} {
+		a := startAudited(t, settings{email: auth.EmailOptional, rates: limits}, nil)
+		a.changing()
+		page := "/email/code/" + a.letter.ID.String()
+		for range 2 {
+			for path, challenge := range map[string]string{
+				"/email/mail": challengeIn(t, page).String(), "/account/email/mail": "",
+			} {
+				again := a.b.post(path, "challenge", challenge, "as", "alice")
+				page = again.location()
+				a.shows(a.b.get(page), 200, `name="as" value="alice"`)
+			}
+		}
+		a.sent(a.b.post("/email/code", "challenge", challengeIn(t, page).String(), "code",
+			a.letter.Code, "as", "alice"), "/account?notice=address_verified")
 	}
 }
 

@@ -29,10 +29,14 @@ func (w *Web) getForgot(c *gin.Context) error {
 }
 
 // postForgotMail leads everybody to the same page, whether a mail comes or not. The challenge is in
-// its path, so that a reload asks for no other mail, whose code would be another one.
+// its path, so that a reload asks for no other mail, whose code would be another one. Whoever is on
+// that page already stays there.
 func (w *Web) postForgotMail(c *gin.Context) error {
 	form := formOf(c)
 	to := w.destination(c, form[pages.NextField])
+	if form[pages.ChallengeField] != "" {
+		return w.forgotAgain(c, form, to)
+	}
 	challenge, err := w.Recovery.Forgot(c.Request.Context(), form[pages.LoginField], w.LanguageFor(c),
 		edge.CallerOf(c))
 	switch {
@@ -42,7 +46,27 @@ func (w *Web) postForgotMail(c *gin.Context) error {
 	case err != nil:
 		return err
 	}
-	return w.redirect(c, w.with(pages.ResetCodePath+"/"+challenge.String(), to, nil))
+	return w.redirect(c, w.with(resetCodePath(challenge), to, nil))
+}
+
+func resetCodePath(challenge uuid.UUID) string {
+	return pages.ResetCodePath + "/" + challenge.String()
+}
+
+// forgotAgain has another mail sent to whoever an earlier one was for.
+func (w *Web) forgotAgain(c *gin.Context, form map[string]string, to destination) error {
+	challenge, err := challengeOf(form)
+	if err != nil {
+		return err
+	}
+	challenge, err = w.Recovery.ForgotAgain(c.Request.Context(), challenge, w.LanguageFor(c),
+		edge.CallerOf(c))
+	if err != nil {
+		return err
+	}
+	return w.redirect(c, w.with(resetCodePath(challenge), to, url.Values{
+		noticeField: {string(pages.NoticeMailAgain)},
+	}))
 }
 
 func (w *Web) getResetCode(c *gin.Context) error {
@@ -51,7 +75,9 @@ func (w *Web) getResetCode(c *gin.Context) error {
 		return edge.ErrNotFound
 	}
 	to := w.destination(c, c.Query(pages.NextField))
-	return w.render(c, w.resetByCode(challenge.String(), to), to)
+	page := w.resetByCode(challenge.String(), to)
+	page.Notice = noticeOf(c, pages.NoticeMailAgain)
+	return w.render(c, page, to)
 }
 
 func (w *Web) resetByCode(challenge string, to destination) pages.ResetByCode {

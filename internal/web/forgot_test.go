@@ -97,6 +97,28 @@ func TestWhoeverForgetsThePasswordIsLedToTheLogin(t *testing.T) {
 	}
 }
 
+// Whoever presses the button twice has one mail, and the page in front of them takes its code.
+func TestWhoeverAsksForAnotherMailTooSoonStaysOnThePageThatTakesTheCode(t *testing.T) {
+	t.Parallel()
+	a := startAudited(t, settings{}, nil)
+	a.verify("alice", "now()")
+	b := a.browser()
+	page, letter := a.forgot(b, "alice")
+	id := letter.ID.String()
+	for range 2 {
+		a.shows(b.get(page), 200, `action="/password/mail"`, `name="challenge" value="`+id+`"`)
+		again := b.post("/password/mail", "challenge", id, "next", request())
+		page = again.location()
+		a.shows(b.get(page), 200, "that one stays good", `name="next"`)
+	}
+	a.shows(b.post("/password/mail", "challenge", "x"), 400)
+	if !strings.HasPrefix(page, "/password/code/"+id+"?") {
+		t.Errorf("the page is %s", page)
+	}
+	a.sent(b.post("/password/code", "challenge", id, "code", letter.Code, "new_password",
+		anotherPassword), afterReset)
+}
+
 // A stranger could otherwise list who has an account here.
 func TestThePageAfterAMailIsTheSameForEverybody(t *testing.T) {
 	t.Parallel()

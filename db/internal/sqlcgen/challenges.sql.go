@@ -15,15 +15,18 @@ import (
 const guessChallenge = `-- name: GuessChallenge :one
 WITH guessed AS (
     UPDATE challenges
-    SET attempts = attempts + 1
-    WHERE challenges.id = $1
-      AND purpose = $2
+    SET attempts = challenges.attempts + 1
+    FROM mails m
+    WHERE m.id = $1
+      AND challenges.user_id = m.user_id
+      AND challenges.purpose = $2
+      AND (challenges.purpose = m.kind AND m.kind = 'verify' OR coalesce(challenges.asked_as, challenges.id) = m.id)
       AND redeemed_at IS NULL
-      AND expires_at > now()
-      AND attempts < 5
-    RETURNING user_id, token_version, email
+      AND challenges.expires_at > now()
+      AND challenges.attempts < 5
+    RETURNING challenges.id, challenges.user_id, token_version, email
 )
-SELECT u.id, u.username_key, guessed.email
+SELECT guessed.id AS challenge, u.id, u.username_key, guessed.email
 FROM guessed
 JOIN users u ON u.id = guessed.user_id
 WHERE u.disabled_at IS NULL
@@ -36,6 +39,7 @@ type GuessChallengeParams struct {
 }
 
 type GuessChallengeRow struct {
+	Challenge   uuid.UUID
 	ID          uuid.UUID
 	UsernameKey string
 	Email       string
@@ -43,10 +47,20 @@ type GuessChallengeRow struct {
 
 // GuessChallenge is OpenChallenge for somebody who guesses the code. It counts the guess first, so
 // that no number of them at once is more than five.
+//
+// The id is what a request for a mail was answered with. The challenge may be that of another mail,
+// which was asked for with the same id. To have an address proved, the account itself asks, and so
+// all its requests are good for the mail that was sent last. For another password anybody asks, who
+// must not use up the guesses of the owner.
 func (q *Queries) GuessChallenge(ctx context.Context, arg GuessChallengeParams) (GuessChallengeRow, error) {
 	row := q.db.QueryRow(ctx, guessChallenge, arg.ID, arg.Purpose)
 	var i GuessChallengeRow
-	err := row.Scan(&i.ID, &i.UsernameKey, &i.Email)
+	err := row.Scan(
+		&i.Challenge,
+		&i.ID,
+		&i.UsernameKey,
+		&i.Email,
+	)
 	return i, err
 }
 
@@ -119,11 +133,12 @@ WITH m AS (
     RETURNING mails.id, mails.user_id, mails.created_at, mails.expires_at,
               CASE WHEN $4::text <> 'undo' THEN u.token_version END AS token_version
 ), put AS (
-    INSERT INTO challenges AS c (id, purpose, user_id, token_version, email, email_key, created_at, expires_at)
-    SELECT m.id, $4, m.user_id, m.token_version, $6, $7, m.created_at, m.expires_at
+    INSERT INTO challenges AS c (id, asked_as, purpose, user_id, token_version, email, email_key, created_at, expires_at)
+    SELECT m.id, $6::uuid, $4, m.user_id, m.token_version, $7, $8, m.created_at, m.expires_at
     FROM m
     ON CONFLICT (user_id, purpose, (CASE WHEN purpose = 'undo' THEN id ELSE '00000000-0000-0000-0000-000000000000'::uuid END)) DO UPDATE
     SET id            = excluded.id,
+        asked_as      = excluded.asked_as,
         token_version = excluded.token_version,
         email         = excluded.email,
         email_key     = excluded.email_key,
@@ -147,6 +162,7 @@ type PutChallengeParams struct {
 	UserID       uuid.UUID
 	Purpose      string
 	TokenVersion int64
+	AskedAs      *uuid.UUID
 	Email        string
 	EmailKey     string
 }
@@ -169,6 +185,7 @@ func (q *Queries) PutChallenge(ctx context.Context, arg PutChallengeParams) (Put
 		arg.UserID,
 		arg.Purpose,
 		arg.TokenVersion,
+		arg.AskedAs,
 		arg.Email,
 		arg.EmailKey,
 	)

@@ -181,12 +181,13 @@ type ResetByCode struct {
 	Next       string // comes back in [NextField]
 	MinLength  int    // of a password, in characters
 	NewProblem Problem
+	Notice     Notice
 	Failure    Failure
 }
 
 func (p ResetByCode) describe() description {
 	return description{
-		Name: "code", Title: "code.title", Focus: true, Failure: p.Failure,
+		Name: "code", Title: "code.title", Focus: true, Failure: p.Failure, Notice: p.Notice,
 		Fields: []field{
 			{Name: CodeField, Type: "text", Autocomplete: "one-time-code", Value: p.Code},
 			newPasswordField(NewField, p.NewProblem, p.MinLength),

@@ -64,6 +64,7 @@ func drawn() map[string]Page {
 		"code": ResetByCode{
 			Challenge: "9f9bd7a5-4cb0-4ef7-9f5c-04bb1d7a0001", MinLength: 8, Next: sampleNext,
 		},
+		"code again": ResetByCode{Challenge: "x", MinLength: 8, Notice: NoticeMailAgain},
 		"code wrong": ResetByCode{Challenge: "x", MinLength: 8, Failure: Failure{Why: WrongCode}},
 		"code with a short password": ResetByCode{
 			Challenge: "x", Code: "A1B2-C3D4", MinLength: 15,
