@@ -17,7 +17,7 @@ FROM u;
 -- ProveAddress redeems a challenge for its address, which becomes that of the user. Of many callers
 -- at once, one does. The user is as the caller has read it, or else no challenge is found: the
 -- event may have a mail to the address of before. If that was verified, its sessions and challenges
--- end.
+-- end, and no device is known: password_changed_at is what devices are bound to.
 --
 -- An account that has the address as its name, and has not proved it, gives it up first. Then the
 -- trigger gives the key to the user. So the order of the two updates matters. A name that is another
@@ -58,12 +58,13 @@ WITH found AS (
     RETURNING users.id
 ), u AS (
     UPDATE users
-    SET email             = redeemed.email,
-        email_key         = redeemed.email_key,
-        email_verified_at = now(),
-        verify_until      = NULL,
-        token_version     = token_version + CASE WHEN redeemed.changes THEN 1 ELSE 0 END,
-        updated_at        = now()
+    SET email               = redeemed.email,
+        email_key           = redeemed.email_key,
+        email_verified_at   = now(),
+        verify_until        = NULL,
+        token_version       = token_version + CASE WHEN redeemed.changes THEN 1 ELSE 0 END,
+        password_changed_at = CASE WHEN redeemed.changes THEN now() ELSE password_changed_at END,
+        updated_at          = now()
     FROM redeemed
     LEFT JOIN displaced ON true
     WHERE users.id = redeemed.user_id
@@ -77,16 +78,18 @@ CROSS JOIN record_event(@event::jsonb, u.id)
 CROSS JOIN LATERAL end_sessions(CASE WHEN u.changes THEN u.id END, @keep, 'password') AS own
 CROSS JOIN LATERAL end_sessions(u.displaced, '00000000-0000-0000-0000-000000000000', 'disabled') AS others;
 
--- RemoveAddress takes the address of a user who is as the caller has read it.
+-- RemoveAddress takes the address of a user who is as the caller has read it. All is as if it had
+-- been changed.
 -- name: RemoveAddress :one
 WITH u AS (
     UPDATE users
-    SET email             = NULL,
-        email_key         = NULL,
-        email_verified_at = NULL,
-        verify_until      = NULL,
-        token_version     = token_version + 1,
-        updated_at        = now()
+    SET email               = NULL,
+        email_key           = NULL,
+        email_verified_at   = NULL,
+        verify_until        = NULL,
+        token_version       = token_version + 1,
+        password_changed_at = CASE WHEN email_verified_at IS NOT NULL THEN now() ELSE password_changed_at END,
+        updated_at          = now()
     WHERE users.id = @user_id
       AND users.token_version = @token_version
       AND users.disabled_at IS NULL

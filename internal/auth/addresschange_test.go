@@ -709,6 +709,54 @@ func TestAStrangerWithAnAddressAloneIsNamedByTheID(t *testing.T) {
 	}
 }
 
+// The owner takes the account back by another address, and a thief's device must not go on to guess
+// the password. The first address takes nothing from anybody.
+func TestAnotherAddressMakesKnownDevicesUnknownAndTheFirstOneDoesNot(t *testing.T) {
+	t.Parallel()
+	login := func(r *recovery) auth.Grant { return r.login("alice") }
+	change := func(r *recovery) auth.Grant {
+		grant := r.login("alice")
+		letter := r.changed(grant, "alice@example.net", goodPassword)
+		must(r, r.verify(byLink(letter), r.byGrant(grant)))
+		return grant
+	}
+	for what, test := range map[string]struct {
+		first  bool
+		change func(*recovery) auth.Grant
+		want   error
+	}{
+		"nothing":       {false, login, nil},
+		"the first one": {true, change, nil},
+		"another one":   {false, change, auth.ErrLimited},
+		"none any more": {false, func(r *recovery) auth.Grant {
+			grant := r.login("alice")
+			must(r, r.Addresses.Remove(r.Context(), r.access(grant), goodPassword, "en"))
+			return grant
+		}, auth.ErrLimited},
+		"the old one again": {false, func(r *recovery) auth.Grant {
+			change(r)
+			grant := r.login("alice")
+			link := byLink(r.told(auth.MailAddressChanged)).Token
+			must(r, r.Addresses.Undo(r.Context(), link, client))
+			return grant
+		}, auth.ErrLimited},
+	} {
+		r := startRecovery(t, authtest.Options{Email: auth.EmailOptional, Rates: auth.RateLimits{
+			Account: ratelimit.Limit{Burst: 1, Interval: time.Hour},
+		}})
+		if r.mode = auth.EmailOptional; test.first {
+			r.register("alice")
+		} else {
+			r.addressed("alice")
+		}
+		onDevice := client
+		onDevice.Device = test.change(r).Device
+		r.wantLogin("alice", "wrong", auth.ErrBadCredentials) // uses up what strangers have
+		_, err := r.Logins.Login(t.Context(), "alice", goodPassword, onDevice)
+		r.want(what, err, test.want)
+	}
+}
+
 // Names and addresses must not be kept by forms that lead nowhere. What an operator has made, and
 // what is in use, stays.
 func TestAccountsThatAreNotProvedInTimeAreDeletedAndTheirNamesAreFree(t *testing.T) {

@@ -17,9 +17,10 @@ type User struct {
 	// MustChangePassword is true if the password is good only for setting another one.
 	MustChangePassword bool
 	PasswordExpiresAt  *time.Time // the password cannot be changed after that; nil: no end
-	// PasswordChangedAt is when the password was last changed. It is the Unix epoch if the last
-	// change was before Gatehouse recorded this. It is set only by methods that have just verified
-	// or changed the password, and is the zero time otherwise.
+	// PasswordChangedAt is when the password or a verified address was last changed: from then on no
+	// device of before is known. It is the Unix epoch if the last change was before Gatehouse recorded
+	// this. It is set only by methods that have just verified or changed the password, and is the zero
+	// time otherwise.
 	PasswordChangedAt time.Time
 	Email             Email
 	// VerifyUntil is until when the user has to verify the address to keep the account: who has

@@ -207,12 +207,13 @@ WITH found AS (
     RETURNING users.id
 ), u AS (
     UPDATE users
-    SET email             = redeemed.email,
-        email_key         = redeemed.email_key,
-        email_verified_at = now(),
-        verify_until      = NULL,
-        token_version     = token_version + CASE WHEN redeemed.changes THEN 1 ELSE 0 END,
-        updated_at        = now()
+    SET email               = redeemed.email,
+        email_key           = redeemed.email_key,
+        email_verified_at   = now(),
+        verify_until        = NULL,
+        token_version       = token_version + CASE WHEN redeemed.changes THEN 1 ELSE 0 END,
+        password_changed_at = CASE WHEN redeemed.changes THEN now() ELSE password_changed_at END,
+        updated_at          = now()
     FROM redeemed
     LEFT JOIN displaced ON true
     WHERE users.id = redeemed.user_id
@@ -245,7 +246,7 @@ type ProveAddressRow struct {
 // ProveAddress redeems a challenge for its address, which becomes that of the user. Of many callers
 // at once, one does. The user is as the caller has read it, or else no challenge is found: the
 // event may have a mail to the address of before. If that was verified, its sessions and challenges
-// end.
+// end, and no device is known: password_changed_at is what devices are bound to.
 //
 // An account that has the address as its name, and has not proved it, gives it up first. Then the
 // trigger gives the key to the user. So the order of the two updates matters. A name that is another
@@ -292,12 +293,13 @@ func (q *Queries) ProveAddress(ctx context.Context, arg ProveAddressParams) (Pro
 const removeAddress = `-- name: RemoveAddress :one
 WITH u AS (
     UPDATE users
-    SET email             = NULL,
-        email_key         = NULL,
-        email_verified_at = NULL,
-        verify_until      = NULL,
-        token_version     = token_version + 1,
-        updated_at        = now()
+    SET email               = NULL,
+        email_key           = NULL,
+        email_verified_at   = NULL,
+        verify_until        = NULL,
+        token_version       = token_version + 1,
+        password_changed_at = CASE WHEN email_verified_at IS NOT NULL THEN now() ELSE password_changed_at END,
+        updated_at          = now()
     WHERE users.id = $3
       AND users.token_version = $4
       AND users.disabled_at IS NULL
@@ -321,7 +323,8 @@ type RemoveAddressParams struct {
 	WasVerified  bool
 }
 
-// RemoveAddress takes the address of a user who is as the caller has read it.
+// RemoveAddress takes the address of a user who is as the caller has read it. All is as if it had
+// been changed.
 func (q *Queries) RemoveAddress(ctx context.Context, arg RemoveAddressParams) (Account, error) {
 	row := q.db.QueryRow(ctx, removeAddress,
 		arg.Event,
