@@ -277,34 +277,50 @@ func (l *Limits) settleProof(ctx context.Context, reserved []TakenRate, outcome 
 	l.settleAs(ctx, reserved, !errors.Is(outcome, ErrInvalidChallenge))
 }
 
-// How many mails one address gets in a day, whatever accounts they are for: those that strangers
-// can cause, and the others, which must not be crowded out.
 const (
-	mostByStrangers = 10
-	mostByOthers    = 20
+	// mostByOthers is how many mails one address gets in a day that no stranger can cause, whatever
+	// accounts they are for.
+	mostByOthers = 20
+	// mostByNetwork is how many mails of a kind one network can have sent to one address in a day.
+	// An account has a multiple of that for the kind that its owner needs to get in again.
+	mostByNetwork = 8
 )
 
-// ofMail returns the rates of a mail. The user and the address may be those of nobody.
-func (l *Limits) ofMail(kind MailKind, user uuid.UUID, addressKey string) (rates []Rate) {
-	rule := mailRuleOf(kind)
+// mailTo is what the rates of a mail depend on. The user and the address may be those of nobody.
+type mailTo struct {
+	kind       MailKind
+	user       uuid.UUID
+	addressKey string
+	askedBy    string // the address of a stranger who asks for it; "": no stranger does
+}
+
+// ofMail returns the rates of a mail. What strangers ask for has a share for each kind, and a part
+// of it for each network: they must not use up what the owner asks for, or what a manager sends.
+func (l *Limits) ofMail(to mailTo) (rates []Rate) {
+	rule, share := mailRuleOf(to.kind), string(to.kind)
 	add := func(what, value string, limit ratelimit.Limit) {
 		rates = append(rates, Rate{Key: l.keyOf(what, value), Limit: limit})
 	}
-	if user != uuid.Nil {
+	if rule.byStrangers && to.askedBy == "" {
+		share += " by managers"
+	}
+	if to.user != uuid.Nil {
 		// another address is another matter: somebody has mistyped the first one
-		add("mail again", string(kind)+" "+user.String()+" "+addressKey, rule.again)
-		add("mail day", string(kind)+" "+user.String(), ratelimit.PerDay(rule.perDay))
+		add("mail again", share+" "+to.user.String()+" "+to.addressKey, rule.again)
+		add("mail day", share+" "+to.user.String(), ratelimit.PerDay(rule.perDay))
 	}
 	switch {
-	case kind == MailTest:
+	case to.kind == MailTest:
 	case rule.purpose == ChallengeUndo:
 		// Whoever has the password can cause as many notices as the address may get. They must not
 		// silence by that what takes a change back.
-	case rule.byStrangers:
-		add("mail address by strangers", addressKey, ratelimit.PerDay(mostByStrangers))
+	case to.askedBy != "":
+		add("mail address by strangers", share+" "+to.addressKey, ratelimit.PerDay(rule.perDay))
+		add("mail network", share+" "+to.addressKey+" "+network(to.askedBy),
+			ratelimit.PerDay(mostByNetwork))
 		add("mails", "", l.rates.Mails)
 	default:
-		add("mail address", addressKey, ratelimit.PerDay(mostByOthers))
+		add("mail address", to.addressKey, ratelimit.PerDay(mostByOthers))
 	}
 	return rates
 }

@@ -162,7 +162,7 @@ type mailRule struct {
 	purpose  ChallengePurpose // "": it has no challenge
 	// again is how soon the account may have another one of the kind.
 	again  ratelimit.Limit
-	perDay int // of the kind, for one account
+	perDay int // of the kind, for one account, and for one address if strangers cause it
 	// byStrangers is true of a mail that somebody can cause who has not logged in. The limit on all
 	// mails is for those alone: whoever uses it up must not silence what warns of a theft.
 	byStrangers bool
@@ -174,11 +174,11 @@ func mailRuleOf(kind MailKind) mailRule {
 	notice := mailRule{lifetime: 3 * day, perDay: 20}
 	switch kind {
 	case MailReset:
-		return mailRule{10 * time.Minute, ChallengeReset, aMinute, 10, true}
+		return mailRule{10 * time.Minute, ChallengeReset, aMinute, 20, true}
 	case MailVerify:
 		return mailRule{10 * time.Minute, ChallengeVerify, aMinute, 10, true}
 	case MailKnownAddress:
-		return mailRule{day, "", aMinute, 10, true}
+		return mailRule{day, "", aMinute, 4, true} // the first one has said it
 	case MailInvite:
 		return mailRule{3 * day, ChallengeInvite, aMinute, 10, false}
 	case MailAddressChanged:
@@ -367,7 +367,9 @@ func (m *Mails) admit(
 	var taken []TakenRate
 	if !begun.Admitted {
 		var err error
-		taken, err = m.limits.take(ctx, m.limits.ofMail(begun.Kind, user.ID, to.Key), true)
+		taken, err = m.limits.take(ctx, m.limits.ofMail(mailTo{
+			begun.Kind, user.ID, to.Key, askedBy(begun, content),
+		}), true)
 		if limited, ok := errors.AsType[*LimitedError](err); ok && !limited.Undecided {
 			return Letter{}, m.end(ctx, begun, MailEnd{
 				Outcome: MailSuppressed, Problem: "there were too many mails",
@@ -382,6 +384,15 @@ func (m *Mails) admit(
 	letter, err := m.letter(ctx, begun, content, user, to)
 	m.limits.settleAs(ctx, taken, err != nil)
 	return letter, err
+}
+
+// askedBy is the address of a stranger who has caused a mail; "": no stranger has. Of a mail for
+// another password, only a manager knows whose it is before it is sent.
+func askedBy(begun BegunMail, content sealedMail) string {
+	if !mailRuleOf(begun.Kind).byStrangers || begun.Kind == MailReset && begun.UserID != uuid.Nil {
+		return ""
+	}
+	return cmp.Or(content.Address, "nowhere")
 }
 
 func (m *Mails) letter(
