@@ -3,6 +3,7 @@ module gatehouse.example
 go 1.26.6
 
 require (
+	github.com/FastFilter/xorfilter v0.5.1
 	github.com/Shopify/toxiproxy/v2 v2.5.0
 	github.com/alecthomas/kong v1.17.0
 	github.com/c2sp/wycheproof v0.0.0-20260902155932-3fa63dd0344a

@@ -26,6 +26,7 @@ var reading = map[string]bool{
 	"serve": true, "healthcheck": true, "version": true, "migrate up": true, "migrate down-to": true, "migrate status": true,
 	"user list": true, "user show": true, "user sessions": true, "role list": true, "role show": true, "pepper list": true,
 	"audit show": true, "key list": true, "client list": true, "client show": true, "mail log": true, "mail test": true,
+	"passwords build": true,
 }
 
 // attempt is a command that changes something, in a house where alice has the role clerk.

@@ -67,7 +67,11 @@ func TestAnOperatorTypesTheDocuments(t *testing.T) {
 	before = o.logIn("alice")
 
 	// Nobody is logged out, whatever secret is rotated.
+	if err := os.WriteFile(filepath.Join(o.dir, "pwned-passwords.txt"), []byte(hashOf(leakedPassword)+":3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	o.page("operations.md", "## Behind a proxy", "")
+	o.types("! echo '" + leakedPassword + "' | as_service gatehouse user add mallory --password-stdin\n")
 	o.want(http.StatusOK, o.me(before))
 	accounts, err := os.ReadFile(filepath.Join(o.dir, "accounts.jsonl"))
 	if err != nil || !strings.Contains(string(accounts), `"alice"`) {
@@ -82,6 +86,8 @@ func TestAnOperatorTypesTheDocuments(t *testing.T) {
 	o.want(http.StatusOK, o.me(o.logIn("alice")))
 	o.types("stop\n")
 }
+
+const leakedPassword = "a password of a leak"
 
 // typist is a shell at a terminal, in an empty folder.
 type typist struct {

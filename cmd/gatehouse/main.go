@@ -50,6 +50,7 @@ type commandLine struct {
 	Key         keyCommand         `cmd:"" help:"Manage the keys that sign access tokens."`
 	Mail        mailCommand        `cmd:"" help:"Try out how mails are sent."`
 	Restored    restoredCommand    `cmd:"" help:"Revoke every token and end every session, after the database was restored from a backup."`
+	Passwords   passwordsCommand   `cmd:"" help:"Manage the passwords that nobody may set, since they are known from leaks."`
 	Pepper      pepperCommand      `cmd:"" help:"Manage the keys of PASSWORD_PEPPER that stored passwords need."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the service on this machine whether it is ready. This is for health checks of containers."`
 	Version     versionCommand     `cmd:"" help:"Show the version."`

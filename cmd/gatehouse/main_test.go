@@ -216,6 +216,8 @@ func TestWhatCannotBeUnderstoodIsAUsageError(t *testing.T) {
 		{"PASSWORD_PEPPER", []string{"pepper", "list", url, "--password-pepper=short"}},
 		{"PASSWORD_PEPPER", []string{"pepper", "list", url, "--password-pepper=" + testKey + "," + testKey}},
 		{"OPS_ADDR", []string{"healthcheck", "--ops-addr=8001"}},
+		{"--out", []string{"passwords", "build"}},
+		{"BREACHED_PASSWORDS: open /nowhere", []string{"user", "add", "alice", url, "--breached-passwords=/nowhere"}},
 	} {
 		gatehouse(t, "", test.args...).failed(t, exitUsage, test.says)
 	}
@@ -271,7 +273,7 @@ func TestHelpShowsEverySettingButNoValue(t *testing.T) {
 func TestTheHelpOfEachCommandListsTheSettingsThatItUses(t *testing.T) {
 	t.Parallel()
 	pepper, secret := []string{"PASSWORD_PEPPER"}, []string{"SECRET_KEY"}
-	passwords := append([]string{"BCRYPT_COST", "PASSWORD_MIN_LENGTH", "INITIAL_SECRET_HOURS"}, pepper...)
+	passwords := append([]string{"BCRYPT_COST", "PASSWORD_MIN_LENGTH", "BREACHED_PASSWORDS", "INITIAL_SECRET_HOURS"}, pepper...)
 	keys := append([]string{"ALGORITHM"}, secret...)
 	more := map[string][]string{ // beside those of the database
 		"user add": passwords, "user password": append(passwords[:len(passwords):len(passwords)], secret...), "user import": pepper, "user unlock": secret,
@@ -282,7 +284,7 @@ func TestTheHelpOfEachCommandListsTheSettingsThatItUses(t *testing.T) {
 		"migrate up": {"SERVICE_ROLE"},
 	}
 	others := map[string][]string{ // without a database
-		"version": nil, "healthcheck": {"OPS_ADDR"}, "serve": settingsOf(reflect.TypeFor[config.Serve]()),
+		"version": nil, "passwords build": nil, "healthcheck": {"OPS_ADDR"}, "serve": settingsOf(reflect.TypeFor[config.Serve]()),
 		"mail test": append(settingsOf(reflect.TypeFor[config.Mail]()), "APP_NAME"),
 	}
 	parser, err := kong.New(&commandLine{})

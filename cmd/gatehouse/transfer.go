@@ -165,7 +165,7 @@ func (r interruptible) Read(p []byte) (int, error) {
 	}
 }
 
-// progress shows how far an import is, on one line of the terminal that it draws again and again.
+// progress shows how far a long work is, on one line of the terminal that it draws again and again.
 // Where there is no terminal, it does nothing.
 type progress struct {
 	to          io.Writer // nil: nowhere
@@ -177,6 +177,9 @@ func newProgress(t terminal, in *os.File) *progress {
 	p := &progress{}
 	if isTerminal(t.err) {
 		p.to = t.err
+	}
+	if in == nil {
+		return p
 	}
 	if info, err := in.Stat(); err == nil && info.Mode().IsRegular() {
 		p.size = info.Size()
@@ -195,29 +198,39 @@ func (p *progress) through(lines iter.Seq2[auth.ImportLine, error]) iter.Seq2[au
 	return func(yield func(auth.ImportLine, error) bool) {
 		last := 0
 		for line, err := range lines {
-			if last = line.Number; time.Since(p.drawn) > time.Second/5 {
-				p.draw(last, "")
-			}
+			last = line.Number
+			p.tick("lines read: %d%s", last, p.share())
 			if !yield(line, err) {
 				return
 			}
 		}
-		p.draw(last, ", storing")
+		p.draw("lines read: %d%s, storing", last, p.share())
 	}
 }
 
 const clearLine = "\r\x1b[K" // ECMA-48: EL
 
-func (p *progress) draw(lines int, then string) {
+// tick draws, unless something was drawn just before.
+func (p *progress) tick(format string, args ...any) {
+	if time.Since(p.drawn) > time.Second/5 {
+		p.draw(format, args...)
+	}
+}
+
+func (p *progress) draw(format string, args ...any) {
 	if p.to == nil {
 		return
 	}
 	p.drawn = time.Now()
-	share := ""
-	if p.size > 0 {
-		share = fmt.Sprintf(" (%d %%)", 100*min(p.bytes, p.size)/p.size)
+	fmt.Fprintf(p.to, clearLine+format, args...)
+}
+
+// share is how much of the file was read, where its size is known.
+func (p *progress) share() string {
+	if p.size == 0 {
+		return ""
 	}
-	fmt.Fprintf(p.to, "%slines read: %d%s%s", clearLine, lines, share, then)
+	return fmt.Sprintf(" (%d %%)", 100*min(p.bytes, p.size)/p.size)
 }
 
 // clear makes room for something that stays.

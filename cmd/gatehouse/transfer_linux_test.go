@@ -1,6 +1,7 @@
 package main
 
 import (
+	"path/filepath"
 	"testing"
 )
 
@@ -29,4 +30,17 @@ func TestAPersonSeesHowFarAnImportIs(t *testing.T) {
 	c.await(clearLine + "accounts imported: 1")
 	c.ends(ended, exitFailed, before)
 	c.await(clearLine + "line 2: ")
+}
+
+// A list of a billion lines takes minutes.
+func TestAPersonSeesHowFarAListOfLeakedPasswordsIs(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	before := c.modes()
+	list := writeFile(t, "list.txt", hashOf("a")+"\n"+hashOf("b")+"\n")
+	ended := c.start(t.Context(), "passwords", "build", "--out="+filepath.Join(t.TempDir(), "leaked"), list)
+	c.await("list.txt: lines read: 2 (100 %)")
+	c.await("parts made: ")
+	c.await(clearLine + "leaked passwords in ")
+	c.ends(ended, exitOK, before)
 }

@@ -56,7 +56,12 @@ func openAdmin(
 		lane.Close()
 		return nil, err
 	}
-	hasher, passwords, err := newPasswords(p, ring, lane)
+	leaked, err := openBreached(p.BreachedPasswords)
+	if err != nil {
+		lane.Close()
+		return nil, err
+	}
+	hasher, passwords, err := newPasswords(p, leaked, ring, lane)
 	if err != nil {
 		lane.Close()
 		return nil, err

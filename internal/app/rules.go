@@ -1,10 +1,12 @@
 package app
 
 import (
+	"log/slog"
 	"time"
 
 	"gatehouse.example/db"
 	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/breached"
 	"gatehouse.example/internal/config"
 	"gatehouse.example/internal/edge"
 	"gatehouse.example/internal/httpapi"
@@ -30,7 +32,11 @@ func newRules(
 	s config.Serve, o Options, secrets *keychain.Keychain, store *db.DB, peppers *password.KeyRing,
 	lane *password.Lane, revoked *revocation.Set,
 ) (*rules, error) {
-	_, passwords, err := newPasswords(s.Passwords, peppers, lane)
+	leaked, err := verifiedBreached(s.BreachedPasswords, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	_, passwords, err := newPasswords(s.Passwords, leaked, peppers, lane)
 	if err != nil {
 		return nil, err
 	}
@@ -141,14 +147,45 @@ func browserLimits(s config.Serve, remembered auth.SessionLimits) auth.BrowserLi
 
 // newPasswords makes passwords by their settings, with the hasher behind them.
 func newPasswords(
-	s config.Passwords, peppers *password.KeyRing, lane *password.Lane,
+	s config.Passwords, leaked *breached.Filter, peppers *password.KeyRing, lane *password.Lane,
 ) (*password.Hasher, *auth.Passwords, error) {
 	hasher, err := password.NewHasher(lane, peppers, s.BcryptCost)
 	if err != nil {
 		return nil, nil, err
 	}
-	policy := password.Policy{MinLength: s.PasswordMinLength}
+	policy := password.Policy{MinLength: s.PasswordMinLength, Breached: leaked}
 	return hasher, auth.NewPasswords(hasher, policy, s.InitialSecretLifetime()), nil
+}
+
+// openBreached opens the filter of a setting. It is nil where that is off, and for commands that
+// give nobody a password.
+func openBreached(setting string) (*breached.Filter, error) {
+	if setting == "" || setting == "off" {
+		return nil, nil
+	}
+	filter, err := breached.Open(setting)
+	if err != nil {
+		return nil, wrongBreached(err)
+	}
+	return filter, nil
+}
+
+// verifiedBreached reads the whole file too. A replica that starts has the time: a second for a few
+// gigabytes, if the disk is as fast. A command that asks for one password does not.
+func verifiedBreached(setting string, log *slog.Logger) (*breached.Filter, error) {
+	filter, err := openBreached(setting)
+	if filter == nil {
+		return nil, err
+	}
+	if err := filter.Verify(); err != nil {
+		return nil, wrongBreached(err)
+	}
+	log.Info("passwords that are known from leaks are refused", "passwords", filter.Passwords())
+	return filter, nil
+}
+
+func wrongBreached(err error) error {
+	return &config.Error{Setting: "BREACHED_PASSWORDS", Problem: err.Error()}
 }
 
 // newIssuers makes the issuers of access tokens and of ID tokens. Until the stored keys are read,

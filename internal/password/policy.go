@@ -11,6 +11,8 @@ import (
 	"golang.org/x/text/runes"
 	"golang.org/x/text/secure/precis"
 	"golang.org/x/text/unicode/norm"
+
+	"gatehouse.example/internal/breached"
 )
 
 // A PolicyError says why a password is refused, in words for its user. [Prepare] and [Policy.Check]
@@ -25,6 +27,7 @@ const (
 	ErrCharacters PolicyError = "password has a character that is not allowed, such as a control character"
 	ErrCommon     PolicyError = "password is one of the most common ones"
 	ErrIsUsername PolicyError = "password is the same as the username"
+	ErrBreached   PolicyError = "password is known from a leak, perhaps of another service; choose one that is used nowhere else"
 )
 
 const (
@@ -90,10 +93,12 @@ type Policy struct {
 	// MinLength is in characters (code points). Less than [DefaultMinLength] counts as that. NIST
 	// SP 800-63B-4 §3.1.1.2 asks for 15 where the password is the only factor.
 	MinLength int
+	// Breached are the passwords that are known from leaks (NIST SP 800-63B-4 §3.1.1.2). nil: none.
+	Breached *breached.Filter
 }
 
 // Check returns nil for a prepared password that a user may take. The user is given by the key,
-// which is the case-mapped username. [ErrTooShort], [ErrTooLong], [ErrCommon], [ErrIsUsername].
+// which is the case-mapped username. [ErrTooShort], [ErrTooLong], [ErrCommon], [ErrIsUsername], [ErrBreached].
 func (p Policy) Check(prepared, usernameKey string) error {
 	if shortest := max(p.MinLength, DefaultMinLength); utf8.RuneCountInString(prepared) < shortest {
 		return fmt.Errorf("%w: at least %d characters", ErrTooShort, shortest)
@@ -106,6 +111,9 @@ func (p Policy) Check(prepared, usernameKey string) error {
 	}
 	if isCommon(prepared) {
 		return ErrCommon
+	}
+	if p.Breached != nil && p.Breached.Contains(prepared) {
+		return ErrBreached
 	}
 	return nil
 }

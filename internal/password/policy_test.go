@@ -1,14 +1,18 @@
 package password
 
 import (
+	"crypto/sha1"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"golang.org/x/text/secure/precis"
+
+	"gatehouse.example/internal/breached"
 )
 
 func TestPrepareRefusesWhatCannotBeAPassword(t *testing.T) {
@@ -134,6 +138,42 @@ func TestPolicy(t *testing.T) {
 				t.Errorf("Check(%q) = %v, want %v", c.password, err, c.want)
 			}
 		})
+	}
+}
+
+// A list has the hashes of passwords as most people type them. So one that is typed in another
+// encoding is the same.
+func TestAPasswordOfALeakIsRefusedInEveryEncoding(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "leaked")
+	builder, err := breached.NewBuilder(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer builder.Close()
+	list := fmt.Sprintf("%X:7\n", sha1.Sum([]byte("tr0ub4dör & 3")))
+	if err := builder.Read(t.Context(), "list", strings.NewReader(list), func(int) {}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := builder.Write(t.Context(), func(int, int) {}); err != nil {
+		t.Fatal(err)
+	}
+	filter, err := breached.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for typed, want := range map[string]error{
+		"tr0ub4dör & 3": ErrBreached, "tr0ub4do\u0308r\u00a0& 3": ErrBreached, "Tr0ub4dör & 3": nil,
+		"tr0ub4dör & 33": nil,
+	} {
+		prepared, err := Prepare(typed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = Policy{Breached: filter}.Check(prepared, "alice")
+		if _, ok := errors.AsType[PolicyError](err); !errors.Is(err, want) || ok != (want != nil) {
+			t.Errorf("Check(%+q) = %v, want %v", prepared, err, want)
+		}
 	}
 }
 

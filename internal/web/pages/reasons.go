@@ -76,6 +76,7 @@ const (
 	PasswordLong       ProblemReason = "password_long"
 	PasswordCharacters ProblemReason = "password_characters"
 	PasswordCommon     ProblemReason = "password_common"
+	PasswordBreached   ProblemReason = "password_breached"
 	PasswordIsUsername ProblemReason = "password_is_username"
 	PasswordSame       ProblemReason = "password_same"  // it is the one that the account has
 	PasswordWrong      ProblemReason = "password_wrong" // it is not the one that the account has

@@ -72,7 +72,7 @@ func drawn() map[string]Page {
 		},
 		"reset": ResetByLink{Token: "ghm_x", MinLength: 8},
 		"reset wrong": ResetByLink{
-			Token: "ghm_x", MinLength: 8, NewProblem: Problem{Why: PasswordCommon},
+			Token: "ghm_x", MinLength: 8, NewProblem: Problem{Why: PasswordBreached},
 		},
 		"verify":       VerifyByLink{Token: "ghm_x"},
 		"verify in":    VerifyByLink{Token: "ghm_x", Username: "alice"},
