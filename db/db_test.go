@@ -258,8 +258,12 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		"SettleRates": func(ctx context.Context) error {
 			return d.SettleRates(ctx, []auth.TakenRate{{State: time.Now()}}, true)
 		},
+		"GiveBackRates": func(ctx context.Context) error {
+			return d.GiveBackRates(ctx, []auth.TakenRate{{State: time.Now()}})
+		},
+		"UsePasskey": d.proveFactors,
 		"ResetRates": func(ctx context.Context) error {
-			_, err := d.ResetRates(ctx, anEvent(), auth.Freely(), make([]ratelimit.Key, 2), ratelimit.Key{})
+			_, err := d.ResetRates(ctx, anEvent(), auth.Freely(), make([]ratelimit.Key, 2), ratelimit.Key{}, true)
 			return err
 		},
 		"PruneRates":   func(ctx context.Context) error { _, err := d.PruneRates(ctx, 100); return err },
@@ -492,6 +496,57 @@ func (d *DB) acceptInvitation(ctx context.Context) error {
 	_, err = d.AcceptInvitation(ctx, anEvent(), auth.Acceptance{
 		Challenge: mail, Username: auth.Username{Given: name, Key: name}, Hash: plainHash,
 	})
+	return err
+}
+
+// proveFactors proves all factors of a user of its own, and trusts a device.
+func (d *DB) proveFactors(ctx context.Context) error {
+	id := uuid.New()
+	u, err := d.InsertUser(ctx, anEvent(), auth.Freely(), auth.StoredAccount{
+		ID: id, Username: auth.Username{Given: id.String(), Key: id.String()}, Password: plain,
+	})
+	if err != nil {
+		return err
+	}
+	credential, code := []byte(rand.Text()), sha256.Sum256([]byte("code"))
+	for sql, argument := range map[string]any{
+		"INSERT INTO totp_secrets (user_id, sealed, last_step) VALUES ($1, $2, 0)": make([]byte, 48),
+		"INSERT INTO recovery_codes (user_id, digest) VALUES ($1, $2)":             code[:],
+		`INSERT INTO passkeys (id, user_id, credential_id, public_key, name, sign_count, aaguid, backup_eligible, backed_up, user_verified, transports)
+			VALUES ($1, $1, $2, $2, 'key', 0, $1, false, false, true, '{}')`: credential,
+	} {
+		if _, err := d.pool.Exec(ctx, sql, id, argument); err != nil {
+			return translate("add factors", err)
+		}
+	}
+	proof := func() auth.PendingProof {
+		return auth.PendingProof{
+			UserID: id, Version: u.TokenVersion, Lifetime: time.Hour,
+			Digest: sha256.Sum256([]byte(rand.Text())),
+		}
+	}
+	_, _, readErr := d.PendingLogin(ctx, id, auth.ProofDigest{})
+	_, _, tryErr := d.TryFactorCode(ctx, proof(), 100)
+	byTOTP, totpErr := d.UseTOTP(ctx, proof(), 1)
+	byCode, codeErr := d.UseRecoveryCode(ctx, anEvent(), proof(), code[:])
+	_, keysErr := d.PasskeysToProve(ctx, id)
+	held, keyErr := d.PasskeyByCredential(ctx, credential)
+	e := anEvent()
+	byKey, useErr := d.UsePasskey(ctx, &e, auth.PasskeyUse{
+		Passkey: held.ID, User: u, SignCount: 1, Redeems: []auth.ProofDigest{proof().Digest},
+		Lifetime: time.Hour,
+	})
+	redeemed, redeemErr := d.RedeemProof(ctx, proof().Digest, time.Hour)
+	trustErr := d.TrustDevice(ctx, anEvent(), auth.NewTrustedDevice{
+		User: u, Device: id, Lifetime: time.Hour, Most: 20,
+	})
+	_, trustedErr := d.DeviceIsTrusted(ctx, id, id)
+	err = errors.Join(
+		readErr, tryErr, totpErr, codeErr, keysErr, keyErr, useErr, redeemErr, trustErr, trustedErr,
+	)
+	if err == nil && !(byTOTP && byCode && byKey && redeemed) {
+		err = fmt.Errorf("used: %t, %t, %t, %t", byTOTP, byCode, byKey, redeemed)
+	}
 	return err
 }
 

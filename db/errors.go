@@ -47,6 +47,8 @@ func serverError(pg *pgconn.PgError) error {
 		return auth.ErrFactorExists
 	case "passkeys_credential_id_unique":
 		return auth.ErrPasskeyTaken
+	case "redeemed_proofs_pkey":
+		return auth.ErrPendingLogin
 	case "clients_pkey":
 		return auth.ErrClientIDTaken
 	case "users_password_key_fkey":

@@ -85,14 +85,32 @@ func (d *DB) SettleRates(ctx context.Context, reserved []auth.TakenRate, giveBac
 	return translate("settle rate limits", d.queries.SettleRateLimits(ctx, p))
 }
 
+// GiveBackRates implements auth.RateStore.
+func (d *DB) GiveBackRates(ctx context.Context, taken []auth.TakenRate) error {
+	rates := make([]auth.Rate, len(taken))
+	p := sqlcgen.GiveBackRateLimitsParams{}
+	for n, r := range taken {
+		rates[n] = r.Rate
+		p.Keys = append(p.Keys, r.Key[:])
+		p.Steps = append(p.Steps, r.Limit.Interval.Microseconds())
+		p.Tats = append(p.Tats, r.State.UnixMicro())
+	}
+	leave, err := d.turns.take(ctx, rateRows(rates)...)
+	if err != nil {
+		return translate("give back rate limits", err)
+	}
+	defer leave()
+	return translate("give back rate limits", d.queries.GiveBackRateLimits(ctx, p))
+}
+
 // ResetRates implements auth.RateStore.
-func (d *DB) ResetRates(ctx context.Context, e auth.Event, rule auth.Rule, keys []ratelimit.Key, owner ratelimit.Key) (reset []ratelimit.Key, err error) {
+func (d *DB) ResetRates(ctx context.Context, e auth.Event, rule auth.Rule, keys []ratelimit.Key, owner ratelimit.Key, codes bool) (reset []ratelimit.Key, err error) {
 	raw := make([][]byte, len(keys))
 	for n := range keys {
 		raw[n] = keys[n][:]
 	}
 	err = d.inTurnUnlessFree(ctx, "delete rate limits", e.By, rule, target{userID: e.UserID}, func(q *sqlcgen.Queries) error {
-		row, err := q.DeleteRateLimits(ctx, sqlcgen.DeleteRateLimitsParams{Keys: raw, Owner: owner[:], Event: eventJSON(e), UserID: e.UserID})
+		row, err := q.DeleteRateLimits(ctx, sqlcgen.DeleteRateLimitsParams{Keys: raw, Owner: owner[:], Event: eventJSON(e), UserID: e.UserID, Codes: codes})
 		for _, key := range row.Reset {
 			reset = append(reset, ratelimit.Key(key))
 		}

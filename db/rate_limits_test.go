@@ -32,7 +32,7 @@ func (d *DB) mustTake(t *testing.T, rates ...auth.Rate) []auth.TakenRate {
 
 func (d *DB) mustReset(t *testing.T, keys []ratelimit.Key, owner ratelimit.Key) []ratelimit.Key {
 	t.Helper()
-	reset, err := d.ResetRates(t.Context(), anEvent(), auth.Freely(), keys, owner)
+	reset, err := d.ResetRates(t.Context(), anEvent(), auth.Freely(), keys, owner, false)
 	must(t, err)
 	return reset
 }

@@ -147,7 +147,7 @@ func readers() []string {
 		"ListPasswordKeys", "CountPasswordKeyUsers", "ListRevocations", "RoleByName", "ListRoles",
 		"IsUnchanged", "FindUsers", "FindUsersByState", "FindUsersByRole", "FindUsersByEmail", "SessionByID", "ListSessions", "ListLogins",
 		"ListSigningKeys", "Clock", "UserByID", "UserByKey", "CredentialsByKey", "UsernameOfLogin",
-		"OpenChallenge", "UserByLogin", "MailsOfUser",
+		"OpenChallenge", "PendingLogin", "PasskeysToProve", "PasskeyByCredential", "DeviceIsTrusted", "UserByLogin", "MailsOfUser",
 		"HolderOfAddress", "AddressToProve", "UserOfMail",
 		"TOTPOf", "PasskeysOf", "TrustedDevicesOf", "PasskeyRP",
 	}

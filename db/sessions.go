@@ -27,7 +27,7 @@ func (d *DB) StartSession(ctx context.Context, e auth.Event, s auth.NewSession) 
 		IdleSeconds: min(s.Limits.Idle, s.Limits.Absolute).Seconds(), AbsoluteSeconds: s.Limits.Absolute.Seconds(),
 		ClientAddress: s.Caller.Address, UserAgent: s.Caller.UserAgent, MaxOthers: int32(s.Limits.PerUser - 1),
 		Scope: orNull(s.Scope), ClientID: orNull(s.Caller.Client.ID), BrowserIdleSeconds: browserIdle(s),
-		Amr: s.Methods, Event: eventJSON(e),
+		Amr: s.Methods, Trusted: s.Trusted, Event: eventJSON(e),
 	})
 	if err == nil && started == 0 {
 		return fmt.Errorf("db: start session: %w", auth.ErrUserNotFound)
@@ -79,7 +79,7 @@ func (d *DB) RenewBrowserSession(
 	defer leave()
 	renewed, err := d.queries.RenewBrowserSession(ctx, sqlcgen.RenewBrowserSessionParams{
 		ID: s.ID, Counter: counter, UserID: s.User.ID, TokenVersion: s.User.TokenVersion,
-		Amr: s.Methods, ClientAddress: s.Caller.Address, UserAgent: s.Caller.UserAgent,
+		Amr: s.Methods, Trusted: s.Trusted, ClientAddress: s.Caller.Address, UserAgent: s.Caller.UserAgent,
 		IdleSeconds: *browserIdle(s), AbsoluteSeconds: s.Limits.Absolute.Seconds(),
 		Event: eventJSON(e),
 	})

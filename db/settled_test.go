@@ -54,7 +54,8 @@ func cutOffAtCommit(t *testing.T, watch *pgx.Conn, do func(context.Context) erro
 var reading = []string{"SigningKeys", "UserByID", "UserByKey", "CredentialsByKey", "UsernameOfLogin", "ExportUsers", "RoleByName", "ListRoles", "FindUsers",
 	"SessionByID", "ListSessions", "ListLogins", "ClientByID", "ListClients", "PasswordKeys", "PasswordKeyUsers", "FindEvents", "EventRights",
 	"SchemaVersion", "ConsentTo", "Health", "DearestHash", "PasswordCosts", "SecretIDs", "WaitingJobs", "MailsOfUser", "UserByLogin",
-	"HolderOfAddress", "AddressToProve", "UserOfMail", "FactorsOf", "PasskeysOf", "PasskeyRP"}
+	"HolderOfAddress", "AddressToProve", "UserOfMail", "FactorsOf", "PasskeysOf", "PasskeyRP",
+	"PendingLogin", "PasskeysToProve", "PasskeyByCredential", "DeviceIsTrusted"}
 
 // tellingNobody are those of a replica for itself, and those on a table that no standby has: nobody
 // is told that it is done.

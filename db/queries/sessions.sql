@@ -32,11 +32,11 @@ WITH c AS (
 ), started AS (
     INSERT INTO sessions (
         id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope, client_id,
-        browser, idle_seconds, auth_time, amr
+        browser, idle_seconds, auth_time, amr, trusted
     )
     SELECT @id, u.id, @salt, now() + make_interval(secs => @idle_seconds), now() + make_interval(secs => @absolute_seconds),
            @client_address, @user_agent, sqlc.narg('scope'), sqlc.narg('client_id')::text,
-           sqlc.narg('browser_idle_seconds')::integer IS NOT NULL, sqlc.narg('browser_idle_seconds')::integer, now(), @amr::text[]
+           sqlc.narg('browser_idle_seconds')::integer IS NOT NULL, sqlc.narg('browser_idle_seconds')::integer, now(), @amr::text[], @trusted
     FROM u
     RETURNING sessions.user_id
 )
@@ -273,6 +273,7 @@ WITH u AS (
     SET counter         = counter + 1,
         auth_time       = now(),
         amr             = @amr::text[],
+        trusted         = @trusted,
         last_used_at    = now(),
         client_address  = @client_address,
         user_agent      = @user_agent,

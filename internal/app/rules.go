@@ -61,10 +61,11 @@ func newRules(
 	idTokens := auth.NewIDTokens(ids, o.Clock, keys.Fresh)
 	tokens := auth.NewTokens(auth.TokenParts{
 		Store: store, Signer: signer, Refresh: token.NewRefreshKeys(secrets), Access: access,
-		IDs: idTokens, Limits: lives, Pace: pace, Audit: audit,
+		IDs: idTokens, Limits: lives, Factors: auth.FactorMode(s.Factors), Pace: pace, Audit: audit,
 	})
 	browsers := auth.NewBrowsers(auth.BrowserParts{
 		Store: store, Cookies: token.NewCookieKeys(secrets), Limits: browserLimits(s, lives),
+		Factors:  auth.FactorMode(s.Factors),
 		Lifetime: s.AccessTokenLifetime(), Remembered: s.TokenCacheSize, Revoked: checker,
 		Clock: o.Clock,
 	})
@@ -75,15 +76,17 @@ func newRules(
 	}
 	mails := auth.NewMails(store, limits, secrets, s.Issuer, told)
 	notices := auth.NewNotices(mails, o.Clock)
-	logins := auth.NewLogins(auth.LoginParts{
-		Store: store, Passwords: passwords, Limits: limits, Tokens: tokens,
-		Browsers: browsers, Audit: audit, Notices: notices,
-		Email: auth.EmailMode(s.Email), Clock: o.Clock,
-	})
 	rp, err := newRelyingParty(s, o.Log)
 	if err != nil {
 		return nil, err
 	}
+	logins := auth.NewLogins(auth.LoginParts{
+		Store: store, Passwords: passwords, Limits: limits, Tokens: tokens,
+		Browsers: browsers, Audit: audit, Notices: notices,
+		Email: auth.EmailMode(s.Email), Clock: o.Clock,
+		Factors: auth.FactorMode(s.Factors), Keys: secrets, RP: rp,
+		TrustedFor: s.TrustedDeviceLifetime,
+	})
 	factors := auth.NewFactors(auth.FactorParts{
 		Store: store, Passwords: passwords, Browsers: browsers, Limits: limits, Pace: pace,
 		Audit: audit, Mode: auth.FactorMode(s.Factors), Keys: secrets, RP: rp, AppName: s.AppName,

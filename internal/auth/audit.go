@@ -51,6 +51,9 @@ const (
 	ActionExportUser       Action = "user.export" // by its owner
 	ActionExportUsers      Action = "users.export"
 	ActionChangePassword   Action = "password.change" // by its owner
+	ActionUseRecoveryCode  Action = "recovery.use"    // in place of a second factor
+	ActionTrustDevice      Action = "device.trust"    // by a login, for the second factor
+	ActionRegressPasskey   Action = "passkey.regress" // its counter went back
 	ActionSetPassword      Action = "password.set"    // by the operator
 	ActionRequireChange    Action = "password.expire" // by somebody who manages users
 	ActionRemovePassword   Action = "password.remove" // by its owner, who has passkeys
@@ -102,6 +105,7 @@ func Actions() []Action {
 		ActionResetKeys, ActionRewrapKeys, ActionRestored, ActionLogin, ActionLogout,
 		ActionChangeAddress, ActionRemoveAddress, ActionResendProof, ActionUndoAddress,
 		ActionVerifyAddress, ActionForgetDevices, ActionAddFactor, ActionRemoveFactor, ActionFailMail,
+		ActionUseRecoveryCode, ActionTrustDevice, ActionRegressPasskey,
 		ActionRenamePasskey, ActionMakeCodes, ActionRemovePassword, ActionChangePassword, ActionRequireChange, ActionForgotPassword,
 		ActionSendReset, ActionResetPassword, ActionSetPassword, ActionRetirePepper,
 		ActionRefresh, ActionRefusals, ActionDeleteRole, ActionGrantRole, ActionRevokeRole,

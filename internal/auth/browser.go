@@ -56,6 +56,7 @@ type Browsers struct {
 	store    BrowserStore
 	cookies  *token.CookieKeys
 	limits   BrowserLimits
+	factors  FactorMode
 	lifetime time.Duration // for which an answer of the database is remembered
 	memory   *token.Memory
 	revoked  *Checker
@@ -68,6 +69,7 @@ type BrowserParts struct {
 	Store   BrowserStore
 	Cookies *token.CookieKeys
 	Limits  BrowserLimits
+	Factors FactorMode
 	// Lifetime is that of access tokens. A revocation is remembered for so long, and an answer of
 	// the database must not be remembered for longer.
 	Lifetime time.Duration
@@ -80,8 +82,9 @@ type BrowserParts struct {
 // NewBrowsers makes Browsers.
 func NewBrowsers(p BrowserParts) *Browsers {
 	return &Browsers{
-		store: p.Store, cookies: p.Cookies, limits: p.Limits, lifetime: p.Lifetime,
-		memory: token.NewMemory(p.Remembered), revoked: p.Revoked, clock: p.Clock,
+		store: p.Store, cookies: p.Cookies, limits: p.Limits, factors: p.Factors,
+		lifetime: p.Lifetime,
+		memory:   token.NewMemory(p.Remembered), revoked: p.Revoked, clock: p.Clock,
 	}
 }
 
@@ -89,6 +92,15 @@ func NewBrowsers(p BrowserParts) *Browsers {
 type BrowserLogin struct {
 	Cookie   string // of the session that the browser has already; may be empty
 	Remember bool   // the user wants to stay logged in
+	// MayTrust is true if a trusted device may stand in for the second factor: nothing demands the
+	// login to be strong.
+	MayTrust bool
+	// Pending is of a login that has proved a second factor, and changes the password.
+	Pending string
+}
+
+func (b BrowserLogin) kind() kindOfLogin {
+	return kindOfLogin{Browser: true, Remember: b.Remember}
 }
 
 // BrowserGrant is what a login in a browser gives.
@@ -165,7 +177,7 @@ func (b *Browsers) Open(ctx context.Context, raw string) (Browser, error) {
 	if err != nil {
 		return Browser{}, fmt.Errorf("%w: %w", ErrInvalidToken, err)
 	}
-	state, err := b.live(ctx, cookie)
+	state, err := b.strong(ctx, cookie)
 	if err != nil {
 		return Browser{}, err
 	}
@@ -188,7 +200,7 @@ func (b *Browsers) read(
 	}
 	var state SessionState
 	err = asked(ctx, "browsers' sessions", func(ctx context.Context) error {
-		if state, err = b.live(ctx, cookie); err == nil {
+		if state, err = b.strong(ctx, cookie); err == nil {
 			b.used(ctx, cookie.SessionID, state)
 		}
 		return err
@@ -233,6 +245,16 @@ func (b *Browsers) live(ctx context.Context, cookie token.SessionCookie) (Sessio
 	return state, err
 }
 
+// strong is live for a session that is as strong as its user must be. Any other gives nothing: its
+// user has to log in once more. Errors: errCookieOver.
+func (b *Browsers) strong(ctx context.Context, cookie token.SessionCookie) (SessionState, error) {
+	state, err := b.live(ctx, cookie)
+	if err == nil && !b.factors.admits(state) {
+		err = errCookieOver
+	}
+	return state, err
+}
+
 // isOpenTo reports whether a cookie is good for its session now.
 func (s SessionState) isOpenTo(cookie token.SessionCookie) bool {
 	return s.Browser && s.Counter == cookie.N && s.EndedAt == nil && !s.User.Disabled() &&
@@ -255,6 +277,7 @@ func (b *Browsers) start(
 	session := NewSession{
 		ID: uuid.New(), User: proof.User, Salt: newSalt(), Caller: caller.bounded(),
 		Limits: b.limits.of(login.Remember), Browser: true, Methods: proof.Methods,
+		Trusted: proof.trusted,
 	}
 	before, had := b.before(ctx, login.Cookie)
 	own := had && before.User.ID == proof.User.ID

@@ -1,5 +1,7 @@
 package auth
 
+import "slices"
+
 // FactorCount is how many factors of each kind a user has set up, besides the password.
 type FactorCount struct {
 	TOTP          bool // time-based codes (RFC 6238)
@@ -50,3 +52,9 @@ func (m FactorMode) DemandOf(u User) FactorDemand {
 
 // requires reports whether a user must have a second factor, by the setting or by a role.
 func (m FactorMode) requires(u User) bool { return m == FactorsRequired || u.FactorDemanded }
+
+// admits reports whether a session is as strong as its user must be. One from before the factor was
+// demanded is not.
+func (m FactorMode) admits(s SessionState) bool {
+	return !m.requires(s.User) || s.Trusted || slices.Contains(s.Methods, methodMultiple)
+}

@@ -69,10 +69,13 @@ type RateStore interface {
 	SettleRates(ctx context.Context, reserved []TakenRate, giveBack bool) error
 	// ResetRates makes rates whole again: those with the given keys, which belong to the user of
 	// the event, and all with this owner. Such changes are made one after the other (see [Rule]).
-	// It returns the keys of all. It notifies all replicas, and records the event.
+	// With codes, wrong codes of the user's second factor are forgotten too. It returns the keys of
+	// all. It notifies all replicas, and records the event.
 	ResetRates(
-		ctx context.Context, e Event, rule Rule, keys []ratelimit.Key, owner ratelimit.Key,
+		ctx context.Context, e Event, rule Rule, keys []ratelimit.Key, owner ratelimit.Key, codes bool,
 	) ([]ratelimit.Key, error)
+	// GiveBackRates gives back what was taken for good, but for what has come back by itself.
+	GiveBackRates(ctx context.Context, taken []TakenRate) error
 }
 
 // soon reports whether the rate may have one again in a moment. That may also be if a reservation
@@ -248,6 +251,23 @@ func (l *Limits) ofAddress(kind, address string, limit ratelimit.Limit) []Rate {
 	return rates
 }
 
+// knows reports whether a caller shows a device of the account's password.
+func (l *Limits) knows(user User, caller Caller) bool {
+	account := user.Username.Key
+	device, err := l.devices.Verify(l.clock(), account, l.deviceAmong(account, caller))
+	return err == nil && device.Password == user.passwordMark()
+}
+
+// countFailure counts a failed login of an account that was not looked at for its limits. They
+// refuse nothing here. Errors are ignored, as those of settle are.
+func (l *Limits) countFailure(ctx context.Context, account string) {
+	rates := l.failures("account", account)
+	for n := range rates {
+		rates[n].Lenient = true
+	}
+	_, _ = l.take(ctx, rates, false)
+}
+
 // reservePasswordCheck is reserveLogin for a user who is logged in. It has rates of its own, so
 // that nobody outside can keep the user from changing the password.
 func (l *Limits) reservePasswordCheck(ctx context.Context, user uuid.UUID) ([]TakenRate, error) {
@@ -325,11 +345,12 @@ func (l *Limits) ofMail(to mailTo) (rates []Rate) {
 	return rates
 }
 
-// lift makes the limits on failed logins of an account whole again, for its owner.
+// lift makes the limits on failed logins of an account whole again, for its owner. Codes stay locked:
+// a mail takes the place of no second factor.
 func (l *Limits) lift(ctx context.Context, owner User) error {
 	e := newEvent(ctx, Actor{}, ActionUnlockUser, uuid.Nil, "").by(owner.ID)
 	keys, mark := l.ratesOf(owner)
-	reset, err := l.store.ResetRates(ctx, e, Freely(), keys, mark)
+	reset, err := l.store.ResetRates(ctx, e, Freely(), keys, mark, false)
 	if err == nil {
 		l.Forget(reset)
 	}
@@ -504,6 +525,20 @@ func wasNotJudged(outcome error) bool {
 		errors.Is(outcome, ErrUnavailable) || errors.Is(outcome, password.ErrNotStarted)
 }
 
+// giveBack gives back what a login has taken whose second factor has come by now. Errors are
+// ignored, as those of settle are.
+func (l *Limits) giveBack(ctx context.Context, taken []TakenRate) {
+	if len(taken) == 0 {
+		return
+	}
+	settling, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	_ = l.store.GiveBackRates(settling, taken)
+	for _, rate := range taken {
+		l.lines.Settled(rate.Key)
+	}
+}
+
 // deviceFor returns the token of the device on which an account has logged in, and the name under
 // which to keep the token. It is the device that the caller showed, with a new expiry, or a new
 // device. Both are empty if a device would be of no use.
@@ -511,12 +546,22 @@ func (l *Limits) deviceFor(user User, caller Caller) (device, name string) {
 	if !l.knowsDevices() {
 		return "", ""
 	}
-	now, account := l.clock(), user.Username.Key
-	known, err := l.devices.Verify(now, account, l.deviceAmong(account, caller))
+	return l.nameDevice(user, l.deviceOf(user, caller))
+}
+
+// deviceOf is the device that a caller has shown, or a new one.
+func (l *Limits) deviceOf(user User, caller Caller) token.Device {
+	account := user.Username.Key
+	known, err := l.devices.Verify(l.clock(), account, l.deviceAmong(account, caller))
 	if err != nil || known.Password != user.passwordMark() {
 		known = token.Device{ID: uuid.New(), Password: user.passwordMark()}
 	}
-	return l.devices.Make(now, account, known), l.devices.Names(account)[0]
+	return known
+}
+
+func (l *Limits) nameDevice(user User, known token.Device) (device, name string) {
+	account := user.Username.Key
+	return l.devices.Make(l.clock(), account, known), l.devices.Names(account)[0]
 }
 
 // deviceAmong returns the device that a caller has for an account, of all that it keeps. The names
@@ -542,7 +587,7 @@ func (l *Limits) knowsDevices() bool {
 }
 
 // Unlock resets the failures of an account, so that it can log in again, also from its known
-// devices. Failures of addresses stay. On this replica it works at once. Other replicas are
+// devices, and with codes of its second factor. Failures of addresses stay. On this replica it works at once. Other replicas are
 // notified. A replica that has lost its connection to the database at that moment goes on to refuse
 // the account, for as long as [ratelimit.Refusals] remembers. Errors: [ErrUserNotFound],
 // [ErrBeyondRights].
@@ -553,7 +598,7 @@ func (l *Limits) Unlock(ctx context.Context, by Actor, who UserRef) (user User, 
 		return User{}, err
 	}
 	keys, owner := l.ratesOf(user)
-	reset, err := l.store.ResetRates(ctx, e.of(user.ID), mayManage(by), keys, owner)
+	reset, err := l.store.ResetRates(ctx, e.of(user.ID), mayManage(by), keys, owner, true)
 	if err != nil {
 		return User{}, err
 	}

@@ -9,12 +9,15 @@ import (
 
 	"github.com/google/uuid"
 
+	"gatehouse.example/internal/keychain"
+	"gatehouse.example/internal/passkey"
 	"gatehouse.example/internal/token"
 )
 
 // LoginStore stores what users prove their identity with.
 type LoginStore interface {
 	AccessStore
+	FactorProofStore
 	userFinder
 
 	// UsernameOfLogin returns the key of the username of the account whose username or verified
@@ -37,20 +40,28 @@ type LoginStore interface {
 }
 
 // Logins prove who users are, and start their sessions. A login has two steps: prove the user, and
-// start a session. Between them, [Proof.Demand] says what the account demands.
+// start a session. Between them comes what the account demands: that the address is verified, a
+// second factor, and another password, in this order. A second factor is proved in a step of its
+// own, to which a pending login leads ([FactorNeededError]).
 type Logins struct {
-	store     LoginStore
-	passwords *Passwords
-	limits    *Limits
-	tokens    *Tokens
-	browsers  *Browsers
-	audit     *Audit
-	notices   *Notices
-	email     EmailMode
-	clock     func() time.Time
+	store      LoginStore
+	passwords  *Passwords
+	limits     *Limits
+	tokens     *Tokens
+	browsers   *Browsers
+	audit      *Audit
+	notices    *Notices
+	email      EmailMode
+	factors    FactorMode
+	pending    pendingLogins
+	totp       totpSecrets
+	challenges passkeyChallenges
+	rp         *passkey.RelyingParty
+	trustedFor time.Duration
+	clock      func() time.Time
 }
 
-// LoginParts are what Logins is made of. All are needed, but for Notices and Email.
+// LoginParts are what Logins is made of. All are needed, but for Notices, Email, RP and TrustedFor.
 type LoginParts struct {
 	Store     LoginStore
 	Passwords *Passwords
@@ -60,12 +71,25 @@ type LoginParts struct {
 	Audit     *Audit
 	Notices   *Notices
 	Email     EmailMode
-	Clock     func() time.Time
+	Factors   FactorMode
+	Keys      *keychain.Keychain
+	RP        *passkey.RelyingParty // nil: passkeys are good for nothing here
+	// TrustedFor is how long a device that a user trusts may leave out the second factor; 0: none
+	// may.
+	TrustedFor time.Duration
+	Clock      func() time.Time
 }
 
 // NewLogins makes Logins.
 func NewLogins(p LoginParts) *Logins {
-	return &Logins{p.Store, p.Passwords, p.Limits, p.Tokens, p.Browsers, p.Audit, p.Notices, p.Email, p.Clock}
+	return &Logins{
+		store: p.Store, passwords: p.Passwords, limits: p.Limits, tokens: p.Tokens,
+		browsers: p.Browsers, audit: p.Audit, notices: p.Notices, email: p.Email,
+		factors: p.Factors, pending: newPendingLogins(p.Keys, p.Clock),
+		totp:       newTOTPSecrets(p.Keys),
+		challenges: newPasskeyChallenges(p.Keys), rp: p.RP, trustedFor: p.TrustedFor,
+		clock: p.Clock,
+	}
 }
 
 // Proof says that somebody has proved to be a user, and how.
@@ -77,6 +101,8 @@ type Proof struct {
 	At time.Time
 	// rehash is the hash that should replace the stored one; "" if the stored one is fine.
 	rehash string
+	// trusted is true if the second factor was left out, since the device is trusted.
+	trusted bool
 	// mode says whether addresses are required.
 	mode EmailMode
 }
@@ -90,12 +116,8 @@ func (e *UnverifiedError) Error() string { return ErrAddressUnverified.Error() }
 // Unwrap returns [ErrAddressUnverified].
 func (e *UnverifiedError) Unwrap() error { return ErrAddressUnverified }
 
-// Demand returns what an account demands of its user before a session may start. Errors:
-// [ErrAddressUnverified], [ErrMustChangePassword].
-func (p Proof) Demand() error {
-	if err := p.demandAddress(); err != nil {
-		return err
-	}
+// demandChange is what is demanded last: whoever changes a password has proved all else.
+func (p Proof) demandChange() error {
 	if p.MustChangePassword {
 		return ErrMustChangePassword
 	}
@@ -122,8 +144,8 @@ type attempt struct {
 
 // Login proves a user with the password and starts a session. The session has all of the user's
 // permissions or, with a scope, those of the scope. Errors: [ErrBadCredentials], as one of the
-// errors that wrap it; [ErrMustChangePassword]; [ErrAddressUnverified]; [ErrInvalidScope] if the
-// user lacks a permission of the scope; [ErrNotAdmitted]; [ErrLimited].
+// errors that wrap it; [ErrMustChangePassword]; [ErrAddressUnverified]; [*FactorNeededError];
+// [ErrInvalidScope] if the user lacks a permission of the scope; [ErrNotAdmitted]; [ErrLimited].
 //
 // A caller who does not know the password learns nothing about the account, not even whether it
 // exists or is disabled. Every refusal costs the same hashing. Whether the account is disabled, or
@@ -131,25 +153,30 @@ type attempt struct {
 func (l *Logins) Login(
 	ctx context.Context, username, pw string, caller Caller, scope ...string,
 ) (Grant, error) {
-	return loggedIn(ctx, l, username, pw, caller, func(e Event, proof Proof) (Grant, error) {
-		return l.start(ctx, e, proof, caller, strings.Join(scope, " "))
-	})
+	return loggedIn(ctx, l, username, pw, caller, programOf(caller), false,
+		func(e Event, proof Proof) (Grant, error) {
+			return l.start(ctx, e, proof, caller, strings.Join(scope, " "))
+		})
 }
+
+// programOf is the kind of a login without a browser.
+func programOf(caller Caller) kindOfLogin { return kindOfLogin{ClientID: caller.Client.ID} }
 
 // LoginInBrowser is Login with a session of the browser, which has a cookie in place of tokens.
 // Errors: those of Login, but for the one of the scope.
 func (l *Logins) LoginInBrowser(
 	ctx context.Context, username, pw string, caller Caller, login BrowserLogin,
 ) (BrowserGrant, error) {
-	return loggedIn(ctx, l, username, pw, caller, func(e Event, proof Proof) (BrowserGrant, error) {
-		return l.startInBrowser(ctx, e, proof, caller, login)
-	})
+	return loggedIn(ctx, l, username, pw, caller, login.kind(), login.MayTrust,
+		func(e Event, proof Proof) (BrowserGrant, error) {
+			return l.startInBrowser(ctx, e, proof, caller, login)
+		})
 }
 
 // loggedIn proves a user, and starts a session when all that the account demands is there.
 func loggedIn[T any](
-	ctx context.Context, l *Logins, username, pw string, caller Caller,
-	start func(Event, Proof) (T, error),
+	ctx context.Context, l *Logins, username, pw string, caller Caller, kind kindOfLogin,
+	mayTrust bool, start func(Event, Proof) (T, error),
 ) (none T, err error) {
 	// a flood that is refused must not reach the database
 	if err := l.passwords.checkRoom(ctx); err != nil {
@@ -159,7 +186,13 @@ func loggedIn[T any](
 		func(e Event, a *attempt) (T, error) {
 			proof, err := l.prove(ctx, a, pw)
 			if err == nil {
-				err = proof.Demand()
+				err = proof.demandAddress()
+			}
+			if err == nil {
+				err = l.demandFactor(ctx, a, &proof, kind, mayTrust)
+			}
+			if err == nil {
+				err = proof.demandChange()
 			}
 			if err != nil {
 				return none, err
@@ -309,7 +342,7 @@ func (l *Logins) prove(ctx context.Context, a *attempt, pw string) (Proof, error
 		return Proof{}, err
 	}
 	return Proof{
-		Credentials: found, Methods: []string{"pwd"}, At: l.clock(), rehash: verdict.Rehash,
+		Credentials: found, Methods: []string{methodPassword}, At: l.clock(), rehash: verdict.Rehash,
 		mode: l.email,
 	}, nil
 }
@@ -358,29 +391,31 @@ func refusal(found Credentials, match bool) error {
 // ReplacePassword is a login that gives the user another password, and ends all other sessions. Of
 // many such logins at once with one password, one succeeds. Errors: [InputError], which depends on
 // the input alone and says nothing about the account; [ErrBadCredentials], [ErrAddressUnverified],
-// [ErrLimited].
+// [*FactorNeededError], [ErrLimited].
 func (l *Logins) ReplacePassword(
 	ctx context.Context, username, current, next string, caller Caller,
 ) (Grant, error) {
 	start := func(e Event, proof Proof) (Grant, error) {
 		return l.startSession(ctx, e, proof, caller, "")
 	}
-	return replaced(ctx, l, username, current, next, caller, start)
+	return replaced(ctx, l, username, current, next, caller, programOf(caller), "", start)
 }
 
-// ReplacePasswordInBrowser is ReplacePassword with a session of the browser.
+// ReplacePasswordInBrowser is ReplacePassword with a session of the browser. Where a second factor
+// is demanded, what is pending has to come with it ([ChangeNeededError]). Errors: also
+// [ErrPendingLogin].
 func (l *Logins) ReplacePasswordInBrowser(
 	ctx context.Context, username, current, next string, caller Caller, login BrowserLogin,
 ) (BrowserGrant, error) {
 	start := func(e Event, proof Proof) (BrowserGrant, error) {
 		return l.startInBrowser(ctx, e, proof, caller, login)
 	}
-	return replaced(ctx, l, username, current, next, caller, start)
+	return replaced(ctx, l, username, current, next, caller, login.kind(), login.Pending, start)
 }
 
 func replaced[T any](
 	ctx context.Context, l *Logins, username, current, next string, caller Caller,
-	start func(Event, Proof) (T, error),
+	kind kindOfLogin, pending string, start func(Event, Proof) (T, error),
 ) (none T, err error) {
 	if err := l.passwords.checkRoom(ctx); err != nil {
 		return none, err
@@ -395,10 +430,17 @@ func replaced[T any](
 		if err == nil {
 			err = proof.demandAddress() // otherwise this would be a way around it
 		}
+		var before ProofDigest
+		if err == nil {
+			before, err = l.demandProved(ctx, a, &proof, kind, pending)
+		}
 		if err != nil {
 			return none, err
 		}
 		hash, err := l.passwords.hash(ctx, prepared)
+		if err == nil && pending != "" {
+			err = l.redeem(ctx, before)
+		}
 		if err != nil {
 			return none, err
 		}

@@ -120,6 +120,7 @@ type NewSession struct {
 	// Browser is true if it gets a cookie in place of tokens.
 	Browser bool
 	Methods []string // how the user has proved who it is (RFC 8176 §2)
+	Trusted bool     // the second factor was left out, since the device is trusted
 }
 
 // PasswordChange is what [LoginStore].ChangePassword does.

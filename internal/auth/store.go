@@ -25,6 +25,7 @@ type Store interface {
 	ClientStore
 	CostStore
 	FactorStore
+	FactorProofStore
 	InvitationStore
 	KeyStore
 	LoginStore

@@ -60,6 +60,7 @@ type Tokens struct {
 	access  *Access
 	ids     *IDTokens
 	limits  SessionLimits
+	factors FactorMode
 	pace    *Pace
 	audit   *Audit
 }
@@ -72,13 +73,14 @@ type TokenParts struct {
 	Access  *Access
 	IDs     *IDTokens
 	Limits  SessionLimits
+	Factors FactorMode
 	Pace    *Pace
 	Audit   *Audit
 }
 
 // NewTokens makes Tokens.
 func NewTokens(p TokenParts) *Tokens {
-	return &Tokens{p.Store, p.Signer, p.Refresh, p.Access, p.IDs, p.Limits, p.Pace, p.Audit}
+	return &Tokens{p.Store, p.Signer, p.Refresh, p.Access, p.IDs, p.Limits, p.Factors, p.Pace, p.Audit}
 }
 
 // Grant is what a login or a refresh gives.
@@ -191,7 +193,8 @@ func (t *Tokens) withIDToken(
 // scope is given, it is that part of it (RFC 6749 §6). The same holds for resources (RFC 8707
 // §2.2). Errors: [ErrInvalidScope] and [ErrInvalidTarget] if more is asked for; [ErrOtherClient] if
 // the token was issued to another client than the one that sends it; [ErrNotAdmitted] if the user
-// lost the role that the client demands. In all cases the token is not used. A client that
+// lost the role that the client demands; [ErrFactorUnproved] if the user must have a second factor
+// by now, and the login had none. In all cases the token is not used. A client that
 // refreshes without end gets [ErrLimited], and its token is not used either.
 func (t *Tokens) Refresh(
 	ctx context.Context, raw string, caller Caller, narrow ...Narrowing,
@@ -227,6 +230,9 @@ func (t *Tokens) Refresh(
 		decision, requested := decideRefresh(state, presented.N, from, t.limits), state.Scope
 		if decision.answers() && !state.Client.Admits(state.User) {
 			return Grant{}, ErrNotAdmitted
+		}
+		if decision.answers() && !t.factors.admits(state) {
+			return Grant{}, ErrFactorUnproved
 		}
 		if _, words := SplitScope(asked.Scope); words != "" && decision.answers() {
 			if requested, err = checkScope(

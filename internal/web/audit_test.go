@@ -305,6 +305,7 @@ func byNoPage() []auth.Action {
 		auth.ActionRevokeKey, auth.ActionRewrapKeys, auth.ActionResetKeys, auth.ActionRestored,
 		auth.ActionAuthorize, auth.ActionProveClient, auth.ActionRefusals,
 		auth.ActionDisplaceUser,
+		auth.ActionUseRecoveryCode, auth.ActionTrustDevice, auth.ActionRegressPasskey,
 		auth.ActionSendReset, auth.ActionInviteUser, auth.ActionMakeChallenge, auth.ActionFailMail,
 		auth.ActionAddFactor, auth.ActionRemoveFactor, auth.ActionRenamePasskey,
 		auth.ActionMakeCodes, auth.ActionRemovePassword, auth.ActionForgetDevices,

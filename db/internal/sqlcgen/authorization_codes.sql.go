@@ -195,7 +195,7 @@ func (q *Queries) PutConsent(ctx context.Context, arg PutConsentParams) error {
 
 const redeemCode = `-- name: RedeemCode :one
 WITH found AS (
-    SELECT a.digest, p.expires_at
+    SELECT a.digest, p.expires_at, p.trusted
     FROM authorization_codes a
     JOIN sessions p ON p.id = a.session_id AND p.ended_at IS NULL AND p.expires_at > now()
     JOIN users u ON u.id = a.user_id AND u.token_version = a.token_version AND u.disabled_at IS NULL
@@ -217,7 +217,7 @@ WITH found AS (
       AND a.redeemed_at IS NULL
       AND a.expires_at > now()
     RETURNING a.session_id, a.user_id, a.client_id, a.scope, a.openid, a.claims, a.resource, a.nonce, a.auth_time, a.amr,
-              found.expires_at AS parent_expires_at,
+              found.expires_at AS parent_expires_at, found.trusted,
               coalesce(' ' || a.openid || ' ' LIKE '% offline_access %', false) AS offline
 ), evicted AS (
     UPDATE sessions
@@ -244,12 +244,12 @@ WITH found AS (
 ), started AS (
     INSERT INTO sessions (
         id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope, client_id,
-        parent_id, offline, auth_time, amr, openid, claims, resource
+        parent_id, offline, auth_time, amr, openid, claims, resource, trusted
     )
     SELECT $3, r.user_id, $11,
            least(now() + make_interval(secs => $12), ends.at), ends.at,
            $13, $14, r.scope, r.client_id,
-           r.session_id, r.offline, r.auth_time, r.amr, r.openid, r.claims, r.resource
+           r.session_id, r.offline, r.auth_time, r.amr, r.openid, r.claims, r.resource, r.trusted
     FROM redeemed r
     CROSS JOIN LATERAL (
         SELECT CASE WHEN r.offline THEN now() + make_interval(secs => $15)

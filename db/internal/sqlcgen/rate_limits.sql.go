@@ -23,6 +23,12 @@ WITH gone AS (
         FOR UPDATE
     )
     RETURNING rate_limits.key
+), unlocked AS (
+    UPDATE users
+    SET factor_failures = NULL
+    WHERE users.id = $2::uuid
+      AND $5::boolean
+      AND users.factor_failures IS NOT NULL
 ), told AS (
     SELECT k, pg_notify('gatehouse_unlocks', encode(k, 'hex'))
     FROM (SELECT unnest($3::bytea[]) AS k UNION SELECT gone.key FROM gone) AS all_keys
@@ -35,6 +41,7 @@ type DeleteRateLimitsParams struct {
 	UserID uuid.UUID
 	Keys   [][]byte
 	Owner  []byte
+	Codes  bool
 }
 
 type DeleteRateLimitsRow struct {
@@ -42,7 +49,8 @@ type DeleteRateLimitsRow struct {
 	Event int64
 }
 
-// DeleteRateLimits locks rows in the order of rate_limits_reserve. It tells the replicas, which
+// DeleteRateLimits also makes the codes of the user's second factor good again, if that is wanted. It
+// locks rows in the order of rate_limits_reserve. It tells the replicas, which
 // remember refusals. Each key has a notification of its own: an owner may have more keys than fit
 // into one.
 func (q *Queries) DeleteRateLimits(ctx context.Context, arg DeleteRateLimitsParams) (DeleteRateLimitsRow, error) {
@@ -51,10 +59,40 @@ func (q *Queries) DeleteRateLimits(ctx context.Context, arg DeleteRateLimitsPara
 		arg.UserID,
 		arg.Keys,
 		arg.Owner,
+		arg.Codes,
 	)
 	var i DeleteRateLimitsRow
 	err := row.Scan(&i.Reset, &i.Event)
 	return i, err
+}
+
+const giveBackRateLimits = `-- name: GiveBackRateLimits :exec
+UPDATE rate_limits
+SET tat = rate_limits.tat - least(greatest(k.tat - (extract(epoch FROM now()) * 1000000)::bigint, 0), k.step)
+FROM (
+    SELECT unnest($1::bytea[]) AS key, unnest($2::bigint[]) AS step, unnest($3::bigint[]) AS tat
+) k
+JOIN (
+    SELECT r.key
+    FROM rate_limits r
+    WHERE r.key = ANY ($1::bytea[])
+    ORDER BY r.key
+    FOR UPDATE
+) locked ON locked.key = k.key
+WHERE rate_limits.key = k.key
+`
+
+type GiveBackRateLimitsParams struct {
+	Keys  [][]byte
+	Steps []int64
+	Tats  []int64
+}
+
+// GiveBackRateLimits gives back what was taken for good, but for what has come back by itself. It
+// locks rows in the order of rate_limits_reserve.
+func (q *Queries) GiveBackRateLimits(ctx context.Context, arg GiveBackRateLimitsParams) error {
+	_, err := q.db.Exec(ctx, giveBackRateLimits, arg.Keys, arg.Steps, arg.Tats)
+	return err
 }
 
 const pruneRateLimits = `-- name: PruneRateLimits :execrows

@@ -499,16 +499,17 @@ WITH u AS (
     SET counter         = counter + 1,
         auth_time       = now(),
         amr             = $4::text[],
+        trusted         = $5,
         last_used_at    = now(),
-        client_address  = $5,
-        user_agent      = $6,
-        idle_seconds    = $7::integer,
-        idle_expires_at = now() + make_interval(secs => $7::integer),
-        expires_at      = now() + make_interval(secs => $8)
+        client_address  = $6,
+        user_agent      = $7,
+        idle_seconds    = $8::integer,
+        idle_expires_at = now() + make_interval(secs => $8::integer),
+        expires_at      = now() + make_interval(secs => $9)
     FROM u
-    WHERE sessions.id = $9
+    WHERE sessions.id = $10
       AND sessions.user_id = u.id
-      AND sessions.counter = $10
+      AND sessions.counter = $11
       AND sessions.browser
       AND sessions.ended_at IS NULL
     RETURNING sessions.id, sessions.user_id, sessions.expires_at
@@ -532,6 +533,7 @@ type RenewBrowserSessionParams struct {
 	UserID          uuid.UUID
 	TokenVersion    int64
 	Amr             []string
+	Trusted         bool
 	ClientAddress   string
 	UserAgent       string
 	IdleSeconds     int32
@@ -549,6 +551,7 @@ func (q *Queries) RenewBrowserSession(ctx context.Context, arg RenewBrowserSessi
 		arg.UserID,
 		arg.TokenVersion,
 		arg.Amr,
+		arg.Trusted,
 		arg.ClientAddress,
 		arg.UserAgent,
 		arg.IdleSeconds,
@@ -775,11 +778,11 @@ WITH c AS (
 ), started AS (
     INSERT INTO sessions (
         id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope, client_id,
-        browser, idle_seconds, auth_time, amr
+        browser, idle_seconds, auth_time, amr, trusted
     )
     SELECT $6, u.id, $7, now() + make_interval(secs => $8), now() + make_interval(secs => $9),
            $10, $11, $12, $2::text,
-           $13::integer IS NOT NULL, $13::integer, now(), $14::text[]
+           $13::integer IS NOT NULL, $13::integer, now(), $14::text[], $15
     FROM u
     RETURNING sessions.user_id
 )
@@ -802,6 +805,7 @@ type StartSessionParams struct {
 	Scope              *string
 	BrowserIdleSeconds *int32
 	Amr                []string
+	Trusted            bool
 }
 
 // StartSession starts nothing if the user has changed since the password was read, or if the client
@@ -824,6 +828,7 @@ func (q *Queries) StartSession(ctx context.Context, arg StartSessionParams) (int
 		arg.Scope,
 		arg.BrowserIdleSeconds,
 		arg.Amr,
+		arg.Trusted,
 	)
 	if err != nil {
 		return 0, err

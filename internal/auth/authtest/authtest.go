@@ -104,11 +104,11 @@ func New(t testing.TB, store auth.Store, o Options) *Rules {
 	idTokens := auth.NewIDTokens(ids, o.Clock, fresh)
 	tokens := auth.NewTokens(auth.TokenParts{
 		Store: store, Signer: signer, Refresh: refresh, Access: access, Limits: o.Limits,
-		IDs: idTokens, Pace: pace, Audit: audit,
+		IDs: idTokens, Factors: o.Factors, Pace: pace, Audit: audit,
 	})
 	browsers := auth.NewBrowsers(auth.BrowserParts{
 		Store: store, Cookies: token.NewCookieKeys(keys), Limits: o.Browsers,
-		Lifetime: signer.Lifetime(), Remembered: o.Remembered, Revoked: checker, Clock: o.Clock,
+		Factors: o.Factors, Lifetime: signer.Lifetime(), Remembered: o.Remembered, Revoked: checker, Clock: o.Clock,
 	})
 	roles := auth.NewRoles(store, audit)
 	told, notices := o.Notices, (*auth.Notices)(nil)
@@ -119,13 +119,16 @@ func New(t testing.TB, store auth.Store, o Options) *Rules {
 	if o.Notices != nil {
 		notices = auth.NewNotices(mails, o.Clock)
 	}
+	rp := relyingParty(t, o.PasskeysAt)
 	logins := auth.NewLogins(auth.LoginParts{
 		Store: store, Passwords: passwords, Limits: limits, Tokens: tokens,
 		Browsers: browsers, Audit: audit, Notices: notices, Email: o.Email, Clock: o.Clock,
+		Factors: o.Factors, Keys: keys, RP: rp,
+		TrustedFor: 30 * 24 * time.Hour,
 	})
 	factors := auth.NewFactors(auth.FactorParts{
 		Store: store, Passwords: passwords, Browsers: browsers, Limits: limits, Pace: pace,
-		Audit: audit, Mode: o.Factors, Keys: keys, RP: relyingParty(t, o.PasskeysAt), AppName: "Gatehouse", Clock: o.Clock,
+		Audit: audit, Mode: o.Factors, Keys: keys, RP: rp, AppName: "Gatehouse", Clock: o.Clock,
 	})
 	registration := auth.NewRegistration(auth.RegistrationParts{
 		Store: store, Passwords: passwords, Limits: limits, Audit: audit, Reserved: o.Reserved,
