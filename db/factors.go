@@ -168,21 +168,33 @@ func passkeyError(op string, err error) error {
 func (d *DB) RenamePasskey(
 	ctx context.Context, e auth.Event, owner, id uuid.UUID, name string,
 ) error {
+	const op = "rename passkey"
+	leave, err := d.turns.take(ctx, userRow(owner))
+	if err != nil {
+		return translate(op, err)
+	}
+	defer leave()
 	renamed, err := d.queries.RenamePasskey(ctx, sqlcgen.RenamePasskeyParams{
 		ID: id, UserID: owner, Name: name, Event: eventJSON(e),
 	})
 	if err == nil && renamed == 0 {
 		err = auth.ErrPasskeyNotFound
 	}
-	return passkeyError("rename passkey", err)
+	return passkeyError(op, err)
 }
 
 // ForgetDevices implements auth.Store.
 func (d *DB) ForgetDevices(ctx context.Context, e auth.Event, owner, device uuid.UUID) error {
-	_, err := d.queries.ForgetDevices(ctx, sqlcgen.ForgetDevicesParams{
+	const op = "forget devices"
+	leave, err := d.turns.take(ctx, userRow(owner))
+	if err != nil {
+		return translate(op, err)
+	}
+	defer leave()
+	_, err = d.queries.ForgetDevices(ctx, sqlcgen.ForgetDevicesParams{
 		UserID: owner, DeviceID: orNull(device), Event: eventJSON(e),
 	})
-	return translate("forget devices", err)
+	return translate(op, err)
 }
 
 // ClaimPasskeyRP implements auth.Store.

@@ -92,11 +92,15 @@ func TestCallersForOneRowLeaveConnectionsForOthers(t *testing.T) {
 		_, err := d.InsertUser(ctx, anEvent(), auth.Freely(), anAccount("new", "new"))
 		return err
 	}
+	all["ChangeFactors"] = func(ctx context.Context) error {
+		_, err := d.ChangeFactors(ctx, anEvent(), auth.FactorEdit{Before: u})
+		return err
+	}
 	holder, watch := connectTo(t, url), connectTo(t, url)
 	for _, name := range []string{
 		"RotateSession", "RepeatSession", "EndSession", "StartSession", "EndSessions", "ChangePassword", "ReplacePassword", "RehashPassword",
 		"SetPassword", "InsertUser", "DisableUser", "EnableUser", "DeleteUser", "TakeRates", "SettleRates",
-		"RedeemCode", "PutConsent",
+		"RedeemCode", "PutConsent", "ChangeFactors",
 	} {
 		tx, err := holder.Begin(t.Context())
 		must(t, err)

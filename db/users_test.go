@@ -18,12 +18,13 @@ import (
 func (d *DB) fullUser(t *testing.T) auth.User {
 	t.Helper()
 	u := d.mustInsert(t, "Alice")
-	d.exec(t, "INSERT INTO roles (name) VALUES ('clerk')")
+	d.exec(t, "INSERT INTO roles (name, factor) VALUES ('clerk', true)")
 	d.exec(t, "INSERT INTO role_permissions (role_name, permission) VALUES ('clerk', 'files:read')")
 	must(t, d.GrantRole(t.Context(), anEvent(), auth.Freely(), u.ID, "clerk"))
+	d.exec(t, "INSERT INTO totp_secrets (user_id, sealed, last_step) VALUES ($1, decode(repeat('00', 48), 'hex'), 1)", u.ID)
 	d.exec(t, `UPDATE users SET disabled_at = now(), must_change_password = true, password_expires_at = now() + interval '1 day',
 		password_changed_at = now() - interval '1 hour', email = 'Alice@Example.org', email_key = 'alice@example.org',
-		verify_until = now() + interval '2 hours'`)
+		verify_until = now() + interval '2 hours', password_removed_at = now()`)
 	u, err := d.UserByID(t.Context(), u.ID)
 	must(t, err)
 	return u
@@ -41,7 +42,8 @@ func TestNoColumnOfUsersIsLostOnItsWayToTheRules(t *testing.T) {
 	must(t, err)
 	missing, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	must(t, err)
-	if want := []string{"password_hash", "password_key", "username_address"}; !slices.Equal(missing, want) {
+	// What is left of password_removed_at is that it is there, as passwordless.
+	if want := []string{"factor_failures", "password_hash", "password_key", "password_removed_at", "username_address"}; !slices.Equal(missing, want) {
 		t.Errorf("the view accounts lacks %q, and should lack %q alone", missing, want)
 	}
 

@@ -245,6 +245,27 @@ func TestServiceDoesNotStartWithoutAPasswordKeyOnRecord(t *testing.T) {
 	}
 }
 
+// Under another id nobody who has removed the password could log in any more.
+func TestServiceDoesNotStartUnderAnotherRPIDWhileThereArePasskeys(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.New(t)
+	boot(t, databaseURL, "--issuer=https://login.example.org").stop()
+	boot(t, databaseURL, "--issuer=https://login.example.net").stop() // there are none yet
+	insertUser(t, databaseURL)
+	_, err := connect(t, databaseURL).Exec(t.Context(), `
+		INSERT INTO passkeys (id, user_id, credential_id, public_key, name, sign_count, aaguid, backup_eligible, backed_up, user_verified, transports)
+		SELECT gen_random_uuid(), id, 'id', 'key', 'Key', 0, id, false, false, true, '{}' FROM users`)
+	must(t, err)
+	for _, issuer := range []string{"https://login.example.org", "http://127.0.0.1:8000"} {
+		r := launch(t, databaseURL, "--issuer="+issuer)
+		<-r.ended
+		if r.err == nil || !strings.Contains(r.err.Error(), "set WEBAUTHN_RP_ID=login.example.net") {
+			t.Errorf("%s: %v", issuer, r.err)
+		}
+	}
+	boot(t, databaseURL, "--issuer=https://login.example.net").stop()
+}
+
 func TestAccountsAreManagedOutsideTheService(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)

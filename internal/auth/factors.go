@@ -233,6 +233,9 @@ func (f *Factors) change(
 
 // overtaken is the error of whoever finds that the user or the session has changed meanwhile.
 func (f *Factors) overtaken(ctx context.Context, who Enroller) error {
+	if who.pending != nil {
+		return ErrPendingLogin
+	}
 	if _, err := f.may(ctx, who); err != nil {
 		return err
 	}
