@@ -449,10 +449,9 @@ func (l *Logins) byPasskey(
 		})
 }
 
-// Enrolled goes on with a login of a browser whose user has just set up the factor that the account
-// demands, by [PendingLogin.Enroller]. Errors: [ErrPendingLogin], [*ChangeNeededError],
-// [ErrDisabled].
-func (l *Logins) Enrolled(
+// enrolled goes on with a login of a browser whose user has just set up the factor that the account
+// demands. Errors: [ErrPendingLogin], [*ChangeNeededError], [ErrDisabled].
+func (l *Logins) enrolled(
 	ctx context.Context, pending string, done FactorChange, caller Caller, login BrowserLogin,
 ) (grant BrowserGrant, err error) {
 	user := done.Browser.User
