@@ -31,8 +31,12 @@ func TestTheDocumentsHaveTheSettingsAsTheyAre(t *testing.T) {
 // Tests of package verify run the examples. This one is not parallel, since with -update it writes
 // one file several times.
 func TestTheDocumentsHaveTheExamplesAsTheyRun(t *testing.T) {
-	for name, function := range map[string]string{"example": "Example", "example of public keys": "Example_publicKeys"} {
-		holdPart(t, "docs/integrating.md", name, "```go\n"+program(t, function)+"```\n")
+	for name, of := range map[string]struct{ file, function string }{
+		"example":                   {"example_test.go", "Example"},
+		"example of public keys":    {"example_test.go", "Example_publicKeys"},
+		"example of a strong login": {"example_login_test.go", "Example_strongLogin"},
+	} {
+		holdPart(t, "docs/integrating.md", name, "```go\n"+program(t, of.file, of.function)+"```\n")
 	}
 	holdPart(t, "docs/integrating.md", "example in Python", "```python\n"+read(t, "docs/check_token.py")+"```\n")
 	for file, language := range map[string]string{
@@ -44,9 +48,9 @@ func TestTheDocumentsHaveTheExamplesAsTheyRun(t *testing.T) {
 }
 
 // program is a whole program that does what an example of package verify does.
-func program(t *testing.T, function string) string {
+func program(t *testing.T, file, function string) string {
 	t.Helper()
-	source := read(t, "verify/example_test.go")
+	source := read(t, "verify/"+file)
 	imports, _, found := strings.Cut(source[strings.Index(source, "import ("):], "\n)\n")
 	_, body, start := strings.Cut(source, "func "+function+"() {\n")
 	body, _, end := strings.Cut(body, "\n}\n")

@@ -54,7 +54,7 @@ func TestAnotherModuleBuildsTheExamples(t *testing.T) {
 		t.Fatalf("docs/integrating.md has %d blocks of commands to require the module", len(blocks))
 	}
 	examples := blocksOf(rest, "go")
-	if len(examples) != 2 {
+	if len(examples) != 3 {
 		t.Fatalf("docs/integrating.md has %d examples in Go", len(examples))
 	}
 	run(t, filepath.Join(dir, "gatehouse"), "bash", "-euc", blocks[0])

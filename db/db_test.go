@@ -142,10 +142,11 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		},
 		"DeleteUser": func(ctx context.Context) error { return d.DeleteUser(ctx, anEvent(), auth.Freely(), u.ID) },
 		"StartSession": func(ctx context.Context) error {
-			return d.StartSession(ctx, anEvent(), auth.NewSession{
+			_, err := d.StartSession(ctx, anEvent(), auth.NewSession{
 				ID: uuid.Must(uuid.NewV7()), User: u, Salt: make([]byte, 16),
 				Limits: auth.SessionLimits{Idle: time.Hour, Absolute: time.Hour, PerUser: 9},
 			})
+			return err
 		},
 		"SessionByID": func(ctx context.Context) error { _, err := d.SessionByID(ctx, u.ID); return err },
 		"RenewBrowserSession": func(ctx context.Context) error {
@@ -557,7 +558,7 @@ func (d *DB) redeemCode(ctx context.Context, u auth.User) error {
 	}
 	limits := auth.SessionLimits{Idle: time.Hour, Absolute: time.Hour, PerUser: 9}
 	browser, code := uuid.New(), auth.CodeDigest(sha256.Sum256([]byte(rand.Text())))
-	err := d.StartSession(ctx, anEvent(), auth.NewSession{
+	_, err := d.StartSession(ctx, anEvent(), auth.NewSession{
 		ID: browser, User: u, Salt: make([]byte, 16), Limits: limits, Browser: true, Methods: []string{"pwd"},
 	})
 	if err != nil {
@@ -709,7 +710,8 @@ func TestNoSessionThatStartsMeanwhileOutlivesWhatEndsAll(t *testing.T) {
 				ID: uuid.Must(uuid.NewV7()), User: u, Caller: client, Salt: make([]byte, 16),
 				Limits: auth.SessionLimits{Idle: time.Hour, Absolute: time.Hour, PerUser: 9},
 			}
-			must(t, on.StartSession(t.Context(), anEvent(), session))
+			_, err := on.StartSession(t.Context(), anEvent(), session)
+			must(t, err)
 			return session.ID
 		}
 		kept = start(d)

@@ -37,10 +37,11 @@ func (d *DB) addApps(t testing.TB) {
 func (d *DB) startSessionOf(t testing.TB, u auth.User, client string, perUser int) uuid.UUID {
 	t.Helper()
 	id := uuid.Must(uuid.NewV7())
-	must(t, d.StartSession(t.Context(), anEvent(), auth.NewSession{
+	_, err := d.StartSession(t.Context(), anEvent(), auth.NewSession{
 		ID: id, User: u, Salt: make([]byte, 16), Caller: auth.Caller{Client: auth.Client{ID: client}},
 		Limits: auth.SessionLimits{Idle: time.Hour, Absolute: time.Hour, PerUser: perUser},
-	}))
+	})
+	must(t, err)
 	return id
 }
 

@@ -44,9 +44,10 @@ func (d *DB) mustFind(t testing.TB, key string) auth.User {
 func (d *DB) startSession(t testing.TB, u auth.User, perUser int) uuid.UUID {
 	t.Helper()
 	id := uuid.Must(uuid.NewV7())
-	must(t, d.StartSession(t.Context(), anEvent(), auth.NewSession{
+	_, err := d.StartSession(t.Context(), anEvent(), auth.NewSession{
 		ID: id, User: u, Salt: make([]byte, 16), Limits: auth.SessionLimits{Idle: time.Hour, Absolute: time.Hour, PerUser: perUser},
-	}))
+	})
+	must(t, err)
 	return id
 }
 

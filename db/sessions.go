@@ -16,23 +16,25 @@ import (
 )
 
 // StartSession implements auth.Store.
-func (d *DB) StartSession(ctx context.Context, e auth.Event, s auth.NewSession) error {
+func (d *DB) StartSession(
+	ctx context.Context, e auth.Event, s auth.NewSession,
+) (time.Time, error) {
 	leave, err := d.turns.take(ctx, userRow(s.User.ID))
 	if err != nil {
-		return translate("start session", err)
+		return time.Time{}, translate("start session", err)
 	}
 	defer leave()
-	started, err := d.queries.StartSession(ctx, sqlcgen.StartSessionParams{
+	at, err := d.queries.StartSession(ctx, sqlcgen.StartSessionParams{
 		ID: s.ID, UserID: s.User.ID, TokenVersion: s.User.TokenVersion, Salt: s.Salt,
 		IdleSeconds: min(s.Limits.Idle, s.Limits.Absolute).Seconds(), AbsoluteSeconds: s.Limits.Absolute.Seconds(),
 		ClientAddress: s.Caller.Address, UserAgent: s.Caller.UserAgent, MaxOthers: int32(s.Limits.PerUser - 1),
 		Scope: orNull(s.Scope), ClientID: orNull(s.Caller.Client.ID), BrowserIdleSeconds: browserIdle(s),
 		Amr: s.Methods, Trusted: s.Trusted, Event: eventJSON(e),
 	})
-	if err == nil && started == 0 {
-		return fmt.Errorf("db: start session: %w", auth.ErrUserNotFound)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return time.Time{}, fmt.Errorf("db: start session: %w", auth.ErrUserNotFound)
 	}
-	return translate("start session", err)
+	return at, translate("start session", err)
 }
 
 // browserIdle is the idle time of a browser's session in seconds, and NULL for any other.

@@ -244,6 +244,7 @@ func TestRolesAndPermissionsGuardHandlersOfOtherServices(t *testing.T) {
 	must(t, err)
 	raw, err := issuer.Issue(time.Now(), token.Subject{
 		UserID: uuid.New(), SessionID: uuid.New(), Username: "alice", Version: 1, Roles: "clerk,driver", Scope: "files:read prices:*",
+		ACR: verify.ACR1, AuthTime: time.Now().Add(-2 * time.Minute),
 	}, time.Hour)
 	must(t, err)
 	claims, err := v.Verify(raw)
@@ -262,6 +263,11 @@ func TestRolesAndPermissionsGuardHandlersOfOtherServices(t *testing.T) {
 		"permission":             {verify.RequirePermission("files:read"), ginverify.RequirePermission("files:read"), http.StatusOK},
 		"permission by resource": {verify.RequirePermission("prices:write"), ginverify.RequirePermission("prices:write"), http.StatusOK},
 		"another permission":     {verify.RequirePermission("files:write"), ginverify.RequirePermission("files:write"), http.StatusForbidden},
+		"login":                  {verify.RequireLogin("aal1", time.Hour), ginverify.RequireLogin("aal1", time.Hour), http.StatusOK},
+		"acr":                    {verify.RequireACR("aal1"), ginverify.RequireACR("aal1"), http.StatusOK},
+		"a better acr":           {verify.RequireACR("aal2"), ginverify.RequireACR("aal2"), http.StatusUnauthorized},
+		"fresh":                  {verify.RequireFresh(time.Hour), ginverify.RequireFresh(time.Hour), http.StatusOK},
+		"fresher":                {verify.RequireFresh(time.Minute), ginverify.RequireFresh(time.Minute), http.StatusUnauthorized},
 	} {
 		reached := 0
 		count := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached++ })
@@ -437,6 +443,7 @@ func TestTheExamplesWork(t *testing.T) {
 	t.Parallel()
 	wantExample(boot(t), "secret")
 	wantExample(boot(t, "--algorithm=EdDSA"), "public keys")
+	wantExample(boot(t, "--algorithm=EdDSA"), "a strong login")
 }
 
 func wantExample(g *gatehouse, name string) {
@@ -463,20 +470,28 @@ func wantExample(g *gatehouse, name string) {
 			t.Logf("the example said:\n%s", output)
 		}
 	})
-	get := func() (status int, body string) {
-		request, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+addr+"/cart", http.NoBody)
+	do := func(method, path string) (status int, body, challenge string) {
+		request, err := http.NewRequestWithContext(t.Context(), method, "http://"+addr+path, http.NoBody)
 		must(t, err)
 		request.Header.Set("Authorization", "Bearer "+token)
 		response, err := g.client.Do(request)
 		if err != nil {
-			return 0, "" // it does not listen yet
+			return 0, "", "" // it does not listen yet
 		}
 		defer response.Body.Close()
 		read, err := io.ReadAll(response.Body)
 		must(t, err)
-		return response.StatusCode, string(read)
+		return response.StatusCode, string(read), response.Header.Get("WWW-Authenticate")
+	}
+	get := func() (status int, body string) {
+		status, body, _ = do("GET", "/cart")
+		return status, body
 	}
 	asynctest.Await(t, "the example to answer", func() bool { status, body := get(); return status == http.StatusOK && body == "the cart of alice\n" })
+	status, _, challenge := do("POST", "/payment")
+	if strings.Contains(challenge, `acr_values="aal2", max_age="300"`) != (name == "a strong login") {
+		t.Errorf("a payment by password alone: %d %s", status, challenge)
+	}
 	g.disable("alice")
 	asynctest.Await(t, "the ban", func() bool { status, _ := get(); return status == http.StatusUnauthorized })
 }

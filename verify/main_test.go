@@ -15,6 +15,9 @@ func TestMain(m *testing.M) {
 	case "public keys":
 		Example_publicKeys()
 		return
+	case "a strong login":
+		Example_strongLogin()
+		return
 	}
 	dbtest.Main(m)
 }

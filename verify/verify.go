@@ -96,7 +96,17 @@ type Claims struct {
 	IssuedAt  time.Time
 	Expires   time.Time
 	ClientID  string // to which client the token was issued
+	// ACR and AuthTime say how strongly and when the user has logged in. They are zero in a
+	// client's own token, and in tokens of earlier releases.
+	ACR      string
+	AuthTime time.Time
 }
+
+// Values of acr: how many factors the user has proved (NIST SP 800-63B).
+const (
+	ACR1 = token.ACR1 // one factor
+	ACR2 = token.ACR2 // two factors
+)
 
 // IsClient tells whether the token is a client's own and no user's (RFC 6749 §4.4). Then Username
 // is empty, SessionID is [uuid.Nil], and UserID stands for the client.
@@ -198,7 +208,11 @@ func (v *Verifier) Verify(raw string) (Claims, error) {
 	if access.Roles != "" {
 		roles = strings.Split(access.Roles, ",")
 	}
-	return Claims{access.UserID, access.SessionID, access.Username, roles, access.Scope, access.IssuedAt, access.Expires, access.ClientID}, nil
+	return Claims{
+		UserID: access.UserID, SessionID: access.SessionID, Username: access.Username, Roles: roles,
+		Scope: access.Scope, IssuedAt: access.IssuedAt, Expires: access.Expires,
+		ClientID: access.ClientID, ACR: access.ACR, AuthTime: access.AuthTime,
+	}, nil
 }
 
 // authenticate looks at the token alone.

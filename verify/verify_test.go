@@ -82,7 +82,7 @@ func served(t testing.TB, rules httpapi.Rules) http.Handler {
 	must(t, err)
 	api, err := httpapi.New(httpapi.Options{
 		Edge: outermost, Rules: rules, Metrics: metrics,
-		LoginFor: func(*gin.Context) string { return "" },
+		LoginFor: func(*gin.Context, token.StepUp) string { return "" },
 	})
 	must(t, err)
 	return outermost.Serve(api.Fallbacks(), api.Routes()...)

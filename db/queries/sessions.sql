@@ -2,7 +2,7 @@
 -- is disabled. The lock makes the logins of one user take turns; logins of others go on. Whoever
 -- disables a client waits for it. If the user has too many sessions, those that were used longest
 -- ago end. The sessions of apps that end with that of a browser do not count.
--- name: StartSession :execrows
+-- name: StartSession :one
 WITH c AS (
     SELECT client_id
     FROM clients
@@ -40,8 +40,9 @@ WITH c AS (
     FROM u
     RETURNING sessions.user_id
 )
-SELECT record_event(@event::jsonb, started.user_id)
-FROM started;
+SELECT now()::timestamptz AS at
+FROM started
+CROSS JOIN record_event(@event::jsonb, started.user_id);
 
 -- name: SessionByID :one
 SELECT sqlc.embed(accounts), s.salt, s.counter, s.rotated_at, s.rotated_network, s.repeated_elsewhere_at,

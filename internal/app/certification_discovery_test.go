@@ -112,11 +112,16 @@ func promises() map[string]func(*flow) {
 		},
 		"acr_values_supported": func(f *flow) {
 			acrValues(f)
-			for _, value := range f.list("acr_values_supported") {
-				f.again("claims", `{"id_token":{"acr":{"essential":true,"value":"`+value+`"}}}`)
+			if got := f.list("acr_values_supported"); !slices.Equal(got, []string{"aal1", "aal2"}) {
+				f.Errorf("acr_values_supported: %v", got)
 			}
-			f.refused("unmet_authentication_requirements", "claims",
-				`{"id_token":{"acr":{"essential":true,"value":"unheard-of"}}}`)
+			essential := func(value string) string {
+				return `{"id_token":{"acr":{"essential":true,"value":"` + value + `"}}}`
+			}
+			f.again("claims", essential("aal1"))
+			s := f.request("claims", essential("aal2"))
+			f.wantError(s, f.logIn(f.authorize(s)), "unmet_authentication_requirements")
+			f.refused("unmet_authentication_requirements", "claims", essential("unheard-of"))
 		},
 		"ui_locales_supported": func(f *flow) {
 			for _, language := range f.list("ui_locales_supported") {

@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"gatehouse.example/internal/keychain"
+	"gatehouse.example/internal/token"
 )
 
 // codeLifetime is how long a code may be redeemed (RFC 6749 §4.1.2 allows ten minutes). A browser
@@ -114,7 +115,7 @@ const (
 
 // Next decides what has to be done for a request. The session is that of the browser, or nil. The
 // words are those that the user has allowed the client. Errors: [ErrLoginRequired],
-// [ErrConsentRequired], [ErrNotForUser].
+// [ErrUnmetRequirements], [ErrConsentRequired], [ErrNotForUser].
 func (r AuthorizationRequest) Next(session *Browser, allowed []string) (AuthorizationStep, error) {
 	quiet := r.Wants(PromptNone)
 	switch {
@@ -123,6 +124,8 @@ func (r AuthorizationRequest) Next(session *Browser, allowed []string) (Authoriz
 			return 0, ErrLoginRequired
 		}
 		return StepLogin, nil
+	case !r.isReachedBy(*session): // the user has logged in for it, and cannot do better
+		return 0, ErrUnmetRequirements
 	case r.Wants(PromptSelectAccount):
 		return StepChoose, nil
 	case !r.Client.Admits(session.User):
@@ -137,7 +140,8 @@ func (r AuthorizationRequest) Next(session *Browser, allowed []string) (Authoriz
 }
 
 // needsLogin reports whether the session is of another user than the app means, or whether the
-// login was too long ago for the app.
+// login was too long ago or too weak for the app. After a login that the app demanded, no other is
+// asked for: it could not do better.
 func (r AuthorizationRequest) needsLogin(session Browser) bool {
 	if !r.means(session.User) {
 		return true
@@ -146,7 +150,12 @@ func (r AuthorizationRequest) needsLogin(session Browser) bool {
 		return false
 	}
 	old := r.MaxAge != nil && session.Now.Sub(session.AuthTime) > *r.MaxAge
-	return old || r.Wants(PromptLogin)
+	return old || r.Wants(PromptLogin) || !r.isReachedBy(session)
+}
+
+// isReachedBy reports whether the login of a session is as strong as the app demands.
+func (r AuthorizationRequest) isReachedBy(session Browser) bool {
+	return r.ACR == "" || token.ReachesACR(acrOf(session.Methods), r.ACR)
 }
 
 // means reports whether the app may mean a user. It names one by id_token_hint, or by the value of

@@ -256,7 +256,7 @@ func TestAnIDTokenSaysWhoLoggedInAndWhen(t *testing.T) {
 	access := c.access(grant)
 	if got.Subject != alice.User.ID || got.Audience != "shop" || got.Nonce != "n-0S6" ||
 		got.SessionID != access.SessionID || got.AuthTime.Unix() != alice.AuthTime.Unix() ||
-		!slices.Equal(got.AMR, []string{"pwd"}) || got.ACR != "1" ||
+		!slices.Equal(got.AMR, []string{"pwd"}) || got.ACR != "aal1" ||
 		got.PreferredUsername != "alice" {
 		t.Errorf("%+v", got)
 	}

@@ -31,6 +31,7 @@ type AuthorizationRequest struct {
 	Challenge string         // S256 (RFC 7636 §4.2); "": none
 	Prompt    []string       // in the order of [Prompts]
 	MaxAge    *time.Duration // since the user proved who it is; nil: any
+	ACR       string         // that the login must reach; "": any
 	LoginHint string
 	Hint      token.IDToken // of id_token_hint; zero: none
 	UILocales string
@@ -53,9 +54,6 @@ const (
 func Prompts() []string {
 	return []string{PromptNone, PromptLogin, PromptSelectAccount, PromptConsent}
 }
-
-// acrPassword is the acr of a login with one factor.
-const acrPassword = "1"
 
 // Bounds of what an app sends and gets back, or is stored. They are in bytes.
 const (
@@ -188,7 +186,7 @@ func (r *AuthorizationRequest) parse(
 	}
 	for _, check := range []func(map[string]string) error{
 		checkUnsupported, r.parseResponse, r.parseChallenge, r.parseScope, r.parseNonce,
-		r.parsePrompt, r.parseClaims,
+		r.parsePrompt, r.parseClaims, r.parseACR,
 	} {
 		if err := check(one); err != nil {
 			return err
@@ -337,8 +335,23 @@ func (r *AuthorizationRequest) parseClaims(one map[string]string) (err error) {
 	if r.Claims, err = parseClaimRequest(one["claims"]); err != nil {
 		return malformed("claims is malformed")
 	}
-	if !r.Claims.acceptsACR(acrPassword) {
+	return nil
+}
+
+// parseACR reads which acr the app demands, by acr_values or by an essential claim. The app is
+// content with each of the values that it lists, so the weakest one is the demand. Of acr_values,
+// those that are not known are ignored.
+func (r *AuthorizationRequest) parseACR(one map[string]string) error {
+	r.ACR = weakestOf(strings.Fields(one["acr_values"]))
+	if r.Claims.acr == nil {
+		return nil
+	}
+	essential := weakestOf(r.Claims.acr)
+	if essential == "" {
 		return ErrUnmetRequirements
+	}
+	if !token.ReachesACR(r.ACR, essential) {
+		r.ACR = essential
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ type BrowserStore interface {
 	AccessStore
 
 	// StartSession is that of [TokenStore].
-	StartSession(ctx context.Context, e Event, session NewSession) error
+	StartSession(ctx context.Context, e Event, session NewSession) (time.Time, error)
 	// RenewBrowserSession stores that the user of a live session has proved anew who it is: when,
 	// how, and from where. It increases the counter from the given number, and the session lives as
 	// long as a new one from then on. It reports whether it did: of many callers with one number,
@@ -228,6 +228,7 @@ func (b *Browsers) accessOf(id uuid.UUID, state SessionState) token.Access {
 			UserID: state.User.ID, SessionID: id, Username: state.User.Username.Given,
 			Version: state.User.TokenVersion, Roles: Client{}.roles(state.User.Roles, ""),
 			Scope: scopeOf(state.User.Permissions), ClientID: token.FirstParty,
+			ACR: acrOf(state.Methods), AuthTime: state.AuthTime,
 		},
 		IssuedAt: state.Now, Expires: b.clock().Add(left),
 	}
@@ -292,7 +293,7 @@ func (b *Browsers) start(
 	}
 	e = e.by(proof.User.ID)
 	e.Target = session.ID.String()
-	if err := b.store.StartSession(ctx, e, session); err != nil {
+	if _, err := b.store.StartSession(ctx, e, session); err != nil {
 		return BrowserGrant{}, err
 	}
 	if had && !own {

@@ -47,9 +47,6 @@ func ClaimsSupported() []string {
 	return names
 }
 
-// ACRValues returns the values of acr that a login may have.
-func ACRValues() []string { return []string{acrPassword} }
-
 func isClaim(name string) bool {
 	return slices.ContainsFunc(OpenIDScopes(), func(word string) bool {
 		return slices.Contains(claimsOfScope(word), name)
@@ -137,10 +134,6 @@ func (r ClaimRequest) asksOf(word string) bool {
 	return slices.ContainsFunc(claimsOfScope(word), func(name string) bool {
 		return slices.Contains(r.IDToken, name) || slices.Contains(r.UserInfo, name)
 	})
-}
-
-func (r ClaimRequest) acceptsACR(acr string) bool {
-	return r.acr == nil || slices.Contains(r.acr, acr)
 }
 
 const inIDToken, inUserInfo = "id_token:", "userinfo:"

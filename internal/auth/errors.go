@@ -9,6 +9,7 @@ import (
 	"gatehouse.example/internal/outcome"
 	"gatehouse.example/internal/password"
 	"gatehouse.example/internal/ratelimit"
+	"gatehouse.example/internal/token"
 )
 
 // The errors that an operation may return. Any other error is a fault, and the caller learns
@@ -103,7 +104,8 @@ var (
 	ErrEnrolmentOver = outcome.New(
 		"enrolment_over", "setting up the app took too long; begin anew, with another secret",
 	)
-	// ErrInsufficientAuthentication: the user has to prove anew, or better, who it is.
+	// ErrInsufficientAuthentication: the user has to prove anew, or better, who it is. It comes as an
+	// [*InsufficientError].
 	ErrInsufficientAuthentication = outcome.New(
 		"insufficient_authentication", "log in once more, with all that the account demands",
 	)
@@ -416,6 +418,14 @@ func (e *LimitedError) Error() string {
 
 // Unwrap returns [ErrLimited].
 func (e *LimitedError) Unwrap() error { return ErrLimited }
+
+// InsufficientError is an [ErrInsufficientAuthentication] with the login that would do.
+type InsufficientError struct{ Demand token.StepUp }
+
+func (e *InsufficientError) Error() string { return ErrInsufficientAuthentication.Error() }
+
+// Unwrap returns [ErrInsufficientAuthentication].
+func (e *InsufficientError) Unwrap() error { return ErrInsufficientAuthentication }
 
 // FieldError is one thing that is wrong with an input, in words for whoever filled it in.
 type FieldError struct {

@@ -51,6 +51,7 @@ func TestEveryErrorKeepsItsOutcomeHoweverItIsWrapped(t *testing.T) {
 		{ErrFactorUnproved, "factor_unproved"},
 		{ErrEnrolmentOver, "enrolment_over"},
 		{ErrInsufficientAuthentication, "insufficient_authentication"},
+		{&InsufficientError{}, "insufficient_authentication"},
 		{ErrInvalidToken, "invalid_token"},
 		{errRevoked, "invalid_token"},
 		{errNoUser, "invalid_token"},

@@ -177,8 +177,8 @@ func (f *Factors) may(ctx context.Context, who Enroller) (enrolling, error) {
 	if err == nil && !state.Browser {
 		err = fmt.Errorf("%w: not of a browser", ErrForbidden)
 	}
-	if err == nil && !state.provedAnew(state.Now) {
-		err = ErrInsufficientAuthentication
+	if err == nil {
+		err = state.provedAnew(state.Now)
 	}
 	return enrolling{
 		user: state.User, session: access.SessionID, methods: state.Methods,

@@ -21,6 +21,11 @@ type Introspection struct {
 	Subject           string
 	Issuer            string
 	IssuedAt, Expires time.Time
+	// How the user has proved who it is, and when (RFC 9470 §6.2). They are zero for a client's own
+	// token, and for a token of an earlier release.
+	ACR      string
+	Methods  []string
+	AuthTime time.Time
 
 	// Only for an access token:
 	ID       uuid.UUID
@@ -53,7 +58,7 @@ func (t *Tokens) introspectAccess(ctx context.Context, raw string) (Introspectio
 	if err != nil {
 		return Introspection{}, err
 	}
-	username, err := t.liveName(ctx, access)
+	username, methods, err := t.liveLogin(ctx, access)
 	if err != nil {
 		return Introspection{}, err
 	}
@@ -66,19 +71,24 @@ func (t *Tokens) introspectAccess(ctx context.Context, raw string) (Introspectio
 		Active: true, Scope: access.Scope, ClientID: access.ClientID, Username: username,
 		Subject: access.Name(),
 		Issuer:  issuer, IssuedAt: access.IssuedAt, Expires: access.Expires, ID: access.ID,
-		Audience: resources,
+		Audience: resources, ACR: access.ACR, AuthTime: access.AuthTime, Methods: methods,
 	}, nil
 }
 
-// liveName returns the username of an access token's user, and "" for a client's own token. Errors:
-// [ErrInvalidToken].
-func (t *Tokens) liveName(ctx context.Context, access token.Access) (string, error) {
+// liveLogin returns the username of an access token's user, and how the user has logged in if the
+// token says so. A client's own token has neither. Errors: [ErrInvalidToken].
+func (t *Tokens) liveLogin(
+	ctx context.Context, access token.Access,
+) (username string, methods []string, err error) {
 	if access.IsClient() {
 		_, err := liveClient(ctx, t.store, access)
-		return "", err
+		return "", nil, err
 	}
 	state, err := liveSession(ctx, t.store, access)
-	return state.User.Username.Given, err
+	if access.ACR != "" {
+		methods = state.Methods
+	}
+	return state.User.Username.Given, methods, err
 }
 
 func (t *Tokens) introspectRefresh(
@@ -105,6 +115,7 @@ func (t *Tokens) introspectRefresh(
 		ClientID: state.Client.PublicID(),
 		Username: state.User.Username.Given, Subject: state.User.ID.String(), Issuer: issuer,
 		IssuedAt: state.RotatedAt, Expires: expires,
+		ACR: acrOf(state.Methods), Methods: state.Methods, AuthTime: state.AuthTime,
 	}, nil
 }
 

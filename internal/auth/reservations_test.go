@@ -227,12 +227,12 @@ func (h *hooked) CredentialsByKey(ctx context.Context, key string) (auth.Credent
 	return found, err
 }
 
-func (h *hooked) StartSession(ctx context.Context, e auth.Event, s auth.NewSession) error {
-	err := h.DB.StartSession(ctx, e, s)
+func (h *hooked) StartSession(ctx context.Context, e auth.Event, s auth.NewSession) (time.Time, error) {
+	at, err := h.DB.StartSession(ctx, e, s)
 	if h.sessionStarted != nil {
 		h.sessionStarted()
 	}
-	return err
+	return at, err
 }
 
 // The lane had room when the login came, and is full when its password is to be verified. That is

@@ -57,10 +57,13 @@ func (s *Signer) JWKS() ([]byte, error) {
 // loaded.
 func (s *Signer) SignsBySecret() bool { return s.tokens.Ring().SignsBySecret() }
 
-// issue signs an access token with the keys that all replicas share.
-func (s *Signer) issue(subject token.Subject, validity time.Duration) (string, error) {
+// issue signs an access token with the keys that all replicas share. The methods are those by which
+// its user has logged in.
+func (s *Signer) issue(
+	subject token.Subject, validity time.Duration, methods ...string,
+) (string, error) {
 	if err := s.MaySign(); err != nil {
 		return "", err
 	}
-	return s.tokens.Issue(s.clock(), subject, validity)
+	return s.tokens.Issue(s.clock(), subject, validity, methods...)
 }

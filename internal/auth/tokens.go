@@ -18,10 +18,10 @@ import (
 type TokenStore interface {
 	AccessStore
 
-	// StartSession stores a session. If its user then has too many sessions, it ends the excess.
-	// Errors: [ErrUserNotFound] if the user is disabled or has another token version than the
-	// session's User, or if the client is disabled.
-	StartSession(ctx context.Context, e Event, session NewSession) error
+	// StartSession stores a session, and returns when. If its user then has too many sessions, it
+	// ends the excess. Errors: [ErrUserNotFound] if the user is disabled or has another token
+	// version than the session's User, or if the client is disabled.
+	StartSession(ctx context.Context, e Event, session NewSession) (time.Time, error)
 	// RotateSession increases the counter of a live session from the given number, moves its idle
 	// expiry, and stores the network that asks. It reports whether it did: of many callers with one
 	// number, one does.
@@ -111,16 +111,16 @@ func (t *Tokens) start(
 	salt := newSalt()
 	e = e.by(user.ID)
 	e.Target = id.String()
-	err := t.store.StartSession(ctx, e, NewSession{
+	at, err := t.store.StartSession(ctx, e, NewSession{
 		ID: id, User: user, Salt: salt, Caller: caller.bounded(), Scope: scope, Limits: t.limits,
 		Methods: methods,
 	})
 	if err != nil {
 		return Grant{}, err
 	}
-	now := t.signer.clock()
 	return t.grant(SessionState{
-		User: user, Client: caller.Client, Salt: salt, Now: now, ExpiresAt: now.Add(t.limits.Absolute),
+		User: user, Client: caller.Client, Salt: salt, Now: at, ExpiresAt: at.Add(t.limits.Absolute),
+		AuthTime: at, Methods: methods,
 	}, id, scope, "")
 }
 
@@ -146,12 +146,13 @@ func (t *Tokens) grant(
 		Version: user.TokenVersion,
 		Roles:   client.roles(user.Roles, requested), Scope: grant.Scope,
 		ClientID: client.PublicID(), Resources: t.signer.withUserInfo(resources, state.OpenID),
+		ACR: acrOf(state.Methods), AuthTime: state.AuthTime,
 	}
 	if !fits(subject) {
 		return Grant{}, ErrInvalidTarget
 	}
 	var err error
-	if grant.AccessToken, err = t.signer.issue(subject, grant.ExpiresIn); err != nil {
+	if grant.AccessToken, err = t.signer.issue(subject, grant.ExpiresIn, state.Methods...); err != nil {
 		return Grant{}, err
 	}
 	if client.MayUse(GrantRefreshToken) {
@@ -172,7 +173,7 @@ func (t *Tokens) withIDToken(
 	var err error
 	grant.IDToken, err = t.ids.Sign(state.Client.idTokenAlgorithm(), told.about(token.IDToken{
 		Subject: state.User.ID, Audience: state.Client.ID, SessionID: sessionID,
-		AuthTime: state.AuthTime, Nonce: nonce, ACR: acrPassword, AMR: state.Methods,
+		AuthTime: state.AuthTime, Nonce: nonce, ACR: acrOf(state.Methods), AMR: state.Methods,
 		AccessToken: grant.AccessToken,
 	}), grant.ExpiresIn)
 	if err != nil {

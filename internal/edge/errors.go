@@ -11,6 +11,7 @@ import (
 
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/outcome"
+	"gatehouse.example/internal/token"
 )
 
 // Errors that arise outside the rules of package auth: before a request reaches them, or after.
@@ -87,7 +88,6 @@ var answers = []struct {
 	{auth.ErrInvalidPasskey, Answer{400, "", "The passkey could not be added; try again", ""}},
 	{auth.ErrTooManyPasskeys, Answer{409, "", "The account has as many passkeys as it may have; remove one first", ""}},
 	{auth.ErrEnrolmentOver, Answer{400, "", "Setting up the app took too long; begin anew", ""}},
-	{auth.ErrInsufficientAuthentication, Answer{401, "", "Log in once more, with all that the account demands", `Bearer realm="gatehouse", error="insufficient_user_authentication"`}},
 	{auth.ErrFactorUnproved, Answer{400, "invalid_grant", "The account must prove a second factor; log in in a browser", ""}},
 	{auth.ErrOtherClient, Answer{400, "invalid_grant", "The token was issued to another client", ""}},
 	{auth.ErrInvalidCode, Answer{400, "invalid_grant", "The authorization code is not valid; log in again", ""}},
@@ -119,6 +119,7 @@ var answers = []struct {
 	{auth.ErrPasswordGrantOff, Answer{400, "unsupported_grant_type", "Passwords are not exchanged for tokens here", ""}},
 	{auth.ErrInvalidScope, Answer{400, "invalid_scope", "The scope is malformed, or asks for more than is allowed", ""}},
 	{auth.ErrBeyondRights, Answer{403, "", "You cannot give, take or overrule rights that you do not have", `Bearer realm="gatehouse", error="insufficient_scope"`}},
+	{auth.ErrInsufficientAuthentication, Answer{401, "", token.InsufficientLogin, token.StepUp{}.Challenge()}},
 	{auth.ErrForbidden, Answer{403, "", "The token does not allow this", `Bearer realm="gatehouse", error="insufficient_scope"`}},
 	{auth.ErrLastAdmin, Answer{409, "", "The last enabled admin must stay; make another account an admin first", ""}},
 	{auth.ErrRoleDemanded, Answer{409, "", "A client lets only holders of the role in; give the client another required role first", ""}},
@@ -142,7 +143,7 @@ var answers = []struct {
 	{ErrInvalidRequest, Answer{400, invalidRequest, "A parameter is missing or given twice", ""}},
 	{ErrUnsupportedGrant, Answer{400, "unsupported_grant_type", "The grant type is not supported", ""}},
 	{ErrBadCursor, Answer{400, "", "The cursor is not from an earlier answer to this question; start without it", ""}},
-	{ErrVerifyQuery, Answer{400, "", "The query may have role and permission, and nothing else", ""}},
+	{ErrVerifyQuery, Answer{400, "", "The query may have role, permission, acr and max_age, and nothing else", ""}},
 	{ErrTooLarge, Answer{413, invalidRequest, "The request body is larger than 64 KiB", ""}},
 	{ErrFile, Answer{400, invalidRequest, "The parts of a form must be plain text and no files", ""}},
 	{ErrMediaType, Answer{415, invalidRequest, "The media type of the request body is not supported", ""}},
@@ -209,6 +210,9 @@ type Form func(*gin.Context, Answer, error)
 // fail answers a request with an error, and notes it for the log.
 func fail(c *gin.Context, write Form, err error) {
 	a, name := AnswerTo(err)
+	if insufficient, ok := errors.AsType[*auth.InsufficientError](err); ok {
+		a.Challenge = insufficient.Demand.Challenge()
+	}
 	if a.Challenge != "" {
 		c.Header("WWW-Authenticate", a.Challenge)
 	}

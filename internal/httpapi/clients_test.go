@@ -489,6 +489,7 @@ func TestIntrospectionTellsOfALiveTokenWhatItSays(t *testing.T) {
 			"token_type": "bearer", "exp": claims["exp"],
 			"iat": claims["iat"], "sub": f.idOf("alice").String(), "aud": "test",
 			"iss": "https://id.test", "jti": claims["jti"],
+			"acr": "aal1", "amr": []any{"pwd"}, "auth_time": claims["auth_time"],
 		}
 		if !equalJSON(t, []map[string]any{got}, []map[string]any{want}) {
 			t.Errorf("hint %q: %s, want %v", hint, a.body, want)
@@ -499,7 +500,7 @@ func TestIntrospectionTellsOfALiveTokenWhatItSays(t *testing.T) {
 	if own["active"] != true || own["client_id"] != "shop" || own["username"] != "alice" ||
 		own["sub"] != f.idOf("alice").String() ||
 		own["scope"] != "files:read" || own["token_type"] != nil || own["aud"] != nil ||
-		own["jti"] != nil {
+		own["jti"] != nil || own["acr"] != "aal1" || own["auth_time"] != claims["auth_time"] {
 		t.Errorf("refresh token: %v", own)
 	}
 	if exp, _ := own["exp"].(float64); time.Until(time.Unix(int64(exp), 0)) < 13*24*time.Hour {

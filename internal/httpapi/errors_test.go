@@ -15,13 +15,16 @@ import (
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/edge"
 	"gatehouse.example/internal/password"
+	"gatehouse.example/internal/token"
 )
 
 // Challenges of the answers.
 const (
-	anyBearer     = `Bearer`
-	noBearer      = `Bearer realm="gatehouse"`
-	badBearer     = `Bearer realm="gatehouse", error="invalid_token"`
+	anyBearer = `Bearer`
+	noBearer  = `Bearer realm="gatehouse"`
+	badBearer = `Bearer realm="gatehouse", error="invalid_token"`
+	weakLogin = `Bearer realm="gatehouse", error="insufficient_user_authentication", ` +
+		`error_description="A stronger or more recent login is needed"`
 	narrowBearer  = `Bearer realm="gatehouse", error="insufficient_scope"`
 	clientByBasic = `Basic realm="gatehouse"`
 )
@@ -86,9 +89,6 @@ func wantAnswers() []expected {
 			"The account has as many passkeys as it may have; remove one first", "", 0},
 		{auth.ErrEnrolmentOver, 400, "enrolment_over", "",
 			"Setting up the app took too long; begin anew", "", 0},
-		{auth.ErrInsufficientAuthentication, 401, "insufficient_authentication", "",
-			"Log in once more, with all that the account demands",
-			`Bearer realm="gatehouse", error="insufficient_user_authentication"`, 0},
 		{auth.ErrFactorUnproved, 400, "factor_unproved", "invalid_grant",
 			"The account must prove a second factor; log in in a browser", "", 0},
 		{auth.ErrInvalidGrant, 400, "invalid_grant", "invalid_grant",
@@ -121,6 +121,11 @@ func wantAnswers() []expected {
 			"Passwords are not exchanged for tokens here", "", 0},
 		{auth.ErrInvalidScope, 400, "invalid_scope", "invalid_scope",
 			"The scope is malformed, or asks for more than is allowed", "", 0},
+		{auth.ErrInsufficientAuthentication, 401, "insufficient_authentication", "",
+			token.InsufficientLogin, weakLogin, 0},
+		{&auth.InsufficientError{Demand: token.StepUp{ACR: "aal2", MaxAge: 5 * time.Minute}}, 401,
+			"insufficient_authentication", "", token.InsufficientLogin,
+			weakLogin + `, acr_values="aal2", max_age="300"`, 0},
 		{auth.ErrForbidden, 403, "forbidden", "", noRight, narrowBearer, 0},
 		{auth.ErrBeyondRights, 403, "beyond_rights", "",
 			"You cannot give, take or overrule rights that you do not have", narrowBearer, 0},
@@ -172,7 +177,7 @@ func wantAnswers() []expected {
 		{edge.ErrBadCursor, 400, "bad_cursor", "",
 			"The cursor is not from an earlier answer to this question; start without it", "", 0},
 		{edge.ErrVerifyQuery, 400, "verify_query", "",
-			"The query may have role and permission, and nothing else", "", 0},
+			"The query may have role, permission, acr and max_age, and nothing else", "", 0},
 		{edge.ErrTooLarge, 413, "too_large", "invalid_request", "The request body is larger than 64 KiB",
 			"", 0},
 		{edge.ErrFile, 400, "file", "invalid_request",

@@ -29,6 +29,9 @@ type activeToken struct {
 	Audience  audience  `json:"aud,omitzero"`
 	Issuer    string    `json:"iss"`
 	ID        uuid.UUID `json:"jti,omitzero"`
+	ACR       string    `json:"acr,omitzero"`
+	Methods   []string  `json:"amr,omitzero"`
+	AuthTime  int64     `json:"auth_time,omitzero"`
 }
 
 // audience is written as a string where there is one, as in tokens.
@@ -65,7 +68,10 @@ func activeBody(found auth.Introspection) activeToken {
 		Active: true, Scope: found.Scope, ClientID: found.ClientID, Username: found.Username,
 		Expires:  found.Expires.Unix(),
 		IssuedAt: found.IssuedAt.Unix(), Subject: found.Subject, Audience: found.Audience,
-		Issuer: found.Issuer, ID: found.ID,
+		Issuer: found.Issuer, ID: found.ID, ACR: found.ACR, Methods: found.Methods,
+	}
+	if !found.AuthTime.IsZero() {
+		body.AuthTime = found.AuthTime.Unix()
 	}
 	if found.ID != uuid.Nil {
 		body.TokenType = "bearer"

@@ -12,6 +12,7 @@ import (
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/cursor"
 	"gatehouse.example/internal/edge"
+	"gatehouse.example/internal/token"
 )
 
 // Rules are the parts of package auth that the routes call. All are needed.
@@ -49,7 +50,7 @@ type Options struct {
 	Email            auth.EmailMode
 	// LoginFor returns the URL of the login for the browser about whose request a proxy asks, or ""
 	// if it is not to be sent there.
-	LoginFor func(*gin.Context) string
+	LoginFor func(*gin.Context, token.StepUp) string
 	// LanguageFor returns the language of whoever asks, such as "en", for what is mailed to them.
 	LanguageFor func(*gin.Context) string
 }
@@ -65,7 +66,7 @@ type API struct {
 	passwordGrantOn  bool
 	mailOn           bool
 	email            auth.EmailMode
-	loginFor         func(*gin.Context) string
+	loginFor         func(*gin.Context, token.StepUp) string
 	languageFor      func(*gin.Context) string
 	grants           map[string]grantHandler
 	routes           []route

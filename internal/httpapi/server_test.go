@@ -126,7 +126,7 @@ func start(t *testing.T, s settings) *fixture {
 		Edge: outermost, Rules: rulesOf(f.rules), Cursors: cursor.New(keychainOf(t, signingKey)),
 		Clock: time.Now, Metrics: f.metrics, RegistrationOpen: !s.registrationClosed,
 		PasswordGrant: !s.passwordGrantOff, MailOn: !s.mailOff, Email: s.email,
-		LoginFor:    func(*gin.Context) string { return "" },
+		LoginFor:    func(*gin.Context, token.StepUp) string { return "" },
 		LanguageFor: func(c *gin.Context) string { return c.GetHeader("Accept-Language") },
 	})
 	must(t, err)

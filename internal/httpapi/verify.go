@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -31,19 +32,23 @@ type gatekeeper struct {
 	cookie  checkAccess // of the cookie of a browser's session
 	sibling checkAccess // of the cookie for sibling hosts
 	// loginFor returns the URL of the login for the browser behind a question, or "".
-	loginFor func(*gin.Context) string
+	loginFor func(*gin.Context, token.StepUp) string
+	clock    func() time.Time
 }
 
 func (a *API) gatekeeper() *gatekeeper {
-	return &gatekeeper{a.edge, a.Access.Check, a.Browsers.Check, a.Browsers.CheckSibling, a.loginFor}
+	return &gatekeeper{
+		a.edge, a.Access.Check, a.Browsers.Check, a.Browsers.CheckSibling, a.loginFor, a.clock,
+	}
 }
 
 func (g *gatekeeper) verify(c *gin.Context) error {
 	access, err := g.holder(c)
-	if err != nil {
-		return err
+	if err == nil {
+		err = g.allowed(c, access)
 	}
-	if err := allowed(c, access); err != nil {
+	if err != nil {
+		g.sendToLogin(c, err)
 		return err
 	}
 	n := edge.NoteOf(c)
@@ -66,23 +71,31 @@ func (g *gatekeeper) holder(c *gin.Context) (token.Access, error) {
 	return g.token(c.Request.Context(), raw)
 }
 
-// browser returns whose browser sent the request. A browser that is not logged in may be sent to
-// the login.
-func (g *gatekeeper) browser(c *gin.Context) (access token.Access, err error) {
-	ctx := c.Request.Context()
+// browser returns whose browser sent the request.
+func (g *gatekeeper) browser(c *gin.Context) (token.Access, error) {
 	if own := g.edge.SessionCookieOf(c.Request); own != "" {
-		access, err = g.cookie(ctx, own)
-	} else if sibling := g.edge.SiblingCookieOf(c.Request); sibling != "" {
-		access, err = g.sibling(ctx, sibling)
-	} else {
-		err = edge.ErrNoToken
+		return g.cookie(c.Request.Context(), own)
 	}
-	if errors.Is(err, auth.ErrInvalidToken) || errors.Is(err, edge.ErrNoToken) {
-		if login := g.loginFor(c); login != "" {
-			c.Header("Location", login)
-		}
+	if sibling := g.edge.SiblingCookieOf(c.Request); sibling != "" {
+		return g.sibling(c.Request.Context(), sibling)
 	}
-	return access, err
+	return token.Access{}, edge.ErrNoToken
+}
+
+// sendToLogin sends a browser to the login that would let it in, if there is one.
+func (g *gatekeeper) sendToLogin(c *gin.Context, err error) {
+	helps := errors.Is(err, auth.ErrInvalidToken) || errors.Is(err, edge.ErrNoToken) ||
+		errors.Is(err, auth.ErrInsufficientAuthentication)
+	if !helps || len(c.Request.Header["Authorization"]) > 0 {
+		return
+	}
+	demand, err := demandOf(c)
+	if err != nil {
+		return
+	}
+	if login := g.loginFor(c, demand); login != "" {
+		c.Header("Location", login)
+	}
 }
 
 // redirectStatus is the header by which a proxy asks for 401 in place of a redirect's 302.
@@ -101,14 +114,45 @@ func asRefusal(c *gin.Context, a edge.Answer, err error) {
 	c.Writer.WriteHeaderNow()
 }
 
-// allowed reports whether a token has each role= and permission= that the proxy demands.
+// allowed reports whether a token has each role= and permission= that the proxy demands, and whether
+// its login satisfies acr= and max_age=. Errors: [auth.ErrForbidden],
+// [auth.ErrInsufficientAuthentication], [edge.ErrVerifyQuery].
+func (g *gatekeeper) allowed(c *gin.Context, access token.Access) error {
+	var demand token.StepUp
+	err := eachDemand(c, func(name, value string) error {
+		switch {
+		case demand.Set(name, value):
+			return nil
+		case name == token.ACRParameter || name == token.MaxAgeParameter:
+			return edge.ErrVerifyQuery
+		case !has(access, name, value):
+			return auth.ErrForbidden
+		}
+		return nil
+	})
+	if err == nil && demand != (token.StepUp{}) && !access.Satisfies(demand, g.clock()) {
+		err = &auth.InsufficientError{Demand: demand}
+	}
+	return err
+}
+
+// demandOf returns which login the proxy demands.
+func demandOf(c *gin.Context) (demand token.StepUp, err error) {
+	err = eachDemand(c, func(name, value string) error {
+		demand.Set(name, value)
+		return nil
+	})
+	return demand, err
+}
+
+// eachDemand passes on each parameter by which the proxy demands something, until one is refused.
 //
 // At /verify the query is the proxy's own. Anything else in it is refused, because a misspelt
 // demand would let everybody in. Caddy may append the query of the request in question there, and
 // says what that is. At /verify/ some proxies (Envoy does) append the path and the
 // query of the request in question, so anything else is ignored. A demand counts there too, because
 // the proxy may have written the slash itself. Below /verify/ the query is the request's.
-func allowed(c *gin.Context, access token.Access) error {
+func eachDemand(c *gin.Context, look func(name, value string) error) error {
 	query, behind := c.Request.URL.RawQuery, strings.TrimPrefix(c.Request.URL.Path, "/verify")
 	if query == "" || strings.Trim(behind, "/") != "" {
 		return nil
@@ -122,7 +166,7 @@ func allowed(c *gin.Context, access token.Access) error {
 		func(c rune) bool { return c == '&' || c == ';' }) {
 		name, value, _ := strings.Cut(parameter, "=")
 		name, err := url.QueryUnescape(name)
-		if err != nil || name != "role" && name != "permission" {
+		if err != nil || !isDemand(name) {
 			if strict {
 				return edge.ErrVerifyQuery
 			}
@@ -131,11 +175,19 @@ func allowed(c *gin.Context, access token.Access) error {
 		if value, err = url.QueryUnescape(value); err != nil {
 			return edge.ErrVerifyQuery
 		}
-		if !has(access, name, value) {
-			return auth.ErrForbidden
+		if err := look(name, value); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func isDemand(name string) bool {
+	switch name {
+	case "role", "permission", token.ACRParameter, token.MaxAgeParameter:
+		return true
+	}
+	return false
 }
 
 // isAppended reports whether a query is that of the request in question, as a trusted proxy says.

@@ -42,6 +42,9 @@ func gateWithLog(t testing.TB, log slog.Handler, access token.Access, verdict er
 	})
 }
 
+// verifiedAt is when /verify is asked.
+var verifiedAt = time.Unix(1767323045, 0)
+
 const loginURL = "https://id.test/login?next=https%3A%2F%2Fwiki.test%2F"
 
 // gateBehind is /verify behind trusted proxies. A check accepts one token or cookie. A browser that
@@ -61,12 +64,14 @@ func gateBehind(
 	g := &gatekeeper{
 		edge: outermost, token: check("good"), cookie: check("ghs_good"),
 		sibling: check("ghv_good"),
-		loginFor: func(c *gin.Context) string {
-			if c.GetHeader("Accept") == "text/html" {
-				return loginURL
+		loginFor: func(c *gin.Context, demand token.StepUp) string {
+			query := url.Values{}
+			if demand.AddTo(query); c.GetHeader("Accept") == "text/html" {
+				return strings.TrimSuffix(loginURL+"&"+query.Encode(), "&")
 			}
 			return ""
 		},
+		clock: func() time.Time { return verifiedAt },
 	}
 	return outermost.Serve(edge.Fallbacks{
 		MethodNotAllowed: route{guard: anybody, errors: asRefusal, handle: verifyOr(g, notAllowed)}.serve(a),

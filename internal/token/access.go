@@ -66,6 +66,10 @@ type Subject struct {
 	ClientID     string // to whom it was issued; Issue takes an empty one for FirstParty
 	// Resources are what it is for (RFC 8707), with spaces between; "": the issuer's audience alone.
 	Resources string
+	// ACR and AuthTime say how well and when the user has proved who it is. They are zero in a
+	// client's own token, and in tokens of earlier releases.
+	ACR      string
+	AuthTime time.Time
 }
 
 // IsFor tells whether a token is for one of these audiences, or for the issuer's alone.
@@ -159,6 +163,7 @@ func (i *Issuer) Names() (issuer, audience string) { return i.settings.Issuer, i
 // claims is the payload: the claims of RFC 9068 §2.2, and what Gatehouse adds.
 type claims struct {
 	commonClaims
+	loginClaims
 	UserID    string   `json:"uid,omitempty"` // where sub is the username, as in FastAPI's tutorial
 	ClientID  string   `json:"client_id"`
 	SessionID string   `json:"sid,omitempty"`
@@ -168,9 +173,27 @@ type claims struct {
 	Scope     string   `json:"scope,omitempty"` // RFC 8693 §4.2
 }
 
+// loginClaims say how the user has proved who it is (RFC 9068 §2.2.1).
+type loginClaims struct {
+	AuthTime *jwt.NumericDate `json:"auth_time,omitempty"`
+	ACR      string           `json:"acr,omitempty"`
+	AMR      []string         `json:"amr,omitempty"`
+}
+
+// authTime is zero for a token without one, or with one before 1970.
+func (c loginClaims) authTime() time.Time {
+	if c.AuthTime == nil || c.AuthTime.Unix() <= 0 {
+		return time.Time{}
+	}
+	return c.AuthTime.Time
+}
+
 // Issue makes a token that is valid for a time from now, but for no longer than the issuer's
-// lifetime.
-func (i *Issuer) Issue(now time.Time, s Subject, validity time.Duration) (string, error) {
+// lifetime. The methods are its amr (RFC 8176). They are for others to read: nothing here decides by
+// them, so they do not come back.
+func (i *Issuer) Issue(
+	now time.Time, s Subject, validity time.Duration, methods ...string,
+) (string, error) {
 	id, err := uuid.NewRandom()
 	if err != nil {
 		return "", fmt.Errorf("token: %w", err)
@@ -203,6 +226,9 @@ func (i *Issuer) Issue(now time.Time, s Subject, validity time.Duration) (string
 				ID:        id.String(),
 			},
 			Audience: audience,
+		},
+		loginClaims: loginClaims{
+			AuthTime: dateOf(s.AuthTime), ACR: s.ACR, AMR: methods,
 		},
 		UserID:    uid,
 		ClientID:  cmp.Or(s.ClientID, FirstParty),
@@ -387,7 +413,7 @@ func (c claims) access(resources string) (Access, error) {
 		Subject: Subject{
 			UserID: user, SessionID: session, Username: c.Username, Version: c.Version,
 			Roles: strings.Join(c.Roles, ","), Scope: c.Scope, ClientID: c.ClientID,
-			Resources: resources,
+			Resources: resources, ACR: kept(c.ACR), AuthTime: c.authTime(),
 		},
 		IssuedAt: c.IssuedAt.Time, Expires: c.ExpiresAt.Time,
 	}, nil

@@ -47,7 +47,7 @@ func idIssuerOf(t testing.TB) *IDIssuer {
 func anIDToken() IDToken {
 	return IDToken{
 		Subject: alice, Audience: "web", SessionID: session, AuthTime: issued.Add(-time.Minute),
-		Nonce: "n-0S6_WzA2Mj", ACR: "1", AMR: []string{"pwd"}, AccessToken: live, Name: "Alice",
+		Nonce: "n-0S6_WzA2Mj", ACR: ACR1, AMR: []string{"pwd"}, AccessToken: live, Name: "Alice",
 		PreferredUsername: "alice", UpdatedAt: issued.Add(-time.Hour), Groups: []string{"clerk"},
 		Email: "alice@example.org", EmailVerified: true,
 	}
@@ -90,7 +90,7 @@ func TestAnIDTokenHasTheClaimsOfOpenIDConnect(t *testing.T) {
 		want := map[string]any{
 			"iss": "https://id.test", "sub": alice.String(), "aud": "web", "sid": session.String(),
 			"iat": float64(issued.Unix()), "exp": float64(issued.Unix() + 1800),
-			"auth_time": float64(issued.Unix() - 60), "nonce": "n-0S6_WzA2Mj", "acr": "1", "amr": []any{"pwd"},
+			"auth_time": float64(issued.Unix() - 60), "nonce": "n-0S6_WzA2Mj", "acr": "aal1", "amr": []any{"pwd"},
 			"at_hash": base64.RawURLEncoding.EncodeToString(hash),
 			"name":    "Alice", "preferred_username": "alice", "updated_at": float64(issued.Unix() - 3600),
 			"groups": []any{"clerk"}, "email": "alice@example.org", "email_verified": true,

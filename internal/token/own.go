@@ -15,7 +15,7 @@ import (
 const maxOwnTime = 1 << 40
 
 // ownClaims are the claims as [Issuer.Issue] writes them for a user. All of them must be there but
-// roles and scope, and there may be no others.
+// roles, scope and those of the login, and there may be no others.
 type ownClaims struct {
 	Issuer    string    `json:"iss"`
 	Subject   uuid.UUID `json:"sub"`
@@ -29,6 +29,9 @@ type ownClaims struct {
 	Version   int64     `json:"ver"`
 	Roles     []string  `json:"roles"`
 	Scope     string    `json:"scope"`
+	AuthTime  int64     `json:"auth_time"`
+	ACR       string    `json:"acr"`
+	AMR       []string  `json:"amr"`
 }
 
 // verifyOwn is VerifyForAny for tokens that are written as [Issuer.Issue] writes them, as nearly
@@ -63,16 +66,25 @@ func (i *Issuer) verifyOwn(now time.Time, raw string) (access Access, ok bool) {
 		Subject: Subject{
 			UserID: c.Subject, SessionID: c.SessionID, Username: c.Username, Version: c.Version,
 			Roles: strings.Join(c.Roles, ","), Scope: c.Scope, ClientID: c.ClientID,
-			Resources: resources,
+			Resources: resources, ACR: kept(c.ACR), AuthTime: c.authTime(),
 		},
 		IssuedAt: time.Unix(c.IssuedAt, 0), Expires: time.Unix(c.Expires, 0),
 	}, true
+}
+
+// authTime is zero for a token without one.
+func (c ownClaims) authTime() time.Time {
+	if c.AuthTime == 0 {
+		return time.Time{}
+	}
+	return time.Unix(c.AuthTime, 0)
 }
 
 func (i *Issuer) holds(now time.Time, c ownClaims) bool {
 	return c.Issuer == i.settings.Issuer &&
 		0 < c.Expires && c.Expires < maxOwnTime && now.Before(time.Unix(c.Expires, 0).Add(Leeway)) &&
 		0 < c.IssuedAt && c.IssuedAt < maxOwnTime && c.Version > 0 &&
+		0 <= c.AuthTime && c.AuthTime < maxOwnTime &&
 		c.ID != uuid.Nil && c.Subject != uuid.Nil && c.SessionID != uuid.Nil &&
 		!slices.ContainsFunc(c.Roles, func(role string) bool { return !isRole(role) })
 }

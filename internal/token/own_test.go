@@ -55,11 +55,12 @@ func TestEveryTokenThatIsIssuedIsKnownByItsWriting(t *testing.T) {
 	i := issuer(t, keyA, keyB)
 	for name, s := range map[string]Subject{
 		"plain": {Username: "Alice", Version: 7, ClientID: "shop"}, "roles": {Username: "alice", Version: 1, Roles: "admin,clerk", Scope: "files:read files:write"},
+		"a login": {Username: "alice", Version: 1, ACR: ACR2, AuthTime: issued.Add(-time.Hour)},
 		"letters": {Username: `"<&>\ü𝄞` + "\u2028", Version: 1 << 60},
 	} {
 		for keyName, signing := range map[string]*Issuer{"the first key": i, "another key": issuer(t, keyB)} {
 			s.UserID, s.SessionID = alice, session
-			raw, err := signing.Issue(issued, s, time.Hour)
+			raw, err := signing.Issue(issued, s, time.Hour, "pwd", "otp", "mfa")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -110,6 +111,10 @@ func TestWhatIsWrittenOtherwiseIsLeftToTheLibrary(t *testing.T) {
 		"no session":            signedBy(t, keyA, ownHeaderText, ownPayload(`"sid":"01890000-0000-7000-8000-000000000002",`, ``)),
 		"no subject":            signedBy(t, keyA, ownHeaderText, ownPayload(`"sub":"01890000-0000-7000-8000-000000000001",`, ``)),
 		"a role with a comma":   signedBy(t, keyA, ownHeaderText, ownPayload(`"ver"`, `"roles":["a,admin"],"ver"`)),
+		"a negative login":      signedBy(t, keyA, ownHeaderText, ownPayload(`"ver"`, `"auth_time":-1,"ver"`)),
+		"a login in words":      signedBy(t, keyA, ownHeaderText, ownPayload(`"ver"`, `"auth_time":"now","ver"`)),
+		"a number for an acr":   signedBy(t, keyA, ownHeaderText, ownPayload(`"ver"`, `"acr":2,"ver"`)),
+		"one method, no list":   signedBy(t, keyA, ownHeaderText, ownPayload(`"ver"`, `"amr":"pwd","ver"`)),
 		"more behind":           signedBy(t, keyA, ownHeaderText, ownPayload("", "")+"{}"),
 		"a cut signature":       strings.TrimSuffix(signedBy(t, keyA, ownHeaderText, ownPayload("", "")), "A")[:300],
 		"a payload that is no":  signedBy(t, keyA, ownHeaderText, "null"),
@@ -170,6 +175,8 @@ func TestATokenForOtherResourcesIsGoodThereAlone(t *testing.T) {
 func FuzzTheShortWayLetsInNothingThatTheLibraryRefuses(f *testing.F) {
 	f.Add(ownHeaderText, ownPayload("", ""), int64(0))
 	f.Add(ownHeaderText, ownPayload(`"ver":7`, `"roles":["admin"],"scope":"a:b","ver":7`), int64(1800))
+	f.Add(ownHeaderText, ownPayload(`"ver"`, `"auth_time":1767320000,"acr":"aal2","amr":["pwd","mfa"],"ver"`), int64(0))
+	f.Add(ownHeaderText, ownPayload(`"ver"`, `"auth_time":0,"acr":"1","amr":null,"ver"`), int64(0))
 	f.Add(ownHeaderText, ownPayload(`1767324845`, `1.7673248455e9`), int64(1))
 	f.Add(ownHeaderText, ownPayload(`"Alice"`, `"\ud800"`), int64(0))
 	f.Add(ownHeaderText, ownPayload(`"Alice"`, `null`), int64(0))

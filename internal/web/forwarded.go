@@ -8,6 +8,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/edge"
 	"gatehouse.example/internal/web/pages"
 )
@@ -16,10 +17,11 @@ import (
 // URL of the login, a longer one would not fit into the headers that proxies take.
 const maxReturn = 2 << 10
 
-// LoginFor returns the URL of the login for a browser whose request a proxy asks about. From there
-// the browser comes back to what it asked for. It is "" unless a trusted proxy describes the
-// request as one for a page, on an origin to which a login may lead.
-func (w *Web) LoginFor(c *gin.Context) string {
+// LoginFor returns the URL of the login for a browser whose request a proxy asks about, with what the
+// proxy demands of the login. From there the browser comes back to what it asked for. It is ""
+// unless a trusted proxy describes the request as one for a page, on an origin to which a login may
+// lead.
+func (w *Web) LoginFor(c *gin.Context, demand auth.StepUp) string {
 	if !edge.ByTrustedProxy(c) {
 		return ""
 	}
@@ -30,6 +32,7 @@ func (w *Web) LoginFor(c *gin.Context) string {
 		return ""
 	}
 	query := url.Values{pages.NextField: {target}}
+	demand.AddTo(query)
 	return strings.TrimRight(w.edge.Issuer(), "/") + pages.LoginPath + "?" + query.Encode()
 }
 

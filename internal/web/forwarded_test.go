@@ -14,6 +14,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/edge"
 )
 
@@ -31,7 +32,7 @@ func asked(t testing.TB, issuer, trusted string) http.Handler {
 	w := &Web{edge: outermost, returns: someReturns(outermost.Base())}
 	return outermost.Serve(edge.Fallbacks{}, edge.Route{
 		Method: http.MethodGet, Path: "/verify",
-		Answer: func(c *gin.Context) { c.Header("Location", w.LoginFor(c)) },
+		Answer: func(c *gin.Context) { c.Header("Location", w.LoginFor(c, auth.StepUp{})) },
 	})
 }
 

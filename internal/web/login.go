@@ -17,6 +17,9 @@ const checked = "yes"
 
 func (w *Web) getLogin(c *gin.Context) error {
 	to := w.destination(c, c.Query(pages.NextField))
+	if to.demand == (auth.StepUp{}) {
+		to = w.demanding(c, c.Request.URL.Query())
+	}
 	browser, ok, err := w.sessionOf(c)
 	if err != nil {
 		return err
@@ -26,7 +29,9 @@ func (w *Web) getLogin(c *gin.Context) error {
 	page.Notice = noticeOf(c, pages.NoticeRegistered, pages.NoticePasswordReset, pages.NoticeAddressVerified,
 		pages.NoticeAddressRestored)
 	switch {
-	case ok && to.query.Has(auth.DemandParameter): // the app wants a password, and not a click
+	case ok && to.query == nil && to.title != "" && !browser.User.MayReach(to.demand):
+		return w.render(c, pages.NoFactor{Username: browser.User.Username.Given, App: to.title}, to)
+	case ok && mustProve(browser, to): // whoever demands it wants a proof, and not a click
 		page.Username = cmp.Or(page.Username, browser.User.Username.Given)
 	case ok:
 		page.AlreadyAs = browser.User.Username.Given
@@ -34,6 +39,12 @@ func (w *Web) getLogin(c *gin.Context) error {
 		page.Notice = pages.NoticeLoginFirst
 	}
 	return w.render(c, page, to)
+}
+
+// mustProve reports whether somebody who is logged in has to prove anew who they are.
+func mustProve(browser auth.Browser, to destination) bool {
+	return to.query.Has(auth.DemandParameter) ||
+		!browser.Access.Satisfies(to.demand, browser.Now)
 }
 
 func (w *Web) loginPage(to destination) pages.Login {

@@ -3,6 +3,7 @@ package ginverify
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -19,6 +20,17 @@ func RequireRole(role string) gin.HandlerFunc { return wrap(verify.RequireRole(r
 // RequirePermission is that of package verify. It goes behind Middleware.
 func RequirePermission(permission string) gin.HandlerFunc {
 	return wrap(verify.RequirePermission(permission))
+}
+
+// RequireACR is that of package verify. It goes behind Middleware.
+func RequireACR(acr string) gin.HandlerFunc { return wrap(verify.RequireACR(acr)) }
+
+// RequireFresh is that of package verify. It goes behind Middleware.
+func RequireFresh(maxAge time.Duration) gin.HandlerFunc { return wrap(verify.RequireFresh(maxAge)) }
+
+// RequireLogin is that of package verify. It goes behind Middleware.
+func RequireLogin(acr string, maxAge time.Duration) gin.HandlerFunc {
+	return wrap(verify.RequireLogin(acr, maxAge))
 }
 
 func wrap(middleware func(http.Handler) http.Handler) gin.HandlerFunc {

@@ -748,7 +748,7 @@ func (q *Queries) SessionByID(ctx context.Context, id uuid.UUID) (SessionByIDRow
 	return i, err
 }
 
-const startSession = `-- name: StartSession :execrows
+const startSession = `-- name: StartSession :one
 WITH c AS (
     SELECT client_id
     FROM clients
@@ -786,8 +786,9 @@ WITH c AS (
     FROM u
     RETURNING sessions.user_id
 )
-SELECT record_event($1::jsonb, started.user_id)
+SELECT now()::timestamptz AS at
 FROM started
+CROSS JOIN record_event($1::jsonb, started.user_id)
 `
 
 type StartSessionParams struct {
@@ -812,8 +813,8 @@ type StartSessionParams struct {
 // is disabled. The lock makes the logins of one user take turns; logins of others go on. Whoever
 // disables a client waits for it. If the user has too many sessions, those that were used longest
 // ago end. The sessions of apps that end with that of a browser do not count.
-func (q *Queries) StartSession(ctx context.Context, arg StartSessionParams) (int64, error) {
-	result, err := q.db.Exec(ctx, startSession,
+func (q *Queries) StartSession(ctx context.Context, arg StartSessionParams) (time.Time, error) {
+	row := q.db.QueryRow(ctx, startSession,
 		arg.Event,
 		arg.ClientID,
 		arg.UserID,
@@ -830,8 +831,7 @@ func (q *Queries) StartSession(ctx context.Context, arg StartSessionParams) (int
 		arg.Amr,
 		arg.Trusted,
 	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+	var at time.Time
+	err := row.Scan(&at)
+	return at, err
 }

@@ -31,6 +31,7 @@ func names() []string {
 		"home", "login", "register", "password", "forgot", "code", "reset", "invitation",
 		"verify", "proof", "undo", "consent", "end_session", "logged_out", "account", "email",
 		"delete", "error", "factor", "enrol", "codes", "security", "app", "passkey", "passkey_new",
+		"no_factor",
 	}
 }
 
@@ -87,6 +88,17 @@ func (p Login) describe() description {
 			passwordField(PasswordField, "current-password", NoProblem),
 		},
 	}
+}
+
+// NoFactor is at [LoginPath], for somebody who cannot log in as strongly as an app demands: there is
+// no second factor to prove.
+type NoFactor struct {
+	Username string
+	App      string // which demands it
+}
+
+func (p NoFactor) describe() description {
+	return description{Name: "no_factor", Title: "no_factor.title", App: p.App, User: p.Username}
 }
 
 // OffersCurrent is true if the person may go on without a password.

@@ -113,6 +113,7 @@ func drawn() map[string]Page {
 			Username: "alice", App: "Orders", Hidden: []Hidden{{"state", "x"}, {"client_id", "orders"}},
 		},
 		"logged out": LoggedOut{},
+		"no factor":  NoFactor{Username: "alice", App: "wiki.example.org"},
 		"logged out onward": LoggedOut{
 			App: "Orders", Onward: "https://orders.example/bye?state=x",
 		},
