@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode"
@@ -264,6 +265,65 @@ func TestEveryTriggerIsInTheIndexOfRules(t *testing.T) {
 	for trigger, migration := range made {
 		t.Errorf("CONTRIBUTING.md has no row for the trigger %s of migration %s", trigger, migration)
 	}
+}
+
+// A requirement without a row is one that nobody has looked at. A row whose test is gone says that
+// something is proved, and nothing proves it.
+func TestEachRequirementOfTheASVSHasItsTestsOrAReason(t *testing.T) {
+	t.Parallel()
+	tests := testNames(t)
+	quoted := regexp.MustCompile("`(Test\\w+)`")
+	row := regexp.MustCompile(`^\| (\d+\.\d+\.\d+) \| [^|]+ \| ([^|]+) \|$`)
+	reason := regexp.MustCompile(`^(Does not apply|Not met): |^Said in \[`)
+	due, listed := requirements(), map[string]bool{}
+	text, more, found := strings.Cut(read(t, "docs/asvs.md"), "\n## Level 3\n")
+	if !found {
+		t.Fatal("docs/asvs.md has no list of level 3")
+	}
+	for line := range strings.Lines(text + more) {
+		for _, test := range quoted.FindAllStringSubmatch(line, -1) {
+			if !tests[test[1]] {
+				t.Errorf("there is no %s", test[1])
+			}
+		}
+		cells := row.FindStringSubmatch(strings.TrimSpace(line))
+		if cells == nil {
+			continue
+		}
+		if listed[cells[1]] {
+			t.Errorf("docs/asvs.md has %s twice", cells[1])
+		}
+		listed[cells[1]] = true
+		if !quoted.MatchString(cells[2]) && !reason.MatchString(cells[2]) {
+			t.Errorf("docs/asvs.md has neither a test nor a reason for %s", cells[1])
+		}
+		if early := strings.Contains(text, line); early != slices.Contains(due, cells[1]) {
+			t.Errorf("%s is in the tables of levels 1 and 2: %t", cells[1], early)
+		}
+	}
+	for _, number := range due {
+		if !listed[number] {
+			t.Errorf("docs/asvs.md lacks %s", number)
+		}
+	}
+}
+
+// requirements are those of levels 1 and 2 in chapters V6, V7, V9, V10 and V14 of the OWASP ASVS
+// 5.0.0. They come before those of level 3 in each section.
+func requirements() []string {
+	var numbers []string
+	for section, last := range map[string]int{
+		"6.1": 3, "6.2": 12, "6.3": 4, "6.4": 4, "6.5": 5, "6.6": 3, "6.8": 4,
+		"7.1": 3, "7.2": 4, "7.3": 2, "7.4": 5, "7.5": 2, "7.6": 2,
+		"9.1": 3, "9.2": 4,
+		"10.1": 2, "10.2": 2, "10.3": 4, "10.4": 11, "10.5": 5, "10.6": 2, "10.7": 3,
+		"14.1": 2, "14.2": 4, "14.3": 3,
+	} {
+		for n := range last {
+			numbers = append(numbers, section+"."+strconv.Itoa(n+1))
+		}
+	}
+	return numbers
 }
 
 // triggers are those that the migrations leave, each with the number of the one that made it last.

@@ -173,6 +173,25 @@ func (d document) isExplained(input *html.Node) bool {
 	})
 }
 
+// Whoever has used somebody else's computer must find the way out from wherever they are.
+func TestEveryPageOfSomebodyWhoIsLoggedInOffersTheLogout(t *testing.T) {
+	t.Parallel()
+	eachPage(t, func(t *testing.T, _ Language, page Page, d document) {
+		switch page.(type) {
+		case Login, Consent, RecoveryCodes: // they ask for an answer, and the page after it offers one
+			return
+		}
+		loggedIn, offered := false, false
+		for _, n := range d.elements("input", "button") {
+			loggedIn = loggedIn || attribute(n, "name") == AsField
+			offered = offered || attribute(n, "value") == ChoiceLogOut
+		}
+		if loggedIn && !offered {
+			t.Error("there is no logout")
+		}
+	})
+}
+
 // A password manager fills in, saves and proposes by these words.
 func TestAPasswordManagerKnowsEveryField(t *testing.T) {
 	t.Parallel()
@@ -210,6 +229,9 @@ func TestAPasswordManagerKnowsEveryField(t *testing.T) {
 				}
 				if completed != want[name] {
 					t.Errorf("%s has autocomplete=%q", name, completed)
+				}
+				if hidden := strings.HasSuffix(want[name], "-password"); hidden != (kind == "password") {
+					t.Errorf("%s is typed into a field of type %s", name, kind)
 				}
 				if _, filled := lookUp(input, "value"); filled && kind == "password" {
 					t.Errorf("%s comes with a value", name)
