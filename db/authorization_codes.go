@@ -27,6 +27,20 @@ func (d *DB) InsertCode(ctx context.Context, e auth.Event, c auth.NewCode) error
 	return translate("insert code", err)
 }
 
+// InsertProvedCode implements auth.Store.
+func (d *DB) InsertProvedCode(ctx context.Context, e auth.Event, c auth.NewCode) error {
+	stored, err := d.queries.InsertProvedCode(ctx, sqlcgen.InsertProvedCodeParams{
+		Digest: c.Digest[:], UserID: c.UserID, TokenVersion: c.UserVersion,
+		ClientID: orNull(c.ClientID), ClientVersion: c.ClientVersion, Challenge: c.Challenge,
+		Scope: orNull(c.Scope), Openid: orNull(c.OpenID), Amr: c.Methods,
+		LifetimeSeconds: c.Lifetime.Seconds(), Event: eventJSON(e),
+	})
+	if err == nil && stored == 0 {
+		return fmt.Errorf("db: insert proved code: %w", auth.ErrUserNotFound)
+	}
+	return translate("insert proved code", err)
+}
+
 // RedeemCode implements auth.Store.
 func (d *DB) RedeemCode(
 	ctx context.Context, e auth.Event, c auth.RedeemableCode,
@@ -36,6 +50,9 @@ func (d *DB) RedeemCode(
 		return auth.RedeemedCode{}, translate("redeem code", err)
 	}
 	defer leave()
+	if c.RedirectURI == "" {
+		return d.redeemProvedCode(ctx, e, c)
+	}
 	s := c.Session
 	row, err := d.queries.RedeemCode(ctx, sqlcgen.RedeemCodeParams{
 		Digest: c.Digest[:], ID: &s.ID, ClientID: s.Caller.Client.ID, RedirectUri: c.RedirectURI,
@@ -56,12 +73,33 @@ func (d *DB) RedeemCode(
 	}, translate("redeem code", err)
 }
 
+// redeemProvedCode is RedeemCode for a code without a browser.
+func (d *DB) redeemProvedCode(
+	ctx context.Context, e auth.Event, c auth.RedeemableCode,
+) (auth.RedeemedCode, error) {
+	s := c.Session
+	row, err := d.queries.RedeemProvedCode(ctx, sqlcgen.RedeemProvedCodeParams{
+		Digest: c.Digest[:], ID: &s.ID, ClientID: orNull(s.Caller.Client.ID),
+		Challenge: c.Challenge, Resources: list(c.Resources), DefaultResource: c.DefaultResource,
+		Salt: s.Salt, MaxOthers: int32(s.Limits.PerUser - 1), IdleSeconds: s.Limits.Idle.Seconds(),
+		AbsoluteSeconds: s.Limits.Absolute.Seconds(), ClientAddress: s.Caller.Address,
+		UserAgent: s.Caller.UserAgent, Event: eventJSON(e),
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return auth.RedeemedCode{}, fmt.Errorf("db: redeem proved code: %w", auth.ErrInvalidCode)
+	}
+	return auth.RedeemedCode{
+		User: user(row.Account), Scope: orZero(row.Scope), OpenID: orZero(row.Openid),
+		AuthTime: row.AuthTime, Methods: row.Amr, ExpiresAt: row.ExpiresAt, Now: row.Now,
+	}, translate("redeem proved code", err)
+}
+
 // RefusedCode implements auth.Store.
 func (d *DB) RefusedCode(
 	ctx context.Context, c auth.RedeemableCode,
 ) (auth.RefusedCode, error) {
 	row, err := d.queries.CodeByDigest(ctx, sqlcgen.CodeByDigestParams{
-		Digest: c.Digest[:], ClientID: c.Session.Caller.Client.ID, Resources: list(c.Resources),
+		Digest: c.Digest[:], ClientID: orNull(c.Session.Caller.Client.ID), Resources: list(c.Resources),
 		DefaultResource: c.DefaultResource,
 	})
 	if errors.Is(err, pgx.ErrNoRows) {

@@ -576,6 +576,21 @@ func (d *DB) redeemCode(ctx context.Context, u auth.User) error {
 	if err != nil {
 		return err
 	}
+	proved := sha256.Sum256([]byte(rand.Text()))
+	err = d.InsertProvedCode(ctx, anEvent(), auth.NewCode{
+		Digest: proved, UserID: u.ID, UserVersion: u.TokenVersion, Methods: []string{"pwd"},
+		Challenge: strings.Repeat("a", 43), Lifetime: time.Minute,
+	})
+	if err != nil {
+		return err
+	}
+	_, err = d.RedeemCode(ctx, anEvent(), auth.RedeemableCode{
+		Digest: proved, Challenge: strings.Repeat("a", 43),
+		Session: auth.NewSession{ID: uuid.New(), Salt: make([]byte, 16), Limits: limits},
+	})
+	if err != nil {
+		return err
+	}
 	redeemable := auth.RedeemableCode{
 		Digest: code, RedirectURI: "https://a.example/", PerParent: 20,
 		Session: auth.NewSession{ID: uuid.New(), Salt: make([]byte, 16), Caller: app, Limits: limits},

@@ -84,7 +84,7 @@ func readPersonalCodes(
 	})
 	for _, row := range rows {
 		into.Codes = append(into.Codes, auth.PersonalCode{
-			Client:    auth.Client{ID: row.ClientID, Title: row.ClientName},
+			Client:    auth.Client{ID: orZero(row.ClientID), Title: orZero(row.ClientName)},
 			SessionID: orZero(row.SessionID), RedirectURI: orZero(row.RedirectUri), Scope: orZero(row.Scope),
 			OpenID: orZero(row.Openid), Claims: orZero(row.Claims),
 			Resources: orZero(row.Resource), AuthTime: row.AuthTime,

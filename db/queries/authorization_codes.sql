@@ -26,7 +26,35 @@ WITH live AS (
 SELECT record_event(@event::jsonb, stored.user_id)
 FROM stored;
 
--- RedeemCode is the one place where a code becomes a session. It compares all that the code is
+-- InsertProvedCode is InsertCode for a user who has proved without a browser who it is. NULL of the
+-- client: the built-in one.
+-- name: InsertProvedCode :execrows
+WITH c AS (
+    SELECT client_id
+    FROM clients
+    WHERE clients.client_id = sqlc.narg('client_id')::text
+      AND clients.token_version = @client_version
+      AND clients.first_party
+      AND clients.disabled_at IS NULL
+    FOR SHARE
+), stored AS (
+    INSERT INTO authorization_codes (
+        digest, user_id, token_version, client_id, challenge, scope, openid, auth_time, amr, expires_at
+    )
+    SELECT @digest, u.id, u.token_version, sqlc.narg('client_id')::text, @challenge::text,
+           sqlc.narg('scope'), sqlc.narg('openid'), now(), @amr::text[],
+           now() + make_interval(secs => @lifetime_seconds)
+    FROM users u
+    WHERE u.id = @user_id
+      AND u.token_version = @token_version
+      AND u.disabled_at IS NULL
+      AND (sqlc.narg('client_id')::text IS NULL OR EXISTS (SELECT FROM c))
+    RETURNING user_id
+)
+SELECT record_event(@event::jsonb, stored.user_id)
+FROM stored;
+
+-- RedeemCode is the one place where a code of a browser becomes a session. It compares all that the code is
 -- bound to: client, redirect URI, challenge, resources, browser's session, and the version of the
 -- user. Of many callers at once, one finds that the code was not redeemed. Whoever ends the
 -- browser's session, or bans the user or the client, waits for the locks, and then ends the new
@@ -107,13 +135,78 @@ FROM redeemed
 CROSS JOIN started
 JOIN accounts ON accounts.id = redeemed.user_id;
 
+-- RedeemProvedCode is RedeemCode for a code without a browser. It compares the client, the challenge
+-- and the version of the user. The session has no parent, and counts like that of a login
+-- (StartSession): the lock makes those of one user take turns.
+-- name: RedeemProvedCode :one
+WITH c AS (
+    SELECT client_id, required_role
+    FROM clients
+    WHERE clients.client_id = sqlc.narg('client_id')::text
+      AND clients.first_party
+      AND clients.disabled_at IS NULL
+    FOR SHARE
+), found AS (
+    SELECT a.digest
+    FROM authorization_codes a
+    JOIN users u ON u.id = a.user_id AND u.token_version = a.token_version AND u.disabled_at IS NULL
+    WHERE a.digest = @digest
+      AND a.session_id IS NULL
+      AND (sqlc.narg('client_id')::text IS NULL OR EXISTS (
+          SELECT FROM c
+          WHERE c.required_role IS NULL OR EXISTS (
+              SELECT FROM user_roles r WHERE r.user_id = u.id AND r.role_name = c.required_role
+          )
+      ))
+    FOR NO KEY UPDATE OF u
+), redeemed AS (
+    UPDATE authorization_codes a
+    SET redeemed_at = now(), started_id = @id
+    FROM found
+    WHERE a.digest = found.digest
+      AND a.client_id IS NOT DISTINCT FROM sqlc.narg('client_id')::text
+      AND a.challenge = @challenge::text
+      AND @resources::text[] <@ string_to_array(@default_resource::text, ' ')
+      AND a.redeemed_at IS NULL
+      AND a.expires_at > now()
+    RETURNING a.user_id, a.client_id, a.scope, a.openid, a.auth_time, a.amr
+), evicted AS (
+    UPDATE sessions
+    SET ended_at = now(), end_reason = 'evicted'
+    WHERE id IN (
+        SELECT s.id
+        FROM sessions s
+        JOIN redeemed r ON r.user_id = s.user_id
+        WHERE s.ended_at IS NULL
+          AND (s.parent_id IS NULL OR s.offline)
+        ORDER BY s.last_used_at DESC, s.created_at DESC, s.id DESC
+        OFFSET @max_others::int
+    )
+), started AS (
+    INSERT INTO sessions (
+        id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope, client_id,
+        auth_time, amr, openid
+    )
+    SELECT @id, r.user_id, @salt, now() + make_interval(secs => @idle_seconds),
+           now() + make_interval(secs => @absolute_seconds), @client_address, @user_agent, r.scope,
+           r.client_id, r.auth_time, r.amr, r.openid
+    FROM redeemed r
+    RETURNING id, expires_at
+)
+SELECT sqlc.embed(accounts), redeemed.scope, redeemed.openid, redeemed.auth_time, redeemed.amr,
+       started.expires_at, now()::timestamptz AS now,
+       record_event(@event::jsonb, redeemed.user_id) AS event
+FROM redeemed
+CROSS JOIN started
+JOIN accounts ON accounts.id = redeemed.user_id;
+
 -- CodeByDigest finds a code that could not be redeemed.
 -- name: CodeByDigest :one
 SELECT started_id, user_id,
        (@resources::text[] <@ string_to_array(coalesce(resource, @default_resource::text), ' '))::boolean AS has_resources
 FROM authorization_codes
 WHERE digest = @digest
-  AND client_id = @client_id::text;
+  AND client_id IS NOT DISTINCT FROM sqlc.narg('client_id')::text;
 
 -- PruneCodes deletes some of the codes that expired longest ago. A code is kept for a while after
 -- it was redeemed, so that a second use is known for one.

@@ -22,7 +22,7 @@ LIMIT @max_rows;
 -- name: PersonalCodes :many
 SELECT a.session_id, a.redirect_uri, a.scope, a.openid, a.claims, a.resource, a.auth_time, a.expires_at, a.redeemed_at, a.started_id, c.client_id, c.name AS client_name
 FROM authorization_codes a
-JOIN clients c ON c.client_id = a.client_id
+LEFT JOIN clients c ON c.client_id = a.client_id
 WHERE a.user_id = @user_id
 ORDER BY a.expires_at DESC, a.digest
 LIMIT @max_rows;

@@ -221,22 +221,14 @@ func commandsIn(t *testing.T, text string) string {
 	return block + "\n"
 }
 
-// start types the commands into a shell, and returns when the app accepts connections. They are
-// those of the page but for the ports and for the place of the files.
+// start types the commands into a shell, and returns when the app accepts connections.
 func (d *documented) start() {
 	d.Helper()
-	examples, files := d.T.TempDir(), d.T.TempDir()
-	port := d.address[strings.LastIndexByte(d.address, ':')+1:]
-	replace := strings.NewReplacer("localhost:8000", strings.TrimPrefix(d.public, "http://"),
-		"localhost:9000", "localhost:"+port, " 9000", " "+port, "localhost:9001", d.upstream.address(), `"1m"  `, `"1s"  `,
-		"$PWD/docs/examples", examples, "$PWD/.dev", files,
-		"docs/examples", examples, ".dev/", files+"/", "$PWD/bin", d.programs)
-	copyReplaced(d.T, "../../docs/examples", examples, replace)
-	must(d, os.WriteFile(filepath.Join(files, "database_url"), []byte(d.databaseURL), 0o600))
+	commands := d.prepared()
 	log := &logBuffer{}
 	// Its input ends when the process of the test does. Whoever stops that leaves no app behind.
 	const orphaned = "exec 3<&0; (cat <&3; kill 0) &\n"
-	shell := exec.Command("bash", "-euc", orphaned+replace.Replace(d.commands))
+	shell := exec.Command("bash", "-euc", orphaned+commands)
 	_, err := shell.StdinPipe()
 	must(d, err)
 	shell.Dir, shell.Stdout, shell.Stderr = "../..", log, log
@@ -268,6 +260,30 @@ func (d *documented) start() {
 		}
 		return err == nil
 	})
+}
+
+// types types the commands into a shell, and returns what they have printed when they end.
+func (d *documented) types() string {
+	d.Helper()
+	shell := exec.CommandContext(d.Context(), "bash", "-euo", "pipefail", "-c", d.prepared())
+	shell.Dir = "../.."
+	out, err := shell.Output()
+	must(d, err)
+	return string(out)
+}
+
+// prepared returns the commands of the page, but for the ports and for the place of the files.
+func (d *documented) prepared() string {
+	d.Helper()
+	examples, files := d.T.TempDir(), d.T.TempDir()
+	port := d.address[strings.LastIndexByte(d.address, ':')+1:]
+	replace := strings.NewReplacer("localhost:8000", strings.TrimPrefix(d.public, "http://"),
+		"localhost:9000", "localhost:"+port, " 9000", " "+port, "localhost:9001", d.upstream.address(), `"1m"  `, `"1s"  `,
+		"$PWD/docs/examples", examples, "$PWD/.dev", files,
+		"docs/examples", examples, ".dev/", files+"/", "$PWD/bin", d.programs)
+	copyReplaced(d.T, "../../docs/examples", examples, replace)
+	must(d, os.WriteFile(filepath.Join(files, "database_url"), []byte(d.databaseURL), 0o600))
+	return replace.Replace(d.commands)
 }
 
 // copyReplaced copies the files of a folder, with other texts in them.

@@ -43,7 +43,9 @@ type CodeDigest [sha256.Size]byte
 // NewCode is an authorization code to be stored.
 type NewCode struct {
 	Digest        CodeDigest
-	SessionID     uuid.UUID // of the browser
+	SessionID     uuid.UUID // of the browser; Nil: without one
+	UserID        uuid.UUID // without a browser
+	Methods       []string  // how that user has proved who it is, without a browser
 	UserVersion   int64
 	ClientID      string
 	ClientVersion int64
@@ -277,10 +279,19 @@ func digestOfCode(code string) CodeDigest { return sha256.Sum256([]byte(code)) }
 // was made for.
 type CodeRedemption struct {
 	Code        string
-	RedirectURI string
+	RedirectURI string // "": the code came without a browser
 	Verifier    string // of RFC 7636; "" only for a code without a challenge
 	// Resources are those of the code that the access token is for; nil: all of them.
 	Resources []string
+}
+
+// mayBeOf reports whether a client could have got such a code. Without a browser a redirect URI does
+// not say whose a code is, so the challenge has to.
+func (r CodeRedemption) mayBeOf(client Client) bool {
+	if r.RedirectURI == "" {
+		return client.IsFirstParty() && r.Verifier != ""
+	}
+	return client.MatchRedirectURI(r.RedirectURI)
 }
 
 // RedeemableCode is a CodeRedemption for the store, and the session that it starts.
@@ -354,8 +365,7 @@ func (t *Tokens) Redeem(
 		return Grant{}, err
 	}
 	// Whatever is not registered may not even be text.
-	if !strings.HasPrefix(redemption.Code, codePrefix) ||
-		!caller.Client.MatchRedirectURI(redemption.RedirectURI) {
+	if !strings.HasPrefix(redemption.Code, codePrefix) || !redemption.mayBeOf(caller.Client) {
 		return Grant{}, fmt.Errorf("%w: malformed, or for another redirect URI", ErrInvalidCode)
 	}
 	id, salt := uuid.New(), newSalt()

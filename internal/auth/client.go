@@ -77,7 +77,7 @@ func (c Client) IsFirstParty() bool { return c.ID == "" || c.FirstParty }
 // MayUse reports whether the client may get tokens with a grant.
 func (c Client) MayUse(grantType string) bool {
 	if c.ID == "" {
-		return grantType == GrantPassword || grantType == GrantRefreshToken
+		return grantType != GrantClientCredentials
 	}
 	return slices.Contains(c.GrantTypes, grantType)
 }
@@ -286,6 +286,15 @@ func (c *Clients) CheckGrant(ctx context.Context, client Client, grantType strin
 		return nil
 	}
 	return c.refuseGrant(ctx, client, ActionIssueToken, ErrUnauthorizedClient)
+}
+
+// CheckFirstParty refuses a client that may not log users in without a browser: it would see their
+// passwords. Errors: [ErrUnauthorizedClient].
+func (c *Clients) CheckFirstParty(ctx context.Context, client Client) error {
+	if client.IsFirstParty() && client.MayUse(GrantAuthorizationCode) {
+		return nil
+	}
+	return c.refuseGrant(ctx, client, ActionIssueCode, ErrUnauthorizedClient)
 }
 
 // RefusePassword refuses a client that sends a user's password while no passwords are exchanged for

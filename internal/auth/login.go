@@ -27,6 +27,9 @@ type LoginStore interface {
 	// CredentialsByKey is UserByKey and also returns the password hash, for a login. Errors:
 	// [ErrUserNotFound].
 	CredentialsByKey(ctx context.Context, key string) (Credentials, error)
+	// InsertProvedCode stores a code without a browser, if neither its user nor the client has
+	// changed. Errors: [ErrUserNotFound] if one has.
+	InsertProvedCode(ctx context.Context, e Event, code NewCode) error
 	// RehashPassword replaces a hash with another hash of the same password, if the stored one is
 	// still oldHash. If it is not, somebody else was first, and nothing changes.
 	RehashPassword(ctx context.Context, id uuid.UUID, oldHash, newHash string) error

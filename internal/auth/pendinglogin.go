@@ -83,6 +83,7 @@ type kindOfLogin struct {
 	Browser  bool
 	ClientID string // of the program that logs in
 	Remember bool   // the user wants to stay logged in
+	codeRequest
 }
 
 // takenBefore is a [TakenRate] as it is sealed.

@@ -77,7 +77,7 @@ var answers = []struct {
 	{auth.ErrFactorNeeded, Answer{400, "insufficient_authorization", "The second factor must be proved as well", ""}},
 	{auth.ErrFactorEnrol, Answer{400, "redirect_to_web", "The account must have a second factor; log in in a browser to set one up", ""}},
 	{auth.ErrPendingLogin, Answer{400, "invalid_session", "The login took too long, or is over; begin anew", ""}},
-	{auth.ErrWrongFactor, Answer{400, "insufficient_authorization", "The code or the passkey is not right", ""}},
+	{auth.ErrWrongFactor, Answer{400, "invalid_grant", "The code or the passkey is not right", ""}},
 	{auth.ErrFactorLocked, Answer{403, "access_denied", "Too many codes were wrong; use a passkey, or ask an administrator", ""}},
 	{auth.ErrFactorExists, Answer{409, "", "The account has such a factor already; remove that first", ""}},
 	{auth.ErrFactorDemanded, Answer{409, "", "The account must have a second factor; set up another one first", ""}},
@@ -173,9 +173,25 @@ var answers = []struct {
 	{auth.ErrNotReplaced, fault},
 }
 
+// answeredError is an error with another answer than that of the table.
+type answeredError struct {
+	error
+	answer Answer
+}
+
+// Unwrap returns the error.
+func (e *answeredError) Unwrap() error { return e.error }
+
+// As gives an error another answer than that of the table, for a route whose clients know it by
+// another name. The log, the metrics and the audit log know it as ever.
+func As(err error, a Answer) error { return &answeredError{err, a} }
+
 // AnswerTo finds the answer to an error, and the error's name in the log. The text of an unknown
 // error goes to the log alone.
 func AnswerTo(err error) (a Answer, name string) {
+	if answered, ok := errors.AsType[*answeredError](err); ok {
+		return answered.answer, auth.Outcome(err)
+	}
 	if known, ok := outcome.Of(err); ok {
 		err = known
 	} else if errors.Is(err, context.DeadlineExceeded) {

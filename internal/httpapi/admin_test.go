@@ -60,16 +60,17 @@ const (
 // rights has a row for each route of the table, so that no new route is open by oversight.
 func rights() map[string]auth.Permission {
 	return map[string]auth.Permission{
-		"POST /token":              forAnybody,
-		"POST /token/password":     forAnybody,
-		"POST /password/forgot":    forAnybody,
-		"POST /password/reset":     forAnybody, // with what was mailed
-		"POST /email/verify":       forAnybody, // with what was mailed
-		"POST /email/resend":       forAnybody,
-		"POST /email/undo":         forAnybody, // with what was mailed
-		"PUT /users/me/email":      forUsers,
-		"DELETE /users/me/email":   forUsers,
-		"POST /invitations/accept": forAnybody, // as well
+		"POST /token":               forAnybody,
+		"POST /authorize-challenge": forAnybody, // with the password
+		"POST /token/password":      forAnybody,
+		"POST /password/forgot":     forAnybody,
+		"POST /password/reset":      forAnybody, // with what was mailed
+		"POST /email/verify":        forAnybody, // with what was mailed
+		"POST /email/resend":        forAnybody,
+		"POST /email/undo":          forAnybody, // with what was mailed
+		"PUT /users/me/email":       forUsers,
+		"DELETE /users/me/email":    forUsers,
+		"POST /invitations/accept":  forAnybody, // as well
 		// where registration is closed
 		"POST /users":                                 auth.WriteUsers,
 		"POST /logout":                                forUsers,

@@ -102,6 +102,9 @@ func ways() map[string]way {
 				w.request("POST", "/token/password",
 					`{"username":"alice","current_password":"guess","new_password":"another good password"}`, "Content-Type", jsonType))
 		}, 40, 401, 429, 3, 37},
+		"wrong password, for a code": {"POST /authorize-challenge", nil, func(w *wayward) answered {
+			return w.challenge(program{}, "username", "alice", "password", "guess")
+		}, 40, 400, 429, 3, 37},
 		"codes that are none": {"POST /token", withShop, func(w *wayward) answered {
 			return w.redeemed(w.shop, "gha_"+uuid.NewString())
 		}, 150, 400, 400, ofActor, 0},

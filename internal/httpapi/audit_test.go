@@ -206,6 +206,9 @@ func attempts() map[string]attempt {
 		"POST /token": {send: func(a *audited) answered {
 			return a.login("alice", goodPassword)
 		}, status: 200, told: auth.ActionLogin, actor: "alice", user: "alice"},
+		"POST /authorize-challenge": {send: func(a *audited) answered {
+			return a.challenge(program{}, "username", "alice", "password", goodPassword)
+		}, status: 200, told: auth.ActionIssueCode, actor: "alice", user: "alice"},
 		"POST /token (refresh)": {send: byAlice(func(a *audited, t tokens) answered {
 			return a.refreshed(t.refresh)
 		}), status: 200, told: auth.ActionRefresh, actor: "alice", user: "alice"},

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/edge"
@@ -18,6 +19,7 @@ type problem struct {
 	Status int               `json:"status"`
 	Detail string            `json:"detail"`
 	Errors []auth.FieldError `json:"errors,omitempty"`
+	neededFactor
 }
 
 // tokenError is an error of a token endpoint (RFC 6749 §5.2). Clients of FastAPI look at detail.
@@ -25,6 +27,29 @@ type tokenError struct {
 	Error       string `json:"error"`
 	Description string `json:"error_description"`
 	Detail      string `json:"detail"`
+	neededFactor
+	PasskeyOptions jsontext.Value `json:"passkey_options,omitempty"`
+}
+
+// neededFactor leads on to the second step of a login.
+type neededFactor struct {
+	AuthSession string   `json:"auth_session,omitempty"`
+	Factors     []string `json:"factors,omitempty"`
+}
+
+func neededIn(err error) neededFactor {
+	needed, ok := errors.AsType[*auth.FactorNeededError](err)
+	if !ok || needed.Enrol {
+		return neededFactor{}
+	}
+	n := neededFactor{AuthSession: needed.Pending}
+	if needed.Factors.TOTP || needed.Factors.RecoveryCodes > 0 {
+		n.Factors = append(n.Factors, "otp")
+	}
+	if needed.Factors.Passkeys > 0 {
+		n.Factors = append(n.Factors, "passkey")
+	}
+	return n
 }
 
 func asProblem(c *gin.Context, a edge.Answer, err error) {
@@ -33,11 +58,15 @@ func asProblem(c *gin.Context, a edge.Answer, err error) {
 		fields = nil
 	}
 	writeJSON(c, a.Status, "application/problem+json",
-		problem{"about:blank", title(a.Status), a.Status, a.Detail, fields})
+		problem{"about:blank", title(a.Status), a.Status, a.Detail, fields, neededIn(err)})
 }
 
-func asTokenError(c *gin.Context, a edge.Answer, _ error) {
-	writeJSON(c, a.Status, "application/json", tokenError{a.OAuth, a.Detail, a.Detail})
+func asTokenError(c *gin.Context, a edge.Answer, err error) {
+	body := tokenError{a.OAuth, a.Detail, a.Detail, neededIn(err), nil}
+	if needed, ok := errors.AsType[*passkeyNeeded](err); ok {
+		body.PasskeyOptions = needed.options
+	}
+	writeJSON(c, a.Status, "application/json", body)
 }
 
 func title(status int) string {

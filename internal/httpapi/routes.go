@@ -24,6 +24,7 @@ type route struct {
 func (s *API) table(docs *docs, wellKnown *wellKnown) []route {
 	return []route{
 		{http.MethodPost, "/token", client, asTokenError, s.postToken},
+		{http.MethodPost, "/authorize-challenge", client, asTokenError, s.postAuthorizeChallenge},
 		{http.MethodPost, "/introspect", confidentialClient, asTokenError, s.postIntrospect},
 		{http.MethodPost, "/revoke", client, asTokenError, s.postRevoke},
 		{http.MethodPost, "/token/password", passwords, nil, s.postTokenPassword},

@@ -14,7 +14,7 @@ func sharingOf(path string) edge.Sharing {
 	case strings.HasPrefix(path, "/.well-known/"):
 		return edge.AnyOrigin
 	case slices.Contains([]string{
-		"/token", "/token/password", "/password/forgot", "/password/reset", "/revoke", "/logout",
+		"/token", "/authorize-challenge", "/token/password", "/password/forgot", "/password/reset", "/revoke", "/logout",
 		"/userinfo", "/users", "/email/verify", "/email/resend", "/email/undo",
 		"/invitations/accept",
 	}, path), strings.HasPrefix(path, "/users/"):

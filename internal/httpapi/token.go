@@ -77,7 +77,8 @@ func narrowingOf(form map[string]string) auth.Narrowing {
 }
 
 func (s *API) codeGrant(c *gin.Context, form map[string]string) error {
-	if form["code"] == "" || form["redirect_uri"] == "" {
+	// A code without a browser has no redirect URI, and always a verifier.
+	if form["code"] == "" || form["redirect_uri"] == "" && form["code_verifier"] == "" {
 		return edge.ErrInvalidRequest
 	}
 	grant, err := s.Tokens.Redeem(c.Request.Context(), auth.CodeRedemption{

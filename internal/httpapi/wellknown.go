@@ -59,6 +59,7 @@ func metadata(issuer string, grants []string) ([]byte, error) {
 		ServiceDocumentation:  at("docs"),
 		AuthorizationEndpoint: at("authorize"), UserinfoEndpoint: at("userinfo"),
 		EndSessionEndpoint:                        at("end-session"),
+		AuthorizationChallengeEndpoint:            at("authorize-challenge"),
 		ResponseTypesSupported:                    []string{"code"},
 		ResponseModesSupported:                    []string{"query"},
 		CodeChallengeMethodsSupported:             []string{"S256"},
@@ -87,6 +88,7 @@ func metadata(issuer string, grants []string) ([]byte, error) {
 type serverMetadata struct {
 	Issuer                                    string   `json:"issuer"`
 	AuthorizationEndpoint                     string   `json:"authorization_endpoint"`
+	AuthorizationChallengeEndpoint            string   `json:"authorization_challenge_endpoint"` // draft-ietf-oauth-first-party-apps §4.1
 	TokenEndpoint                             string   `json:"token_endpoint"`
 	TokenEndpointAuthMethodsSupported         []string `json:"token_endpoint_auth_methods_supported"`
 	RevocationEndpoint                        string   `json:"revocation_endpoint"`

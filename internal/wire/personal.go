@@ -67,8 +67,8 @@ type PersonalConsent struct {
 // PersonalCode is an authorization code.
 type PersonalCode struct {
 	Client      *App       `json:"client"`
-	Session     uuid.UUID  `json:"session"`
-	RedirectURI string     `json:"redirect_uri"`
+	Session     *uuid.UUID `json:"session"` // the browser's; null: it came without one
+	RedirectURI *string    `json:"redirect_uri"`
 	Scope       *string    `json:"scope"`
 	OpenID      *string    `json:"openid"`
 	Claims      *string    `json:"claims"`
@@ -157,7 +157,7 @@ func personalConsentOf(c auth.PersonalConsent) PersonalConsent {
 
 func personalCodeOf(c auth.PersonalCode) PersonalCode {
 	return PersonalCode{
-		Client: appOf(c.Client), Session: c.SessionID, RedirectURI: c.RedirectURI,
+		Client: appOf(c.Client), Session: orNull(c.SessionID), RedirectURI: orNull(c.RedirectURI),
 		Scope: orNull(c.Scope), OpenID: orNull(c.OpenID), Claims: orNull(c.Claims),
 		Resources: orNull(c.Resources), AuthTime: c.AuthTime.UTC(), ExpiresAt: c.ExpiresAt.UTC(), RedeemedAt: utc(c.RedeemedAt),
 		Started: orNull(c.Started),

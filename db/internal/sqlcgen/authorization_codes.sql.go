@@ -17,14 +17,14 @@ SELECT started_id, user_id,
        ($1::text[] <@ string_to_array(coalesce(resource, $2::text), ' '))::boolean AS has_resources
 FROM authorization_codes
 WHERE digest = $3
-  AND client_id = $4::text
+  AND client_id IS NOT DISTINCT FROM $4::text
 `
 
 type CodeByDigestParams struct {
 	Resources       []string
 	DefaultResource string
 	Digest          []byte
-	ClientID        string
+	ClientID        *string
 }
 
 type CodeByDigestRow struct {
@@ -127,6 +127,69 @@ func (q *Queries) InsertCode(ctx context.Context, arg InsertCodeParams) (int64, 
 		arg.Resource,
 		arg.Nonce,
 		arg.LifetimeSeconds,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const insertProvedCode = `-- name: InsertProvedCode :execrows
+WITH c AS (
+    SELECT client_id
+    FROM clients
+    WHERE clients.client_id = $2::text
+      AND clients.token_version = $3
+      AND clients.first_party
+      AND clients.disabled_at IS NULL
+    FOR SHARE
+), stored AS (
+    INSERT INTO authorization_codes (
+        digest, user_id, token_version, client_id, challenge, scope, openid, auth_time, amr, expires_at
+    )
+    SELECT $4, u.id, u.token_version, $2::text, $5::text,
+           $6, $7, now(), $8::text[],
+           now() + make_interval(secs => $9)
+    FROM users u
+    WHERE u.id = $10
+      AND u.token_version = $11
+      AND u.disabled_at IS NULL
+      AND ($2::text IS NULL OR EXISTS (SELECT FROM c))
+    RETURNING user_id
+)
+SELECT record_event($1::jsonb, stored.user_id)
+FROM stored
+`
+
+type InsertProvedCodeParams struct {
+	Event           string
+	ClientID        *string
+	ClientVersion   int64
+	Digest          []byte
+	Challenge       string
+	Scope           *string
+	Openid          *string
+	Amr             []string
+	LifetimeSeconds float64
+	UserID          uuid.UUID
+	TokenVersion    int64
+}
+
+// InsertProvedCode is InsertCode for a user who has proved without a browser who it is. NULL of the
+// client: the built-in one.
+func (q *Queries) InsertProvedCode(ctx context.Context, arg InsertProvedCodeParams) (int64, error) {
+	result, err := q.db.Exec(ctx, insertProvedCode,
+		arg.Event,
+		arg.ClientID,
+		arg.ClientVersion,
+		arg.Digest,
+		arg.Challenge,
+		arg.Scope,
+		arg.Openid,
+		arg.Amr,
+		arg.LifetimeSeconds,
+		arg.UserID,
+		arg.TokenVersion,
 	)
 	if err != nil {
 		return 0, err
@@ -297,7 +360,7 @@ type RedeemCodeRow struct {
 	Event     int64
 }
 
-// RedeemCode is the one place where a code becomes a session. It compares all that the code is
+// RedeemCode is the one place where a code of a browser becomes a session. It compares all that the code is
 // bound to: client, redirect URI, challenge, resources, browser's session, and the version of the
 // user. Of many callers at once, one finds that the code was not redeemed. Whoever ends the
 // browser's session, or bans the user or the client, waits for the locks, and then ends the new
@@ -353,6 +416,149 @@ func (q *Queries) RedeemCode(ctx context.Context, arg RedeemCodeParams) (RedeemC
 		&i.Claims,
 		&i.Resource,
 		&i.Nonce,
+		&i.AuthTime,
+		&i.Amr,
+		&i.ExpiresAt,
+		&i.Now,
+		&i.Event,
+	)
+	return i, err
+}
+
+const redeemProvedCode = `-- name: RedeemProvedCode :one
+WITH c AS (
+    SELECT client_id, required_role
+    FROM clients
+    WHERE clients.client_id = $2::text
+      AND clients.first_party
+      AND clients.disabled_at IS NULL
+    FOR SHARE
+), found AS (
+    SELECT a.digest
+    FROM authorization_codes a
+    JOIN users u ON u.id = a.user_id AND u.token_version = a.token_version AND u.disabled_at IS NULL
+    WHERE a.digest = $3
+      AND a.session_id IS NULL
+      AND ($2::text IS NULL OR EXISTS (
+          SELECT FROM c
+          WHERE c.required_role IS NULL OR EXISTS (
+              SELECT FROM user_roles r WHERE r.user_id = u.id AND r.role_name = c.required_role
+          )
+      ))
+    FOR NO KEY UPDATE OF u
+), redeemed AS (
+    UPDATE authorization_codes a
+    SET redeemed_at = now(), started_id = $4
+    FROM found
+    WHERE a.digest = found.digest
+      AND a.client_id IS NOT DISTINCT FROM $2::text
+      AND a.challenge = $5::text
+      AND $6::text[] <@ string_to_array($7::text, ' ')
+      AND a.redeemed_at IS NULL
+      AND a.expires_at > now()
+    RETURNING a.user_id, a.client_id, a.scope, a.openid, a.auth_time, a.amr
+), evicted AS (
+    UPDATE sessions
+    SET ended_at = now(), end_reason = 'evicted'
+    WHERE id IN (
+        SELECT s.id
+        FROM sessions s
+        JOIN redeemed r ON r.user_id = s.user_id
+        WHERE s.ended_at IS NULL
+          AND (s.parent_id IS NULL OR s.offline)
+        ORDER BY s.last_used_at DESC, s.created_at DESC, s.id DESC
+        OFFSET $8::int
+    )
+), started AS (
+    INSERT INTO sessions (
+        id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope, client_id,
+        auth_time, amr, openid
+    )
+    SELECT $4, r.user_id, $9, now() + make_interval(secs => $10),
+           now() + make_interval(secs => $11), $12, $13, r.scope,
+           r.client_id, r.auth_time, r.amr, r.openid
+    FROM redeemed r
+    RETURNING id, expires_at
+)
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded, redeemed.scope, redeemed.openid, redeemed.auth_time, redeemed.amr,
+       started.expires_at, now()::timestamptz AS now,
+       record_event($1::jsonb, redeemed.user_id) AS event
+FROM redeemed
+CROSS JOIN started
+JOIN accounts ON accounts.id = redeemed.user_id
+`
+
+type RedeemProvedCodeParams struct {
+	Event           string
+	ClientID        *string
+	Digest          []byte
+	ID              *uuid.UUID
+	Challenge       string
+	Resources       []string
+	DefaultResource string
+	MaxOthers       int32
+	Salt            []byte
+	IdleSeconds     float64
+	AbsoluteSeconds float64
+	ClientAddress   string
+	UserAgent       string
+}
+
+type RedeemProvedCodeRow struct {
+	Account   Account
+	Scope     *string
+	Openid    *string
+	AuthTime  time.Time
+	Amr       []string
+	ExpiresAt time.Time
+	Now       time.Time
+	Event     int64
+}
+
+// RedeemProvedCode is RedeemCode for a code without a browser. It compares the client, the challenge
+// and the version of the user. The session has no parent, and counts like that of a login
+// (StartSession): the lock makes those of one user take turns.
+func (q *Queries) RedeemProvedCode(ctx context.Context, arg RedeemProvedCodeParams) (RedeemProvedCodeRow, error) {
+	row := q.db.QueryRow(ctx, redeemProvedCode,
+		arg.Event,
+		arg.ClientID,
+		arg.Digest,
+		arg.ID,
+		arg.Challenge,
+		arg.Resources,
+		arg.DefaultResource,
+		arg.MaxOthers,
+		arg.Salt,
+		arg.IdleSeconds,
+		arg.AbsoluteSeconds,
+		arg.ClientAddress,
+		arg.UserAgent,
+	)
+	var i RedeemProvedCodeRow
+	err := row.Scan(
+		&i.Account.ID,
+		&i.Account.Username,
+		&i.Account.UsernameKey,
+		&i.Account.DisabledAt,
+		&i.Account.TokenVersion,
+		&i.Account.CreatedAt,
+		&i.Account.UpdatedAt,
+		&i.Account.MustChangePassword,
+		&i.Account.PasswordExpiresAt,
+		&i.Account.PasswordChangedAt,
+		&i.Account.Roles,
+		&i.Account.Permissions,
+		&i.Account.Email,
+		&i.Account.EmailKey,
+		&i.Account.EmailVerifiedAt,
+		&i.Account.VerifyUntil,
+		&i.Account.Passwordless,
+		&i.Account.Totp,
+		&i.Account.Passkeys,
+		&i.Account.RecoveryCodes,
+		&i.Account.FactorDemanded,
+		&i.Scope,
+		&i.Openid,
 		&i.AuthTime,
 		&i.Amr,
 		&i.ExpiresAt,

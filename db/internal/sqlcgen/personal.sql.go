@@ -63,7 +63,7 @@ func (q *Queries) PersonalChallenges(ctx context.Context, arg PersonalChallenges
 const personalCodes = `-- name: PersonalCodes :many
 SELECT a.session_id, a.redirect_uri, a.scope, a.openid, a.claims, a.resource, a.auth_time, a.expires_at, a.redeemed_at, a.started_id, c.client_id, c.name AS client_name
 FROM authorization_codes a
-JOIN clients c ON c.client_id = a.client_id
+LEFT JOIN clients c ON c.client_id = a.client_id
 WHERE a.user_id = $1
 ORDER BY a.expires_at DESC, a.digest
 LIMIT $2
@@ -85,8 +85,8 @@ type PersonalCodesRow struct {
 	ExpiresAt   time.Time
 	RedeemedAt  *time.Time
 	StartedID   *uuid.UUID
-	ClientID    string
-	ClientName  string
+	ClientID    *string
+	ClientName  *string
 }
 
 func (q *Queries) PersonalCodes(ctx context.Context, arg PersonalCodesParams) ([]PersonalCodesRow, error) {
