@@ -120,10 +120,20 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 			_, err := d.SetPassword(ctx, anEvent(), auth.Freely(), u.Username.Key, plain)
 			return err
 		},
+		"ResetFactors": func(ctx context.Context) error {
+			_, err := d.ResetFactors(ctx, anEvent(), auth.Freely(), u.Username.Key)
+			return err
+		},
+		"SealedTOTPs": func(ctx context.Context) error { _, err := d.SealedTOTPs(ctx, uuid.Nil, 1); return err },
+		"ResealTOTPs": func(ctx context.Context) error {
+			one := []auth.SealedTOTP{{UserID: u.ID, Sealed: make([]byte, 32)}}
+			_, err := d.ResealTOTPs(ctx, anEvent(), one, one)
+			return err
+		},
 		"RoleByName": func(ctx context.Context) error { _, err := d.RoleByName(ctx, "admin"); return err },
 		"ListRoles":  func(ctx context.Context) error { _, err := d.ListRoles(ctx); return err },
 		"SetRole": func(ctx context.Context) error {
-			_, err := d.SetRole(ctx, anEvent(), auth.Freely(), "clerk", nil, auth.Condition{})
+			_, err := d.SetRole(ctx, anEvent(), auth.Freely(), "clerk", auth.RoleEdit{}, auth.Condition{})
 			return err
 		},
 		"DeleteRole": func(ctx context.Context) error {
@@ -1067,6 +1077,22 @@ func TestWhateverChangesAPasswordLeavesWordOfIt(t *testing.T) {
 			t.Errorf("%d, %s: changed at %v, before %v", n, change.set, found.PasswordChangedAt, last)
 		}
 		last = found.PasswordChangedAt
+	}
+	// Whoever has set a password again would be told to use a passkey, which there may be none of.
+	for n, change := range []struct {
+		set          string
+		passwordless bool
+	}{
+		{"password_hash = overlay(password_hash PLACING 'w' FROM 20), token_version = token_version + 1, password_removed_at = now()", true},
+		{"token_version = token_version + 1", true},
+		{"password_hash = overlay(password_hash PLACING 'v' FROM 20), token_version = token_version + 1", false},
+	} {
+		_, err := d.pool.Exec(t.Context(), "UPDATE users SET "+change.set+" WHERE id = $1", alice.ID)
+		must(t, err)
+		found, err := d.UserByID(t.Context(), alice.ID)
+		if must(t, err); found.Passwordless != change.passwordless {
+			t.Errorf("%d, %s: passwordless %t", n, change.set, found.Passwordless)
+		}
 	}
 }
 

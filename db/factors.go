@@ -14,10 +14,14 @@ import (
 	"gatehouse.example/internal/passkey"
 )
 
-// FactorsOf implements auth.Store. The user comes last: a test tries each statement that reads,
-// also when the user is gone.
-func (d *DB) FactorsOf(ctx context.Context, id uuid.UUID) (found auth.FactorsShown, err error) {
+// FactorsOf implements auth.Store.
+func (d *DB) FactorsOf(ctx context.Context, id uuid.UUID) (auth.FactorsShown, error) {
 	const op = "factors of"
+	row, err := d.queries.UserByID(ctx, id)
+	if err != nil {
+		return auth.FactorsShown{}, translate(op, err)
+	}
+	found := auth.FactorsShown{User: user(row), RecoveryCodes: int(row.RecoveryCodes)}
 	since, err := d.queries.TOTPOf(ctx, id)
 	switch {
 	case err == nil:
@@ -29,21 +33,13 @@ func (d *DB) FactorsOf(ctx context.Context, id uuid.UUID) (found auth.FactorsSho
 		return auth.FactorsShown{}, err
 	}
 	devices, err := d.queries.TrustedDevicesOf(ctx, id)
-	if err != nil {
-		return auth.FactorsShown{}, translate(op, err)
-	}
 	for _, one := range devices {
 		found.Devices = append(found.Devices, auth.TrustedDevice{
 			ID: one.DeviceID, TrustedAt: one.CreatedAt, ExpiresAt: one.ExpiresAt,
 			Caller: auth.Caller{Address: one.ClientAddress, UserAgent: one.UserAgent},
 		})
 	}
-	row, err := d.queries.UserByID(ctx, id)
-	if err != nil {
-		return auth.FactorsShown{}, translate(op, err)
-	}
-	found.User, found.RecoveryCodes = user(row), int(row.RecoveryCodes)
-	return found, nil
+	return found, translate(op, err)
 }
 
 // PasskeysOf implements auth.Store.

@@ -24,7 +24,7 @@ func (d *DB) PersonalRecords(
 		found = auth.PersonalRecords{User: user(row)}
 		for _, read := range []func(context.Context, *sqlcgen.Queries, int32, *auth.PersonalRecords) error{
 			readPersonalSessions, readPersonalConsents, readPersonalCodes, readPersonalMails,
-			readPersonalChallenges, readPersonalEvents,
+			readPersonalChallenges, readPersonalEvents, readPersonalFactors,
 		} {
 			if err := read(ctx, q, int32(limit), &found); err != nil {
 				return translate(op, err)
@@ -55,7 +55,7 @@ func readPersonalSessions(
 			EndedAt: row.EndedAt, EndReason: orZero(row.EndReason),
 			Network: orZero(row.RotatedNetwork), AuthTime: row.AuthTime, Methods: row.Amr,
 			Scope: orZero(row.Scope), OpenID: orZero(row.Openid), Claims: orZero(row.Claims),
-			Resources: orZero(row.Resource), Offline: row.Offline,
+			Resources: orZero(row.Resource), Offline: row.Offline, Trusted: row.Trusted,
 		})
 	}
 	return err
@@ -141,6 +141,51 @@ func readPersonalEvents(
 					RequestID: row.RequestID, Address: row.ClientAddress, UserAgent: row.UserAgent,
 				},
 			},
+		})
+	}
+	return err
+}
+
+func readPersonalFactors(
+	ctx context.Context, q *sqlcgen.Queries, limit int32, into *auth.PersonalRecords,
+) (err error) {
+	id, f := into.User.ID, &into.Factors
+	if f.PasswordRemovedAt, err = q.PasswordRemovedAt(ctx, id); err != nil {
+		return err
+	}
+	f.TOTP, err = q.PersonalTOTPs(ctx, sqlcgen.PersonalTOTPsParams{UserID: id, MaxRows: limit})
+	if err != nil {
+		return err
+	}
+	keys, err := q.PersonalPasskeys(ctx, sqlcgen.PersonalPasskeysParams{UserID: id, MaxRows: limit})
+	if err != nil {
+		return err
+	}
+	for _, row := range keys {
+		f.Passkeys = append(f.Passkeys, auth.PersonalPasskey{
+			Name: row.Name, AAGUID: row.Aaguid, BackupEligible: row.BackupEligible,
+			BackedUp: row.BackedUp, UserVerified: row.UserVerified, Transports: row.Transports,
+			CreatedAt: row.CreatedAt, LastUsedAt: row.LastUsedAt,
+		})
+	}
+	codes, err := q.PersonalRecoveryCodes(ctx, sqlcgen.PersonalRecoveryCodesParams{
+		UserID: id, MaxRows: limit,
+	})
+	if err != nil {
+		return err
+	}
+	for _, row := range codes {
+		f.RecoveryCodes = append(f.RecoveryCodes, auth.PersonalRecoveryCode{
+			CreatedAt: row.CreatedAt, UsedAt: row.UsedAt,
+		})
+	}
+	devices, err := q.PersonalDevices(ctx, sqlcgen.PersonalDevicesParams{
+		UserID: id, MaxRows: limit,
+	})
+	for _, row := range devices {
+		f.Devices = append(f.Devices, auth.PersonalDevice{
+			CreatedAt: row.CreatedAt, ExpiresAt: row.ExpiresAt,
+			Caller: auth.Caller{Address: row.ClientAddress, UserAgent: row.UserAgent},
 		})
 	}
 	return err

@@ -70,7 +70,7 @@ func TestWhateverBarsTokensLeavesOneRevocation(t *testing.T) {
 		{"grant", func() error { return d.GrantRole(t.Context(), anEvent(), auth.Freely(), alice.ID, "clerk") }, "[alice]"},
 		{"the same again", func() error { return d.GrantRole(t.Context(), anEvent(), auth.Freely(), alice.ID, "clerk") }, "[]"},
 		{"change of a role that two have", func() error {
-			_, err := d.SetRole(t.Context(), anEvent(), auth.Freely(), "clerk", []auth.Permission{"files:read"}, auth.Condition{})
+			_, err := d.SetRole(t.Context(), anEvent(), auth.Freely(), "clerk", auth.RoleEdit{Permissions: []auth.Permission{"files:read"}}, auth.Condition{})
 			return err
 		}, "[alice bob]"},
 		{"loss of a role", func() error { return d.RevokeRole(t.Context(), anEvent(), auth.Freely(), alice.ID, "clerk") }, "[alice]"},
@@ -153,7 +153,7 @@ func BenchmarkRevoke(b *testing.B) {
 	})
 	b.Run("role", func(b *testing.B) {
 		for n := 0; b.Loop(); n++ {
-			_, err := d.SetRole(b.Context(), anEvent(), auth.Freely(), "clerk", []auth.Permission{auth.Permission(fmt.Sprintf("files:a%d", n))}, auth.Condition{})
+			_, err := d.SetRole(b.Context(), anEvent(), auth.Freely(), "clerk", auth.RoleEdit{Permissions: []auth.Permission{auth.Permission(fmt.Sprintf("files:a%d", n))}}, auth.Condition{})
 			must(b, err)
 		}
 	})

@@ -29,7 +29,7 @@ func (d *DB) ListRoles(ctx context.Context) ([]auth.Role, error) {
 }
 
 // SetRole implements auth.Store.
-func (d *DB) SetRole(ctx context.Context, e auth.Event, rule auth.Rule, name string, given []auth.Permission, when auth.Condition) (isNew bool, err error) {
+func (d *DB) SetRole(ctx context.Context, e auth.Event, rule auth.Rule, name string, to auth.RoleEdit, when auth.Condition) (isNew bool, err error) {
 	err = d.inTurn(ctx, "set role", e.By, rule, target{role: name}, func(q *sqlcgen.Queries) error {
 		inserted, err := q.InsertRole(ctx, name)
 		if err != nil {
@@ -46,11 +46,13 @@ func (d *DB) SetRole(ctx context.Context, e auth.Event, rule auth.Rule, name str
 		if !when.Holds(version) {
 			return fmt.Errorf("db: set role: %w", auth.ErrChanged)
 		}
-		words := make([]string, len(given))
-		for n, p := range given {
-			words[n] = string(p)
+		var words []string
+		if !to.KeepPermissions {
+			words = wordsOf(to.Permissions)
 		}
-		return translate("set role", q.SetRolePermissions(ctx, sqlcgen.SetRolePermissionsParams{Name: name, Permissions: words, Event: eventJSON(e)}))
+		return translate("set role", q.SetRole(ctx, sqlcgen.SetRoleParams{
+			Name: name, Permissions: words, Factor: to.Factor, Event: eventJSON(e),
+		}))
 	})
 	return isNew, err
 }
@@ -72,8 +74,8 @@ func (d *DB) DeleteRole(ctx context.Context, e auth.Event, rule auth.Rule, name 
 // GrantRole implements auth.Store.
 func (d *DB) GrantRole(ctx context.Context, e auth.Event, rule auth.Rule, userID uuid.UUID, name string) error {
 	return d.inTurn(ctx, "grant role", e.By, rule, target{userID: userID, role: name}, func(q *sqlcgen.Queries) error {
-		// Who changes a role must see all who have it, to revoke their tokens. The built-in one
-		// does not change, and its row is what those wait for who demote an admin.
+		// Who changes a role must see all who have it, to revoke their tokens. The rights of the
+		// built-in one do not change, and its row is what those wait for who demote an admin.
 		if name != auth.AdminRole {
 			if _, err := q.ShareRole(ctx, name); err != nil {
 				return translateRole("share role", err)
@@ -298,6 +300,15 @@ func role(row sqlcgen.RoleByNameRow) auth.Role {
 		Name: row.Role.Name, Permissions: permissions(row.Permissions), Version: row.Role.Version,
 		Factor: row.Role.Factor, CreatedAt: row.Role.CreatedAt, UpdatedAt: row.Role.UpdatedAt,
 	}
+}
+
+// wordsOf is never nil.
+func wordsOf(given []auth.Permission) []string {
+	words := make([]string, len(given))
+	for n, p := range given {
+		words[n] = string(p)
+	}
+	return words
 }
 
 func permissions(words []string) []auth.Permission {

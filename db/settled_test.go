@@ -55,7 +55,7 @@ var reading = []string{"SigningKeys", "UserByID", "UserByKey", "CredentialsByKey
 	"SessionByID", "ListSessions", "ListLogins", "ClientByID", "ListClients", "PasswordKeys", "PasswordKeyUsers", "FindEvents", "EventRights",
 	"SchemaVersion", "ConsentTo", "Health", "DearestHash", "PasswordCosts", "SecretIDs", "WaitingJobs", "MailsOfUser", "UserByLogin",
 	"HolderOfAddress", "AddressToProve", "UserOfMail", "FactorsOf", "PasskeysOf", "PasskeyRP",
-	"PendingLogin", "PasskeysToProve", "PasskeyByCredential", "DeviceIsTrusted"}
+	"PendingLogin", "PasskeysToProve", "PasskeyByCredential", "DeviceIsTrusted", "SealedTOTPs"}
 
 // tellingNobody are those of a replica for itself, and those on a table that no standby has: nobody
 // is told that it is done.

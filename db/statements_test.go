@@ -135,7 +135,7 @@ func TestOperationsSendNoMoreStatementsThanTheyNeed(t *testing.T) {
 		{"end of the others", func() {
 			must(t, s.Sessions.EndAll(t.Context(), auth.Reach{UserID: access.UserID, AllClients: true}, access.SessionID))
 		}, 1},
-		{"own user", func() { _, err := s.Access.Me(t.Context(), access); must(t, err) }, 1},
+		{"own user", func() { _, _, err := s.Access.Me(t.Context(), access); must(t, err) }, 1},
 		// A look after the change could find a later one, whose version its tokens would then have.
 		{"change of a password", func() {
 			grant = login(goodPassword, nil)

@@ -114,11 +114,11 @@ func TestARoleThatIsChangedWhileAnImportRunsStoresNobody(t *testing.T) {
 	}{
 		{func() error { return d.DeleteRole(t.Context(), anEvent(), auth.Freely(), "clerk", auth.Condition{}) }, auth.ErrRoleNotFound},
 		{func() error {
-			_, err := d.SetRole(t.Context(), anEvent(), auth.Freely(), "clerk", large, auth.Condition{})
+			_, err := d.SetRole(t.Context(), anEvent(), auth.Freely(), "clerk", auth.RoleEdit{Permissions: large}, auth.Condition{})
 			return err
 		}, auth.ErrTooManyRights},
 	} {
-		_, err := d.SetRole(t.Context(), anEvent(), auth.Freely(), "clerk", nil, auth.Condition{})
+		_, err := d.SetRole(t.Context(), anEvent(), auth.Freely(), "clerk", auth.RoleEdit{}, auth.Condition{})
 		must(t, err)
 		i := importOf()
 		i.Users = func(yield func(auth.ImportedUser, error) bool) {

@@ -99,7 +99,7 @@ func TestCallersForOneRowLeaveConnectionsForOthers(t *testing.T) {
 	holder, watch := connectTo(t, url), connectTo(t, url)
 	for _, name := range []string{
 		"RotateSession", "RepeatSession", "EndSession", "StartSession", "EndSessions", "ChangePassword", "ReplacePassword", "RehashPassword",
-		"SetPassword", "InsertUser", "DisableUser", "EnableUser", "DeleteUser", "TakeRates", "SettleRates",
+		"SetPassword", "ResetFactors", "InsertUser", "DisableUser", "EnableUser", "DeleteUser", "TakeRates", "SettleRates",
 		"RedeemCode", "PutConsent", "ChangeFactors",
 	} {
 		tx, err := holder.Begin(t.Context())

@@ -48,6 +48,7 @@ func attempts(t *testing.T) map[string]attempt {
 		"user must-change":     {[]string{"alice"}, "", auth.ActionRequireChange, "alice", ""},
 		"user invite":          {[]string{"dora@example.org", "--username=dora", "--role=clerk", "--secret-key=" + testKey}, "", auth.ActionInviteUser, "dora", "clerk"},
 		"user send-reset":      {[]string{"alice", "--secret-key=" + testKey}, "", auth.ActionSendReset, "alice", ""},
+		"user factors reset":   {[]string{"alice"}, "", auth.ActionResetFactors, "alice", ""},
 		"user unlock":          {[]string{"alice", "--secret-key=" + testKey}, "", auth.ActionUnlockUser, "alice", ""},
 		"user logout":          {[]string{"alice"}, "", auth.ActionEndSessions, "alice", ""},
 		"user role add":        {[]string{"alice", "reader"}, "", auth.ActionGrantRole, "alice", "reader"},

@@ -17,7 +17,7 @@ type keyCommand struct {
 	Rotate keyRotate `cmd:"" help:"Replace the key that signs access tokens, or those that sign ID tokens. No token is refused: the new key is published, then it signs, then the old key is retired. Run it again if it was interrupted."`
 	Retire keyRetire `cmd:"" help:"End a key whose tokens have all expired, or that has not signed yet."`
 	Revoke keyRevoke `cmd:"" help:"Refuse all tokens that a key signed, at once. This is for a key that has leaked."`
-	Rewrap keyRewrap `cmd:"" help:"Encrypt the private keys under the first key of SECRET_KEY, so that the others can be taken off the list."`
+	Rewrap keyRewrap `cmd:"" help:"Encrypt the private keys, and the secrets of authenticator apps, under the first key of SECRET_KEY, so that the others can be taken off the list."`
 	Reset  keyReset  `cmd:"" help:"Begin anew with another SECRET_KEY, after the old one was lost or has leaked. All signing keys are revoked, and new ones are made under the new secret. Everybody has to log in anew."`
 }
 
@@ -181,23 +181,31 @@ func (c *keyRevoke) Run(ctx context.Context, t terminal, by auth.Actor) error {
 }
 
 type keyRewrap struct {
-	secretSettings `embed:""`
-	JSON           bool `help:"Print JSON."`
+	secretSettings    `embed:""`
+	config.OldSecrets `embed:""`
+	JSON              bool `help:"Print JSON."`
 }
 
-// rewrappedLine is how many private keys were encrypted anew.
+// rewrappedLine is how much was encrypted anew.
 type rewrappedLine struct {
 	Keys int `json:"keys_encrypted"`
+	Apps int `json:"apps_encrypted"`
 }
 
-// Run encrypts the private keys anew.
+// Run encrypts the private keys and the secrets of authenticator apps anew.
 func (c *keyRewrap) Run(ctx context.Context, t terminal, by auth.Actor) error {
+	old, err := c.OldSecrets.Keychain()
+	if err != nil {
+		return err
+	}
 	return c.withKeysOf(ctx, token.ES256, func(keys *auth.Keys, policy *auth.KeyPolicy) error {
-		n, err := keys.Rewrap(ctx, by, policy)
+		done, err := keys.Rewrap(ctx, by, policy, old)
 		if err != nil {
 			return err
 		}
-		return printDone(t, c.JSON, "keys encrypted anew", n, rewrappedLine{n})
+		line := rewrappedLine{done.Keys, done.TOTP}
+		text := fmt.Sprintf("%d signing keys, %d authenticator apps", line.Keys, line.Apps)
+		return printDone(t, c.JSON, "encrypted anew", text, line)
 	})
 }
 

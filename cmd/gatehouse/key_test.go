@@ -147,10 +147,10 @@ func TestPrivateKeysAreReadWithTheSecretAloneAndInNoDump(t *testing.T) {
 	}
 	a.run("", "key", "rotate", "--use=id", "--secret-key="+oldKey, "--no-wait")
 	a.run("", "key", "rewrap", "--secret-key="+testKey).failed(t, exitFailed, "SECRET_KEY does not open the signing key")
-	if out := a.run("", "key", "rewrap", "--secret-key="+testKey+","+oldKey).succeeded(t); out != "keys encrypted anew: 4\n" {
+	if out := a.run("", "key", "rewrap", "--secret-key="+testKey+","+oldKey).succeeded(t); out != "encrypted anew: 4 signing keys, 0 authenticator apps\n" {
 		t.Error(out)
 	}
-	if out := a.run("", "key", "rewrap", "--secret-key="+testKey).succeeded(t); out != "keys encrypted anew: 0\n" {
+	if out := a.run("", "key", "rewrap", "--secret-key="+testKey).succeeded(t); out != "encrypted anew: 0 signing keys, 0 authenticator apps\n" {
 		t.Error(out)
 	}
 	const all = "(TABLE signing_keys UNION ALL TABLE id_token_keys) k"
@@ -284,7 +284,7 @@ func TestALostSecretIsReplaced(t *testing.T) {
 	if out := a.run("", "key", "reset", "--yes", "--secret-key="+testKey).succeeded(t); !strings.Contains(out, idOf(t, testKey)) || strings.Contains(out, testKey) {
 		t.Error(out)
 	}
-	if out := a.run("", "key", "rewrap", "--secret-key="+testKey).succeeded(t); out != "keys encrypted anew: 0\n" {
+	if out := a.run("", "key", "rewrap", "--secret-key="+testKey).succeeded(t); out != "encrypted anew: 0 signing keys, 0 authenticator apps\n" {
 		t.Error(out)
 	}
 	after := a.keys()
@@ -449,4 +449,63 @@ func TestAReplicaIsNotGivenANewSecretByMistake(t *testing.T) {
 	a.asOwner("UPDATE secret_keys SET seen_at = seen_at - interval '25 hours' WHERE id = '" + idOf(t, oldKey) + "'")
 	a.serveOnce("--secret-key=" + testKey)
 	serve(oldKey).failed(t, exitFailed, "its replicas log \"secret_keys\" with "+idOf(t, testKey)+", ")
+}
+
+// An app whose secret opens no more keeps its user out. Whoever has the old key must still be able
+// to save it, and must hear of those that it does not open.
+func TestAppsAreSealedAnewWithTheNewKeyAlsoAfterALeak(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t)
+	const lostKey = "a key that nobody has any more, of 32 bytes"
+	seal := func(name, key string) {
+		t.Helper()
+		a.insert(name)
+		var id string
+		if err := a.connect().QueryRow(t.Context(), "SELECT id FROM users WHERE username = $1", name).Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		sealed := keychainOf(t, key).Sealer(keychain.TOTPSecrets).Seal(id, []byte("the secret of "+name))
+		a.asOwner(fmt.Sprintf(`INSERT INTO totp_secrets (user_id, sealed, last_step) VALUES ('%s', '\x%x', 7)`, id, sealed))
+	}
+	opened := func(key string) (n int) {
+		t.Helper()
+		rows, err := a.connect().Query(t.Context(), "SELECT t.user_id::text, t.sealed, u.username FROM totp_secrets t JOIN users u ON u.id = t.user_id WHERE t.last_step = 7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var id, name string
+			var sealed []byte
+			if err := rows.Scan(&id, &sealed, &name); err != nil {
+				t.Fatal(err)
+			}
+			plain, _, err := keychainOf(t, key).Sealer(keychain.TOTPSecrets).Open(id, sealed)
+			if err == nil && string(plain) == "the secret of "+name {
+				n++
+			}
+		}
+		return n
+	}
+	seal("alice", oldKey)
+	seal("bob", testKey)
+	both := "--secret-key=" + testKey + "," + oldKey
+	if l := fromJSON[rewrappedLine](t, a.run("", "key", "rewrap", "--json", both).succeeded(t)); l.Apps != 1 || opened(testKey) != 2 {
+		t.Errorf("at leisure: %+v, %d open", l, opened(testKey))
+	}
+	if l := fromJSON[rewrappedLine](t, a.run("", "key", "rewrap", "--json", both).succeeded(t)); l.Apps != 0 {
+		t.Errorf("again: %+v", l)
+	}
+	seal("carol", oldKey)
+	seal("dora", lostKey)
+	alone := "--secret-key=" + testKey
+	a.run("", "key", "rewrap", alone).failed(t, exitFailed, "2 authenticator apps are sealed with another SECRET_KEY")
+	a.run("", "key", "rewrap", alone, "--old-secret-key="+oldKey).failed(t, exitFailed, "1 authenticator apps are sealed with another SECRET_KEY")
+	if n := opened(testKey); n != 3 {
+		t.Errorf("after a leak: %d open", n)
+	}
+	a.run("", "user", "factors", "reset", "dora").succeeded(t)
+	if out := a.run("", "key", "rewrap", alone).succeeded(t); out != "encrypted anew: 0 signing keys, 0 authenticator apps\n" {
+		t.Error(out)
+	}
 }

@@ -52,7 +52,7 @@ func environ(args []string) (rest, variables []string) {
 	for _, arg := range args {
 		name, value, _ := strings.Cut(arg, "=")
 		switch name {
-		case "--database-url", "--database-password", "--secret-key", "--password-pepper", "--smtp-password":
+		case "--database-url", "--database-password", "--secret-key", "--old-secret-key", "--password-pepper", "--smtp-password":
 			name = strings.ToUpper(strings.ReplaceAll(strings.TrimPrefix(name, "--"), "-", "_"))
 			variables = append(variables, name+"="+value)
 		default:
@@ -167,6 +167,7 @@ func TestSecretsAreNotTakenFromTheCommandLine(t *testing.T) {
 	database := "--database-url=postgres://tester@127.0.0.1:1/test"
 	for setting, args := range map[string][]string{
 		"SECRET_KEY":        {"key", "rewrap", database, "--secret-key=" + canary},
+		"OLD_SECRET_KEY":    {"key", "rewrap", database, "--old-secret-key=" + canary},
 		"PASSWORD_PEPPER":   {"user", "add", "alice", database, "--password-pepper", canary},
 		"DATABASE_PASSWORD": {"user", "list", database, "--database-password=" + canary},
 		"DATABASE_URL":      {"user", "list", "--database-url=postgres://tester:" + canary + "@127.0.0.1:1/test"},
@@ -277,10 +278,10 @@ func TestTheHelpOfEachCommandListsTheSettingsThatItUses(t *testing.T) {
 	keys := append([]string{"ALGORITHM"}, secret...)
 	more := map[string][]string{ // beside those of the database
 		"user add": passwords, "user password": append(passwords[:len(passwords):len(passwords)], secret...), "user import": pepper, "user unlock": secret,
-		"user invite": append(passwords[:len(passwords):len(passwords)], secret...), "user delete": secret,
+		"user invite": append(passwords[:len(passwords):len(passwords)], secret...), "user delete": secret, "user factors reset": secret,
 		"user send-reset": secret,
 		"pepper list":     pepper, "pepper retire": pepper,
-		"key rotate": keys, "key revoke": keys, "key reset": keys, "key rewrap": secret,
+		"key rotate": keys, "key revoke": keys, "key reset": keys, "key rewrap": append([]string{"OLD_SECRET_KEY"}, secret...),
 		"migrate up": {"SERVICE_ROLE"},
 	}
 	others := map[string][]string{ // without a database

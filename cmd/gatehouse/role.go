@@ -16,7 +16,7 @@ import (
 type roleCommand struct {
 	List   roleList   `cmd:"" help:"List all roles."`
 	Show   roleShow   `cmd:"" help:"Show a role."`
-	Set    roleSet    `cmd:"" help:"Make a role, or replace its permissions."`
+	Set    roleSet    `cmd:"" help:"Make a role, or replace its permissions. Or say whether it demands a second factor."`
 	Delete roleDelete `cmd:"" help:"Delete a role, and take it from whoever has it."`
 }
 
@@ -40,8 +40,8 @@ func (c *roleList) Run(ctx context.Context, t terminal) error {
 		if err != nil {
 			return err
 		}
-		return printLines(t, c.JSON, []string{"NAME", "PERMISSIONS"}, roles, wire.RoleOf, func(l wire.Role) []string {
-			return []string{l.Name, words(l.Permissions)}
+		return printLines(t, c.JSON, []string{"NAME", "FACTOR", "PERMISSIONS"}, roles, wire.RoleOf, func(l wire.Role) []string {
+			return []string{l.Name, yesNo(l.Factor), words(l.Permissions)}
 		})
 	})
 }
@@ -57,13 +57,17 @@ func (c *roleShow) Run(ctx context.Context, t terminal) error {
 
 type roleSet struct {
 	oneRole     `embed:""`
+	Factor      *bool             `negatable:"" help:"Whoever has the role must have a second factor. Without permissions, the role keeps those that it has. With --no-factor, the role does not ask for one."`
 	Permissions []auth.Permission `arg:"" optional:"" help:"All permissions of the role. Each is resource:action, resource:* or one word."`
 }
 
-// Run makes a role, or replaces its permissions.
+// Run makes a role, or changes it.
 func (c *roleSet) Run(ctx context.Context, t terminal, by auth.Actor) error {
 	return c.show(ctx, t, func(admin *app.Admin) (auth.Role, error) {
-		role, _, err := admin.Roles.Set(ctx, by, c.Name, c.Permissions, auth.Condition{})
+		role, _, err := admin.Roles.Set(ctx, by, c.Name, auth.RoleEdit{
+			Permissions: c.Permissions, Factor: c.Factor,
+			KeepPermissions: c.Factor != nil && len(c.Permissions) == 0,
+		}, auth.Condition{})
 		return role, err
 	})
 }
@@ -85,7 +89,7 @@ func (c oneRole) show(ctx context.Context, t terminal, do func(*app.Admin) (auth
 		if c.JSON {
 			return printJSON(t, l)
 		}
-		return printTable(t, [][]string{{"name", l.Name}, {"permissions", words(l.Permissions)}, {"created", timeOr(&l.CreatedAt, "")}, {"updated", timeOr(&l.UpdatedAt, "")}})
+		return printTable(t, [][]string{{"name", l.Name}, {"permissions", words(l.Permissions)}, {"factor", yesNo(l.Factor)}, {"created", timeOr(&l.CreatedAt, "")}, {"updated", timeOr(&l.UpdatedAt, "")}})
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -29,7 +30,8 @@ type userCommand struct {
 	MustChange userMustChange `cmd:"" help:"Have the owner of an account change the password at the next login, and revoke its tokens."`
 	Password   userPassword   `cmd:"" help:"Give an account another password, and revoke its tokens."`
 	SendReset  userSendReset  `cmd:"" help:"Have the service mail the owner of an account a link and a code, with which they set another password."`
-	Unlock     userUnlock     `cmd:"" help:"Forget the failed logins of an account that has had too many, so that it can log in again."`
+	Factors    userFactors    `cmd:"" help:"What an account proves besides the password."`
+	Unlock     userUnlock     `cmd:"" help:"Forget the failed logins and the wrong codes of an account that has had too many, so that it can log in again."`
 	Sessions   userSessions   `cmd:"" help:"List the sessions of an account."`
 	Logout     userLogout     `cmd:"" help:"End all sessions of an account."`
 	Import     userImport     `cmd:"" help:"Make the accounts of a file, with their password hashes."`
@@ -230,6 +232,29 @@ func (c *userUnlock) Run(ctx context.Context, t terminal, by auth.Actor) error {
 	})
 }
 
+type userFactors struct {
+	Reset userFactorsReset `cmd:"" help:"Take all that an account proves besides the password, for an owner who has lost it, and log the owner out everywhere."`
+}
+
+type userFactorsReset struct {
+	oneUser       `embed:""`
+	config.Teller `embed:""`
+}
+
+// Run takes all factors of an account.
+func (c *userFactorsReset) Run(ctx context.Context, t terminal, by auth.Actor) error {
+	return c.showUser(ctx, t, c.JSON, func(admin *app.Admin) (auth.User, error) {
+		if err := admin.TellOwners(ctx, c.Teller); err != nil {
+			return auth.User{}, err
+		}
+		user, err := admin.Accounts.ResetFactors(ctx, by, auth.ByName(c.Name))
+		if err == nil && user.Passwordless {
+			fmt.Fprintln(t.err, "the account has no password either: give it one by `gatehouse user password --initial-secret`, or by `gatehouse user send-reset`")
+		}
+		return user, err
+	})
+}
+
 type userSendReset struct {
 	oneUser        `embed:""`
 	config.Secrets `embed:""`
@@ -352,6 +377,10 @@ func tableOf(l wire.Account) [][]string {
 		}
 		rows = append(rows, []string{"email", strconv.Quote(*l.Email) + ", " + state})
 	}
+	rows = append(rows, []string{"factors", factorsOf(*l.Factors)})
+	if l.Factors.Passwordless {
+		rows = append(rows, []string{"password", "none"})
+	}
 	if l.MustChangePassword {
 		rows = append(rows, []string{"password", "must be changed"})
 	}
@@ -362,6 +391,25 @@ func tableOf(l wire.Account) [][]string {
 		rows = append(rows, []string{"secret", l.InitialSecret})
 	}
 	return rows
+}
+
+// factorsOf is what an account proves besides the password, in words.
+func factorsOf(f wire.Factors) string {
+	var words []string
+	if f.TOTP {
+		words = append(words, "authenticator app")
+	}
+	if f.Passkeys > 0 {
+		words = append(words, fmt.Sprintf("%d passkeys", f.Passkeys))
+	}
+	if f.RecoveryCodes > 0 {
+		words = append(words, fmt.Sprintf("%d recovery codes", f.RecoveryCodes))
+	}
+	said := cmp.Or(strings.Join(words, ", "), "none")
+	if f.Demanded {
+		said += "; a role demands one"
+	}
+	return said
 }
 
 func yesNo(b bool) string {

@@ -108,7 +108,10 @@ func TestUserAsJSONHasTheDocumentedKeys(t *testing.T) {
 			t.Errorf("%s is %v, want %v", key, got, want)
 		}
 	}
-	if roles, ok := keys["roles"].([]any); !ok || len(roles) != 0 || len(keys) != 12 {
+	if factors, ok := keys["factors"].(map[string]any); !ok || len(factors) != 5 {
+		t.Errorf("factors: %v", keys["factors"])
+	}
+	if roles, ok := keys["roles"].([]any); !ok || len(roles) != 0 || len(keys) != 13 {
 		t.Errorf("keys: %v", keys)
 	}
 	if shown := a.run("", "user", "show", "ALICE", "--json").succeeded(t); shown != printed {

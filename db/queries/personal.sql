@@ -3,7 +3,7 @@
 
 -- name: PersonalSessions :many
 SELECT s.id, s.created_at, s.last_used_at, s.idle_expires_at, s.expires_at, s.ended_at, s.end_reason, s.client_address, s.user_agent, s.rotated_network, s.scope,
-       s.browser, s.parent_id, s.offline, coalesce(s.auth_time, s.created_at)::timestamptz AS auth_time, s.amr, s.openid, s.claims, s.resource,
+       s.browser, s.parent_id, s.offline, s.trusted, coalesce(s.auth_time, s.created_at)::timestamptz AS auth_time, s.amr, s.openid, s.claims, s.resource,
        s.client_id, c.name AS client_name
 FROM sessions s
 LEFT JOIN clients c ON c.client_id = s.client_id
@@ -39,6 +39,38 @@ SELECT purpose, email, created_at, expires_at, redeemed_at
 FROM challenges
 WHERE user_id = @user_id
 ORDER BY created_at DESC, id DESC
+LIMIT @max_rows;
+
+-- name: PasswordRemovedAt :one
+SELECT password_removed_at
+FROM users
+WHERE id = @id;
+
+-- name: PersonalTOTPs :many
+SELECT created_at
+FROM totp_secrets
+WHERE user_id = @user_id
+LIMIT @max_rows;
+
+-- name: PersonalPasskeys :many
+SELECT name, aaguid, backup_eligible, backed_up, user_verified, transports, created_at, last_used_at
+FROM passkeys
+WHERE user_id = @user_id
+ORDER BY created_at DESC, id DESC
+LIMIT @max_rows;
+
+-- name: PersonalRecoveryCodes :many
+SELECT created_at, used_at
+FROM recovery_codes
+WHERE user_id = @user_id
+ORDER BY created_at DESC, used_at
+LIMIT @max_rows;
+
+-- name: PersonalDevices :many
+SELECT created_at, expires_at, client_address, user_agent
+FROM trusted_devices
+WHERE user_id = @user_id
+ORDER BY created_at DESC, device_id DESC
 LIMIT @max_rows;
 
 -- PersonalEvents looks for what was done to the user and for what the user did by an index each,

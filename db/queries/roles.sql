@@ -22,26 +22,28 @@ FROM roles
 WHERE name = @name
 FOR UPDATE;
 
--- SetRolePermissions changes nothing if the role has these permissions already. It revokes the
--- access tokens of all users who have the role, since their scope is that of before. The schema
--- revokes those of clients.
--- name: SetRolePermissions :exec
+-- SetRole changes nothing if the role is as it should be. What is null stays as it is. It revokes the
+-- access tokens of all users who have the role, since their scope is that of before, or their logins
+-- left out the factor. The schema revokes those of clients.
+-- name: SetRole :exec
 WITH removed AS (
     DELETE FROM role_permissions
     WHERE role_permissions.role_name = @name
-      AND role_permissions.permission <> ALL (@permissions::text[])
+      AND role_permissions.permission <> ALL (sqlc.narg('permissions')::text[])
     RETURNING permission
 ), added AS (
     INSERT INTO role_permissions (role_name, permission)
     SELECT @name, p
-    FROM unnest(@permissions::text[]) p
-    ON CONFLICT ON CONSTRAINT role_permissions_pkey DO NOTHING
+    FROM unnest(sqlc.narg('permissions')::text[]) p
+    WHERE NOT EXISTS (SELECT FROM role_permissions has WHERE has.role_name = @name AND has.permission = p)
     RETURNING permission
 ), changed AS (
     UPDATE roles
-    SET version = version + 1, updated_at = now()
+    SET version    = version + 1,
+        factor     = coalesce(sqlc.narg('factor')::boolean, factor),
+        updated_at = now()
     WHERE roles.name = @name
-      AND EXISTS (SELECT FROM removed UNION ALL SELECT FROM added)
+      AND (roles.factor <> sqlc.narg('factor')::boolean OR EXISTS (SELECT FROM removed UNION ALL SELECT FROM added))
     RETURNING roles.name
 ), holders AS (
     SELECT users.id

@@ -336,7 +336,7 @@ func signingAlgorithms(f *flow) {
 func claimsSupported(f *flow) {
 	f.exec(`UPDATE users SET email = 'a@example.org', email_key = 'a@example.org',
 		email_verified_at = now() WHERE username = $1`, f.username)
-	_, _, err := f.p.admin.Roles.Set(f.Context(), authtest.Operator(), "clerk", nil, auth.Condition{})
+	_, _, err := f.p.admin.Roles.Set(f.Context(), authtest.Operator(), "clerk", auth.RoleEdit{}, auth.Condition{})
 	must(f, err)
 	user, err := f.p.admin.Accounts.Find(f.Context(), auth.ByName(f.username))
 	must(f, err)

@@ -122,7 +122,7 @@ func TestTheOAuth2LibraryOfGoGetsAClientItsOwnTokenUntilItMayNotAnyMore(t *testi
 	must(t, err)
 	for _, role := range []string{"clerk", "spare"} {
 		_, _, err = admin.Roles.Set(t.Context(), authtest.Operator(), role,
-			[]auth.Permission{"files:read"}, auth.Condition{})
+			auth.RoleEdit{Permissions: []auth.Permission{"files:read"}}, auth.Condition{})
 		must(t, err)
 	}
 	must(t, admin.Clients.GrantRole(t.Context(), authtest.Operator(), "job", "clerk"))

@@ -249,7 +249,7 @@ func TestUserInfoTellsWhatTheTokenIsForAndToNoOtherToken(t *testing.T) {
 // give makes a role, and gives it to a user.
 func (p *provider) give(username, role string, permissions ...auth.Permission) error {
 	p.Helper()
-	_, _, err := p.admin.Roles.Set(p.Context(), authtest.Operator(), role, permissions, auth.Condition{})
+	_, _, err := p.admin.Roles.Set(p.Context(), authtest.Operator(), role, auth.RoleEdit{Permissions: permissions}, auth.Condition{})
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func newRules(
 	})
 	factors := auth.NewFactors(auth.FactorParts{
 		Store: store, Passwords: passwords, Browsers: browsers, Limits: limits, Pace: pace,
-		Audit: audit, Mode: auth.FactorMode(s.Factors), Keys: secrets, RP: rp, AppName: s.AppName,
+		Audit: audit, Notices: notices, Mode: auth.FactorMode(s.Factors), Keys: secrets, RP: rp, AppName: s.AppName,
 		Clock: o.Clock,
 	})
 	registration := auth.NewRegistration(auth.RegistrationParts{

@@ -431,9 +431,9 @@ func TestTheSecretIsReplacedUnderLoadAndNobodyIsRefused(t *testing.T) {
 	policy, err := k.admin.KeyPolicy(k.Context(),
 		config.Secrets{SecretKey: newSecret + "," + secretKey}, token.ES256)
 	must(t, err)
-	if n, err := k.admin.Keys.Rewrap(t.Context(), authtest.Operator(), policy); n != 4 ||
+	if n, err := k.admin.Keys.Rewrap(t.Context(), authtest.Operator(), policy, nil); n.Keys != 4 ||
 		err != nil {
-		t.Errorf("%d, %v", n, err)
+		t.Errorf("%+v, %v", n, err)
 	}
 	w.turn(t)
 	w.end()

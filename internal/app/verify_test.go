@@ -51,7 +51,7 @@ func rewrap(t *testing.T, databaseURL, secrets string) {
 	admin := openAdmin(t, databaseURL)
 	policy, err := admin.KeyPolicy(t.Context(), config.Secrets{SecretKey: secrets}, token.HS256)
 	must(t, err)
-	_, err = admin.Keys.Rewrap(t.Context(), authtest.Operator(), policy)
+	_, err = admin.Keys.Rewrap(t.Context(), authtest.Operator(), policy, nil)
 	must(t, err)
 }
 

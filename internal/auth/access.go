@@ -80,16 +80,18 @@ func (a *Access) Check(ctx context.Context, raw string) (token.Access, error) {
 	return access, a.revoked.Check(ctx, access)
 }
 
-// Me reads the user of an access token as it is now, with the roles that the token has. Errors:
+// Me reads the user of an access token as it is now, with the roles that the token has. It reports
+// whether the token may rule the account, and know how its user logs in. Errors:
 // [ErrInvalidToken] if the session has ended, or if the account was disabled or its tokens revoked
 // since the token was issued. It is also the error for a client's own token, which has no user.
-func (a *Access) Me(ctx context.Context, access token.Access) (User, error) {
+func (a *Access) Me(ctx context.Context, access token.Access) (user User, rules bool, err error) {
 	if access.IsClient() {
-		return User{}, errNoUser
+		return User{}, false, errNoUser
 	}
 	state, err := liveSession(ctx, a.store, access)
+	rules = mayRuleAccount(state, access) == nil
 	state.User.Roles = rolesOf(access, state.User.Roles)
-	return state.User, err
+	return state.User, rules, err
 }
 
 // Authorize reads the user of an access token as [Access.Me] does, or the client, and checks a

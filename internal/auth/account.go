@@ -52,6 +52,9 @@ type AccountStore interface {
 	RequirePasswordChange(
 		ctx context.Context, e Event, rule Rule, key string, unlessChanged *time.Time,
 	) (User, error)
+	// ResetFactors takes all that a user proves besides the password, and makes all devices unknown.
+	// It raises the token version and ends the user's sessions. Errors: [ErrUserNotFound].
+	ResetFactors(ctx context.Context, e Event, rule Rule, key string) (User, error)
 }
 
 // StoredAccount is an account as [AccountStore].InsertUser stores it.

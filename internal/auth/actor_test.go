@@ -63,6 +63,10 @@ func TestNobodyInParticularMayDoAnything(t *testing.T) {
 		"Accounts.Delete": func(ctx context.Context, by auth.Actor) error {
 			return f.Accounts.Delete(ctx, by, alice.ID)
 		},
+		"Accounts.ResetFactors": func(ctx context.Context, by auth.Actor) error {
+			_, err := f.Accounts.ResetFactors(ctx, by, who)
+			return err
+		},
 		"Sessions.EndAllOf": func(ctx context.Context, by auth.Actor) error {
 			_, err := f.Sessions.EndAllOf(ctx, by, who)
 			return err
@@ -76,7 +80,7 @@ func TestNobodyInParticularMayDoAnything(t *testing.T) {
 			return err
 		},
 		"Roles.Set": func(ctx context.Context, by auth.Actor) error {
-			_, _, err := f.Roles.Set(ctx, by, "clerk", nil, auth.Condition{})
+			_, _, err := f.Roles.Set(ctx, by, "clerk", auth.RoleEdit{}, auth.Condition{})
 			return err
 		},
 		"Roles.Delete": func(ctx context.Context, by auth.Actor) error {
@@ -131,7 +135,7 @@ func TestNobodyInParticularMayDoAnything(t *testing.T) {
 			return f.Keys.Reset(ctx, by, policy)
 		},
 		"Keys.Rewrap": func(ctx context.Context, by auth.Actor) error {
-			_, err := f.Keys.Rewrap(ctx, by, policy)
+			_, err := f.Keys.Rewrap(ctx, by, policy, nil)
 			return err
 		},
 		"Keys.Rotate": func(ctx context.Context, by auth.Actor) error {

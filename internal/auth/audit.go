@@ -41,6 +41,7 @@ const (
 	ActionDisableUser      Action = "user.disable"
 	ActionEnableUser       Action = "user.enable"
 	ActionUnlockUser       Action = "user.unlock"
+	ActionResetFactors     Action = "factors.reset" // by somebody who manages users
 	ActionDeleteUser       Action = "user.delete"
 	ActionForgotPassword   Action = "password.forgot" // somebody asked for a mail that resets it
 	ActionResetPassword    Action = "password.reset"  // by whoever got that mail
@@ -104,7 +105,7 @@ func Actions() []Action {
 		ActionRotateSecret, ActionSetClient, ActionActivateKey, ActionAddKey, ActionRetireKey, ActionRevokeKey,
 		ActionResetKeys, ActionRewrapKeys, ActionRestored, ActionLogin, ActionLogout,
 		ActionChangeAddress, ActionRemoveAddress, ActionResendProof, ActionUndoAddress,
-		ActionVerifyAddress, ActionForgetDevices, ActionAddFactor, ActionRemoveFactor, ActionFailMail,
+		ActionVerifyAddress, ActionForgetDevices, ActionAddFactor, ActionRemoveFactor, ActionResetFactors, ActionFailMail,
 		ActionUseRecoveryCode, ActionTrustDevice, ActionRegressPasskey,
 		ActionRenamePasskey, ActionMakeCodes, ActionRemovePassword, ActionChangePassword, ActionRequireChange, ActionForgotPassword,
 		ActionSendReset, ActionResetPassword, ActionSetPassword, ActionRetirePepper,

@@ -205,17 +205,17 @@ func TestATokenFromBeforeADisableIsRefusedThoughTheAccountIsEnabledAgain(t *test
 	must(t, err)
 	access, err := f.Access.Authenticate(grant.AccessToken)
 	must(t, err)
-	if _, err := f.Access.Me(t.Context(), access); err != nil {
+	if _, _, err := f.Access.Me(t.Context(), access); err != nil {
 		t.Errorf("live: %v", err)
 	}
 	_, err = f.Accounts.Disable(t.Context(), authtest.Operator(), auth.ByName("alice"), nil)
 	must(t, err)
-	if _, err := f.Access.Me(t.Context(), access); !errors.Is(err, auth.ErrInvalidToken) {
+	if _, _, err := f.Access.Me(t.Context(), access); !errors.Is(err, auth.ErrInvalidToken) {
 		t.Errorf("disabled: %v", err)
 	}
 	_, err = f.Accounts.Enable(t.Context(), authtest.Operator(), auth.ByName("alice"), nil)
 	must(t, err)
-	if _, err := f.Access.Me(t.Context(), access); !errors.Is(err, auth.ErrInvalidToken) {
+	if _, _, err := f.Access.Me(t.Context(), access); !errors.Is(err, auth.ErrInvalidToken) {
 		t.Errorf("enabled again: %v", err)
 	}
 }

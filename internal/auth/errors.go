@@ -255,7 +255,8 @@ var (
 		"a client lets only holders of the role in; give the client another required role first",
 	)
 	ErrRoleBuiltIn = outcome.New(
-		"role_built_in", "the role is built in; it cannot be changed or deleted",
+		"role_built_in",
+		"the role is built in; it keeps its permissions, and cannot be deleted",
 	)
 	// ErrChanged: what is to be changed is no longer as the caller saw it.
 	ErrChanged = outcome.New(

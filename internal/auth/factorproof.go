@@ -198,14 +198,14 @@ func (l *Logins) proveFactor(
 		err = l.limits.confirm(ctx, &a.reserved, Credentials{User: user})
 	}
 	if err == nil {
-		err = l.useCode(ctx, e, p, proof.Code, sealed)
+		err = l.useCode(ctx, p, user, proof.Code, sealed)
 	}
 	return proven{user, withFactor(p.Methods, methodOTP)}, err
 }
 
 // useCode uses a code that was counted. Errors: [ErrWrongFactor], [ErrPendingLogin].
 func (l *Logins) useCode(
-	ctx context.Context, e Event, p pendingLogin, typed string, sealed []byte,
+	ctx context.Context, p pendingLogin, user User, typed string, sealed []byte,
 ) (err error) {
 	var used bool
 	refusal := ErrWrongFactor
@@ -230,6 +230,7 @@ func (l *Logins) useCode(
 	case otp.KindRecovery:
 		code, _ := otp.ParseRecoveryCode(typed)
 		told := newEvent(ctx, Actor{}, ActionUseRecoveryCode, uuid.Nil, "").by(p.UserID)
+		told.Mails = l.notices.recoveryCodeUsed(ctx, user)
 		if used, err = l.store.UseRecoveryCode(ctx, told, p.proof(), code.Digest(p.UserID)); err != nil {
 			return err
 		}

@@ -86,6 +86,7 @@ type Factors struct {
 	limits     *Limits
 	pace       *Pace
 	audit      *Audit
+	notices    *Notices
 	mode       FactorMode
 	secrets    totpSecrets
 	challenges passkeyChallenges
@@ -94,7 +95,7 @@ type Factors struct {
 	clock      func() time.Time
 }
 
-// FactorParts are what Factors are made of. All are needed, but for RP.
+// FactorParts are what Factors are made of. All are needed, but for RP and Notices.
 type FactorParts struct {
 	Store     FactorStore
 	Passwords *Passwords
@@ -102,6 +103,7 @@ type FactorParts struct {
 	Limits    *Limits
 	Pace      *Pace
 	Audit     *Audit
+	Notices   *Notices // nil: nobody is told
 	Mode      FactorMode
 	Keys      *keychain.Keychain
 	// RP asks for passkeys under an id. Without it there are none.
@@ -114,7 +116,7 @@ type FactorParts struct {
 func NewFactors(p FactorParts) *Factors {
 	return &Factors{
 		store: p.Store, passwords: p.Passwords, browsers: p.Browsers, limits: p.Limits,
-		pace: p.Pace, audit: p.Audit, mode: p.Mode, secrets: newTOTPSecrets(p.Keys),
+		pace: p.Pace, audit: p.Audit, notices: p.Notices, mode: p.Mode, secrets: newTOTPSecrets(p.Keys),
 		challenges: newPasskeyChallenges(p.Keys), rp: p.RP, appName: p.AppName,
 		clock: p.Clock,
 	}
@@ -212,7 +214,9 @@ func (f *Factors) change(
 	if len(codes) > 0 {
 		edit.Codes = digests(codes, by.user.ID)
 	}
-	after, err := f.store.ChangeFactors(ctx, e, edit)
+	told := e
+	told.Mails = f.told(ctx, by.user, edit)
+	after, err := f.store.ChangeFactors(ctx, told, edit)
 	if errors.Is(err, ErrUserNotFound) {
 		return FactorChange{}, f.overtaken(ctx, who)
 	}
@@ -229,6 +233,17 @@ func (f *Factors) change(
 		done.Browser.Device, done.Browser.DeviceName = f.limits.deviceFor(after.User, Caller{})
 	}
 	return done, nil
+}
+
+// told is the mail to the user whose factors are changed.
+func (f *Factors) told(ctx context.Context, user User, edit FactorEdit) []QueuedMail {
+	switch {
+	case edit.AddTOTP != nil, edit.AddPasskey != nil:
+		return f.notices.factorAdded(ctx, user)
+	case edit.RemoveTOTP, edit.RemovePasskey != uuid.Nil, edit.PasswordHash != "":
+		return f.notices.factorRemoved(ctx, user)
+	}
+	return nil
 }
 
 // overtaken is the error of whoever finds that the user or the session has changed meanwhile.

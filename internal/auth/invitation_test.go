@@ -28,7 +28,7 @@ func (r *recovery) invite(n auth.NewInvitation) (auth.User, auth.Letter) {
 // role makes a role.
 func (r *recovery) role(name string, permissions ...auth.Permission) {
 	r.Helper()
-	_, _, err := r.Roles.Set(r.Context(), authtest.Operator(), name, permissions, auth.Condition{})
+	_, _, err := r.Roles.Set(r.Context(), authtest.Operator(), name, auth.RoleEdit{Permissions: permissions}, auth.Condition{})
 	must(r, err)
 }
 
@@ -76,7 +76,7 @@ func TestWhoeverIsInvitedGetsAnAccountByTheLinkAndByTheCode(t *testing.T) {
 			must(t, err)
 			access, err := r.Access.Authenticate(grant.AccessToken)
 			must(t, err)
-			now, err := r.Access.Me(t.Context(), access)
+			now, _, err := r.Access.Me(t.Context(), access)
 			must(t, err)
 			if now.ID != user.ID || !now.Email.Verified() || now.MustChangePassword || len(now.Roles) != 1 {
 				t.Errorf("%+v", now)

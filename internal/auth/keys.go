@@ -101,9 +101,23 @@ type KeyStep struct {
 	Target string
 }
 
-// KeyStore stores the signing keys, and the ids of the secrets in use.
+// SealedTOTP is the sealed secret of a user's authenticator app.
+type SealedTOTP struct {
+	UserID uuid.UUID
+	Sealed []byte
+}
+
+// KeyStore stores the signing keys, and the ids of the secrets in use. What else is sealed with the
+// secrets is read there, to be sealed anew.
 type KeyStore interface {
 	SecretStore
+
+	// SealedTOTPs returns at most limit secrets of authenticator apps, in the order of their users,
+	// beginning after the given one.
+	SealedTOTPs(ctx context.Context, after uuid.UUID, limit int) ([]SealedTOTP, error)
+	// ResealTOTPs replaces secrets of authenticator apps, but for those that are not as they were
+	// before. It returns how many it has replaced.
+	ResealTOTPs(ctx context.Context, e Event, before, after []SealedTOTP) (int, error)
 
 	// SigningKeys returns the keys of all rings that have not ended, or all keys, the oldest first.
 	SigningKeys(ctx context.Context, withEnded bool) ([]SigningKey, error)
@@ -465,10 +479,28 @@ func (k *Keys) Reset(ctx context.Context, by Actor, p *KeyPolicy) (err error) {
 	})
 }
 
-// Rewrap encrypts the private keys under the first of the secrets, so that the others can be
-// removed. It returns how many keys it changed. Errors: [keychain.ErrUnsealed] if a key is under
-// none of the secrets: then no key is changed.
-func (k *Keys) Rewrap(ctx context.Context, by Actor, p *KeyPolicy) (rewrapped int, err error) {
+// Rewrapped is what [Keys.Rewrap] has encrypted anew.
+type Rewrapped struct {
+	Keys int
+	TOTP int // secrets of authenticator apps
+}
+
+// Rewrap encrypts the private keys and the secrets of authenticator apps under the first of the
+// secrets, so that the others can be removed. What a [Keys.Reset] has left behind of the apps opens
+// with the old Keychain, unless that is nil. Errors: [keychain.ErrUnsealed] if a key is under none
+// of the secrets: then nothing is changed. It is also the error if an app is: then the others are
+// changed.
+func (k *Keys) Rewrap(
+	ctx context.Context, by Actor, p *KeyPolicy, old *keychain.Keychain,
+) (done Rewrapped, err error) {
+	if done.Keys, err = k.rewrapKeys(ctx, by, p); err != nil {
+		return Rewrapped{}, err
+	}
+	done.TOTP, err = k.rewrapTOTPs(ctx, by, totpWrapper(p.chain, old))
+	return done, err
+}
+
+func (k *Keys) rewrapKeys(ctx context.Context, by Actor, p *KeyPolicy) (rewrapped int, err error) {
 	e := newEvent(ctx, by, ActionRewrapKeys, uuid.Nil, "")
 	err = k.change(ctx, e, func(_ time.Time, keys []SigningKey) (change KeyChange, err error) {
 		for _, key := range keys {
@@ -486,6 +518,73 @@ func (k *Keys) Rewrap(ctx context.Context, by Actor, p *KeyPolicy) (rewrapped in
 		return change, nil
 	})
 	return rewrapped, err
+}
+
+// rewrapper opens what is sealed for a user, and seals it with the newest key. It returns nil for
+// what is sealed with that already.
+type rewrapper func(SealedTOTP) ([]byte, error)
+
+func totpWrapper(current, old *keychain.Keychain) rewrapper {
+	sealer := current.Sealer(keychain.TOTPSecrets)
+	return func(found SealedTOTP) ([]byte, error) {
+		name := found.UserID.String()
+		plain, outdated, err := sealer.Open(name, found.Sealed)
+		if err != nil && old != nil {
+			plain, _, err = old.Sealer(keychain.TOTPSecrets).Open(name, found.Sealed)
+			outdated = true
+		}
+		if err != nil || !outdated {
+			return nil, err
+		}
+		return sealer.Seal(name, plain), nil
+	}
+}
+
+const totpBatch = 500
+
+// rewrapTOTPs goes through all secrets of apps. There may be one for each user, so it changes them
+// in batches. Whatever interrupts it, it can be run again.
+func (k *Keys) rewrapTOTPs(ctx context.Context, by Actor, wrap rewrapper) (done int, err error) {
+	lost := 0
+	for after := uuid.Nil; ; {
+		found, err := k.store.SealedTOTPs(ctx, after, totpBatch)
+		if err != nil {
+			return done, err
+		}
+		var from, to []SealedTOTP
+		for _, one := range found {
+			after = one.UserID
+			sealed, err := wrap(one)
+			if err != nil {
+				lost++
+			} else if sealed != nil {
+				from, to = append(from, one), append(to, SealedTOTP{one.UserID, sealed})
+			}
+		}
+		if len(to) > 0 {
+			n, err := k.resealTOTPs(ctx, by, from, to)
+			if done += n; err != nil {
+				return done, err
+			}
+		}
+		if len(found) < totpBatch {
+			break
+		}
+	}
+	if lost > 0 {
+		return done, fmt.Errorf(
+			"%d authenticator apps are sealed with another SECRET_KEY: %w", lost, keychain.ErrUnsealed,
+		)
+	}
+	return done, nil
+}
+
+func (k *Keys) resealTOTPs(
+	ctx context.Context, by Actor, from, to []SealedTOTP,
+) (done int, err error) {
+	e := newEvent(ctx, by, ActionRewrapKeys, uuid.Nil, fmt.Sprintf("%d apps", len(to)))
+	defer k.audit.told(ctx, &e, &err)
+	return k.store.ResealTOTPs(ctx, e, from, to)
 }
 
 // Tend does one step that is due in a ring, and reports whether there was one. If several replicas

@@ -24,13 +24,18 @@ const (
 	MailPasswordChanged MailKind = "password_changed"
 	MailLocked          MailKind = "locked" // too many failed logins
 	MailAccountDeleted  MailKind = "account_deleted"
+	MailFactorAdded     MailKind = "factor_added"
+	// MailFactorRemoved tells of one factor, or of all.
+	MailFactorRemoved    MailKind = "factor_removed"
+	MailRecoveryCodeUsed MailKind = "recovery_code_used"
 )
 
 // MailKinds returns all kinds of mails.
 func MailKinds() []MailKind {
 	return []MailKind{
 		MailTest, MailVerify, MailReset, MailInvite, MailKnownAddress, MailAddressChanged,
-		MailNewDevice, MailPasswordChanged, MailLocked, MailAccountDeleted,
+		MailNewDevice, MailPasswordChanged, MailLocked, MailAccountDeleted, MailFactorAdded,
+		MailFactorRemoved, MailRecoveryCodeUsed,
 	}
 }
 

@@ -436,7 +436,8 @@ func (m *Mails) linkOf(kind MailKind) string {
 	switch kind {
 	case MailKnownAddress:
 		return m.issuer + "/login"
-	case MailNewDevice, MailPasswordChanged, MailLocked:
+	case MailNewDevice, MailPasswordChanged, MailLocked, MailFactorAdded, MailFactorRemoved,
+		MailRecoveryCodeUsed:
 		return m.issuer + "/password/forgot"
 	}
 	return ""

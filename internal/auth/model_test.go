@@ -253,7 +253,7 @@ func (h *history) granted(g auth.Grant) token.Access {
 func (h *history) look() string {
 	s := h.any()
 	access := s.access[h.random.IntN(len(s.access))]
-	_, err := h.Access.Me(h.Context(), access)
+	_, _, err := h.Access.Me(h.Context(), access)
 	return h.compare(
 		"look", err, !h.disabled && !s.ended && h.versions[access.Version] == h.version,
 	)

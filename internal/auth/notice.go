@@ -11,7 +11,10 @@ import (
 // installation may do without. The word of another address is none of them: it has the link that
 // takes that back.
 func NoticeKinds() []MailKind {
-	return []MailKind{MailNewDevice, MailPasswordChanged, MailLocked, MailAccountDeleted}
+	return []MailKind{
+		MailNewDevice, MailPasswordChanged, MailLocked, MailAccountDeleted, MailFactorAdded,
+		MailFactorRemoved, MailRecoveryCodeUsed,
+	}
 }
 
 const (
@@ -72,6 +75,18 @@ func isSettled(user User, now time.Time) bool {
 
 func (n *Notices) passwordChanged(ctx context.Context, user User) []QueuedMail {
 	return n.of(ctx, MailPasswordChanged, user)
+}
+
+func (n *Notices) factorAdded(ctx context.Context, user User) []QueuedMail {
+	return n.of(ctx, MailFactorAdded, user)
+}
+
+func (n *Notices) factorRemoved(ctx context.Context, user User) []QueuedMail {
+	return n.of(ctx, MailFactorRemoved, user)
+}
+
+func (n *Notices) recoveryCodeUsed(ctx context.Context, user User) []QueuedMail {
+	return n.of(ctx, MailRecoveryCodeUsed, user)
 }
 
 func (n *Notices) accountDeleted(ctx context.Context, user User) []QueuedMail {

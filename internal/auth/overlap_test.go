@@ -99,7 +99,7 @@ func TestWhatTakesAnAdminsRightsIsNotUndoneByWhatHeHasSentOff(t *testing.T) {
 			return f.Accounts.Delete(ctx, authtest.Operator(), s.by.ID)
 		},
 		"role emptied": func(s scene) error {
-			_, _, err := f.Roles.Set(ctx, authtest.Operator(), s.role, nil, auth.Condition{})
+			_, _, err := f.Roles.Set(ctx, authtest.Operator(), s.role, auth.RoleEdit{}, auth.Condition{})
 			return err
 		},
 		"role deleted": func(s scene) error {
@@ -111,7 +111,7 @@ func TestWhatTakesAnAdminsRightsIsNotUndoneByWhatHeHasSentOff(t *testing.T) {
 			return f.Roles.Grant(ctx, s.by, s.by.ID, auth.AdminRole)
 		},
 		"restore the own role": func(s scene) error {
-			_, _, err := f.Roles.Set(ctx, s.by, s.role, all, auth.Condition{})
+			_, _, err := f.Roles.Set(ctx, s.by, s.role, auth.RoleEdit{Permissions: all}, auth.Condition{})
 			return err
 		},
 		"enable oneself": func(s scene) error {
@@ -250,7 +250,7 @@ func TestARuleSeesWhatTheOneBeforeHasLeft(t *testing.T) {
 	}
 	widen := func(s scene) error {
 		_, _, err := f.Roles.Set(
-			ctx, authtest.Operator(), s.role, []auth.Permission{"money:spend"}, auth.Condition{},
+			ctx, authtest.Operator(), s.role, auth.RoleEdit{Permissions: []auth.Permission{"money:spend"}}, auth.Condition{},
 		)
 		return err
 	}

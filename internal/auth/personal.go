@@ -37,6 +37,41 @@ type PersonalRecords struct {
 	Mails      []PersonalMail
 	Challenges []PersonalChallenge
 	Events     []RecordedEvent // of the user, or by the user
+	Factors    PersonalFactors
+}
+
+// PersonalFactors are what a user proves besides the password.
+type PersonalFactors struct {
+	PasswordRemovedAt *time.Time  // nil: there is a password
+	TOTP              []time.Time // when the authenticator app was set up; at most one
+	Passkeys          []PersonalPasskey
+	RecoveryCodes     []PersonalRecoveryCode
+	Devices           []PersonalDevice
+}
+
+// PersonalPasskey is a passkey of a user, without its key.
+type PersonalPasskey struct {
+	Name           string
+	AAGUID         uuid.UUID // the kind of the authenticator
+	BackupEligible bool      // it is copied to other devices
+	BackedUp       bool
+	UserVerified   bool // when it was made
+	Transports     []string
+	CreatedAt      time.Time
+	LastUsedAt     *time.Time
+}
+
+// PersonalRecoveryCode is a recovery code of a user. What it is is not stored.
+type PersonalRecoveryCode struct {
+	CreatedAt time.Time
+	UsedAt    *time.Time
+}
+
+// PersonalDevice is a device on which a user leaves out the second factor.
+type PersonalDevice struct {
+	CreatedAt time.Time
+	ExpiresAt time.Time
+	Caller    Caller // from where it was trusted
 }
 
 // PersonalSession is a session of a user, which may have ended.
@@ -52,6 +87,7 @@ type PersonalSession struct {
 	Claims    string       // the claims that it asked for, as [ClaimRequest] writes them
 	Resources string       // those that it asked for, with spaces between; "": none
 	Offline   bool         // it goes on after the browser's session has ended
+	Trusted   bool         // the login left out the second factor, on a trusted device
 }
 
 // PersonalConsent is what a user has allowed an app.
@@ -61,9 +97,10 @@ type PersonalConsent struct {
 	GrantedAt time.Time
 }
 
-// PersonalCode is an authorization code for a user. An app redeems it for tokens.
+// PersonalCode is an authorization code for a user. An app redeems it for tokens. An app without a
+// browser has no SessionID and no RedirectURI.
 type PersonalCode struct {
-	Client      Client // ID and Title alone
+	Client      Client // ID and Title alone; zero: the built-in one
 	SessionID   uuid.UUID
 	RedirectURI string
 	Scope       string
@@ -108,8 +145,9 @@ type PersonalData struct {
 	Mails      []PersonalMail
 	Challenges []PersonalChallenge
 	Events     []PersonalEvent
-	Limit      int      // of each list
-	Cut        []string // the names of the lists that had more
+	Factors    PersonalFactors // which are few
+	Limit      int             // of each list
+	Cut        []string        // the names of the lists that had more
 }
 
 // Who acts, and who is acted on, in a [PersonalEvent]. The other actors are kinds of [Actor].
@@ -220,7 +258,7 @@ func ofOwner(id uuid.UUID) Rule {
 // personalData decides what a user gets of the records, of which each list may have one more than
 // mostPersonal.
 func personalData(found PersonalRecords, now time.Time) PersonalData {
-	d := PersonalData{At: now, User: found.User, Limit: mostPersonal}
+	d := PersonalData{At: now, User: found.User, Factors: found.Factors, Limit: mostPersonal}
 	d.Sessions = firstOf(&d, "sessions", found.Sessions)
 	d.Consents = firstOf(&d, "consents", found.Consents)
 	d.Codes = firstOf(&d, "codes", found.Codes)

@@ -133,7 +133,7 @@ func TestWhoeverForgetsThePasswordGetsInAgainByTheLinkAndByTheCode(t *testing.T)
 			}
 			access, err := r.Access.Authenticate(grant.AccessToken)
 			must(t, err)
-			if _, err := r.Access.Me(t.Context(), access); !errors.Is(err, auth.ErrInvalidToken) {
+			if _, _, err := r.Access.Me(t.Context(), access); !errors.Is(err, auth.ErrInvalidToken) {
 				t.Errorf("the access token from before is good: %v", err)
 			}
 			if n := r.count("SELECT count(*) FROM audit_events WHERE user_id = $1 AND action = 'password.reset' AND outcome = 'success' AND actor = 'user'", user.ID); n != 1 {

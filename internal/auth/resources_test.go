@@ -148,7 +148,7 @@ func TestNoTokenIsTooLongForItsRightsAndResourcesTogether(t *testing.T) {
 	for n := range 120 {
 		words = append(words, auth.Permission("files:read"+strings.Repeat("x", n%7)+string(rune('a'+n%26))+string(rune('a'+n/26))))
 	}
-	_, _, err := c.Roles.Set(t.Context(), authtest.Operator(), "clerk", words[:100], auth.Condition{})
+	_, _, err := c.Roles.Set(t.Context(), authtest.Operator(), "clerk", auth.RoleEdit{Permissions: words[:100]}, auth.Condition{})
 	must(t, err)
 	c.grant(user, "clerk")
 	long := make([]string, 3)

@@ -13,8 +13,8 @@ import (
 	"gatehouse.example/internal/token"
 )
 
-// AdminRole is built in. It has all of Gatehouse's permissions. It can be neither changed nor
-// deleted.
+// AdminRole is built in. It has all of Gatehouse's permissions. It can neither be deleted nor have
+// others.
 const AdminRole = "admin"
 
 // Permission is resource:action, or a single word. The action * stands for all actions of the
@@ -160,6 +160,13 @@ func (c Condition) Holds(version int64) bool {
 	return c.Version == 0 || version == c.Version
 }
 
+// RoleEdit is what a role is set to. The zero RoleEdit leaves it without permissions.
+type RoleEdit struct {
+	Permissions     []Permission
+	KeepPermissions bool  // they stay as they are
+	Factor          *bool // whether whoever has the role must have a second factor; nil: as it is
+}
+
 // RoleStore stores the roles, and who has which. Changes that take a Rule are made one after the
 // other (see [Rule]).
 type RoleStore interface {
@@ -167,12 +174,11 @@ type RoleStore interface {
 	RoleByName(ctx context.Context, name string) (Role, error)
 	// ListRoles returns all roles by name.
 	ListRoles(ctx context.Context) ([]Role, error)
-	// SetRole stores a role with these permissions if the condition holds, and reports whether it
-	// is new. If the role had other permissions, it raises the version of the role and the token
-	// versions of everybody who has it. Errors: [ErrChanged], [ErrRoleBuiltIn], [ErrTooManyRights].
+	// SetRole stores a role as the edit says if the condition holds, and reports whether it is new.
+	// If the role was another one before, it raises the version of the role and the token versions
+	// of everybody who has it. Errors: [ErrChanged], [ErrRoleBuiltIn], [ErrTooManyRights].
 	SetRole(
-		ctx context.Context, e Event, rule Rule, name string, permissions []Permission,
-		when Condition,
+		ctx context.Context, e Event, rule Rule, name string, to RoleEdit, when Condition,
 	) (isNew bool, err error)
 	// DeleteRole removes a role, takes it from all users, and raises their token versions. Errors:
 	// [ErrRoleNotFound], [ErrChanged], [ErrRoleBuiltIn], [ErrRoleDemanded].
@@ -206,19 +212,18 @@ func (r *Roles) Find(ctx context.Context, name string) (Role, error) {
 // List returns all roles by name.
 func (r *Roles) List(ctx context.Context) ([]Role, error) { return r.store.ListRoles(ctx) }
 
-// Set makes a role, or gives an existing one other permissions and revokes the access tokens of
-// everybody who has it. It reports whether the role is new. Errors: [InputError], [ErrRoleBuiltIn],
+// Set makes a role, or changes an existing one and revokes the access tokens of everybody who has
+// it. It reports whether the role is new. Errors: [InputError], [ErrRoleBuiltIn],
 // [ErrBeyondRights], [ErrTooManyRights], [ErrChanged].
 func (r *Roles) Set(
-	ctx context.Context, by Actor, name string, given []Permission, when Condition,
+	ctx context.Context, by Actor, name string, to RoleEdit, when Condition,
 ) (role Role, isNew bool, err error) {
-	given, err = checkRole(name, given)
-	if err != nil {
+	if to.Permissions, err = checkRole(name, to.Permissions); err != nil {
 		return Role{}, false, err
 	}
 	e := newEvent(ctx, by, ActionSetRole, uuid.Nil, name)
 	defer r.audit.told(ctx, &e, &err)
-	isNew, err = r.store.SetRole(ctx, e, maySetRole(by, given), name, given, when)
+	isNew, err = r.store.SetRole(ctx, e, maySetRole(by, to.Permissions), name, to, when)
 	if err != nil {
 		return Role{}, false, err
 	}
@@ -272,8 +277,8 @@ func mayGiveRole(by Actor) Rule {
 	})
 }
 
-// maySetRole is the rule for making a role, and for giving it other permissions. Errors:
-// [ErrBeyondRights].
+// maySetRole is the rule for making a role, and for changing one, which is to have these
+// permissions too. Errors: [ErrBeyondRights].
 func maySetRole(by Actor, given []Permission) Rule {
 	return Judged(func(seen Sight) error {
 		return mayHandOut(by, seen.Role, slices.Concat(seen.Role.Permissions, given))

@@ -17,7 +17,7 @@ import (
 
 func (f *fixture) setRole(name string, permissions ...auth.Permission) {
 	f.Helper()
-	_, _, err := f.Roles.Set(f.Context(), authtest.Operator(), name, permissions, auth.Condition{})
+	_, _, err := f.Roles.Set(f.Context(), authtest.Operator(), name, auth.RoleEdit{Permissions: permissions}, auth.Condition{})
 	must(f, err)
 }
 
@@ -52,7 +52,7 @@ func TestAChangedRoleRefusesOldTokensAndARefreshGivesTheNewRights(t *testing.T) 
 		{"changed", func() error {
 			_, _, err := f.Roles.Set(
 				t.Context(), authtest.Operator(), "clerk",
-				[]auth.Permission{"files:write", "files:*"}, auth.Condition{},
+				auth.RoleEdit{Permissions: []auth.Permission{"files:write", "files:*"}}, auth.Condition{},
 			)
 			return err
 		}, "clerk|files:* files:write"},
@@ -156,11 +156,11 @@ func TestTheBuiltInRoleNeitherChangesNorGoes(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	_, _, err := f.Roles.Set(
-		t.Context(), authtest.Operator(), auth.AdminRole, []auth.Permission{"files:read"},
+		t.Context(), authtest.Operator(), auth.AdminRole, auth.RoleEdit{Permissions: []auth.Permission{"files:read"}},
 		auth.Condition{},
 	)
 	f.want("set", err, auth.ErrRoleBuiltIn)
-	_, _, err = f.Roles.Set(t.Context(), authtest.Operator(), auth.AdminRole, nil, auth.Condition{})
+	_, _, err = f.Roles.Set(t.Context(), authtest.Operator(), auth.AdminRole, auth.RoleEdit{}, auth.Condition{})
 	f.want("emptied", err, auth.ErrRoleBuiltIn)
 	f.want(
 		"deleted",
@@ -172,6 +172,66 @@ func TestTheBuiltInRoleNeitherChangesNorGoes(t *testing.T) {
 		role.Version != 1 {
 		t.Errorf("%+v, %v", role, err)
 	}
+}
+
+// Whoever logged in before must not go on without the factor. And who sets one of the two alone must
+// not change the other.
+func TestARoleDemandsAFactorFromThenOnAndRevokesTheTokensOfBefore(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	alice, bob := f.register("alice"), f.register("bob")
+	f.setRole("clerk", "files:read")
+	f.grant(alice, "clerk")
+	on, off := true, false
+	set := func(name string, to auth.RoleEdit) auth.Role {
+		t.Helper()
+		role, _, err := f.Roles.Set(t.Context(), authtest.Operator(), name, to, auth.Condition{})
+		must(t, err)
+		return role
+	}
+	now := func(name string) auth.User {
+		t.Helper()
+		user, err := f.Accounts.Find(t.Context(), auth.ByName(name))
+		must(t, err)
+		return user
+	}
+	read, write := []auth.Permission{"files:read"}, []auth.Permission{"files:write"}
+	version, role := now("alice").TokenVersion, set("clerk", auth.RoleEdit{Permissions: read})
+	for _, step := range []struct {
+		what    string
+		to      auth.RoleEdit
+		factor  bool
+		has     []auth.Permission
+		changes bool
+	}{
+		{"nothing", auth.RoleEdit{Permissions: read}, false, read, false},
+		{"no factor again", auth.RoleEdit{KeepPermissions: true, Factor: &off}, false, read, false},
+		{"a factor alone", auth.RoleEdit{KeepPermissions: true, Factor: &on}, true, read, true},
+		{"the factor again", auth.RoleEdit{Permissions: read, Factor: &on}, true, read, false},
+		{"permissions alone", auth.RoleEdit{Permissions: write}, true, write, true},
+		{"both", auth.RoleEdit{Permissions: read, Factor: &off}, false, read, true},
+	} {
+		after := set("clerk", step.to)
+		if after.Factor != step.factor || !slices.Equal(after.Permissions, step.has) ||
+			(after.Version > role.Version) != step.changes ||
+			(now("alice").TokenVersion > version) != step.changes ||
+			now("alice").FactorDemanded != step.factor {
+			t.Errorf("%s: %+v, %+v", step.what, after, now("alice"))
+		}
+		version, role = now("alice").TokenVersion, after
+	}
+	if u := now("bob"); u.TokenVersion != bob.TokenVersion || u.FactorDemanded {
+		t.Errorf("who has not the role: %+v", u)
+	}
+	if !set("guard", auth.RoleEdit{Factor: &on}).Factor {
+		t.Error("a new role demands none")
+	}
+	f.grant(bob, auth.AdminRole)
+	if role := set(auth.AdminRole, auth.RoleEdit{KeepPermissions: true, Factor: &on}); !role.Factor ||
+		!slices.Equal(role.Permissions, []auth.Permission{"gatehouse:*"}) || !now("bob").FactorDemanded {
+		t.Errorf("the built-in one: %+v", role)
+	}
+	set(auth.AdminRole, auth.RoleEdit{Permissions: []auth.Permission{"gatehouse:*"}, Factor: &off})
 }
 
 // Users who may hand out some roles could otherwise give themselves the rest. A role counts as much
@@ -195,7 +255,7 @@ func TestNobodyGivesTakesOrOverrulesRightsThatHeHasNot(t *testing.T) {
 	by, err := f.Accounts.Find(ctx, auth.ByID(clerk.ID))
 	must(t, err)
 	set := func(name string, permissions ...auth.Permission) error {
-		_, _, err := f.Roles.Set(ctx, by.As(), name, permissions, auth.Condition{})
+		_, _, err := f.Roles.Set(ctx, by.As(), name, auth.RoleEdit{Permissions: permissions}, auth.Condition{})
 		return err
 	}
 	for when, err := range map[string]error{
@@ -257,7 +317,7 @@ func TestNobodyGivesTakesOrOverrulesRightsThatHeHasNot(t *testing.T) {
 	must(t, err)
 	f.want("an admin gives what the admin does not have", f.Roles.Grant(ctx, admin.As(), other.ID, "files"), nil)
 	_, _, err = f.Roles.Set(
-		ctx, admin.As(), "made", []auth.Permission{"files:read"}, auth.Condition{},
+		ctx, admin.As(), "made", auth.RoleEdit{Permissions: []auth.Permission{"files:read"}}, auth.Condition{},
 	)
 	f.want("an admin makes a role", err, nil)
 }
@@ -378,7 +438,7 @@ func TestRightsThatDoNotFitIntoATokenAreRefusedAndAllOthersWork(t *testing.T) {
 		return all
 	}
 	f.setRole("huge", long(31)...)
-	_, _, err := f.Roles.Set(t.Context(), authtest.Operator(), "free", long(100), auth.Condition{})
+	_, _, err := f.Roles.Set(t.Context(), authtest.Operator(), "free", auth.RoleEdit{Permissions: long(100)}, auth.Condition{})
 	must(t, err) // nobody has it
 	f.grant(user, "huge")
 	grant := f.login(name)
@@ -389,7 +449,7 @@ func TestRightsThatDoNotFitIntoATokenAreRefusedAndAllOthersWork(t *testing.T) {
 		"granted", f.Roles.Grant(t.Context(), authtest.Operator(), user.ID, "free"),
 		auth.ErrTooManyRights,
 	)
-	_, _, err = f.Roles.Set(t.Context(), authtest.Operator(), "huge", long(40), auth.Condition{})
+	_, _, err = f.Roles.Set(t.Context(), authtest.Operator(), "huge", auth.RoleEdit{Permissions: long(40)}, auth.Condition{})
 	f.want("widened", err, auth.ErrTooManyRights)
 	f.wantMe("refused changes change nothing", grant, nil)
 }
@@ -467,7 +527,7 @@ func TestRolesOfAnotherFormAreRefusedByName(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	for _, name := range []string{"", "A", "1a", "a b", "a,b", "a\n", strings.Repeat("a", 33)} {
-		_, _, err := f.Roles.Set(t.Context(), authtest.Operator(), name, nil, auth.Condition{})
+		_, _, err := f.Roles.Set(t.Context(), authtest.Operator(), name, auth.RoleEdit{}, auth.Condition{})
 		if _, ok := errors.AsType[auth.InputError](err); !ok {
 			t.Errorf("name %q: %v", name, err)
 		}
@@ -477,7 +537,7 @@ func TestRolesOfAnotherFormAreRefusedByName(t *testing.T) {
 		"a:b\n", "A:b", "a b:c", `a:"`,
 	} {
 		_, _, err := f.Roles.Set(
-			t.Context(), authtest.Operator(), "clerk", []auth.Permission{"files:read", p},
+			t.Context(), authtest.Operator(), "clerk", auth.RoleEdit{Permissions: []auth.Permission{"files:read", p}},
 			auth.Condition{},
 		)
 		if fields, ok := errors.AsType[auth.InputError](err); !ok ||
@@ -511,7 +571,7 @@ func TestAnEditOfARoleThatWasMadeAgainIsRefused(t *testing.T) {
 	must(t, err)
 	must(t, f.Roles.Delete(t.Context(), authtest.Operator(), "clerk", auth.Condition{}))
 	f.setRole("clerk")
-	_, _, err = f.Roles.Set(t.Context(), authtest.Operator(), "clerk", []auth.Permission{"files:read"}, auth.Condition{Version: seen.Version})
+	_, _, err = f.Roles.Set(t.Context(), authtest.Operator(), "clerk", auth.RoleEdit{Permissions: []auth.Permission{"files:read"}}, auth.Condition{Version: seen.Version})
 	f.want("changed though it was made again", err, auth.ErrChanged)
 }
 
@@ -523,7 +583,7 @@ func TestAnEditOfAnOlderVersionIsRefused(t *testing.T) {
 	first, err := f.Roles.Find(t.Context(), "clerk")
 	must(t, err)
 	set := func(when auth.Condition, p ...auth.Permission) error {
-		_, _, err := f.Roles.Set(t.Context(), authtest.Operator(), "clerk", p, when)
+		_, _, err := f.Roles.Set(t.Context(), authtest.Operator(), "clerk", auth.RoleEdit{Permissions: p}, when)
 		return err
 	}
 	seen := auth.Condition{Version: first.Version}
@@ -554,7 +614,7 @@ func TestAnEditOfAnOlderVersionIsRefused(t *testing.T) {
 		f.Roles.Delete(t.Context(), authtest.Operator(), "clerk", seen), auth.ErrChanged,
 	)
 	_, _, err = f.Roles.Set(
-		t.Context(), authtest.Operator(), "nothing", nil, auth.Condition{Version: 1},
+		t.Context(), authtest.Operator(), "nothing", auth.RoleEdit{}, auth.Condition{Version: 1},
 	)
 	f.want("changed though it is not there", err, auth.ErrChanged)
 	_, err = f.Roles.Find(t.Context(), "nothing")

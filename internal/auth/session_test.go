@@ -85,7 +85,7 @@ func (f *fixture) wantRefused(when, raw string, want error) {
 
 func (f *fixture) wantMe(when string, g auth.Grant, want error) {
 	f.Helper()
-	if _, err := f.Access.Me(f.Context(), f.access(g)); !errors.Is(err, want) {
+	if _, _, err := f.Access.Me(f.Context(), f.access(g)); !errors.Is(err, want) {
 		f.Errorf("%s: %v, want %v", when, err, want)
 	}
 }

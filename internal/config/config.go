@@ -74,6 +74,11 @@ type Secrets struct {
 	SecretKey string `env:"SECRET_KEY" secret:"" group:"Secrets. A secret in a flag is refused, since others see flags in the list of processes. Set the variable, or set the variable with _FILE behind its name to the name of a file." placeholder:"KEY,…" help:"Keys of at least 32 bytes, separated by commas. Refresh tokens, the private signing keys and HS256 need them. The first signs, all verify. Required."`
 }
 
+// OldSecrets are keys that are no good any more, but for what they have sealed.
+type OldSecrets struct {
+	OldSecretKey string `env:"OLD_SECRET_KEY" secret:"" group:"Secrets. A secret in a flag is refused, since others see flags in the list of processes. Set the variable, or set the variable with _FILE behind its name to the name of a file." placeholder:"KEY,…" help:"Keys from before a key reset, separated by commas. They open the secrets of authenticator apps that they have sealed, and nothing else."`
+}
+
 // Teller is the SECRET_KEY of commands that work without it, and then tell nobody.
 type Teller struct {
 	SecretKey string `env:"SECRET_KEY" secret:"" group:"Secrets. A secret in a flag is refused, since others see flags in the list of processes. Set the variable, or set the variable with _FILE behind its name to the name of a file." placeholder:"KEY,…" help:"Keys of the service, separated by commas. With them, it tells the owner of the account by mail. Without them, nobody is told."`
@@ -137,7 +142,7 @@ type Serve struct {
 	ProxyProtocol   bool           `env:"PROXY_PROTOCOL" default:"false" help:"Whether the TRUSTED_PROXIES begin each connection with the PROXY protocol (version 1 or 2): true or false. Proxies that pass on TCP do."`
 	Registration    string         `env:"REGISTRATION" default:"open" enum:"open,closed,invite" help:"Whether strangers may make accounts: open, closed, or invite, for those alone who were invited."`
 	Email           string         `env:"EMAIL" default:"off" enum:"off,optional,required" help:"Whether accounts have e-mail addresses. off: nobody logs in by one. optional: who has verified an address may log in by it. required: strangers register with one, and must verify it to log in."`
-	Notices         []string       `env:"NOTICES" default:"on" help:"What people are told of their accounts by mail, where EMAIL is not off: on, off, or some of new_device, password_changed, locked and account_deleted, separated by commas. They go to verified addresses. A change of address is told in any case."`
+	Notices         []string       `env:"NOTICES" default:"on" help:"What people are told of their accounts by mail, where EMAIL is not off: on, off, or some of new_device, password_changed, locked, account_deleted, factor_added, factor_removed and recovery_code_used, separated by commas. They go to verified addresses. A change of address is told in any case."`
 	PasswordGrant   string         `env:"PASSWORD_GRANT" default:"on" enum:"on,off" help:"Whether programs may exchange a user's password for tokens at /token and /token/password: on or off. RFC 9700 (section 2.4) forbids it to OAuth clients, since each of them sees the password."`
 	Factors         string         `env:"FACTORS" default:"optional" enum:"none,optional,required" help:"Whether accounts have a second factor besides the password: an authenticator app or a passkey. none: nobody sets one up, but for those who must by a role. optional: whoever has set one up is asked for it. required: everybody must have one. Whoever has one is asked for it in any case."`
 	WebAuthnRPID    string         `name:"webauthn-rp-id" env:"WEBAUTHN_RP_ID" placeholder:"DOMAIN" help:"Domain that passkeys are bound to: the host of ISSUER, which is the default, or a domain that the host is in. With another one all passkeys are good for nothing, so it cannot be changed while there are any."`
@@ -263,6 +268,18 @@ func (s Secrets) Keychain() (*keychain.Keychain, error) {
 		}
 	}
 	secrets, err := keys("SECRET_KEY", s.SecretKey)
+	if err != nil {
+		return nil, err
+	}
+	return keychain.New(secrets)
+}
+
+// Keychain holds the keys. Without any it is nil.
+func (s OldSecrets) Keychain() (*keychain.Keychain, error) {
+	if s.OldSecretKey == "" {
+		return nil, nil
+	}
+	secrets, err := keys("OLD_SECRET_KEY", s.OldSecretKey)
 	if err != nil {
 		return nil, err
 	}

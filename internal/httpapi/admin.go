@@ -220,6 +220,12 @@ func (s *API) postUserUnlock(c *gin.Context, id uuid.UUID) error {
 	return done(c, err)
 }
 
+// postFactorsReset takes all that a user proves besides the password.
+func (s *API) postFactorsReset(c *gin.Context, id uuid.UUID) error {
+	user, err := s.Accounts.ResetFactors(c.Request.Context(), actorOf(c), auth.ByID(id))
+	return writeTagged(c, user, err)
+}
+
 // putUserRole gives a user a role.
 func (s *API) putUserRole(c *gin.Context, id uuid.UUID) error {
 	return done(c, s.Roles.Grant(c.Request.Context(), actorOf(c), id, c.Param("role")))

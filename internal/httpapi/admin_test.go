@@ -28,7 +28,7 @@ func (f *fixture) with(name string, permissions ...auth.Permission) tokens {
 	_, _, err := f.rules.Accounts.Register(f.Context(), authtest.Operator(),
 		auth.NewAccount{Username: name, Password: goodPassword})
 	must(f, err)
-	_, _, err = f.rules.Roles.Set(f.Context(), authtest.Operator(), name, permissions,
+	_, _, err = f.rules.Roles.Set(f.Context(), authtest.Operator(), name, auth.RoleEdit{Permissions: permissions},
 		auth.Condition{})
 	must(f, err)
 	must(f, f.rules.Roles.Grant(f.Context(), authtest.Operator(), f.idOf(name), name))
@@ -86,6 +86,7 @@ func rights() map[string]auth.Permission {
 		"PATCH /users/:id":                            auth.WriteUsers,
 		"DELETE /users/:id":                           auth.WriteUsers,
 		"POST /users/:id/unlock":                      auth.WriteUsers,
+		"POST /users/:id/factors/reset":               auth.WriteUsers,
 		"POST /users/:id/password-reset":              auth.WriteUsers,
 		"POST /users/invitations":                     auth.WriteUsers,
 		"PUT /users/:id/roles/:role":                  auth.GrantRoles,
@@ -210,6 +211,21 @@ func TestAnAdminRunsTheHouseByTheAPI(t *testing.T) {
 	f.want("make it again",
 		f.as(root, "PUT", "/roles/clerk", `{"permissions":["gatehouse:users.read"]}`), 200)
 	f.want("grant", f.as(root, "PUT", alice+"/roles/clerk", ""), 204)
+	f.want("have it demand a factor", f.as(root, "PUT", "/roles/clerk",
+		`{"permissions":["gatehouse:users.read"],"factor":true}`), 200)
+	// Programs that know nothing of factors must not take the demand away.
+	f.want("make it again", f.as(root, "PUT", "/roles/clerk",
+		`{"permissions":["gatehouse:users.read"]}`), 200)
+	if got := f.as(root, "GET", "/roles/clerk", "").json(t, "role", "factor"); got != true {
+		t.Errorf("factor: %v", got)
+	}
+	if got := f.as(root, "GET", alice, "").json(t, "user", "factors", "demanded"); got != true {
+		t.Errorf("demanded: %v", got)
+	}
+	f.want("have it demand none", f.as(root, "PUT", "/roles/clerk",
+		`{"permissions":["gatehouse:users.read"],"factor":false}`), 200)
+	f.want("have admins set one up", f.as(root, "PUT", "/roles/admin",
+		`{"permissions":["gatehouse:*"],"factor":false}`), 200)
 	session := f.tokensOf(f.login("alice", goodPassword))
 	me := f.as(session, "GET", "/users/me", "")
 	if roles, _ := me.json(t, "user", "roles").([]any); len(roles) != 1 || roles[0] != "clerk" {
@@ -257,7 +273,8 @@ func TestAnotherUsersIdOpensNothing(t *testing.T) {
 		{"DELETE", "/users/" + id, ""},
 		{"PUT", "/users/" + id + "/roles/admin", ""},
 		{"DELETE", "/users/" + id + "/roles/admin", ""},
-		{"POST", "/users/" + id + "/unlock", ""}, {"GET", "/users/" + id + "/sessions", ""},
+		{"POST", "/users/" + id + "/unlock", ""}, {"POST", "/users/" + id + "/factors/reset", ""},
+		{"GET", "/users/" + id + "/sessions", ""},
 		{"DELETE", "/users/" + id + "/sessions", ""},
 		{"PUT", "/users/" + f.idOf("mallory").String() + "/roles/admin", ""},
 	} {
@@ -606,6 +623,34 @@ func TestATokenForWhichAScopeWasAskedHasNoRoles(t *testing.T) {
 			t.Errorf("%s: /users/me: %d %s", name, me.status, me.body)
 		}
 	}
+}
+
+// Whoever has stolen the token of an administrator must not take away what keeps them from logging
+// in. And an app need not know how its user logs in.
+func TestFactorsAreResetForOthersAloneAndShownToWhomTheyConcern(t *testing.T) {
+	t.Parallel()
+	f := start(t, settings{})
+	root, clerk := f.root(), f.with("clerk", auth.WriteUsers)
+	alice := f.tokensOf(f.loginNew("alice"))
+	f.want("the own ones", f.as(root, "POST", "/users/"+f.idOf("root").String()+"/factors/reset", ""), 403)
+	f.want("as they were", f.as(root, "GET", "/users/me", ""), 200)
+	f.want("of one with more rights",
+		f.as(clerk, "POST", "/users/"+f.idOf("root").String()+"/factors/reset", ""), 403)
+	me := f.as(alice, "GET", "/users/me", "")
+	if got := me.json(t, "user", "factors", "passwordless"); got != false {
+		t.Errorf("to the own user: %s", me.body)
+	}
+	narrow := f.as(f.tokensOf(f.loginBy(program{}, "clerk", "scope", "gatehouse:users.write")),
+		"GET", "/users/me", "")
+	if narrow.status != 200 || strings.Contains(narrow.body, "factors") {
+		t.Errorf("to an app with a narrower token: %d %s", narrow.status, narrow.body)
+	}
+	reset := f.as(clerk, "POST", "/users/"+f.idOf("alice").String()+"/factors/reset", "")
+	if f.want("of another", reset, 200); reset.header.Get("ETag") == "" {
+		t.Error("there is no ETag")
+	}
+	f.want("with the token of before", f.as(alice, "GET", "/users/me", ""), 401)
+	f.want("of nobody", f.as(clerk, "POST", "/users/"+uuid.NewString()+"/factors/reset", ""), 404)
 }
 
 // A refusal that the replica remembers must end with the unlocking.

@@ -207,6 +207,8 @@ func ways() map[string]way {
 			byRoot("PUT", ofAlice("/roles/clerk"), ""), 1100, 204, 429, ofAdmin + ofActor, 0},
 		"user who needs not be unlocked": {"POST /users/:id/unlock", nil,
 			byRoot("POST", ofAlice("/unlock"), ""), 30, 204, 204, ofAdmin, 0},
+		"user without factors": {"POST /users/:id/factors/reset", nil,
+			byRoot("POST", ofAlice("/factors/reset"), ""), 30, 200, 200, ofAdmin, 0},
 		"invitations": {"POST /users/invitations", nil, byRoot("POST", at("/users/invitations"),
 			`{"email":"carol@example.org"}`), 30, 202, 202, ofAdmin, 0},
 		"mails for a user": {"POST /users/:id/password-reset",

@@ -49,7 +49,7 @@ func startAudited(t *testing.T, s settings) *audited {
 	for role, permission := range map[string]auth.Permission{"clerk": "files:read",
 		"reader": "books:read"} {
 		_, _, err := a.rules.Roles.Set(t.Context(), authtest.Operator(), role,
-			[]auth.Permission{permission}, auth.Condition{})
+			auth.RoleEdit{Permissions: []auth.Permission{permission}}, auth.Condition{})
 		must(t, err)
 	}
 	must(t, a.rules.Roles.Grant(t.Context(), authtest.Operator(), a.idOf("alice"), "clerk"))
@@ -70,7 +70,7 @@ func (a *audited) tables() (all string) {
 	a.Helper()
 	for _, table := range []string{"users", "sessions", "revocations", "user_roles", "clients",
 		"client_roles", "roles", "role_permissions", "retired_usernames", "password_keys",
-		"challenges", "mails"} {
+		"challenges", "mails", "totp_secrets", "recovery_codes", "passkeys", "trusted_devices"} {
 		var rows string
 		must(a, a.owner.QueryRow(a.Context(),
 			"SELECT '"+table+"' || coalesce(string_agg(t::text, E'\n' ORDER BY t::text), '') FROM "+
@@ -279,6 +279,8 @@ func attempts() map[string]attempt {
 			status: 204, told: auth.ActionGrantRole, actor: "root", user: "alice"},
 		"DELETE /users/:id/roles/:role": {send: asRoot("DELETE", alice("/roles/clerk"), ""),
 			status: 204, told: auth.ActionRevokeRole, actor: "root", user: "alice"},
+		"POST /users/:id/factors/reset": {send: asRoot("POST", alice("/factors/reset"), ""),
+			status: 200, told: auth.ActionResetFactors, actor: "root", user: "alice"},
 		"POST /users/:id/unlock": {send: asRoot("POST", alice("/unlock"), ""), status: 204,
 			told: auth.ActionUnlockUser, actor: "root", user: "alice"},
 		"PATCH /users/:id (must change)": {send: asRoot("PATCH", alice(""),

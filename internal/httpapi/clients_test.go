@@ -777,7 +777,7 @@ func (f *fixture) job(id string, permissions ...auth.Permission) program {
 	f.Helper()
 	p := f.program(id,
 		auth.Client{Confidential: true, GrantTypes: []string{auth.GrantClientCredentials}})
-	_, _, err := f.rules.Roles.Set(f.Context(), authtest.Operator(), id, permissions,
+	_, _, err := f.rules.Roles.Set(f.Context(), authtest.Operator(), id, auth.RoleEdit{Permissions: permissions},
 		auth.Condition{})
 	must(f, err)
 	must(f, f.rules.Clients.GrantRole(f.Context(), authtest.Operator(), id, id))
@@ -902,7 +902,7 @@ func TestOnlyConfidentialClientsWithTheGrantGetTokensOfTheirOwn(t *testing.T) {
 		auth.Client{Confidential: true, GrantTypes: []string{auth.GrantClientCredentials},
 			Scope: "files:read"})
 	_, _, err := f.rules.Roles.Set(t.Context(), authtest.Operator(), "keeper",
-		[]auth.Permission{"files:*", "gatehouse:*"}, auth.Condition{})
+		auth.RoleEdit{Permissions: []auth.Permission{"files:*", "gatehouse:*"}}, auth.Condition{})
 	must(t, err)
 	must(t, f.rules.Clients.GrantRole(t.Context(), authtest.Operator(), "wide", "keeper"))
 	a := f.ownToken(wide)
@@ -924,7 +924,7 @@ func TestWhatChangesAClientRevokesItsOwnTokens(t *testing.T) {
 	t.Parallel()
 	f := startAudited(t, settings{})
 	job := f.job("job", "files:read", "gatehouse:users.read")
-	_, _, err := f.rules.Roles.Set(t.Context(), authtest.Operator(), "spare", nil, auth.Condition{})
+	_, _, err := f.rules.Roles.Set(t.Context(), authtest.Operator(), "spare", auth.RoleEdit{}, auth.Condition{})
 	must(t, err)
 	ctx := t.Context()
 	for _, step := range []struct {
@@ -937,7 +937,7 @@ func TestWhatChangesAClientRevokesItsOwnTokens(t *testing.T) {
 			}},
 		{"role changed", func() error {
 			_, _, err := f.rules.Roles.Set(ctx, authtest.Operator(), "spare",
-				[]auth.Permission{"books:read"}, auth.Condition{})
+				auth.RoleEdit{Permissions: []auth.Permission{"books:read"}}, auth.Condition{})
 			return err
 		}},
 		{"role taken",

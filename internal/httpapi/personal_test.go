@@ -77,8 +77,8 @@ func personal() map[string]columns {
 	return map[string]columns{
 		"users": {"", plainly("id", "username", "disabled_at", "token_version", "created_at",
 			"updated_at", "must_change_password", "password_expires_at", "password_changed_at",
-			"email", "email_verified_at", "verify_until"),
-			map[string]string{"username_key": "derived", "password_hash": "hash",
+			"email", "email_verified_at", "verify_until", "password_removed_at"),
+			map[string]string{"factor_failures": "private", "username_key": "derived", "password_hash": "hash",
 				"password_key": "private", "email_key": "derived",
 				"username_address": "derived"}},
 		"user_roles": {"", map[string]string{"role_name": "roles"},
@@ -86,7 +86,7 @@ func personal() map[string]columns {
 				"username_key": "derived"}},
 		"sessions": {"sessions", with(plainly("id", "created_at", "last_used_at", "ended_at",
 			"end_reason", "client_address", "user_agent", "scope", "browser", "offline",
-			"auth_time", "amr", "openid", "claims", "resource"), map[string]string{
+			"auth_time", "amr", "openid", "claims", "resource", "trusted"), map[string]string{
 			"idle_expires_at": "expires_at", "client_id": "client", "parent_id": "parent",
 			"rotated_network": "network",
 		}), map[string]string{"user_id": "derived", "salt": "hash", "counter": "private",
@@ -114,6 +114,18 @@ func personal() map[string]columns {
 		"challenges": {"challenges", plainly("purpose", "email", "created_at", "expires_at",
 			"redeemed_at"), map[string]string{"id": "private", "user_id": "derived",
 			"token_version": "private", "email_key": "derived", "attempts": "private"}},
+		"totp_secrets": {"totp", plainly("created_at"), map[string]string{"user_id": "derived",
+			"sealed": "hash", "last_step": "private"}},
+		"recovery_codes": {"recovery_codes", plainly("created_at", "used_at"),
+			map[string]string{"user_id": "derived", "digest": "hash"}},
+		"passkeys": {"passkeys", plainly("name", "aaguid", "backup_eligible", "backed_up",
+			"user_verified", "transports", "created_at", "last_used_at"),
+			map[string]string{"id": "private", "user_id": "derived", "credential_id": "private",
+				"public_key": "private", "sign_count": "private"}},
+		// With the id, a device could pass for a trusted one.
+		"trusted_devices": {"trusted_devices", plainly("created_at", "expires_at",
+			"client_address", "user_agent"), map[string]string{"user_id": "derived",
+			"device_id": "private"}},
 		"invitations": {"", nil, map[string]string{"user_id": "derived", "email_key": "derived",
 			"created_at": "private"}},
 		"login_keys": {"", nil, map[string]string{"user_id": "derived", "key": "derived",
@@ -169,11 +181,21 @@ func TestAnExportHasAllThatIsStoredOfTheUser(t *testing.T) {
 		"authorization_codes": {"redirect_uri", "https://shop.test/back"},
 		"audit_events":        {"target", "a target"},
 		"mails":               {"kind", "new_device"}, "challenges": {"purpose", "undo"},
+		"totp_secrets": {"created_at", "2026-01-02 03:04:05+00"}, "passkeys": {"name", "the key of alice"},
+		"recovery_codes":  {"used_at", "2026-01-02 03:04:05+00"},
+		"trusted_devices": {"user_agent", "a trusted browser"},
 	} {
 		a.wantTold(answer, table, known[table], key[0], key[1])
 	}
 	if !strings.Contains(answer.body, parent) {
 		t.Error("the parent is not there")
+	}
+	codes := answer.json(t, "codes").([]any)
+	if !slices.ContainsFunc(codes, func(code any) bool {
+		c := code.(map[string]any)
+		return c["client"] == nil && c["session"] == nil && c["redirect_uri"] == nil
+	}) {
+		t.Errorf("the code of an app without a browser is not there: %v", codes)
 	}
 }
 
@@ -190,15 +212,23 @@ func (a *audited) fill() (parent, session string) {
 	a.exec(`UPDATE users SET email = 'Alice@example.org', email_key = 'alice@example.org',
 		email_verified_at = now() - interval '1 h' WHERE id = $1`, alice)
 	a.exec(`INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, ended_at, end_reason, client_address, user_agent,
-			scope, client_id, rotated_network, parent_id, offline, auth_time, amr, openid, claims, resource)
+			scope, client_id, rotated_network, parent_id, offline, trusted, auth_time, amr, openid, claims, resource)
 		VALUES ($1, $2, decode(repeat('5a', 16), 'hex'), now() + interval '1 h', now() + interval '2 h', now() - interval '1 s', 'logout', '192.0.2.7', 'a browser',
-			'files:read', 'shop', '192.0.2.0/24', $3, true, now() - interval '3 s', '{pwd}', 'openid profile', 'id_token:email', 'https://files.test/')`,
+			'files:read', 'shop', '192.0.2.0/24', $3, true, true, now() - interval '3 s', '{pwd}', 'openid profile', 'id_token:email', 'https://files.test/')`,
 		session, alice, parent)
 	a.exec("INSERT INTO consents VALUES ($1, 'shop', '{openid,profile}', now() - interval '1 h')",
 		alice)
 	a.exec(`INSERT INTO authorization_codes
 		VALUES (sha256('code'), $1, $2, 1, 'shop', 'https://shop.test/back', repeat('c', 43), 'files:read', 'openid', 'userinfo:name', 'the nonce',
 			now() - interval '3 s', '{pwd}', now() + interval '1 min', now(), $1, 'https://mail.test/')`, session, alice)
+	a.exec(`INSERT INTO authorization_codes (digest, user_id, token_version, challenge, auth_time, amr, expires_at)
+		VALUES (sha256('another code'), $1, 1, repeat('d', 43), now(), '{pwd}', now() + interval '1 min')`, alice)
+	a.exec(`INSERT INTO totp_secrets VALUES ($1, decode(repeat('7e', 40), 'hex'), 1, '2026-01-02T03:04:05Z')`, alice)
+	a.exec(`INSERT INTO recovery_codes VALUES ($1, sha256('used'), '2026-01-01T03:04:05Z', '2026-01-02T03:04:05Z'),
+		($1, sha256('left'), '2026-01-01T03:04:05Z', NULL)`, alice)
+	a.exec(`INSERT INTO passkeys VALUES (gen_random_uuid(), $1, decode(repeat('7d', 20), 'hex'), decode(repeat('7c', 40), 'hex'),
+		'the key of alice', 7, gen_random_uuid(), true, true, true, '{usb,nfc}', now() - interval '1 h', now())`, alice)
+	a.exec(`INSERT INTO trusted_devices VALUES ($1, gen_random_uuid(), now() - interval '1 h', now() + interval '1 h', '192.0.2.9', 'a trusted browser')`, alice)
 	a.exec(`INSERT INTO mails (id, kind, user_id, created_at, expires_at, attempts, outcome, problem, done_at)
 		VALUES (gen_random_uuid(), 'new_device', $1, now() - interval '1 h', now() + interval '1 h', 2, 'dead', 'the problem', now())`, alice)
 	a.exec(`INSERT INTO challenges (id, purpose, user_id, email, email_key, created_at, expires_at, redeemed_at)
@@ -297,6 +327,11 @@ func TestAnExportHasNoSecretsAndNothingOfAnother(t *testing.T) {
 		UNION ALL SELECT 'challenge', challenge FROM authorization_codes
 		UNION ALL SELECT 'challenge of a mail', id::text FROM challenges
 		UNION ALL SELECT 'problem of a relay', problem FROM mails
+		UNION ALL SELECT 'secret of an app', encode(sealed, 'hex') FROM totp_secrets
+		UNION ALL SELECT 'recovery code', encode(digest, 'hex') FROM recovery_codes
+		UNION ALL SELECT 'key of a passkey', encode(public_key, 'hex') FROM passkeys
+		UNION ALL SELECT 'passkey', encode(credential_id, 'hex') FROM passkeys
+		UNION ALL SELECT 'trusted device', device_id::text FROM trusted_devices
 		UNION ALL SELECT 'skeleton', encode(skeleton, 'hex') FROM username_skeletons WHERE skeleton IS NOT NULL`)
 	must(t, err)
 	for rows.Next() {

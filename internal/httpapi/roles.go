@@ -49,10 +49,13 @@ func (s *API) getRole(c *gin.Context) error {
 	return nil
 }
 
-// putRole makes a role, or replaces its permissions.
+// putRole makes a role, or replaces its permissions. Whether it demands a factor stays as it is
+// unless the request says so: programs of the version before, which know nothing of it, must not
+// take that away.
 func (s *API) putRole(c *gin.Context) error {
 	var in struct {
 		Permissions *[]auth.Permission `json:"permissions"`
+		Factor      *bool              `json:"factor"`
 	}
 	if err := readJSON(c, &in); err != nil {
 		return err
@@ -65,7 +68,7 @@ func (s *API) putRole(c *gin.Context) error {
 		return err
 	}
 	role, isNew, err := s.Roles.Set(c.Request.Context(), actorOf(c), c.Param("name"),
-		*in.Permissions, when)
+		auth.RoleEdit{Permissions: *in.Permissions, Factor: in.Factor}, when)
 	if err != nil {
 		return err
 	}

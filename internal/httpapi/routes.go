@@ -8,6 +8,7 @@ import (
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/edge"
 	"gatehouse.example/internal/token"
+	"gatehouse.example/internal/wire"
 )
 
 // guard returns an error if a request must not reach its handler.
@@ -55,6 +56,7 @@ func (s *API) table(docs *docs, wellKnown *wellKnown) []route {
 		{http.MethodPatch, "/users/:id", may(auth.WriteUsers), nil, s.patchUser},
 		{http.MethodDelete, "/users/:id", may(auth.WriteUsers), nil, ofUser(s.deleteUser)},
 		{http.MethodPost, "/users/:id/unlock", may(auth.WriteUsers), nil, ofUser(s.postUserUnlock)},
+		{http.MethodPost, "/users/:id/factors/reset", may(auth.WriteUsers), nil, ofUser(s.postFactorsReset)},
 		{http.MethodPost, "/users/:id/password-reset", mailed(may(auth.WriteUsers)), nil, ofUser(s.postUserPasswordReset)},
 		{http.MethodPut, "/users/:id/roles/:role", may(auth.GrantRoles), nil, ofUser(s.putUserRole)},
 		{http.MethodDelete, "/users/:id/roles/:role", may(auth.GrantRoles), nil, ofUser(s.deleteUserRole)},
@@ -159,11 +161,15 @@ func liveUser(s *API, c *gin.Context) error {
 	if err := accessToken(s, c); err != nil {
 		return err
 	}
-	user, err := s.Access.Me(c.Request.Context(), accessOf(c))
+	user, rules, err := s.Access.Me(c.Request.Context(), accessOf(c))
 	if err != nil {
 		return err
 	}
-	c.Set(userKey, user)
+	shown := wire.WithoutFactors(user)
+	if rules {
+		shown = wire.UserOf(user)
+	}
+	c.Set(userKey, shown)
 	return nil
 }
 
@@ -201,7 +207,7 @@ func may(permission auth.Permission) guard {
 	}
 }
 
-func userOf(c *gin.Context) auth.User { return c.MustGet(userKey).(auth.User) }
+func userOf(c *gin.Context) wire.User { return c.MustGet(userKey).(wire.User) }
 
 func actorOf(c *gin.Context) auth.Actor { return c.MustGet(actorKey).(auth.Actor) }
 

@@ -103,7 +103,7 @@ func (s *API) makeUser(c *gin.Context, a auth.NewAccount) (userResponse, error) 
 	u, challenge, err := s.Registration.SignUp(c.Request.Context(), auth.Stranger{
 		Username: a.Username, Password: a.Password, Email: a.Email, Language: s.languageFor(c),
 	}, callerOf(c))
-	return userResponse{User: wire.UserOf(u), Challenge: challenge}, err
+	return userResponse{User: wire.WithoutFactors(u), Challenge: challenge}, err
 }
 
 // managed lets in those who may manage accounts. It is no guard of the table, because only the body
@@ -120,6 +120,6 @@ func managed(s *API, c *gin.Context, field string) error {
 
 // getMe answers with the user of the access token.
 func (s *API) getMe(c *gin.Context) error {
-	writeUser(c, http.StatusOK, userResponse{User: wire.UserOf(userOf(c))})
+	writeUser(c, http.StatusOK, userResponse{User: userOf(c)})
 	return nil
 }

@@ -304,7 +304,7 @@ func byNoPage() []auth.Action {
 		auth.ActionPruneAudit, auth.ActionAddKey, auth.ActionActivateKey, auth.ActionRetireKey,
 		auth.ActionRevokeKey, auth.ActionRewrapKeys, auth.ActionResetKeys, auth.ActionRestored,
 		auth.ActionAuthorize, auth.ActionProveClient, auth.ActionRefusals,
-		auth.ActionDisplaceUser,
+		auth.ActionResetFactors, auth.ActionDisplaceUser,
 		auth.ActionUseRecoveryCode, auth.ActionTrustDevice, auth.ActionRegressPasskey,
 		auth.ActionSendReset, auth.ActionInviteUser, auth.ActionMakeChallenge, auth.ActionFailMail,
 		auth.ActionAddFactor, auth.ActionRemoveFactor, auth.ActionRenamePasskey,

@@ -267,7 +267,7 @@ func TestTheAnswerOfOnePersonIsNotTakenForThatOfAnother(t *testing.T) {
 func TestAnAppOfARoleAdmitsItsHoldersAlone(t *testing.T) {
 	t.Parallel()
 	f := start(t, settings{})
-	_, _, err := f.rules.Roles.Set(t.Context(), authtest.Operator(), "clerk", nil, auth.Condition{})
+	_, _, err := f.rules.Roles.Set(t.Context(), authtest.Operator(), "clerk", auth.RoleEdit{}, auth.Condition{})
 	must(t, err)
 	app, _, err := f.rules.Clients.Add(t.Context(), authtest.Operator(), auth.Client{
 		ID: "shop", Title: "Shop", Confidential: true, RedirectURIs: []string{callback},
@@ -327,7 +327,7 @@ func TestAnIDTokenOfTheUserLogsTheBrowserOutAndOthersAsk(t *testing.T) {
 	}
 	access, err := f.rules.Access.Authenticate(grant.AccessToken)
 	must(t, err)
-	if _, err := f.rules.Access.Me(t.Context(), access); !errors.Is(err, auth.ErrInvalidToken) {
+	if _, _, err := f.rules.Access.Me(t.Context(), access); !errors.Is(err, auth.ErrInvalidToken) {
 		t.Errorf("the app goes on: %v", err)
 	}
 	f.shows(b.get(end()), 200)

@@ -20,8 +20,14 @@ type PersonalData struct {
 	Mails      []PersonalMail      `json:"mails"`
 	Challenges []PersonalChallenge `json:"challenges"`
 	Events     []PersonalEvent     `json:"events"`
-	Limit      int                 `json:"limit"` // of each list
-	Cut        []string            `json:"cut"`   // the names of the lists that had more
+
+	TOTP           []PersonalTOTP         `json:"totp"` // one at most
+	Passkeys       []PersonalPasskey      `json:"passkeys"`
+	RecoveryCodes  []PersonalRecoveryCode `json:"recovery_codes"`
+	TrustedDevices []PersonalDevice       `json:"trusted_devices"`
+
+	Limit int      `json:"limit"` // of each list
+	Cut   []string `json:"cut"`   // the names of the lists that had more
 }
 
 // PersonalAccount is the account itself.
@@ -37,6 +43,7 @@ type PersonalAccount struct {
 	MustChangePassword bool              `json:"must_change_password"`
 	PasswordExpiresAt  *time.Time        `json:"password_expires_at"`
 	PasswordChangedAt  *time.Time        `json:"password_changed_at"` // null: not recorded
+	PasswordRemovedAt  *time.Time        `json:"password_removed_at"` // null: there is one
 	Email              *string           `json:"email"`
 	EmailVerifiedAt    *time.Time        `json:"email_verified_at"`
 	VerifyUntil        *time.Time        `json:"verify_until"`
@@ -55,6 +62,7 @@ type PersonalSession struct {
 	Claims    *string       `json:"claims"`
 	Resources *string       `json:"resource"`
 	Offline   bool          `json:"offline"`
+	Trusted   bool          `json:"trusted"`
 }
 
 // PersonalConsent is what the user has allowed an app.
@@ -77,6 +85,37 @@ type PersonalCode struct {
 	ExpiresAt   time.Time  `json:"expires_at"`
 	RedeemedAt  *time.Time `json:"redeemed_at"`
 	Started     *uuid.UUID `json:"started"` // the session that it started
+}
+
+// PersonalTOTP is an authenticator app, whose secret is not told.
+type PersonalTOTP struct {
+	CreatedAt time.Time `json:"created_at"`
+}
+
+// PersonalPasskey is a passkey, whose key is not told.
+type PersonalPasskey struct {
+	Name           string     `json:"name"`
+	AAGUID         uuid.UUID  `json:"aaguid"`
+	BackupEligible bool       `json:"backup_eligible"`
+	BackedUp       bool       `json:"backed_up"`
+	UserVerified   bool       `json:"user_verified"`
+	Transports     []string   `json:"transports"`
+	CreatedAt      time.Time  `json:"created_at"`
+	LastUsedAt     *time.Time `json:"last_used_at"`
+}
+
+// PersonalRecoveryCode is a recovery code.
+type PersonalRecoveryCode struct {
+	CreatedAt time.Time  `json:"created_at"`
+	UsedAt    *time.Time `json:"used_at"`
+}
+
+// PersonalDevice is a device that the user trusts.
+type PersonalDevice struct {
+	CreatedAt     time.Time `json:"created_at"`
+	ExpiresAt     time.Time `json:"expires_at"`
+	ClientAddress string    `json:"client_address"`
+	UserAgent     string    `json:"user_agent"`
 }
 
 // PersonalMail is a mail for the user.
@@ -114,7 +153,7 @@ type PersonalEvent struct {
 // PersonalDataOf is the form of a user's data. The session with the given id is the current one.
 func PersonalDataOf(d auth.PersonalData, current uuid.UUID) PersonalData {
 	return PersonalData{
-		ExportedAt: d.At.UTC(), Account: personalAccountOf(d.User),
+		ExportedAt: d.At.UTC(), Account: personalAccountOf(d),
 		Sessions: each(d.Sessions, func(s auth.PersonalSession) PersonalSession {
 			return personalSessionOf(s, current)
 		}),
@@ -122,17 +161,22 @@ func PersonalDataOf(d auth.PersonalData, current uuid.UUID) PersonalData {
 		Mails:      each(d.Mails, personalMailOf),
 		Challenges: each(d.Challenges, personalChallengeOf),
 		Events:     each(d.Events, personalEventOf), Limit: d.Limit, Cut: d.Cut,
+		TOTP:           each(d.Factors.TOTP, personalTOTPOf),
+		Passkeys:       each(d.Factors.Passkeys, personalPasskeyOf),
+		RecoveryCodes:  each(d.Factors.RecoveryCodes, personalRecoveryCodeOf),
+		TrustedDevices: each(d.Factors.Devices, personalDeviceOf),
 	}
 }
 
-func personalAccountOf(u auth.User) PersonalAccount {
+func personalAccountOf(d auth.PersonalData) PersonalAccount {
+	u := d.User
 	a := PersonalAccount{
 		ID: u.ID, Username: u.Username.Given, Roles: u.Roles, Permissions: u.Permissions,
 		CreatedAt: u.CreatedAt.UTC(), UpdatedAt: u.UpdatedAt.UTC(), DisabledAt: utc(u.DisabledAt),
 		TokenVersion: u.TokenVersion, MustChangePassword: u.MustChangePassword,
 		PasswordExpiresAt: utc(u.PasswordExpiresAt),
 		Email:             orNull(u.Email.Given), EmailVerifiedAt: utc(u.Email.VerifiedAt),
-		VerifyUntil: utc(u.VerifyUntil),
+		VerifyUntil: utc(u.VerifyUntil), PasswordRemovedAt: utc(d.Factors.PasswordRemovedAt),
 	}
 	if u.PasswordChangedAt.Unix() > 0 {
 		a.PasswordChangedAt = utc(&u.PasswordChangedAt)
@@ -140,12 +184,30 @@ func personalAccountOf(u auth.User) PersonalAccount {
 	return a
 }
 
+func personalTOTPOf(since time.Time) PersonalTOTP { return PersonalTOTP{since.UTC()} }
+
+func personalPasskeyOf(p auth.PersonalPasskey) PersonalPasskey {
+	return PersonalPasskey{
+		Name: p.Name, AAGUID: p.AAGUID, BackupEligible: p.BackupEligible, BackedUp: p.BackedUp,
+		UserVerified: p.UserVerified, Transports: all(p.Transports), CreatedAt: p.CreatedAt.UTC(),
+		LastUsedAt: utc(p.LastUsedAt),
+	}
+}
+
+func personalRecoveryCodeOf(c auth.PersonalRecoveryCode) PersonalRecoveryCode {
+	return PersonalRecoveryCode{c.CreatedAt.UTC(), utc(c.UsedAt)}
+}
+
+func personalDeviceOf(d auth.PersonalDevice) PersonalDevice {
+	return PersonalDevice{d.CreatedAt.UTC(), d.ExpiresAt.UTC(), d.Caller.Address, d.Caller.UserAgent}
+}
+
 func personalSessionOf(s auth.PersonalSession, current uuid.UUID) PersonalSession {
 	out := PersonalSession{
 		Session: SessionOf(s.Session), EndedAt: utc(s.EndedAt), EndReason: orNull(s.EndReason),
 		Network: orNull(s.Network), AuthTime: s.AuthTime.UTC(), Methods: s.Methods,
 		Scope: orNull(s.Scope), OpenID: orNull(s.OpenID), Claims: orNull(s.Claims),
-		Resources: orNull(s.Resources), Offline: s.Offline,
+		Resources: orNull(s.Resources), Offline: s.Offline, Trusted: s.Trusted,
 	}
 	out.Current = new(s.ID == current)
 	return out

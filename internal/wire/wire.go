@@ -23,6 +23,24 @@ type User struct {
 	// These two are there where the account has an address.
 	Email         string `json:"email,omitzero"`
 	EmailVerified *bool  `json:"email_verified,omitzero"`
+	// Factors are there for whoever manages users, and for the user alone.
+	Factors *Factors `json:"factors,omitzero"`
+}
+
+// Factors are what a user proves at a login.
+type Factors struct {
+	TOTP          bool `json:"totp"` // an authenticator app
+	Passkeys      int  `json:"passkeys"`
+	RecoveryCodes int  `json:"recovery_codes"` // that were not used yet
+	Demanded      bool `json:"demanded"`       // by a role
+	Passwordless  bool `json:"passwordless"`
+}
+
+// WithoutFactors is the form of a user for whoever may not know how the user logs in.
+func WithoutFactors(u auth.User) User {
+	user := UserOf(u)
+	user.Factors = nil
+	return user
 }
 
 // UserOf is the form of a user.
@@ -31,6 +49,11 @@ func UserOf(u auth.User) User {
 		ID: u.ID, Username: u.Username.Given, Disabled: u.Disabled(), Roles: u.Roles,
 		CreatedAt: u.CreatedAt.UTC(), MustChangePassword: u.MustChangePassword,
 		PasswordExpiresAt: utc(u.PasswordExpiresAt), Email: u.Email.Given,
+		Factors: &Factors{
+			TOTP: u.Factors.TOTP, Passkeys: u.Factors.Passkeys,
+			RecoveryCodes: u.Factors.RecoveryCodes, Demanded: u.FactorDemanded,
+			Passwordless: u.Passwordless,
+		},
 	}
 	if u.Email.Given != "" {
 		verified := u.Email.Verified()
@@ -65,13 +88,14 @@ func AccountOf(u auth.User) Account {
 type Role struct {
 	Name        string            `json:"name"`
 	Permissions []auth.Permission `json:"permissions"`
+	Factor      bool              `json:"factor"` // whoever has it must have a second factor
 	CreatedAt   time.Time         `json:"created_at"`
 	UpdatedAt   time.Time         `json:"updated_at"`
 }
 
 // RoleOf is the form of a role.
 func RoleOf(r auth.Role) Role {
-	return Role{r.Name, r.Permissions, r.CreatedAt.UTC(), r.UpdatedAt.UTC()}
+	return Role{r.Name, r.Permissions, r.Factor, r.CreatedAt.UTC(), r.UpdatedAt.UTC()}
 }
 
 // Session is a session.

@@ -13,6 +13,19 @@ import (
 	"github.com/google/uuid"
 )
 
+const passwordRemovedAt = `-- name: PasswordRemovedAt :one
+SELECT password_removed_at
+FROM users
+WHERE id = $1
+`
+
+func (q *Queries) PasswordRemovedAt(ctx context.Context, id uuid.UUID) (*time.Time, error) {
+	row := q.db.QueryRow(ctx, passwordRemovedAt, id)
+	var password_removed_at *time.Time
+	err := row.Scan(&password_removed_at)
+	return password_removed_at, err
+}
+
 const personalChallenges = `-- name: PersonalChallenges :many
 SELECT purpose, email, created_at, expires_at, redeemed_at
 FROM challenges
@@ -168,6 +181,51 @@ func (q *Queries) PersonalConsents(ctx context.Context, arg PersonalConsentsPara
 	return items, nil
 }
 
+const personalDevices = `-- name: PersonalDevices :many
+SELECT created_at, expires_at, client_address, user_agent
+FROM trusted_devices
+WHERE user_id = $1
+ORDER BY created_at DESC, device_id DESC
+LIMIT $2
+`
+
+type PersonalDevicesParams struct {
+	UserID  uuid.UUID
+	MaxRows int32
+}
+
+type PersonalDevicesRow struct {
+	CreatedAt     time.Time
+	ExpiresAt     time.Time
+	ClientAddress string
+	UserAgent     string
+}
+
+func (q *Queries) PersonalDevices(ctx context.Context, arg PersonalDevicesParams) ([]PersonalDevicesRow, error) {
+	rows, err := q.db.Query(ctx, personalDevices, arg.UserID, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PersonalDevicesRow
+	for rows.Next() {
+		var i PersonalDevicesRow
+		if err := rows.Scan(
+			&i.CreatedAt,
+			&i.ExpiresAt,
+			&i.ClientAddress,
+			&i.UserAgent,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const personalEvents = `-- name: PersonalEvents :many
 WITH done_to AS (
     SELECT e.id, e.at, e.action, e.outcome, e.actor, e.actor_id, e.user_id, e.target, e.request_id, e.client_address, e.user_agent, e.count, e.operator_name
@@ -290,10 +348,101 @@ func (q *Queries) PersonalMails(ctx context.Context, arg PersonalMailsParams) ([
 	return items, nil
 }
 
+const personalPasskeys = `-- name: PersonalPasskeys :many
+SELECT name, aaguid, backup_eligible, backed_up, user_verified, transports, created_at, last_used_at
+FROM passkeys
+WHERE user_id = $1
+ORDER BY created_at DESC, id DESC
+LIMIT $2
+`
+
+type PersonalPasskeysParams struct {
+	UserID  uuid.UUID
+	MaxRows int32
+}
+
+type PersonalPasskeysRow struct {
+	Name           string
+	Aaguid         uuid.UUID
+	BackupEligible bool
+	BackedUp       bool
+	UserVerified   bool
+	Transports     []string
+	CreatedAt      time.Time
+	LastUsedAt     *time.Time
+}
+
+func (q *Queries) PersonalPasskeys(ctx context.Context, arg PersonalPasskeysParams) ([]PersonalPasskeysRow, error) {
+	rows, err := q.db.Query(ctx, personalPasskeys, arg.UserID, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PersonalPasskeysRow
+	for rows.Next() {
+		var i PersonalPasskeysRow
+		if err := rows.Scan(
+			&i.Name,
+			&i.Aaguid,
+			&i.BackupEligible,
+			&i.BackedUp,
+			&i.UserVerified,
+			&i.Transports,
+			&i.CreatedAt,
+			&i.LastUsedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const personalRecoveryCodes = `-- name: PersonalRecoveryCodes :many
+SELECT created_at, used_at
+FROM recovery_codes
+WHERE user_id = $1
+ORDER BY created_at DESC, used_at
+LIMIT $2
+`
+
+type PersonalRecoveryCodesParams struct {
+	UserID  uuid.UUID
+	MaxRows int32
+}
+
+type PersonalRecoveryCodesRow struct {
+	CreatedAt time.Time
+	UsedAt    *time.Time
+}
+
+func (q *Queries) PersonalRecoveryCodes(ctx context.Context, arg PersonalRecoveryCodesParams) ([]PersonalRecoveryCodesRow, error) {
+	rows, err := q.db.Query(ctx, personalRecoveryCodes, arg.UserID, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PersonalRecoveryCodesRow
+	for rows.Next() {
+		var i PersonalRecoveryCodesRow
+		if err := rows.Scan(&i.CreatedAt, &i.UsedAt); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const personalSessions = `-- name: PersonalSessions :many
 
 SELECT s.id, s.created_at, s.last_used_at, s.idle_expires_at, s.expires_at, s.ended_at, s.end_reason, s.client_address, s.user_agent, s.rotated_network, s.scope,
-       s.browser, s.parent_id, s.offline, coalesce(s.auth_time, s.created_at)::timestamptz AS auth_time, s.amr, s.openid, s.claims, s.resource,
+       s.browser, s.parent_id, s.offline, s.trusted, coalesce(s.auth_time, s.created_at)::timestamptz AS auth_time, s.amr, s.openid, s.claims, s.resource,
        s.client_id, c.name AS client_name
 FROM sessions s
 LEFT JOIN clients c ON c.client_id = s.client_id
@@ -322,6 +471,7 @@ type PersonalSessionsRow struct {
 	Browser        bool
 	ParentID       *uuid.UUID
 	Offline        bool
+	Trusted        bool
 	AuthTime       time.Time
 	Amr            []string
 	Openid         *string
@@ -357,6 +507,7 @@ func (q *Queries) PersonalSessions(ctx context.Context, arg PersonalSessionsPara
 			&i.Browser,
 			&i.ParentID,
 			&i.Offline,
+			&i.Trusted,
 			&i.AuthTime,
 			&i.Amr,
 			&i.Openid,
@@ -368,6 +519,38 @@ func (q *Queries) PersonalSessions(ctx context.Context, arg PersonalSessionsPara
 			return nil, err
 		}
 		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const personalTOTPs = `-- name: PersonalTOTPs :many
+SELECT created_at
+FROM totp_secrets
+WHERE user_id = $1
+LIMIT $2
+`
+
+type PersonalTOTPsParams struct {
+	UserID  uuid.UUID
+	MaxRows int32
+}
+
+func (q *Queries) PersonalTOTPs(ctx context.Context, arg PersonalTOTPsParams) ([]time.Time, error) {
+	rows, err := q.db.Query(ctx, personalTOTPs, arg.UserID, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []time.Time
+	for rows.Next() {
+		var created_at time.Time
+		if err := rows.Scan(&created_at); err != nil {
+			return nil, err
+		}
+		items = append(items, created_at)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

@@ -547,7 +547,7 @@ func (q *Queries) RoleByName(ctx context.Context, name string) (RoleByNameRow, e
 	return i, err
 }
 
-const setRolePermissions = `-- name: SetRolePermissions :exec
+const setRole = `-- name: SetRole :exec
 WITH removed AS (
     DELETE FROM role_permissions
     WHERE role_permissions.role_name = $2
@@ -557,13 +557,15 @@ WITH removed AS (
     INSERT INTO role_permissions (role_name, permission)
     SELECT $2, p
     FROM unnest($3::text[]) p
-    ON CONFLICT ON CONSTRAINT role_permissions_pkey DO NOTHING
+    WHERE NOT EXISTS (SELECT FROM role_permissions has WHERE has.role_name = $2 AND has.permission = p)
     RETURNING permission
 ), changed AS (
     UPDATE roles
-    SET version = version + 1, updated_at = now()
+    SET version    = version + 1,
+        factor     = coalesce($4::boolean, factor),
+        updated_at = now()
     WHERE roles.name = $2
-      AND EXISTS (SELECT FROM removed UNION ALL SELECT FROM added)
+      AND (roles.factor <> $4::boolean OR EXISTS (SELECT FROM removed UNION ALL SELECT FROM added))
     RETURNING roles.name
 ), holders AS (
     SELECT users.id
@@ -579,17 +581,23 @@ WITH removed AS (
 SELECT record_event($1::jsonb, NULL)
 `
 
-type SetRolePermissionsParams struct {
+type SetRoleParams struct {
 	Event       string
 	Name        string
 	Permissions []string
+	Factor      *bool
 }
 
-// SetRolePermissions changes nothing if the role has these permissions already. It revokes the
-// access tokens of all users who have the role, since their scope is that of before. The schema
-// revokes those of clients.
-func (q *Queries) SetRolePermissions(ctx context.Context, arg SetRolePermissionsParams) error {
-	_, err := q.db.Exec(ctx, setRolePermissions, arg.Event, arg.Name, arg.Permissions)
+// SetRole changes nothing if the role is as it should be. What is null stays as it is. It revokes the
+// access tokens of all users who have the role, since their scope is that of before, or their logins
+// left out the factor. The schema revokes those of clients.
+func (q *Queries) SetRole(ctx context.Context, arg SetRoleParams) error {
+	_, err := q.db.Exec(ctx, setRole,
+		arg.Event,
+		arg.Name,
+		arg.Permissions,
+		arg.Factor,
+	)
 	return err
 }
 

@@ -128,7 +128,7 @@ func New(t testing.TB, store auth.Store, o Options) *Rules {
 	})
 	factors := auth.NewFactors(auth.FactorParts{
 		Store: store, Passwords: passwords, Browsers: browsers, Limits: limits, Pace: pace,
-		Audit: audit, Mode: o.Factors, Keys: keys, RP: rp, AppName: "Gatehouse", Clock: o.Clock,
+		Audit: audit, Notices: notices, Mode: o.Factors, Keys: keys, RP: rp, AppName: "Gatehouse", Clock: o.Clock,
 	})
 	registration := auth.NewRegistration(auth.RegistrationParts{
 		Store: store, Passwords: passwords, Limits: limits, Audit: audit, Reserved: o.Reserved,
