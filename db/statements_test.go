@@ -14,6 +14,8 @@ import (
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/auth/authtest"
 	"gatehouse.example/internal/dbtest"
+	"gatehouse.example/internal/keychain"
+	"gatehouse.example/internal/otp"
 	"gatehouse.example/internal/ratelimit"
 	"gatehouse.example/internal/revocation"
 )
@@ -204,6 +206,62 @@ func TestAForgottenPasswordSendsTheSameStatementsWhoeverHasAnAccount(t *testing.
 			t.Errorf("%q: %d statements, want 2:\n%s", login, len(sent), strings.Join(sent, "\n"))
 		}
 	}
+}
+
+// Whoever counts round trips must not learn by a wrong password who has a second factor. Each
+// statement of the second step is one that its user waits for.
+func TestAWrongPasswordSendsTheSameStatementsWithAndWithoutASecondFactor(t *testing.T) {
+	t.Parallel()
+	d, seen := open(t, Options{URL: dbtest.New(t)}).traced(t)
+	s := d.limited(t)
+	login := func(name, pw string) (sent []string, err error) {
+		seen.statements = nil
+		_, err = s.Logins.LoginInBrowser(t.Context(), name, pw, auth.Caller{Address: name}, auth.BrowserLogin{MayTrust: true})
+		for _, one := range seen.take() {
+			sent = append(sent, nameOf(one.sql))
+		}
+		return sent, err
+	}
+	secret, keys := otp.NewSecret(), keychainOf(t)
+	var users []auth.User
+	for _, name := range []string{"without", "withone"} {
+		u, _, err := s.Accounts.Register(t.Context(), authtest.Operator(), auth.NewAccount{Username: name, Password: goodPassword})
+		must(t, err)
+		users = append(users, u)
+	}
+	d.exec(t, "INSERT INTO totp_secrets (user_id, sealed, last_step) VALUES ($1, $2, 0)", users[1].ID,
+		keys.Sealer(keychain.TOTPSecrets).Seal(users[1].ID.String(), secret))
+	before := s.Hasher.Work()
+	plain, err := login("without", "guess")
+	if !errors.Is(err, auth.ErrWrongPassword) {
+		t.Error(err)
+	}
+	work := s.Hasher.Work() - before
+	guarded, err := login("withone", "guess")
+	if !errors.Is(err, auth.ErrWrongPassword) || !slices.Equal(plain, guarded) || s.Hasher.Work()-before != 2*work {
+		t.Errorf("%v: %q, and without a factor %q", err, guarded, plain)
+	}
+	sent, err := login("withone", goodPassword)
+	needed, ok := errors.AsType[*auth.FactorNeededError](err)
+	if !ok || len(sent) != 4 {
+		t.Fatalf("the first step: %v, %q", err, sent)
+	}
+	seen.statements = nil
+	_, err = s.Logins.ProveFactor(t.Context(), needed.Pending, auth.FactorProof{
+		Code: secret.Code(otp.Step(time.Now())),
+	}, false, auth.Caller{Address: "withone"}, auth.BrowserLogin{})
+	must(t, err)
+	// reserve, count, use, give back, start, settle
+	if sent := seen.take(); len(sent) != 6 {
+		t.Errorf("the second step: %d statements, %v", len(sent), sent)
+	}
+}
+
+func keychainOf(t *testing.T) *keychain.Keychain {
+	t.Helper()
+	keys, err := keychain.New([][]byte{[]byte(strings.Repeat("k", 32))})
+	must(t, err)
+	return keys
 }
 
 // Each login and each refresh records an event. Those that send no mail must not pay for the

@@ -106,28 +106,6 @@ func (l *Logins) ProveFactor(
 	})
 }
 
-// ProveForCode is Login for a program that gets a code in place of tokens. It starts nothing: the
-// caller makes the code, for a user who has not changed. Errors: those of Login.
-func (l *Logins) ProveForCode(
-	ctx context.Context, username, pw string, caller Caller,
-) (Proof, error) {
-	return loggedIn(ctx, l, username, pw, caller, programOf(caller), false,
-		func(_ Event, proof Proof) (Proof, error) { return proof, l.rehash(ctx, proof) })
-}
-
-// ProveFactorForCode is the second step of [Logins.ProveForCode]. Errors: those of ProveFactor, and
-// [ErrPendingLogin] for the pending login of another client.
-func (l *Logins) ProveFactorForCode(
-	ctx context.Context, pending string, proof FactorProof, caller Caller,
-) (Proof, error) {
-	p, err := l.pending.open(pending, false, caller.Client)
-	if err != nil {
-		return Proof{}, err
-	}
-	return factorProved(ctx, l, p, proof, caller,
-		func(_ Event, proof Proof) (Proof, error) { return proof, nil })
-}
-
 // factorProved proves a second factor, and does what the login is for. It bounds how often, and
 // records refusals.
 func factorProved[T any](

@@ -18,6 +18,7 @@ import (
 	"gatehouse.example/internal/keychain"
 	"gatehouse.example/internal/otp"
 	"gatehouse.example/internal/passkey"
+	"gatehouse.example/internal/token"
 )
 
 // second is a replica whose users have second factors.
@@ -82,6 +83,19 @@ func (s *second) enrolled(username string) (auth.User, app) {
 	return user, s.withApp(user)
 }
 
+// parseSecret reads what somebody types into an app.
+func parseSecret(text string) (app, error) {
+	secret, err := otp.ParseSecret(text)
+	return app{secret}, err
+}
+
+// freshAccess is the session of a browser as it is now.
+func (s *second) freshAccess(b auth.Browser) token.Access {
+	s.Helper()
+	must(s, s.conn.QueryRow(s.Context(), "SELECT token_version FROM users WHERE id = $1", b.User.ID).Scan(&b.Access.Version))
+	return b.Access
+}
+
 // code is what the app shows, so many steps later.
 func (s *second) code(a app, later ...int) string {
 	step := otp.Step(s.clock())
@@ -120,9 +134,8 @@ type holder struct {
 	key  virtualwebauthn.Credential
 }
 
-// withPasskey gives a user a passkey, which may be one on several devices.
-func (s *second) withPasskey(user auth.User, synced bool) *holder {
-	s.Helper()
+// newHolder is a browser that has no passkey of the user yet.
+func newHolder(user auth.User, synced bool) *holder {
 	h := &holder{
 		rp:   virtualwebauthn.RelyingParty{ID: "id.test", Name: "Gatehouse", Origin: "https://id.test"},
 		auth: virtualwebauthn.NewAuthenticator(), key: virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2),
@@ -132,13 +145,21 @@ func (s *second) withPasskey(user auth.User, synced bool) *holder {
 	}
 	h.auth.Options.UserHandle = user.ID[:]
 	h.auth.Options.BackupEligible, h.auth.Options.BackupState = synced, synced
+	return h
+}
+
+// withPasskey gives a user a passkey, which may be one on several devices.
+func (s *second) withPasskey(user auth.User, synced bool) *holder {
+	s.Helper()
+	h := newHolder(user, synced)
 	rp, err := passkey.New(passkey.Config{
 		RPID: "id.test", RPName: "Gatehouse", Origins: []string{"https://id.test"},
 	})
 	must(s, err)
 	creation := passkey.Creation{Challenge: make([]byte, 32), Verification: passkey.Required}
-	made, err := rp.Register(creation, []byte(virtualwebauthn.CreateAttestationResponse(
-		h.rp, h.auth, h.key, virtualwebauthn.AttestationOptions{Challenge: creation.Challenge})))
+	options, err := rp.CreationOptions(creation, passkey.User{Handle: user.ID, Name: "x"}, nil)
+	must(s, err)
+	made, err := rp.Register(creation, h.makes(s, options))
 	must(s, err)
 	s.exec(`INSERT INTO passkeys (id, user_id, credential_id, public_key, name, sign_count, aaguid, backup_eligible, backed_up, user_verified, transports)
 		VALUES ($1, $2, $3, $4, 'key', $5, $6, $7, $8, true, '{}')`,
@@ -146,8 +167,14 @@ func (s *second) withPasskey(user auth.User, synced bool) *holder {
 	return h
 }
 
-// answers a browser's options.
-func (h *holder) answers(t testing.TB, options []byte) []byte {
+// makes a passkey by a browser's options.
+func (h *holder) makes(t testing.TB, options []byte) []byte {
+	t.Helper()
+	return []byte(virtualwebauthn.CreateAttestationResponse(
+		h.rp, h.auth, h.key, virtualwebauthn.AttestationOptions{Challenge: askedOf(t, options)}))
+}
+
+func askedOf(t testing.TB, options []byte) []byte {
 	t.Helper()
 	var asked struct {
 		Challenge string `json:"challenge"`
@@ -155,8 +182,14 @@ func (h *holder) answers(t testing.TB, options []byte) []byte {
 	must(t, json.Unmarshal(options, &asked))
 	challenge, err := base64.RawURLEncoding.DecodeString(asked.Challenge)
 	must(t, err)
+	return challenge
+}
+
+// answers a browser's options.
+func (h *holder) answers(t testing.TB, options []byte) []byte {
+	t.Helper()
 	return []byte(virtualwebauthn.CreateAssertionResponse(
-		h.rp, h.auth, h.key, virtualwebauthn.AssertionOptions{Challenge: challenge}))
+		h.rp, h.auth, h.key, virtualwebauthn.AssertionOptions{Challenge: askedOf(t, options)}))
 }
 
 // begin is the first step of a login in a browser, which leads to a second.

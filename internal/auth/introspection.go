@@ -105,6 +105,9 @@ func (t *Tokens) introspectRefresh(
 	if decideRefresh(state, presented.N, netip.Prefix{}, t.limits) != refreshRotate {
 		return Introspection{}, ErrSessionOver
 	}
+	if !t.factors.admits(state) {
+		return Introspection{}, ErrFactorUnproved
+	}
 	expires := state.ExpiresAt
 	if state.IdleExpiresAt.Before(expires) {
 		expires = state.IdleExpiresAt

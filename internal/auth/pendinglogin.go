@@ -194,15 +194,6 @@ func (l *Logins) Pending(ctx context.Context, pending string) (PendingLogin, err
 	}, nil
 }
 
-// Enroller sets up the factor that the login cannot go on without. For any other login it may do
-// nothing: the password alone must not add a factor to an account that has one.
-func (p PendingLogin) Enroller() Enroller {
-	if !p.Enrol {
-		return Enroller{}
-	}
-	return Enroller{pending: &pendingEnroller{p.sealed.ID, p.User, p.sealed.Methods}}
-}
-
 // pendingUser reads the user of a pending login. Errors: [ErrPendingLogin].
 func (l *Logins) pendingUser(ctx context.Context, p pendingLogin) (User, error) {
 	user, redeemed, err := l.store.PendingLogin(ctx, p.UserID, p.digest())
