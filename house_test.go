@@ -35,7 +35,7 @@ func arrows() map[string][]string {
 		"internal/httpapi":            {"api", "internal/auth", "internal/cursor", "internal/edge", "internal/revocation", "internal/token", "internal/wire"},
 		"internal/edge":               {"internal/auth", "internal/outcome", "internal/token"},
 		"internal/httpapi/apitest":    {"api"},
-		"internal/web":                {"internal/auth", "internal/edge", "internal/outcome", "internal/password", "internal/web/pages", "internal/wire"},
+		"internal/web":                {"internal/auth", "internal/edge", "internal/otp", "internal/outcome", "internal/password", "internal/token", "internal/web/pages", "internal/wire"},
 		"internal/web/pages":          {"internal/wording"},
 		"internal/mail":               {"internal/auth", "internal/email", "internal/web/pages", "internal/wording"},
 		"internal/mail/mailtest":      {},

@@ -83,7 +83,7 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 			return err
 		},
 		"UsernameOfLogin": func(ctx context.Context) error {
-			_, err := d.UsernameOfLogin(ctx, "alice@example.org", "alice@example.org")
+			_, _, err := d.UsernameOfLogin(ctx, "alice@example.org", "alice@example.org")
 			return err
 		},
 		"WaitingJobs": func(ctx context.Context) error {

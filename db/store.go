@@ -76,9 +76,9 @@ func (d *DB) CredentialsByKey(ctx context.Context, key string) (auth.Credentials
 }
 
 // UsernameOfLogin implements auth.Store.
-func (d *DB) UsernameOfLogin(ctx context.Context, username, address string) (string, error) {
-	key, err := d.queries.UsernameOfLogin(ctx, sqlcgen.UsernameOfLoginParams{UsernameKey: username, Address: address})
-	return key, translate("username of login", err)
+func (d *DB) UsernameOfLogin(ctx context.Context, username, address string) (key, unproved string, err error) {
+	row, err := d.queries.UsernameOfLogin(ctx, sqlcgen.UsernameOfLoginParams{UsernameKey: username, Address: address})
+	return row.UsernameKey, row.UnprovedKey, translate("username of login", err)
 }
 
 // DisableUser implements auth.Store.

@@ -34,7 +34,8 @@ CREATE TEMPORARY TABLE imported_users (
     username_address text COLLATE "C",
     email         text,
     email_key     text COLLATE "C",
-    verified      boolean     NOT NULL
+    verified      boolean     NOT NULL,
+    verify_until  timestamptz
 ) ON COMMIT DROP`
 
 const recordImportedKeys = `
@@ -83,9 +84,9 @@ WITH claimed AS (
     FROM imported_users
 ), stored AS (
     INSERT INTO users (id, username, username_key, username_address, password_hash, disabled_at, created_at, must_change_password, password_expires_at,
-                       email, email_key, email_verified_at)
+                       email, email_key, email_verified_at, verify_until)
     SELECT id, username, username_key, username_address, password_hash, CASE WHEN disabled THEN now() END, coalesce(created_at, now() + line * interval '1 microsecond'), must_change, expires_at,
-           email, email_key, CASE WHEN verified THEN now() END
+           email, email_key, CASE WHEN verified THEN now() END, verify_until
     FROM ranked
     WHERE line = first
       AND NOT EXISTS (SELECT 1 FROM barred WHERE barred.line = ranked.line)
@@ -148,7 +149,7 @@ func copyImported(ctx context.Context, tx pgx.Tx, users iter.Seq2[auth.ImportedU
 	source := &copySource{next: next}
 	rows, err := tx.CopyFrom(ctx, pgx.Identifier{"imported_users"},
 		[]string{"line", "id", "username", "username_key", "password_hash", "disabled", "roles", "created_at", "must_change", "expires_at",
-			"username_address", "email", "email_key", "verified"}, source)
+			"username_address", "email", "email_key", "verified", "verify_until"}, source)
 	if source.err != nil { // of which the server says only that it was told of it
 		return 0, source.err
 	}
@@ -172,7 +173,7 @@ func (s *copySource) Values() ([]any, error) {
 	u := s.user
 	return []any{int64(u.Line), u.ID, u.Username.Given, u.Username.Key, u.PasswordHash, u.Disabled,
 		append([]string{}, u.Roles...), orNull(u.CreatedAt), u.MustChangePassword, u.PasswordExpiresAt,
-		orNil(u.Username.Address), orNil(u.Email.Given), orNil(u.Email.Key), u.EmailVerified}, nil
+		orNil(u.Username.Address), orNil(u.Email.Given), orNil(u.Email.Key), u.EmailVerified, u.VerifyUntil}, nil
 }
 
 // Err hides what is wrong from the server, which would log it.
@@ -216,7 +217,7 @@ func storeCopied(ctx context.Context, tx pgx.Tx, i auth.Import) (skipped int, er
 const exportUsers = `
 SELECT u.username, u.password_hash, u.disabled_at IS NOT NULL,
        ARRAY(SELECT ur.role_name FROM user_roles ur WHERE ur.user_id = u.id ORDER BY ur.role_name COLLATE "C"), u.created_at,
-       u.must_change_password, u.password_expires_at, coalesce(u.email, ''), u.email_verified_at IS NOT NULL
+       u.must_change_password, u.password_expires_at, coalesce(u.email, ''), u.email_verified_at IS NOT NULL, u.verify_until
 FROM users u
 ORDER BY u.created_at, u.username_key COLLATE "C"`
 
@@ -238,7 +239,7 @@ func (d *DB) ExportUsers(ctx context.Context, each func(auth.UserRecord) error) 
 	var r auth.UserRecord
 	var failed error
 	_, err = pgx.ForEachRow(rows, []any{&r.Username, &r.PasswordHash, &r.Disabled, &r.Roles, &r.CreatedAt, &r.MustChangePassword,
-		&r.PasswordExpiresAt, &r.Email, &r.EmailVerified}, func() error {
+		&r.PasswordExpiresAt, &r.Email, &r.EmailVerified, &r.VerifyUntil}, func() error {
 		failed = each(r)
 		return failed
 	})

@@ -45,7 +45,8 @@ func (c *userImport) Help() string {
 These fields must be there: username and password_hash. These may be there: disabled (true or false), roles (a list of
 names, in CSV with spaces between), created_at, must_change_password (true or false) and, with it, password_expires_at,
 email and, with it, email_verified (true or false). Two accounts cannot have one verified address, nor can one have as its
-username what is the verified address of another.
+username what is the verified address of another. An account whose address is not verified may have verify_until: where
+EMAIL is required, it is deleted then if nobody has verified it.
 
 Times are those of RFC 3339, or as PostgreSQL's COPY writes them, with an offset. Roles must exist before: make them by
 gatehouse role set. An admin may be imported too.

@@ -67,7 +67,7 @@ func queried[T any](a accounts, conn *pgx.Conn, sql string) []T {
 func (a accounts) users() []string {
 	a.Helper()
 	return queried[string](a, a.connect(), `SELECT concat_ws(' ', username, username_key, password_hash, disabled_at IS NOT NULL,
-		token_version, created_at, must_change_password, password_expires_at, email, email_key, email_verified_at IS NOT NULL, username_address, roles) FROM users JOIN user_rights ON user_id = id ORDER BY username_key`)
+		token_version, created_at, must_change_password, password_expires_at, email, email_key, email_verified_at IS NOT NULL, verify_until, username_address, roles) FROM users JOIN user_rights ON user_id = id ORDER BY username_key`)
 }
 
 // roles makes some.
@@ -248,6 +248,9 @@ func TestContinueImportsTheGoodLinesAndTellsEachBadOne(t *testing.T) {
 	line(jsonLine("carol", someHash, `"email":"carol"`), "email: must be an e-mail address")
 	line(jsonLine("carol", "md5", `"email":"carol@localhost"`), "; email: must have the name of a domain")
 	line(jsonLine("carol", someHash, `"email_verified":true`), "email_verified: must not be there without email")
+	line(jsonLine("carol", someHash, `"verify_until":"2099-01-01T00:00:00Z"`), "verify_until: must not be there without an email that is not verified")
+	line(jsonLine("carol", someHash, `"email":"c@example.org"`, `"email_verified":true`, `"verify_until":"2099-01-01T00:00:00Z"`), "verify_until: must not be there")
+	line(jsonLine("carol", someHash, `"email":"c@example.org"`, `"verify_until":"0001-01-01T00:00:00Z"`), "verify_until: must be of a year")
 	line(jsonLine("erin", someHash, `"email":"Erin@bücher.example"`, `"email_verified":true`), "")
 	erins := fmt.Sprint(": is that of line ", n)
 	line(jsonLine("carol", someHash, `"email":"erin@xn--bcher-kva.example"`, `"email_verified":true`), "email"+erins)
@@ -363,7 +366,7 @@ func TestExportIntoAnEmptyDatabaseIsTheSame(t *testing.T) {
 	old.run("", "user", "import", writeFile(t, "a.jsonl", jsonLine("müller", someHash, `"created_at":"1999-12-31T23:59:59.123456Z"`)+
 		jsonLine(`quote"comma,'=back\`, someHash, `"must_change_password":true`)+
 		jsonLine("דוד@example.com", someHash, `"email":"דוד@example.com"`, `"email_verified":true`)+
-		jsonLine("erin", someHash, `"email":"=Erin@BÜCHER.example"`)+jsonLine(strings.Repeat("a", 242)+"@example.com", someHash)+
+		jsonLine("erin", someHash, `"email":"=Erin@BÜCHER.example"`, `"verify_until":"2099-02-28T12:00:00.123456Z"`)+jsonLine(strings.Repeat("a", 242)+"@example.com", someHash)+
 		jsonLine("invited", someHash, `"must_change_password":true`, `"password_expires_at":"2024-02-29T13:00:00.123456+01:00"`))).succeeded(t)
 	formulas := []string{"=1+1", "+1", "-1", "@a", "x＝1", "'=1", "''", "'", "'a", "''=1"}                              // of before strangers were refused them
 	if e := old.run("", "user", "import", writeFile(t, "argon.jsonl", jsonLine("argon", argon2idHash))); e.code != 0 { // it warns
@@ -528,7 +531,7 @@ func TestBothFormsOfAnExportHaveTheDocumentedFields(t *testing.T) {
 		t.Errorf("roles: %v", fields["roles"])
 	}
 	head, _, _ := strings.Cut(a.run("", "user", "export", "--format=csv").succeeded(t), "\n")
-	if head != "username,password_hash,disabled,roles,created_at,must_change_password,password_expires_at,email,email_verified" {
+	if head != "username,password_hash,disabled,roles,created_at,must_change_password,password_expires_at,email,email_verified,verify_until" {
 		t.Errorf("CSV has %s", head)
 	}
 }

@@ -1,5 +1,9 @@
 -- AskForAddress queues the mail by which a user proves an address. The address is stored unless the
 -- user has one that is verified: that stays until the other one is proved.
+--
+-- What proves another address is void from then on, also if its mail is sent later: the challenge
+-- that takes its place is good for nothing, and older than that of the queued mail alone. Whether a
+-- code of one's own is still good would tell else whether somebody has the address.
 -- name: AskForAddress :execrows
 WITH u AS (
     UPDATE users
@@ -9,7 +13,22 @@ WITH u AS (
     WHERE users.id = @user_id
       AND users.token_version = @token_version
       AND users.disabled_at IS NULL
-    RETURNING users.id
+    RETURNING users.id, users.token_version
+), voided AS (
+    INSERT INTO challenges AS c (id, purpose, user_id, token_version, email, email_key, created_at, expires_at)
+    SELECT gen_random_uuid(), 'verify', u.id, u.token_version, @email::text, @email_key::text,
+           now() - interval '1 microsecond', now()
+    FROM u
+    ON CONFLICT (user_id, purpose, (CASE WHEN purpose = 'undo' THEN id ELSE '00000000-0000-0000-0000-000000000000'::uuid END)) DO UPDATE
+    SET id            = excluded.id,
+        asked_as      = NULL,
+        token_version = excluded.token_version,
+        email         = excluded.email,
+        email_key     = excluded.email_key,
+        created_at    = excluded.created_at,
+        expires_at    = excluded.expires_at,
+        redeemed_at   = NULL
+    WHERE c.email_key <> excluded.email_key
 )
 SELECT record_event(@event::jsonb, u.id)
 FROM u;

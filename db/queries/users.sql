@@ -54,8 +54,13 @@ CROSS JOIN LATERAL account_or_stand_in(
 -- of what was typed: as a username, which counts first, and as an address. If no account has
 -- either, it is the address. It always has one row, and looks for a user in any case. So the time
 -- of a refusal does not tell which addresses are known.
+--
+-- The other key is that of the newest account that has the address and must verify it yet. If there
+-- is none, it is that of nobody. The OFFSET has it found by the address: the index of those who must
+-- verify one yet is short on most days, but not after a flood of registrations.
 -- name: UsernameOfLogin :one
-SELECT coalesce(u.username_key, k.address)::text AS username_key
+SELECT coalesce(u.username_key, k.address)::text AS username_key,
+       coalesce(n.username_key, '00000000-0000-0000-0000-000000000000')::text AS unproved_key
 FROM (
     SELECT @address::text AS address,
            coalesce(
@@ -64,7 +69,20 @@ FROM (
                '00000000-0000-0000-0000-000000000000'
            )::uuid AS id
 ) k
-LEFT JOIN users u ON u.id = k.id;
+LEFT JOIN users u ON u.id = k.id
+LEFT JOIN LATERAL (
+    SELECT x.username_key
+    FROM (
+        SELECT a.id, a.username_key, a.verify_until, a.disabled_at, a.created_at
+        FROM users a
+        WHERE a.email_key = k.address
+        OFFSET 0
+    ) x
+    WHERE x.verify_until IS NOT NULL
+      AND x.disabled_at IS NULL
+    ORDER BY x.created_at DESC, x.id DESC
+    LIMIT 1
+) n ON true;
 
 -- DisableUser changes nothing if the user is disabled already: the first time and the version stay.
 -- name: DisableUser :one

@@ -25,10 +25,13 @@ func newWeb(s config.Serve, o Options, rules *rules, outermost *edge.Edge) (*web
 			Logouts: rules.logouts, Logins: rules.Logins, Browsers: rules.Browsers,
 			Sessions: rules.Sessions, Access: rules.Access, Personal: rules.Personal,
 			Recovery: rules.Recovery, Invitations: rules.Invitations, Addresses: rules.Addresses,
+			Factors: rules.factors,
 		},
 		Pages: rendered, Destinations: rules.authorizations, ReturnOrigins: s.ReturnOrigins,
 		RegistrationOpen: s.Registration == "open", InvitedOnly: s.Registration == "invite", MailOn: mailOn(s, o),
 		Email:             auth.EmailMode(s.Email),
+		Factors:           auth.FactorMode(s.Factors),
+		TrustedFor:        s.TrustedDeviceLifetime,
 		MinPasswordLength: s.PasswordMinLength,
 		Clock:             o.Clock,
 	})

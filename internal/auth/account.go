@@ -377,9 +377,7 @@ func manages(by Actor, user User) error {
 	if user.ID == uuid.Nil {
 		return ErrUserNotFound
 	}
-	here := slices.DeleteFunc(slices.Clone(user.Permissions), func(p Permission) bool {
-		return !strings.HasPrefix(string(p), "gatehouse:")
-	})
+	here := slices.DeleteFunc(slices.Clone(user.Permissions), func(p Permission) bool { return !p.IsOwn() })
 	return mayGive(by, here)
 }
 

@@ -96,6 +96,45 @@ func TestWhatUsersSeeOfTheirOwnDoesNotTellWhoHasAnAddress(t *testing.T) {
 	}
 }
 
+// Mallory has a good code for an address of her own. If only an address that nobody has took its
+// place, she would see by it who has an account.
+func TestAnotherAddressVoidsTheCodeOfTheOneBeforeWhoeverHasIt(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{"alice@example.org", "nobody@example.org"} {
+		for _, sentLater := range []bool{false, true} {
+			r := startAddresses(t, auth.EmailOptional)
+			r.verified("alice", "alice@example.org")
+			_, own := r.signUp("mallory", "mallory@example.org")
+			grant := r.login("mallory")
+			var letter auth.Letter
+			if !sentLater {
+				letter = r.letter(own)
+			}
+			challenge, err := r.Addresses.Change(t.Context(), r.access(grant), address, goodPassword, "en")
+			must(t, err)
+			if sentLater {
+				r.wantNoMail("her own mail, for "+address, own, auth.MailVoid)
+			} else {
+				r.want("her own code, before the mail to "+address, r.verify(byCode(letter), byPassword(goodPassword)),
+					auth.ErrInvalidChallenge)
+				r.want("her own link, before the mail to "+address, r.verify(byLink(letter), byPassword(goodPassword)),
+					auth.ErrInvalidChallenge)
+			}
+			next := r.letter(challenge)
+			if next.To != address || (next.Kind == auth.MailVerify) != (address == "nobody@example.org") {
+				t.Errorf("%+v", next)
+			}
+			if !sentLater {
+				r.want("her own code, with "+address, r.verify(byCode(letter), byPassword(goodPassword)),
+					auth.ErrInvalidChallenge)
+			}
+			if next.Kind == auth.MailVerify {
+				must(t, r.verify(byCode(next), byPassword(goodPassword)))
+			}
+		}
+	}
+}
+
 // The owner has just changed the password. A thief's request that was refused for that must send
 // nothing, or else its mail would have a challenge that is good after the change.
 func TestARequestAboutAnAddressThatIsRefusedSendsNoMail(t *testing.T) {

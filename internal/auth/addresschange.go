@@ -219,8 +219,9 @@ func (m *Mails) queuedProof(ctx context.Context, to Email, language string) Queu
 
 // Change asks for another address for the account of an access token. It becomes that of the
 // account when it is proved, and the one of before stays until then. The answer is the same whoever
-// has the address. Whoever has stolen a session must not be able to do that, so it needs the
-// password. Errors: [InputError], [ErrInvalidToken], [ErrForbidden], [ErrLimited].
+// has the address. Whoever has stolen a session must not be able to do that, so it needs what
+// [Logins.ChangePassword] does. Errors: [InputError], [ErrInsufficientAuthentication],
+// [ErrInvalidToken], [ErrForbidden], [ErrLimited].
 func (a *Addresses) Change(
 	ctx context.Context, access token.Access, given, current, language string,
 ) (challenge uuid.UUID, err error) {
@@ -255,30 +256,26 @@ func (a *Addresses) begin(ctx context.Context, action Action, access token.Acces
 	return newEvent(ctx, Actor{}, action, uuid.Nil, access.SessionID.String()).by(access.UserID), nil
 }
 
-// owner returns the user of an access token, who shows the password. Errors: [InputError],
-// [ErrInvalidToken], [ErrForbidden], [ErrLimited].
+// owner returns the user of an access token, who shows what only the owner has. Errors: those of
+// [Logins.ChangePassword].
 func (a *Addresses) owner(
 	ctx context.Context, access token.Access, current string,
 ) (User, error) {
-	user, err := a.ruler(ctx, access)
+	session, err := a.ruler(ctx, access)
 	if err != nil {
 		return User{}, err
 	}
-	found, err := a.store.CredentialsByKey(ctx, user.Username.Key)
-	if err != nil {
-		return User{}, err
-	}
-	return user, a.logins.checkOwnPassword(ctx, found, current)
+	return session.User, a.logins.checkOwner(ctx, session, current)
 }
 
-// ruler returns the user of an access token that may rule the account. Errors: [ErrInvalidToken],
-// [ErrForbidden].
-func (a *Addresses) ruler(ctx context.Context, access token.Access) (User, error) {
-	state, err := liveSession(ctx, a.store, access)
+// ruler returns the session of an access token that may rule the account. Errors:
+// [ErrInvalidToken], [ErrForbidden].
+func (a *Addresses) ruler(ctx context.Context, access token.Access) (SessionState, error) {
+	session, err := liveSession(ctx, a.store, access)
 	if err == nil {
-		err = mayRuleAccount(state, access)
+		err = mayRuleAccount(session, access)
 	}
-	return state.User, err
+	return session, err
 }
 
 // Resend queues another mail by which the user of an access token proves an address. Which one, the

@@ -65,6 +65,13 @@ func (s SessionState) provedAnew(now time.Time) error {
 	return nil
 }
 
+// ProvedAnew returns nil if the user of a browser has just proved all that the account demands, as
+// changes of how to log in want it. Errors: [*InsufficientError].
+func (b Browser) ProvedAnew() error {
+	session := SessionState{User: b.User, Methods: b.Methods, AuthTime: b.AuthTime}
+	return session.provedAnew(b.Now)
+}
+
 // MayReach reports whether a user can log in as strongly as a demand wants. Nobody can log in with
 // a second factor who has none.
 func (u User) MayReach(d StepUp) bool {

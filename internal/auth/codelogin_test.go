@@ -51,8 +51,11 @@ func (s *second) redeemProved(code, verifier string, caller auth.Caller) (auth.G
 // native is a caller by a program of the service's own.
 func (s *second) native(id string) auth.Caller {
 	s.Helper()
+	s.app(id, func(c *auth.Client) { c.FirstParty, c.Confidential = true, false })
 	caller := client
-	caller.Client = s.app(id, func(c *auth.Client) { c.FirstParty, c.Confidential = true, false })
+	var err error
+	caller.Client, err = s.Clients.Find(s.Context(), id) // as a request finds it, with its version
+	must(s, err)
 	return caller
 }
 

@@ -22,8 +22,9 @@ type LoginStore interface {
 
 	// UsernameOfLogin returns the key of the username of the account whose username or verified
 	// address has one of the keys: that of what was typed as a username, which counts first, and as
-	// an address. If there is no such account, it returns the address.
-	UsernameOfLogin(ctx context.Context, username, address string) (string, error)
+	// an address. If there is no such account, it returns the address. The unproved key is that of
+	// the newest account that must verify the address yet; if there is none, that of nobody.
+	UsernameOfLogin(ctx context.Context, username, address string) (key, unproved string, err error)
 	// CredentialsByKey is UserByKey and also returns the password hash, for a login. Errors:
 	// [ErrUserNotFound].
 	CredentialsByKey(ctx context.Context, key string) (Credentials, error)
@@ -140,6 +141,7 @@ func (p Proof) demandAddress() error {
 type attempt struct {
 	name     Username // the key is empty if no user can have the name
 	address  string   // the key of what was typed as an address; "" if it is none
+	unproved string   // the key of who must verify that address yet; "" if nobody may be asked to
 	given    string
 	caller   Caller
 	reserved reservation
@@ -220,8 +222,15 @@ func (l *Logins) resolve(ctx context.Context, a *attempt) (err error) {
 	if a.address == "" || !l.email.IsOn() {
 		return nil
 	}
-	a.name.Key, err = l.store.UsernameOfLogin(ctx, a.name.Key, a.address)
-	return err
+	key, unproved, err := l.store.UsernameOfLogin(ctx, a.name.Key, a.address)
+	if err != nil {
+		return err
+	}
+	a.name.Key = key
+	if l.email == EmailRequired {
+		a.unproved = unproved
+	}
+	return nil
 }
 
 // limitedTo does what a user proves their identity for with a password. It bounds how often, and
@@ -238,6 +247,10 @@ func limitedTo[T any](
 	if a.reserved, err = l.limits.reserveLogin(ctx, a.account(), a.caller); err == nil {
 		grant, err = do(e, a)
 		l.limits.settle(ctx, a.reserved.taken, err)
+	}
+	if refused, ok := errors.AsType[*UnverifiedError](err); ok {
+		e = e.of(refused.UserID) // which may be another account than that of the name
+		e.UserKey = ""
 	}
 	if l.limits.isLocked(a.account(), err) {
 		e.Mails = l.notices.locked(ctx, a.account())
@@ -334,6 +347,40 @@ func (l *Logins) prove(ctx context.Context, a *attempt, pw string) (Proof, error
 	if err := l.limits.confirm(ctx, &a.reserved, found); err != nil {
 		return Proof{}, err
 	}
+	proof, err := l.compare(ctx, found, pw)
+	if a.unproved == "" || !errors.Is(err, ErrBadCredentials) {
+		return proof, err
+	}
+	return l.proveUnproved(ctx, a.unproved, pw, err)
+}
+
+// proveUnproved returns who must verify the address that was typed, if the password is theirs. Else
+// it returns the refusal of the login by that address.
+//
+// It is asked whether somebody has verified the address or not, and hashes whether somebody must or
+// not. Otherwise a stranger could register with any address, log in by it with their own password,
+// and see by the answer or its time whether it has an owner. The owner of the address counts first,
+// so that no stranger keeps them out.
+func (l *Logins) proveUnproved(
+	ctx context.Context, key, pw string, refusal error,
+) (Proof, error) {
+	found, err := l.credentials(ctx, key)
+	if err != nil {
+		return Proof{}, err
+	}
+	proof, err := l.compare(ctx, found, pw)
+	switch {
+	case errors.Is(err, ErrBadCredentials), err == nil && proof.VerifyUntil == nil:
+		return Proof{}, refusal
+	case err != nil:
+		return Proof{}, err
+	}
+	return proof, nil
+}
+
+// compare returns the user, if the password is that of the credentials. Errors:
+// [ErrBadCredentials].
+func (l *Logins) compare(ctx context.Context, found Credentials, pw string) (Proof, error) {
 	verdict, err := l.passwords.verify(ctx, found.PasswordHash, pw)
 	if err == nil {
 		err = refusal(found, verdict.Match)
@@ -463,7 +510,7 @@ func replaced[T any](
 
 // ChangePassword gives the user of an access token another password, ends the user's other
 // sessions, and gives this session new tokens. Errors: [InputError], [ErrInvalidToken],
-// [ErrForbidden], [ErrLimited].
+// [ErrForbidden], [ErrInsufficientAuthentication], [ErrLimited].
 //
 // The earlier refresh tokens of this session become unknown. If they did not, a stolen one would be
 // answered within the grace like the owner's. Using one does not end the session either, since the
@@ -519,11 +566,7 @@ func (l *Logins) changePassword(
 	if err != nil {
 		return SessionState{}, err
 	}
-	found, err := l.store.CredentialsByKey(ctx, before.User.Username.Key)
-	if err != nil {
-		return SessionState{}, err
-	}
-	if err := l.checkOwnPassword(ctx, found, current); err != nil {
+	if err := l.checkOwner(ctx, before, current); err != nil {
 		return SessionState{}, err
 	}
 	hash, err := l.passwords.hash(ctx, prepared)
@@ -542,13 +585,29 @@ func (l *Logins) changePassword(
 	return after, err
 }
 
-// checkOwnPassword is limited too. Otherwise whoever has stolen a session could guess the password.
-// Errors: [InputError], [ErrLimited].
-func (l *Logins) checkOwnPassword(ctx context.Context, found Credentials, current string) error {
+// checkOwner is for what only the owner of an account may do, and not whoever has stolen a session.
+// It wants the password. Of an account with a second factor it also wants a login with that which
+// is fresh, and of one without a password that alone. Errors: [InputError], [ErrLimited],
+// [ErrInsufficientAuthentication].
+func (l *Logins) checkOwner(ctx context.Context, session SessionState, current string) error {
+	user := session.User
+	if user.Factors.Any() || user.Passwordless {
+		if err := session.provedAnew(session.Now); err != nil {
+			return err
+		}
+	}
+	if user.Passwordless {
+		return nil
+	}
+	found, err := l.store.CredentialsByKey(ctx, user.Username.Key)
+	if err != nil {
+		return err
+	}
 	return l.checkPasswordOf(ctx, found, current, "current_password")
 }
 
-// checkPasswordOf is checkOwnPassword for a password that came in another field.
+// checkPasswordOf wants the password of an account, which came in a field. It is limited too.
+// Otherwise whoever has stolen a session could guess it. Errors: [InputError], [ErrLimited].
 func (l *Logins) checkPasswordOf(
 	ctx context.Context, found Credentials, current, field string,
 ) error {

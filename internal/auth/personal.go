@@ -194,10 +194,11 @@ func (p *Personal) Data(ctx context.Context, access token.Access) (data Personal
 	}
 	e := newEvent(ctx, Actor{}, ActionExportUser, uuid.Nil, "").by(access.UserID)
 	defer p.audit.told(ctx, &e, &err)
-	owner, err := p.owner(ctx, access)
+	session, err := p.owner(ctx, access)
 	if err != nil {
 		return PersonalData{}, err
 	}
+	owner := session.User
 	if err := p.pace.export(owner.ID); err != nil {
 		return PersonalData{}, err
 	}
@@ -208,26 +209,24 @@ func (p *Personal) Data(ctx context.Context, access token.Access) (data Personal
 	return personalData(found, p.clock()), nil
 }
 
-// Delete removes the account of an access token, as [Accounts.Delete] does. It needs the password,
-// since whoever has stolen a session must not be able to do that. Errors: [InputError],
-// [ErrInvalidToken], [ErrForbidden], [ErrLimited], [ErrLastAdmin].
+// Delete removes the account of an access token, as [Accounts.Delete] does. It needs what
+// [Logins.ChangePassword] does, since whoever has stolen a session must not be able to do that.
+// Errors: [InputError], [ErrInsufficientAuthentication], [ErrInvalidToken], [ErrForbidden],
+// [ErrLimited], [ErrLastAdmin].
 func (p *Personal) Delete(ctx context.Context, access token.Access, current string) (err error) {
 	if access.IsClient() {
 		return errNoUser
 	}
 	e := newEvent(ctx, Actor{}, ActionDeleteUser, uuid.Nil, "").by(access.UserID)
 	defer p.audit.told(ctx, &e, &err)
-	owner, err := p.owner(ctx, access)
+	session, err := p.owner(ctx, access)
 	if err != nil {
 		return err
 	}
-	found, err := p.store.CredentialsByKey(ctx, owner.Username.Key)
-	if err != nil {
+	if err := p.logins.checkOwner(ctx, session, current); err != nil {
 		return err
 	}
-	if err := p.logins.checkOwnPassword(ctx, found, current); err != nil {
-		return err
-	}
+	owner := session.User
 	// The version is that of before the password was read. Whoever changes it meanwhile is asked
 	// for the new one.
 	e.By = owner.As()
@@ -236,13 +235,13 @@ func (p *Personal) Delete(ctx context.Context, access token.Access, current stri
 	return p.store.DeleteUser(ctx, done, ofOwner(owner.ID), owner.ID)
 }
 
-// owner returns the user of an access token that may rule the account.
-func (p *Personal) owner(ctx context.Context, access token.Access) (User, error) {
-	state, err := liveSession(ctx, p.store, access)
+// owner returns the session of an access token that may rule the account.
+func (p *Personal) owner(ctx context.Context, access token.Access) (SessionState, error) {
+	session, err := liveSession(ctx, p.store, access)
 	if err == nil {
-		err = mayRuleAccount(state, access)
+		err = mayRuleAccount(session, access)
 	}
-	return state.User, err
+	return session, err
 }
 
 // ofOwner is the rule for what users do to their own accounts. Errors: [ErrForbidden].

@@ -316,3 +316,6 @@ func mayGive(by Actor, given []Permission) error {
 	}
 	return nil
 }
+
+// IsOwn reports whether a permission is one of this service, and not of another one.
+func (p Permission) IsOwn() bool { return strings.HasPrefix(string(p), "gatehouse:") }

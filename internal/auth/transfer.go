@@ -27,6 +27,7 @@ type UserRecord struct {
 
 	Email         string // "": none
 	EmailVerified bool
+	VerifyUntil   *time.Time // as that of [User]
 }
 
 // ImportLine is a line of a file of accounts.
@@ -72,6 +73,7 @@ type ImportedUser struct {
 
 	Email         Email // its VerifiedAt is not looked at
 	EmailVerified bool
+	VerifyUntil   *time.Time
 }
 
 // TransferStore imports and exports accounts.
@@ -228,12 +230,21 @@ func (t *Transfer) importedUser(
 	case line.EmailVerified && line.Email == "":
 		wrong = append(wrong, FieldError{"email_verified", "must not be there without email"})
 	}
+	switch until := line.VerifyUntil; {
+	case until == nil:
+	case line.Email == "" || line.EmailVerified:
+		wrong = append(wrong,
+			FieldError{"verify_until", "must not be there without an email that is not verified"})
+	case !storable(*until):
+		wrong = append(wrong, FieldError{"verify_until", badYear})
+	}
 	if wrong != nil {
 		return ImportedUser{}, wrong
 	}
 	return ImportedUser{
 		line.Number, uuid.New(), name, hash, line.Disabled, held, line.CreatedAt,
 		line.MustChangePassword, line.PasswordExpiresAt, address, line.EmailVerified,
+		line.VerifyUntil,
 	}, nil
 }
 

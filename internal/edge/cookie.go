@@ -7,25 +7,30 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// sessionCookie is the name of a browser's session cookie, without the prefix.
-const sessionCookie = "gatehouse"
-
-// siblingCookie is the name of the cookie for apps on sibling hosts, without the prefix.
-const siblingCookie = "gatehouse-verify"
+// The names of cookies, without the prefix.
+const (
+	sessionCookie = "gatehouse"         // of a browser's session
+	siblingCookie = "gatehouse-verify"  // for apps on sibling hosts
+	loginCookie   = "gatehouse_login"   // of a login between its two steps
+	visitorCookie = "gatehouse_visitor" // of whoever is about to log in
+	laterCookie   = "gatehouse_later"   // of whoever has put an offer off
+)
 
 // SessionCookieName is the name of the cookie that holds a browser's session. By the prefix, a
 // browser takes the cookie over TLS alone, and with __Host- from this very host alone (RFC 6265bis
 // §4.1.3). No app on a sibling host can then put its own session into a browser. A browser takes
 // __Host- for the root alone, so a service below a path has __Secure-, and one without TLS has
 // neither.
-func (e *Edge) SessionCookieName() string {
+func (e *Edge) SessionCookieName() string { return e.hostCookie(sessionCookie) }
+
+func (e *Edge) hostCookie(name string) string {
 	switch {
 	case !e.IsSecure():
-		return sessionCookie
+		return name
 	case e.Base() == "":
-		return "__Host-" + sessionCookie
+		return "__Host-" + name
 	}
-	return "__Secure-" + sessionCookie
+	return "__Secure-" + name
 }
 
 // SessionCookieOf returns the session cookie that a request brings, or "". Two of them count as
@@ -33,6 +38,46 @@ func (e *Edge) SessionCookieName() string {
 // them that is.
 func (e *Edge) SessionCookieOf(r *http.Request) string {
 	return onlyCookie(r, e.SessionCookieName())
+}
+
+// LoginCookieOf returns the cookie of a login between its two steps, or "". Two of them count as
+// none, as with the session cookie.
+func (e *Edge) LoginCookieOf(r *http.Request) string {
+	return onlyCookie(r, e.hostCookie(loginCookie))
+}
+
+// SetLoginCookie gives the browser what lies between the two steps of a login. It is good for so
+// long.
+func (e *Edge) SetLoginCookie(c *gin.Context, value string, maxAge time.Duration) {
+	http.SetCookie(c.Writer, e.newHostCookie(loginCookie, value, int(maxAge.Seconds())))
+}
+
+// ClearLoginCookie takes it from a browser that has one.
+func (e *Edge) ClearLoginCookie(c *gin.Context) {
+	if len(c.Request.CookiesNamed(e.hostCookie(loginCookie))) > 0 {
+		http.SetCookie(c.Writer, e.newHostCookie(loginCookie, "", -1))
+	}
+}
+
+// VisitorCookieOf returns the cookie by which a browser is known before anybody has logged in there,
+// or "". Two of them count as none, as with the session cookie.
+func (e *Edge) VisitorCookieOf(r *http.Request) string {
+	return onlyCookie(r, e.hostCookie(visitorCookie))
+}
+
+// SetVisitorCookie gives the browser such a cookie until it is closed. The value must be random.
+func (e *Edge) SetVisitorCookie(c *gin.Context, value string) {
+	http.SetCookie(c.Writer, e.newHostCookie(visitorCookie, value, 0))
+}
+
+// HasPutOff reports whether an offer was put off on this browser.
+func (e *Edge) HasPutOff(r *http.Request) bool {
+	return len(r.CookiesNamed(e.hostCookie(laterCookie))) > 0
+}
+
+// PutOff makes the browser say so for a while.
+func (e *Edge) PutOff(c *gin.Context, howLong time.Duration) {
+	http.SetCookie(c.Writer, e.newHostCookie(laterCookie, "yes", int(howLong.Seconds())))
 }
 
 func onlyCookie(r *http.Request, name string) string {
@@ -82,15 +127,19 @@ func (e *Edge) ClearSessionCookie(c *gin.Context) {
 	}
 }
 
-// newSessionCookie makes a cookie that no script reads, and that no form of another site brings. A
-// link of another site does bring it (SameSite=Lax), since apps send people here by links.
 func (e *Edge) newSessionCookie(value string, maxAge int) *http.Cookie {
+	return e.newHostCookie(sessionCookie, value, maxAge)
+}
+
+// newHostCookie makes a cookie that no script reads, and that no form of another site brings. A
+// link of another site does bring it (SameSite=Lax), since apps send people here by links.
+func (e *Edge) newHostCookie(name, value string, maxAge int) *http.Cookie {
 	path := e.Base()
 	if path == "" {
 		path = "/"
 	}
 	return &http.Cookie{
-		Name: e.SessionCookieName(), Value: value, Path: path, MaxAge: maxAge,
+		Name: e.hostCookie(name), Value: value, Path: path, MaxAge: maxAge,
 		HttpOnly: true, Secure: e.IsSecure(), SameSite: http.SameSiteLaxMode,
 	}
 }

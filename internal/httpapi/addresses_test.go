@@ -171,6 +171,35 @@ func TestAStrangerRegistersWithAnAddressAlone(t *testing.T) {
 	a.tokensOf(a.login("bob@example.org", goodPassword))
 }
 
+// A program that has lost the challenge of a registration knows no username either.
+func TestALoginByAnAddressThatIsNotVerifiedAnswersWithAChallenge(t *testing.T) {
+	t.Parallel()
+	a := startAudited(t, settings{email: auth.EmailRequired})
+	letter := a.mailFor(a.postJSON("/users", map[string]string{
+		"password": goodPassword, "email": "bob@example.org",
+	}), 201)
+	if wrong := a.login("bob@example.org", "guess"); strings.Contains(wrong.body, "challenge") {
+		t.Errorf("a guess: %s", wrong.body)
+	}
+	refused := a.login("bob@example.org", goodPassword)
+	a.want("too early", refused, 400)
+	challenge, _ := refused.json(t, "challenge").(string)
+	if refused.json(t, "error") != "address_unverified" || challenge == "" {
+		t.Fatalf("%s", refused.body)
+	}
+	a.want("the code of the only mail", a.verifyBy(map[string]string{
+		"challenge": challenge, "code": letter.Code, "password": goodPassword,
+	}), 204)
+	a.tokensOf(a.login("bob@example.org", goodPassword))
+	off := startAudited(t, settings{email: auth.EmailRequired, mailOff: true})
+	off.exec(`UPDATE users SET email = 'alice@example.org', email_key = 'alice@example.org',
+		verify_until = now() + interval '1 hour' WHERE username = 'alice'`)
+	if refused := off.login("alice@example.org", goodPassword); refused.status != 400 ||
+		strings.Contains(refused.body, "challenge") {
+		t.Errorf("without mails: %d %s", refused.status, refused.body)
+	}
+}
+
 // An admin who may not become another could: by vouching for an address of theirs, they would get
 // the mails that reset the password (Zitadel CVE-2026-27946).
 func TestNoAdminVouchesForAnAddressOfTheirsOrOfOthers(t *testing.T) {

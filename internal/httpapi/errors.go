@@ -7,6 +7,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
 
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/edge"
@@ -27,6 +28,7 @@ type tokenError struct {
 	Error       string `json:"error"`
 	Description string `json:"error_description"`
 	Detail      string `json:"detail"`
+	Challenge   string `json:"challenge,omitzero"`
 	neededFactor
 	PasskeyOptions jsontext.Value `json:"passkey_options,omitempty"`
 }
@@ -52,6 +54,15 @@ func neededIn(err error) neededFactor {
 	return n
 }
 
+// unverified is a login that is refused until an address is verified, and the challenge for that.
+type unverified struct {
+	error
+	challenge uuid.UUID
+}
+
+// Unwrap returns the refusal.
+func (u unverified) Unwrap() error { return u.error }
+
 func asProblem(c *gin.Context, a edge.Answer, err error) {
 	fields, _ := errors.AsType[auth.InputError](err)
 	if a.Status != http.StatusUnprocessableEntity {
@@ -62,7 +73,12 @@ func asProblem(c *gin.Context, a edge.Answer, err error) {
 }
 
 func asTokenError(c *gin.Context, a edge.Answer, err error) {
-	body := tokenError{a.OAuth, a.Detail, a.Detail, neededIn(err), nil}
+	body := tokenError{
+		Error: a.OAuth, Description: a.Detail, Detail: a.Detail, neededFactor: neededIn(err),
+	}
+	if refused, ok := errors.AsType[unverified](err); ok {
+		body.Challenge = refused.challenge.String()
+	}
 	if needed, ok := errors.AsType[*passkeyNeeded](err); ok {
 		body.PasskeyOptions = needed.options
 	}

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
@@ -104,7 +105,21 @@ func (s *API) passwordGrant(c *gin.Context, form map[string]string) error {
 	grant, err := s.Logins.Login(c.Request.Context(), username, pw, loginCallerOf(c), form["scope"])
 	s.edge.CountLogin(err)
 	s.setDevice(c, grant)
-	return writeGrant(c, grant, err)
+	return writeGrant(c, grant, s.verifyFirst(c, err))
+}
+
+// verifyFirst has another mail sent to whoever must verify an address, and answers with its
+// challenge: that of the registration may be lost.
+func (s *API) verifyFirst(c *gin.Context, err error) error {
+	refused, ok := errors.AsType[*auth.UnverifiedError](err)
+	if !ok || !s.mailOn {
+		return err
+	}
+	challenge, failed := s.Addresses.ResendTo(c.Request.Context(), refused, s.languageFor(c), callerOf(c))
+	if failed != nil {
+		return failed
+	}
+	return unverified{err, challenge}
 }
 
 // refusePassword refuses a password that is sent for tokens.

@@ -102,9 +102,14 @@ func setField(r *auth.UserRecord, column, value string) (ok bool) {
 	case column == "email_verified":
 		r.EmailVerified, err = strconv.ParseBool(value)
 	case column == "password_expires_at":
-		var at time.Time
-		at, err = parseMoment(value)
-		r.PasswordExpiresAt = &at
+		r.PasswordExpiresAt, err = fromMoment(value)
+	case column == "verify_until":
+		r.VerifyUntil, err = fromMoment(value)
 	}
 	return err == nil
+}
+
+func fromMoment(value string) (*time.Time, error) {
+	at, err := parseMoment(value)
+	return &at, err
 }

@@ -36,7 +36,7 @@ const (
 	errLong    lineError = "is longer than 64 KiB"
 	errJSON    lineError = "is no JSON object"
 	errMembers lineError = "has a member that is unknown or there twice; there may be username, password_hash, disabled, roles, created_at, " +
-		"must_change_password, password_expires_at, email, email_verified"
+		"must_change_password, password_expires_at, email, email_verified, verify_until"
 	errNoEnd lineError = "has no line break at its end: the file may have been cut off there"
 )
 
@@ -129,7 +129,7 @@ func parseJSON(line []byte, _ bool) (auth.UserRecord, error) {
 	}
 	r := auth.UserRecord{Username: *a.Username, PasswordHash: *a.PasswordHash, Disabled: a.Disabled, Roles: a.Roles,
 		MustChangePassword: a.MustChangePassword, PasswordExpiresAt: (*time.Time)(a.PasswordExpiresAt),
-		EmailVerified: a.EmailVerified}
+		EmailVerified: a.EmailVerified, VerifyUntil: (*time.Time)(a.VerifyUntil)}
 	if a.Email != nil {
 		r.Email = *a.Email
 	}
@@ -156,7 +156,7 @@ func wrongValue(column string) error {
 	const boolean, moment = "true or false", "a time with an offset, like 2006-01-02T15:04:05Z or 2006-01-02 15:04:05+00"
 	is := map[string]string{
 		"disabled": boolean, "roles": "a list of names", "created_at": moment, "must_change_password": boolean, "password_expires_at": moment,
-		"email_verified": boolean,
+		"email_verified": boolean, "verify_until": moment,
 	}[column]
 	if is == "" {
 		is = "a string"

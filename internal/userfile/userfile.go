@@ -33,7 +33,7 @@ func FormatOf(name string) Format {
 // needed.
 func Columns() []string {
 	return []string{"username", "password_hash", "disabled", "roles", "created_at", "must_change_password", "password_expires_at",
-		"email", "email_verified"}
+		"email", "email_verified", "verify_until"}
 }
 
 // account is an account as JSON.
@@ -49,6 +49,7 @@ type account struct {
 
 	Email         *string `json:"email"`
 	EmailVerified bool    `json:"email_verified"`
+	VerifyUntil   *moment `json:"verify_until"`
 }
 
 // moment is a time in a file. It is read as RFC 3339 or as PostgreSQL's COPY writes it, and written

@@ -92,7 +92,7 @@ func sameRecord(a, b auth.UserRecord) bool {
 	return a.Username == b.Username && a.PasswordHash == b.PasswordHash && a.Disabled == b.Disabled &&
 		strings.Join(a.Roles, " ") == strings.Join(b.Roles, " ") && a.CreatedAt.Equal(b.CreatedAt) &&
 		a.MustChangePassword == b.MustChangePassword && sameTime(a.PasswordExpiresAt, b.PasswordExpiresAt) &&
-		a.Email == b.Email && a.EmailVerified == b.EmailVerified
+		a.Email == b.Email && a.EmailVerified == b.EmailVerified && sameTime(a.VerifyUntil, b.VerifyUntil)
 }
 
 func sameTime(a, b *time.Time) bool {
@@ -145,6 +145,7 @@ func TestWhatIsWrongWithALineIsSaidWithoutQuotingIt(t *testing.T) {
 		{"username,password_hash\n", "canary,canary", "cut off"},
 		{"username,password_hash,disabled\n", "canary,canary,maybe\n", "disabled is not true or false"},
 		{"username,password_hash,created_at\n", "canary,canary,yesterday\n", "created_at is not a time"},
+		{"username,password_hash,verify_until\n", "canary,canary,soon\n", "verify_until is not a time"},
 		{"username,password_hash\n", strings.Repeat("canary", maxLine) + "\n", "longer than"},
 	} {
 		format := JSONLines

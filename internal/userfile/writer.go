@@ -5,6 +5,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -36,7 +37,7 @@ func (w *Writer) Write(r auth.UserRecord) error {
 		email = &r.Email
 	}
 	line, err := json.Marshal(account{
-		&r.Username, &r.PasswordHash, r.Disabled, r.Roles, (*moment)(&r.CreatedAt), r.MustChangePassword, (*moment)(r.PasswordExpiresAt), email, r.EmailVerified,
+		&r.Username, &r.PasswordHash, r.Disabled, r.Roles, (*moment)(&r.CreatedAt), r.MustChangePassword, (*moment)(r.PasswordExpiresAt), email, r.EmailVerified, (*moment)(r.VerifyUntil),
 	})
 	if err != nil {
 		return err
@@ -46,14 +47,18 @@ func (w *Writer) Write(r auth.UserRecord) error {
 }
 
 func (w *Writer) writeCSV(r auth.UserRecord) error {
-	expires := ""
-	if r.PasswordExpiresAt != nil {
-		expires = formatMoment(*r.PasswordExpiresAt)
-	}
 	return w.writeFields([]string{
 		toCell(r.Username), r.PasswordHash, strconv.FormatBool(r.Disabled), strings.Join(r.Roles, " "), formatMoment(r.CreatedAt),
-		strconv.FormatBool(r.MustChangePassword), expires, toCell(r.Email), strconv.FormatBool(r.EmailVerified),
+		strconv.FormatBool(r.MustChangePassword), toMoment(r.PasswordExpiresAt), toCell(r.Email), strconv.FormatBool(r.EmailVerified),
+		toMoment(r.VerifyUntil),
 	})
+}
+
+func toMoment(at *time.Time) string {
+	if at == nil {
+		return ""
+	}
+	return formatMoment(*at)
 }
 
 func (w *Writer) writeFields(fields []string) error {

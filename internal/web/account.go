@@ -49,7 +49,9 @@ func (w *Web) accountPage(c *gin.Context, browser auth.Browser) (pages.Account, 
 	page := pages.Account{
 		Address:  w.accountAddress(browser.User),
 		Username: browser.User.Username.Given, Now: w.clock(), Later: after != uuid.Max,
-		MinLength: w.minPasswordLength,
+		MinLength: w.minPasswordLength, Factors: accountFactors(browser.User),
+		Passwordless: browser.User.Passwordless, OffersPasskey: w.offersPasskey(browser),
+		OfferDays: w.offerDays(c, browser.User),
 	}
 	for _, session := range found.Items {
 		page.Sessions = append(page.Sessions, w.sessionRow(session, browser))
@@ -58,6 +60,13 @@ func (w *Web) accountPage(c *gin.Context, browser auth.Browser) (pages.Account, 
 		page.Older = last.ID.String()
 	}
 	return page, nil
+}
+
+func accountFactors(user auth.User) pages.AccountFactors {
+	has := user.Factors
+	return pages.AccountFactors{
+		Shown: true, App: has.TOTP, Passkeys: has.Passkeys, Codes: has.RecoveryCodes,
+	}
 }
 
 // sessionRow shows a session to the holder of another one, who may be a thief ([auth.Session]).

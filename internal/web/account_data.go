@@ -22,7 +22,7 @@ func (w *Web) getAccountData(c *gin.Context, browser auth.Browser) error {
 	if err != nil {
 		return err
 	}
-	w.protect(c, destination{})
+	w.protect(c, destination{}, false)
 	c.Header("Content-Disposition", `attachment; filename="account-data.json"`)
 	c.Data(http.StatusOK, "application/json; charset=utf-8", append(written, '\n'))
 	return nil
@@ -33,7 +33,9 @@ func (w *Web) getDeleteAccount(c *gin.Context, browser auth.Browser) error {
 }
 
 func deletionOf(browser auth.Browser) pages.DeleteAccount {
-	return pages.DeleteAccount{Username: browser.User.Username.Given}
+	return pages.DeleteAccount{
+		Username: browser.User.Username.Given, Passwordless: browser.User.Passwordless,
+	}
 }
 
 // postDeleteAccount deletes the account of whoever shows its password. The browser forgets its

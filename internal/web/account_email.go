@@ -28,7 +28,10 @@ func (w *Web) getAccountEmail(c *gin.Context, browser auth.Browser) error {
 }
 
 func (w *Web) accountEmail(user auth.User) pages.AccountEmail {
-	return pages.AccountEmail{Username: user.Username.Given, Address: w.accountAddress(user)}
+	return pages.AccountEmail{
+		Username: user.Username.Given, Address: w.accountAddress(user),
+		Passwordless: user.Passwordless,
+	}
 }
 
 // postAccountEmail asks for another address, or removes the one that there is. Both need the

@@ -330,6 +330,24 @@ func TestALoginThatWantsAVerifiedAddressLeadsToAnotherMail(t *testing.T) {
 	a.shows(a.b.login("alice", goodPassword), 400, "not verified yet")
 }
 
+// Whoever has registered with an address alone knows no username, and may have closed the page.
+func TestALoginByAnAddressThatIsNotVerifiedLeadsToTheCode(t *testing.T) {
+	t.Parallel()
+	a := startAudited(t, settings{email: auth.EmailRequired}, nil)
+	b := a.browser()
+	_, first := a.signsUp(b, "", "carol@example.org")
+	b = a.browser()
+	if wrong := b.login("carol@example.org", "guess"); wrong.status != 401 {
+		t.Errorf("a guess: %d %s", wrong.status, wrong.body)
+	}
+	done := b.login("carol@example.org", goodPassword)
+	page := challengeIn(t, done.location())
+	a.shows(b.get(done.location()), 200, "not confirmed yet", `value="carol@example.org"`)
+	a.shows(b.post("/email/code", "challenge", page.String(), "code", first.Code,
+		"password", goodPassword, "username", "carol@example.org"), 303)
+	a.sent(b.login("carol@example.org", goodPassword), "/")
+}
+
 // Whoever does as the hint says must not be refused.
 func TestTheHintOfAUsernameHasAnAtWhereTheNameMayHaveOne(t *testing.T) {
 	t.Parallel()
@@ -351,6 +369,12 @@ func TestTheHintOfAUsernameHasAnAtWhereTheNameMayHaveOne(t *testing.T) {
 		done := b.post("/register", "username", "carol@home", "password", goodPassword)
 		if (done.status == 303) != test.mayHave {
 			t.Errorf("%s: a name with an @ gets %d", name, done.status)
+		}
+		refused := b.post("/register", "username", "a&b", "password", goodPassword)
+		_, problem, found := strings.Cut(refused.body, "The only other signs")
+		problem, _, _ = strings.Cut(problem, "<")
+		if !found || strings.Contains(problem, "@") != test.mayHave {
+			t.Errorf("%s: the problem is %q", name, problem)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -51,7 +52,7 @@ func ways() map[string]way {
 		return posts("/consent", "as", "alice", "choice", choice, "next", next)
 	}
 	n := 0
-	return map[string]way{
+	all := map[string]way{
 		"wrong password": {does: "POST /login",
 			send:  posts("/login", "username", "alice", "password", "guess"),
 			times: 40, first: 401, last: 429, lines: ofLimit, unsaid: 40 - ofLimit},
@@ -173,6 +174,8 @@ func ways() map[string]way {
 			return a.b.get("/end-session?id_token_hint=" + url.QueryEscape(a.b.header.Get("X-Hint")))
 		}, times: 30, first: 200, last: 200, unsaid: 30},
 	}
+	maps.Copy(all, factorWays())
+	return all
 }
 
 // bounded are settings under which each way reaches its bounds at once, and stays there.

@@ -69,12 +69,13 @@ func TestAFormOfAnotherUsersTabDoesNothing(t *testing.T) {
 	f, _ := shop(t, asking)
 	b := f.loggedIn("alice")
 	for _, path := range []string{
-		"/", "/account", "/account/delete", "/end-session", "/login", request(),
+		"/", "/account", "/account/delete", "/end-session", "/login", request(), "/account/security",
+		"/account/security/app", "/account/security/passkey",
 	} {
 		page := b.get(path).body
 		forms, named := strings.Count(page, "<form"), strings.Count(page, `name="as" value="alice"`)
-		if path == "/login" { // one of its forms says by a name whom it means
-			forms--
+		if path == "/login" { // two of its forms say by a name or a passkey whom they mean
+			forms -= 2
 		}
 		if forms == 0 || named != forms {
 			t.Errorf("%s: %d of %d forms say whose they are: %s", path, named, forms, page)
@@ -188,6 +189,7 @@ func TestEveryPageProtectsItself(t *testing.T) {
 	t.Parallel()
 	f := start(t, settings{})
 	b := f.loggedIn("alice")
+	scripts := map[string]string{"login": script, "refused": script}
 	for name, a := range map[string]answered{
 		"home": b.get("/"), "login": b.get("/login"), "account": b.get("/account"),
 		"register": b.get("/register"), "password": b.get("/login/password"),
@@ -197,7 +199,7 @@ func TestEveryPageProtectsItself(t *testing.T) {
 		"wrong password": b.post("/account/password", "as", "alice", "current_password", "x", "new_password", "y"),
 	} {
 		for header, want := range map[string]string{
-			"Content-Security-Policy":      policy("'self'"),
+			"Content-Security-Policy":      policy("'self'") + scripts[name],
 			"X-Frame-Options":              "DENY",
 			"Referrer-Policy":              "same-origin",
 			"Cache-Control":                "no-store",
@@ -216,6 +218,9 @@ func TestEveryPageProtectsItself(t *testing.T) {
 		t.Errorf("with TLS, Referrer-Policy is %q", got)
 	}
 }
+
+// script is what the policy of a page for passkeys has more.
+const script = "; script-src 'self'; connect-src 'self'"
 
 func policy(formAction string) string {
 	return "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; " +

@@ -16,7 +16,7 @@ func (w *Web) getHome(c *gin.Context) error {
 		RegistrationOpen: w.registrationOpen, Notice: noticeOf(c, pages.NoticeDeleted),
 	}
 	if ok {
-		page.Username = browser.User.Username.Given
+		page.Username, page.OffersPasskey = browser.User.Username.Given, w.offersPasskey(browser)
 	}
 	return w.render(c, page, destination{})
 }

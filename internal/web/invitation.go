@@ -56,7 +56,7 @@ func (w *Web) postInvitation(c *gin.Context) error {
 			return w.badInvitation(c, gone)
 		}
 		page.Username, page.Failure = form[pages.UsernameField], failureOf(err)
-		page.UsernameProblem = usernameProblem(err)
+		page.UsernameProblem = w.usernameProblem(err)
 		page.NewProblem = w.newPasswordProblem(c, err, pages.NewField)
 		return &again{page, destination{}, err}
 	case err != nil:

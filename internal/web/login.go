@@ -27,7 +27,10 @@ func (w *Web) getLogin(c *gin.Context) error {
 	page := w.loginPage(to)
 	page.Username = suggested(c, to)
 	page.Notice = noticeOf(c, pages.NoticeRegistered, pages.NoticePasswordReset, pages.NoticeAddressVerified,
-		pages.NoticeAddressRestored)
+		pages.NoticeAddressRestored, pages.NoticeProveFirst, pages.NoticeLoginOver)
+	if page.Passkeys {
+		w.visitor(c)
+	}
 	switch {
 	case ok && to.query == nil && to.title != "" && !browser.User.MayReach(to.demand):
 		return w.render(c, pages.NoFactor{Username: browser.User.Username.Given, App: to.title}, to)
@@ -50,6 +53,7 @@ func mustProve(browser auth.Browser, to destination) bool {
 func (w *Web) loginPage(to destination) pages.Login {
 	return pages.Login{
 		Next: to.next, To: to.title, RegistrationOpen: w.registrationOpen, ForgotOpen: w.mailOn,
+		Passkeys: w.Factors.HasPasskeys(),
 	}
 }
 
@@ -74,23 +78,19 @@ func (w *Web) postLogin(c *gin.Context) error {
 		return w.goOn(c, to)
 	}
 	grant, err := w.Logins.LoginInBrowser(c.Request.Context(), form[pages.UsernameField],
-		form[pages.PasswordField], callerOf(c), w.browserLogin(c))
+		form[pages.PasswordField], callerOf(c), w.browserLogin(c, to))
 	w.edge.CountLogin(err)
-	switch {
-	case w.mailOn && errors.Is(err, auth.ErrAddressUnverified):
-		return w.verifyFirst(c, err, form[pages.UsernameField], to)
-	case errors.Is(err, auth.ErrMustChangePassword):
-		return w.redirect(c, w.with(pages.LoginPasswordPath, to, kept(form)))
-	case err != nil && isTold(err):
-		page := w.loginPage(to)
-		page.Username, page.Remember = form[pages.UsernameField], remember(form)
-		page.Failure = failureOf(err)
-		return &again{page, to, err}
-	case err != nil:
+	if err == nil {
+		w.begin(c, grant)
+		return w.redirect(c, w.onward(to))
+	}
+	if err = w.next(c, err, form[pages.UsernameField], to); err == nil || !isTold(err) {
 		return err
 	}
-	w.begin(c, grant)
-	return w.redirect(c, w.onward(to))
+	page := w.loginPage(to)
+	page.Username, page.Remember = form[pages.UsernameField], remember(form)
+	page.Failure = failureOf(err)
+	return &again{page, to, err}
 }
 
 // goOn leads somebody on who is still logged in, and else back to the login.
@@ -99,16 +99,20 @@ func (w *Web) goOn(c *gin.Context, to destination) error {
 	if err != nil {
 		return err
 	}
-	if !ok || !isMeant(formOf(c), browser) {
-		return w.redirect(c, w.loginURL(to))
+	if ok && isMeant(formOf(c), browser) {
+		return w.redirect(c, w.onward(to))
 	}
-	return w.redirect(c, w.onward(to))
+	if pending, err := w.pending(c); err == nil && pending.Change { // behind new recovery codes
+		return w.toChange(c, pending.User.Username, to)
+	}
+	return w.redirect(c, w.loginURL(to))
 }
 
 // browserLogin is what a browser brings besides name and password.
-func (w *Web) browserLogin(c *gin.Context) auth.BrowserLogin {
+func (w *Web) browserLogin(c *gin.Context, to destination) auth.BrowserLogin {
 	return auth.BrowserLogin{
 		Cookie: w.edge.SessionCookieOf(c.Request), Remember: remember(formOf(c)),
+		MayTrust: to.mayTrust(), Pending: w.edge.LoginCookieOf(c.Request),
 	}
 }
 
@@ -143,22 +147,20 @@ func (w *Web) postLoginPassword(c *gin.Context) error {
 	form := formOf(c)
 	to := w.destination(c, form[pages.NextField])
 	grant, err := w.Logins.ReplacePasswordInBrowser(c.Request.Context(), form[pages.UsernameField],
-		form[pages.CurrentField], form[pages.NewField], callerOf(c), w.browserLogin(c))
+		form[pages.CurrentField], form[pages.NewField], callerOf(c), w.browserLogin(c, to))
 	w.edge.CountLogin(err)
-	switch {
-	case w.mailOn && errors.Is(err, auth.ErrAddressUnverified):
-		return w.verifyFirst(c, err, form[pages.UsernameField], to)
-	case err != nil && isTold(err):
-		page := w.demandedPage(to)
-		page.Username, page.Remember = form[pages.UsernameField], remember(form)
-		page.NewProblem = w.newPasswordProblem(c, err, pages.NewField)
-		page.Failure = failureOf(err)
-		return &again{page, to, err}
-	case err != nil:
+	if err == nil {
+		w.begin(c, grant)
+		return w.redirect(c, w.onward(to))
+	}
+	if err = w.next(c, err, form[pages.UsernameField], to); err == nil || !isTold(err) {
 		return err
 	}
-	w.begin(c, grant)
-	return w.redirect(c, w.onward(to))
+	page := w.demandedPage(to)
+	page.Username, page.Remember = form[pages.UsernameField], remember(form)
+	page.NewProblem = w.newPasswordProblem(c, err, pages.NewField)
+	page.Failure = failureOf(err)
+	return &again{page, to, err}
 }
 
 // verifyFirst leads whoever must verify an address to the page that takes the code of its mail.

@@ -22,7 +22,12 @@ type returns struct {
 }
 
 // localPaths are the pages of this service to which a login may lead.
-func localPaths() []string { return []string{pages.HomePath, pages.AccountPath, authorizePath} }
+func localPaths() []string {
+	return []string{
+		pages.HomePath, pages.AccountPath, pages.AccountEmailPath, pages.DeleteAccountPath,
+		pages.SecurityPath, pages.AppPath, pages.AddPasskeyPath, authorizePath,
+	}
+}
 
 // allows reports whether a login may lead to a target. That is a page of this service, with a
 // query, or a URL on a listed origin. Nothing is decoded, cleaned or completed first: whatever is

@@ -24,6 +24,26 @@ func failureOf(err error) pages.Failure {
 		failure.Why = pages.AddressUnverified
 	case errors.Is(err, auth.ErrInvalidChallenge):
 		failure.Why = pages.WrongCode
+	case errors.Is(err, auth.ErrWrongFactor):
+		failure.Why = pages.WrongFactor
+	case errors.Is(err, auth.ErrFactorLocked):
+		failure.Why = pages.FactorLocked
+	case errors.Is(err, auth.ErrInvalidPasskey):
+		failure.Why = pages.PasskeyRefused
+	case errors.Is(err, auth.ErrPasskeyTaken):
+		failure.Why = pages.PasskeyTaken
+	case errors.Is(err, auth.ErrTooManyPasskeys):
+		failure.Why = pages.TooManyPasskeys
+	case errors.Is(err, auth.ErrFactorExists):
+		failure.Why = pages.FactorExists
+	case errors.Is(err, auth.ErrFactorDemanded):
+		failure.Why = pages.FactorDemanded
+	case errors.Is(err, auth.ErrLastWayIn):
+		failure.Why = pages.LastWayIn
+	case errors.Is(err, auth.ErrEnrolmentOver):
+		failure.Why = pages.EnrolLate
+	case errors.Is(err, auth.ErrChanged):
+		failure.Why = pages.Changed
 	case errors.Is(err, auth.ErrAddressTaken):
 		failure.Why = pages.AddressTaken
 	case errors.Is(err, auth.ErrLastAdmin):
@@ -55,12 +75,14 @@ func isAbout(err error, field string) bool {
 }
 
 // usernameProblem says what is wrong with the name in a form.
-func usernameProblem(err error) pages.Problem {
-	if errors.Is(err, auth.ErrUsernameTaken) {
+func (w *Web) usernameProblem(err error) pages.Problem {
+	switch {
+	case errors.Is(err, auth.ErrUsernameTaken):
 		return pages.Problem{Why: pages.NameTaken}
-	}
-	if !isAbout(err, pages.UsernameField) {
+	case !isAbout(err, pages.UsernameField):
 		return pages.NoProblem
+	case errors.Is(err, auth.ErrNameSigns) && !w.email.IsOn():
+		return pages.Problem{Why: pages.NameSignsAt}
 	}
 	for reason, why := range map[error]pages.ProblemReason{
 		auth.ErrNameEmpty: pages.NameMissing, auth.ErrNameLong: pages.NameLong,

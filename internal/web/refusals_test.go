@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -65,12 +66,7 @@ func TestRefusedLoginsShowOnePageToTheByteAndHashAsMuch(t *testing.T) {
 
 // withoutName is a page without the name that was typed.
 func withoutName(page string) string {
-	before, rest, ok := strings.Cut(page, `autocomplete="username" value="`)
-	if !ok {
-		return page
-	}
-	_, after, _ := strings.Cut(rest, `"`)
-	return before + `autocomplete="username"` + after
+	return regexp.MustCompile(`(autocomplete="username[^"]*") value="[^"]*"`).ReplaceAllString(page, "$1")
 }
 
 func TestTooManyAttemptsAreToldInTheForm(t *testing.T) {
@@ -230,7 +226,8 @@ func TestNoTextThatSomebodySendsBecomesPartOfThePage(t *testing.T) {
 			"malformed": b.do("POST", "/login", text),
 		} {
 			for _, part := range []string{"<script", "<img src=x", "<svg", "<b>", "onfocus=\"", "onerror=alert(1)>"} {
-				if strings.Contains(a.body, part) {
+				// the one script of the pages is no text of theirs
+				if strings.Contains(strings.Replace(a.body, `<script src="/assets/`, "", 1), part) {
 					t.Errorf("%s: %q became %q: %s", what, text, part, a.body)
 				}
 			}

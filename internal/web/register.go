@@ -61,7 +61,7 @@ func (w *Web) postRegister(c *gin.Context) error {
 		page := w.registerPage(to)
 		page.Username = form[pages.UsernameField]
 		page.Address = form[pages.AddressField]
-		page.UsernameProblem, page.AddressProblem = usernameProblem(err), addressProblem(c, err)
+		page.UsernameProblem, page.AddressProblem = w.usernameProblem(err), addressProblem(c, err)
 		page.PasswordProblem = w.newPasswordProblem(c, err, pages.PasswordField)
 		page.Failure = failureOf(err)
 		return &again{page, to, err}

@@ -27,7 +27,7 @@ func (w *Web) renderAs(c *gin.Context, status int, page pages.Page, to destinati
 		return err
 	}
 	c.Header("Content-Language", language.String())
-	w.protect(c, to)
+	w.protect(c, to, pages.HasScript(page))
 	c.Data(status, "text/html; charset=utf-8", body.Bytes())
 	return nil
 }
@@ -37,9 +37,14 @@ func (w *Web) LanguageFor(c *gin.Context) string {
 	return pages.Choose("", c.GetHeader("Accept-Language")).String()
 }
 
-// protect tells the browser what a page may do, and what others may do with it.
-func (w *Web) protect(c *gin.Context, to destination) {
-	c.Header("Content-Security-Policy", policyFor(to.uri, w.returns.origins))
+// protect tells the browser what a page may do, and what others may do with it. The script of the
+// pages asks this service for options, and nobody else.
+func (w *Web) protect(c *gin.Context, to destination, script bool) {
+	policy := policyFor(to.uri, w.returns.origins)
+	if script {
+		policy += "; script-src 'self'; connect-src 'self'"
+	}
+	c.Header("Content-Security-Policy", policy)
 	c.Header("X-Frame-Options", "DENY") // for browsers that do not know frame-ancestors
 	c.Header("Referrer-Policy", w.referrerPolicy())
 	c.Header("Cross-Origin-Resource-Policy", "same-origin")
@@ -131,6 +136,8 @@ func faultOf(status int, err error) pages.Fault {
 		return pages.FaultStale
 	case errors.Is(err, auth.ErrRegistrationClosed):
 		return pages.FaultClosed
+	case errors.Is(err, auth.ErrFactorsOff):
+		return pages.FaultFactorsOff
 	case errors.Is(err, edge.ErrMailOff):
 		return pages.FaultNoMail
 	case errors.Is(err, auth.ErrUnknownApp), errors.Is(err, auth.ErrRedirectURI),

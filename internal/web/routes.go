@@ -29,6 +29,14 @@ func (w *Web) table() []route {
 		{http.MethodPost, pages.LoginPath, ownForm, w.postLogin},
 		{http.MethodGet, pages.LoginPasswordPath, anybody, w.getLoginPassword},
 		{http.MethodPost, pages.LoginPasswordPath, ownForm, w.postLoginPassword},
+		{http.MethodGet, pages.LoginPasskeyPath, anybody, w.getLoginPasskey},
+		{http.MethodPost, pages.LoginPasskeyPath, ownForm, w.postLoginPasskey},
+		{http.MethodGet, pages.FactorPath, anybody, w.getFactor},
+		{http.MethodPost, pages.FactorPath, ownForm, w.postFactor},
+		{http.MethodGet, pages.FactorPasskeyPath, anybody, w.getFactorPasskey},
+		{http.MethodGet, pages.EnrolPath, anybody, w.getEnrol},
+		{http.MethodPost, pages.EnrolPath, ownForm, w.postEnrol},
+		{http.MethodGet, pages.EnrolPasskeyPath, anybody, w.getEnrolPasskey},
 		{http.MethodGet, pages.RegisterPath, anybody, w.getRegister},
 		{http.MethodPost, pages.RegisterPath, ownForm, w.postRegister},
 		{http.MethodGet, pages.ForgotPath, mailed(anybody), w.getForgot},
@@ -55,6 +63,20 @@ func (w *Web) table() []route {
 		{http.MethodPost, pages.AccountMailPath, mailed(ownForm), w.meant(w.postAccountMail)},
 		{http.MethodGet, pages.DeleteAccountPath, anybody, w.loggedIn(w.getDeleteAccount)},
 		{http.MethodPost, pages.DeleteAccountPath, ownForm, w.meant(w.postDeleteAccount)},
+		{http.MethodGet, pages.SecurityPath, anybody, w.loggedIn(w.getSecurity)},
+		{http.MethodGet, pages.AppPath, anybody, w.proved(w.getApp)},
+		{http.MethodPost, pages.AppPath, ownForm, w.meant(w.postApp)},
+		{http.MethodGet, pages.AddPasskeyPath, anybody, w.proved(w.getAddPasskey)},
+		{http.MethodPost, pages.AddPasskeyPath, ownForm, w.meant(w.postAddPasskey)},
+		{http.MethodGet, pages.NewPasskeyPath, anybody, w.getNewPasskey},
+		{http.MethodGet, pages.OfferedPasskeyPath, anybody, w.getOfferedPasskey},
+		{http.MethodPost, pages.OfferedPasskeyPath, ownForm, w.meant(w.postOfferedPasskey)},
+		{http.MethodGet, pages.PasskeyPath + ":id", anybody, w.loggedIn(w.getPasskey)},
+		{http.MethodPost, pages.PasskeyPath + ":id", ownForm, w.meant(w.postPasskey)},
+		{http.MethodPost, pages.RecoveryCodesPath, ownForm, w.meant(w.postRecoveryCodes)},
+		{http.MethodPost, pages.DevicesPath, ownForm, w.meant(w.postDevices)},
+		{http.MethodPost, pages.NoPasswordPath, ownForm, w.meant(w.postNoPassword)},
+		{http.MethodPost, pages.LaterPath, ownForm, w.meant(w.postLater)},
 		{http.MethodGet, authorizePath, anybody, w.getAuthorize},
 		{http.MethodPost, authorizePath, anybody, w.postAuthorize},
 		{http.MethodPost, pages.ConsentPath, ownForm, w.postConsent},
@@ -110,7 +132,7 @@ func (w *Web) loggedIn(handle func(*gin.Context, auth.Browser) error) edge.Handl
 		if ok {
 			err = handle(c, browser)
 			if !errors.Is(err, auth.ErrInvalidToken) { // else it has ended meanwhile
-				return err
+				return w.stepUp(c, err)
 			}
 		}
 		return w.redirect(c, w.loginURL(w.destination(c, w.path(pages.AccountPath))))

@@ -53,6 +53,7 @@ func callerOf(c *gin.Context) auth.Caller {
 // begin gives the browser what a login gave.
 func (w *Web) begin(c *gin.Context, grant auth.BrowserGrant) {
 	edge.NoteOf(c).UserID = grant.User.ID.String()
+	w.edge.ClearLoginCookie(c)
 	w.edge.SetSessionCookie(c, grant.Cookie, grant.MaxAge)
 	w.edge.SetSiblingCookie(c, grant.Sibling, grant.MaxAge)
 	w.edge.SetDevice(c, pages.LoginPath, grant.DeviceName, grant.Device)

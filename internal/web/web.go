@@ -30,6 +30,7 @@ type Rules struct {
 	Recovery       *auth.Recovery
 	Addresses      *auth.Addresses
 	Invitations    *auth.Invitations
+	Factors        *auth.Factors
 }
 
 // Destinations knows the apps to which people go on after a login.
@@ -53,7 +54,9 @@ type Options struct {
 	InvitedOnly       bool // if registration is not open, whoever was invited may register
 	MailOn            bool // whether mails are sent to accounts
 	Email             auth.EmailMode
-	MinPasswordLength int // in characters
+	Factors           auth.FactorMode
+	TrustedFor        time.Duration // for which a trusted device needs no second step; 0: it does
+	MinPasswordLength int           // in characters
 	Clock             func() time.Time
 }
 
@@ -70,6 +73,8 @@ type Web struct {
 	invitedOnly       bool
 	mailOn            bool
 	email             auth.EmailMode
+	factors           auth.FactorMode
+	trustedFor        time.Duration
 	minPasswordLength int
 	clock             func() time.Time
 }
@@ -84,7 +89,8 @@ func New(o Options) (*Web, error) {
 		Rules: o.Rules, edge: o.Edge, pages: o.Pages, assets: make(map[string]pages.Asset),
 		destinations: o.Destinations, returns: returns{o.Edge.Base(), o.ReturnOrigins},
 		forms: forms, registrationOpen: o.RegistrationOpen, invitedOnly: o.InvitedOnly, mailOn: o.MailOn, email: o.Email,
-		minPasswordLength: o.MinPasswordLength, clock: o.Clock,
+		factors: o.Factors, trustedFor: o.TrustedFor, minPasswordLength: o.MinPasswordLength,
+		clock: o.Clock,
 	}
 	for _, asset := range o.Pages.Assets() {
 		w.assets[asset.Path] = asset

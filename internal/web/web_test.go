@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -63,6 +64,7 @@ type settings struct {
 	cookieDomain       string
 	destinations       web.Destinations
 	options            authtest.Options
+	passkeysHere       bool // they are for the name localhost, at the fixture's own port
 	databaseURL        string
 	tls                bool
 }
@@ -91,13 +93,20 @@ func start(t *testing.T, s settings) *fixture {
 	s.options.Peppers, s.options.Hasher, s.options.Rates = peppers, hasher, s.rates
 	s.options.Reserved = auth.NewReservedNames([]string{"admin"})
 	s.options.Email, f.mode = s.email, s.email
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	if s.passkeysHere {
+		s.options.PasskeysAt = strings.Replace("http://"+listener.Addr().String(), "127.0.0.1", "localhost", 1)
+	}
 	f.rules = authtest.New(t, f.store, s.options)
 	must(t, f.rules.Peppers.Claim(t.Context()))
-	serve := httptest.NewServer
+	must(t, f.rules.Factors.ClaimRP(t.Context()))
+	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: f.handler(s)}}
 	if s.tls {
-		serve = httptest.NewTLSServer
+		server.StartTLS()
+	} else {
+		server.Start()
 	}
-	server := serve(f.handler(s))
 	t.Cleanup(server.Close)
 	f.url = server.URL
 	base, err := url.Parse(f.issuer)
@@ -123,6 +132,7 @@ func (f *fixture) handler(s settings) http.Handler {
 		Edge: outermost, Rules: rulesOf(f.rules), Pages: rendered, Destinations: s.destinations,
 		ReturnOrigins: s.returnOrigins, RegistrationOpen: !s.registrationClosed,
 		InvitedOnly: s.invitedOnly, MailOn: !s.mailOff, Email: s.email, MinPasswordLength: 8, Clock: time.Now,
+		Factors: cmp.Or(s.options.Factors, auth.FactorsOptional), TrustedFor: 30 * 24 * time.Hour,
 	})
 	must(f, err)
 	f.routes = people.Routes()
@@ -136,6 +146,7 @@ func rulesOf(r *authtest.Rules) web.Rules {
 		Sessions: r.Sessions, Access: r.Access, Personal: r.Personal,
 		Authorizations: r.Authorizations, Logouts: r.Logouts,
 		Recovery: r.Recovery, Invitations: r.Invitations, Addresses: r.Addresses,
+		Factors: r.Factors,
 	}
 }
 

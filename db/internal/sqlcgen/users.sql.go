@@ -552,7 +552,8 @@ func (q *Queries) UserByKey(ctx context.Context, usernameKey string) (Account, e
 }
 
 const usernameOfLogin = `-- name: UsernameOfLogin :one
-SELECT coalesce(u.username_key, k.address)::text AS username_key
+SELECT coalesce(u.username_key, k.address)::text AS username_key,
+       coalesce(n.username_key, '00000000-0000-0000-0000-000000000000')::text AS unproved_key
 FROM (
     SELECT $1::text AS address,
            coalesce(
@@ -562,6 +563,19 @@ FROM (
            )::uuid AS id
 ) k
 LEFT JOIN users u ON u.id = k.id
+LEFT JOIN LATERAL (
+    SELECT x.username_key
+    FROM (
+        SELECT a.id, a.username_key, a.verify_until, a.disabled_at, a.created_at
+        FROM users a
+        WHERE a.email_key = k.address
+        OFFSET 0
+    ) x
+    WHERE x.verify_until IS NOT NULL
+      AND x.disabled_at IS NULL
+    ORDER BY x.created_at DESC, x.id DESC
+    LIMIT 1
+) n ON true
 `
 
 type UsernameOfLoginParams struct {
@@ -569,15 +583,24 @@ type UsernameOfLoginParams struct {
 	UsernameKey string
 }
 
+type UsernameOfLoginRow struct {
+	UsernameKey string
+	UnprovedKey string
+}
+
 // UsernameOfLogin gives the key of the username of the account that a login is for, by the two keys
 // of what was typed: as a username, which counts first, and as an address. If no account has
 // either, it is the address. It always has one row, and looks for a user in any case. So the time
 // of a refusal does not tell which addresses are known.
-func (q *Queries) UsernameOfLogin(ctx context.Context, arg UsernameOfLoginParams) (string, error) {
+//
+// The other key is that of the newest account that has the address and must verify it yet. If there
+// is none, it is that of nobody. The OFFSET has it found by the address: the index of those who must
+// verify one yet is short on most days, but not after a flood of registrations.
+func (q *Queries) UsernameOfLogin(ctx context.Context, arg UsernameOfLoginParams) (UsernameOfLoginRow, error) {
 	row := q.db.QueryRow(ctx, usernameOfLogin, arg.Address, arg.UsernameKey)
-	var username_key string
-	err := row.Scan(&username_key)
-	return username_key, err
+	var i UsernameOfLoginRow
+	err := row.Scan(&i.UsernameKey, &i.UnprovedKey)
+	return i, err
 }
 
 const usernamesWithoutSkeleton = `-- name: UsernamesWithoutSkeleton :many

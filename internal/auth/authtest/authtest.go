@@ -4,6 +4,7 @@ package authtest
 
 import (
 	"cmp"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -255,8 +256,10 @@ func relyingParty(t testing.TB, origin string) *passkey.RelyingParty {
 	if origin == "none" {
 		return nil
 	}
+	at, err := url.Parse(origin)
+	must(t, err)
 	rp, err := passkey.New(passkey.Config{
-		RPID: strings.TrimPrefix(origin, "https://"), RPName: "Gatehouse", Origins: []string{origin},
+		RPID: at.Hostname(), RPName: "Gatehouse", Origins: []string{origin},
 	})
 	must(t, err)
 	return rp

@@ -445,7 +445,7 @@ func TestAProblemGetsTheFocusAndElseTheFirstEmptyField(t *testing.T) {
 		"register wrong": UsernameField, "password": CurrentField, "account": "",
 		"account wrong": CurrentField, "delete": PasswordField, "home": "", "consent": "",
 		"factor": "", "factor app": FactorField, "factor app wrong": FactorField, "enrol": "", "codes": "",
-		"security": "", "app": "", "app wrong": FactorField, "passkey new wrong": PasskeyNameField,
+		"security": "", "app": "", "app wrong": FactorField,
 	} {
 		d := parsePage(t, render(t, newPages(t, ""), Language{}, drawn()[name]))
 		got := ""

@@ -65,10 +65,10 @@ func factorField(label string) field {
 }
 
 // passkeyNameField is for a name by which its owner knows a passkey.
-func passkeyNameField(value string, problem Problem) field {
+func passkeyNameField(value string) field {
 	return field{
 		Name: PasskeyNameField, Label: "field.passkey_name", Type: "text", Autocomplete: "off",
-		Value: value, Hint: "field.passkey_name.hint", Problem: problem,
+		Value: value, Hint: "field.passkey_name.hint",
 	}
 }
 

@@ -62,6 +62,7 @@ const (
 	NameLong       ProblemReason = "name_long"
 	NameCharacters ProblemReason = "name_characters" // spaces, symbols, control characters
 	NameSigns      ProblemReason = "name_signs"      // signs that few names have
+	NameSignsAt    ProblemReason = "name_signs_at"   // the same where a name may have an @
 	NameMixed      ProblemReason = "name_mixed"      // letters of several scripts
 	NameLookalike  ProblemReason = "name_lookalike"  // it looks like a Latin name
 	NameReserved   ProblemReason = "name_reserved"
@@ -80,8 +81,6 @@ const (
 	PasswordIsUsername ProblemReason = "password_is_username"
 	PasswordSame       ProblemReason = "password_same"  // it is the one that the account has
 	PasswordWrong      ProblemReason = "password_wrong" // it is not the one that the account has
-	PasskeyNameMissing ProblemReason = "passkey_name_missing"
-	PasskeyNameLong    ProblemReason = "passkey_name_long"
 	// PasswordRefused is for a reason that has no word of its own.
 	PasswordRefused ProblemReason = "password_refused"
 )

@@ -212,15 +212,14 @@ func drawn() map[string]Page {
 		},
 		"passkey new": NewPasskey{Username: "alice", Name: "Firefox, Linux", Others: true},
 		"passkey new wrong": NewPasskey{
-			Username: "alice", Name: longName, NameProblem: Problem{Why: PasskeyNameLong},
+			Username: "alice", Name: longName[:64], Failure: Failure{Why: PasskeyRefused},
 		},
-		"passkey": ChangePasskey{Username: "alice", ID: "9f9bd7a5", Name: "Key", Given: "Key"},
-		"passkey wrong": ChangePasskey{
-			Username: "alice", ID: "9f9bd7a5", Name: longName,
-			NameProblem: Problem{Why: PasskeyNameMissing},
+		"passkey": ChangePasskey{Username: "alice", ID: "9f9bd7a5", Name: "Key"},
+		"passkey long": ChangePasskey{
+			Username: "alice", ID: "9f9bd7a5", Name: longName[:64],
 		},
 		"passkey last": ChangePasskey{
-			Username: "alice", ID: "9f9bd7a5", Name: "Key", Given: "Key",
+			Username: "alice", ID: "9f9bd7a5", Name: "Key",
 			Failure: Failure{Why: LastWayIn},
 		},
 		"error detail": Error{

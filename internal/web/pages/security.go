@@ -142,33 +142,30 @@ func (p SetUpApp) describe() description {
 
 // NewPasskey is at [AddPasskeyPath].
 type NewPasskey struct {
-	Username    string
-	Name        string // proposed, or sent
-	Others      bool   // all other devices are logged out
-	NameProblem Problem
-	Failure     Failure
+	Username string
+	Name     string // proposed, or sent
+	Others   bool   // all other devices are logged out
+	Failure  Failure
 }
 
 func (p NewPasskey) describe() description {
 	return description{
 		Name: "passkey_new", Title: "passkey_new.title", User: p.Username, Failure: p.Failure,
-		Script: true, Fields: []field{passkeyNameField(p.Name, p.NameProblem)},
+		Script: true, Fields: []field{passkeyNameField(p.Name)},
 	}
 }
 
 // ChangePasskey is at [PasskeyPath].
 type ChangePasskey struct {
-	Username    string
-	ID          string
-	Name        string
-	Given       string // the name that was sent
-	NameProblem Problem
-	Failure     Failure
+	Username string
+	ID       string
+	Name     string
+	Failure  Failure
 }
 
 func (p ChangePasskey) describe() description {
 	return description{
 		Name: "passkey", Title: "passkey.title", User: p.Username, Failure: p.Failure,
-		Fields: []field{passkeyNameField(p.Given, p.NameProblem)},
+		Fields: []field{passkeyNameField(p.Name)},
 	}
 }

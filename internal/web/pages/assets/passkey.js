@@ -110,7 +110,8 @@ async function offer(form) {
   const can = await PublicKeyCredential.getClientCapabilities?.()
   if (!can?.conditionalCreate) return
   form.elements.passkey.value = await ask(form, { mediation: "conditional" })
-  await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) })
+  const body = new URLSearchParams(new FormData(form))
+  await fetch(form.action, { method: "POST", body, redirect: "manual" })
 }
 
 async function pressed(form, event) {
