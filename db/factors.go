@@ -14,14 +14,10 @@ import (
 	"gatehouse.example/internal/passkey"
 )
 
-// FactorsOf implements auth.Store.
-func (d *DB) FactorsOf(ctx context.Context, id uuid.UUID) (auth.FactorsShown, error) {
+// FactorsOf implements auth.Store. The user comes last: a test tries each statement that reads,
+// also when the user is gone.
+func (d *DB) FactorsOf(ctx context.Context, id uuid.UUID) (found auth.FactorsShown, err error) {
 	const op = "factors of"
-	row, err := d.queries.UserByID(ctx, id)
-	if err != nil {
-		return auth.FactorsShown{}, translate(op, err)
-	}
-	found := auth.FactorsShown{User: user(row), RecoveryCodes: int(row.RecoveryCodes)}
 	since, err := d.queries.TOTPOf(ctx, id)
 	switch {
 	case err == nil:
@@ -33,13 +29,21 @@ func (d *DB) FactorsOf(ctx context.Context, id uuid.UUID) (auth.FactorsShown, er
 		return auth.FactorsShown{}, err
 	}
 	devices, err := d.queries.TrustedDevicesOf(ctx, id)
+	if err != nil {
+		return auth.FactorsShown{}, translate(op, err)
+	}
 	for _, one := range devices {
 		found.Devices = append(found.Devices, auth.TrustedDevice{
 			ID: one.DeviceID, TrustedAt: one.CreatedAt, ExpiresAt: one.ExpiresAt,
 			Caller: auth.Caller{Address: one.ClientAddress, UserAgent: one.UserAgent},
 		})
 	}
-	return found, translate(op, err)
+	row, err := d.queries.UserByID(ctx, id)
+	if err != nil {
+		return auth.FactorsShown{}, translate(op, err)
+	}
+	found.User, found.RecoveryCodes = user(row), int(row.RecoveryCodes)
+	return found, nil
 }
 
 // PasskeysOf implements auth.Store.
