@@ -120,7 +120,7 @@ func (rp *RelyingParty) Register(c Creation, response []byte) (Credential, error
 	if err := rp.checkAuthenticatorData(d, c.Verification, !c.Conditional); err != nil {
 		return Credential{}, err
 	}
-	if !d.has(attested) || !bytes.Equal(d.id, a.ID) {
+	if !bytes.Equal(d.id, a.ID) {
 		return Credential{}, ErrCredential
 	}
 	if _, err := parseKey(d.key); err != nil {

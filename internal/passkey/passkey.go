@@ -135,7 +135,7 @@ func checkOrigin(rpID, origin string) error {
 		return nil
 	}
 	u, err := url.Parse(origin)
-	if err != nil || u.Scheme+"://"+u.Host != origin || strings.ToLower(origin) != origin ||
+	if err != nil || u.Scheme+"://"+u.Host != origin ||
 		u.Port() == "" && strings.HasSuffix(u.Host, ":") ||
 		u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80" {
 		return errors.New("it must be a scheme and a host in small letters, and a port if it is not the usual one, such as https://example.org:8443")
