@@ -128,12 +128,7 @@ func (d *DB) PasskeyByCredential(ctx context.Context, id []byte) (auth.HeldPassk
 		return auth.HeldPasskey{}, fmt.Errorf("db: passkey by credential: %w", auth.ErrPasskeyNotFound)
 	}
 	return auth.HeldPasskey{
-		ID: row.ID, Holder: user(row.Account),
-		Credential: passkey.Credential{
-			ID: row.CredentialID, PublicKey: row.PublicKey, SignCount: uint32(row.SignCount),
-			AAGUID: row.Aaguid, BackupEligible: row.BackupEligible, BackedUp: row.BackedUp,
-			UserVerified: row.UserVerified, Transports: row.Transports,
-		},
+		Passkey: passkeyOf(row.Passkey), Holder: user(row.Account),
 	}, translate("passkey by credential", err)
 }
 

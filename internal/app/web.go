@@ -30,7 +30,6 @@ func newWeb(s config.Serve, o Options, rules *rules, outermost *edge.Edge) (*web
 		Pages: rendered, Destinations: rules.authorizations, ReturnOrigins: s.ReturnOrigins,
 		RegistrationOpen: s.Registration == "open", InvitedOnly: s.Registration == "invite", MailOn: mailOn(s, o),
 		Email:             auth.EmailMode(s.Email),
-		Factors:           auth.FactorMode(s.Factors),
 		TrustedFor:        s.TrustedDeviceLifetime,
 		MinPasswordLength: s.PasswordMinLength,
 		Clock:             o.Clock,

@@ -76,7 +76,7 @@ func TestALoginWithoutABrowserProvesAllAndItsSessionSaysHow(t *testing.T) {
 	_, bobs := s.enrolled("bob")
 	carol := s.register("carol")
 	key := s.withPasskey(carol, false)
-	dave := s.register("dave")
+	dave, _ := s.enrolled("dave")
 	codes := s.withCodes(dave)
 	withOTP := forCode("bob")
 	withOTP.Factor = typed(s.code(bobs))

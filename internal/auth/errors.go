@@ -74,6 +74,8 @@ var (
 	ErrPasskeyCloned = outcome.Reason(
 		ErrWrongFactor, "passkey_cloned", "its counter went back, so there is a copy of it",
 	)
+	// ErrFactorsChanged: what was to be done with factors suits them no more.
+	ErrFactorsChanged = outcome.Reason(ErrChanged, "factors_changed", "the factors are others by now")
 	// ErrFactorLocked: too many codes in a row were wrong. Passkeys are still good.
 	ErrFactorLocked = outcome.New(
 		"factor_locked",
@@ -356,7 +358,7 @@ func Refusals() []error {
 		ErrSuperseded, ErrUnusableHash,
 		ErrWrongCurrentPassword, ErrMustChangePassword, ErrAddressUnverified,
 		ErrFactorNeeded, ErrFactorEnrol, ErrPendingLogin, ErrWrongFactor, ErrFactorReused,
-		ErrPasskeyCloned, ErrFactorLocked, ErrFactorExists, ErrFactorDemanded, ErrFactorsOff,
+		ErrPasskeyCloned, ErrFactorsChanged, ErrFactorLocked, ErrFactorExists, ErrFactorDemanded, ErrFactorsOff,
 		ErrLastWayIn, ErrPasskeyNotFound, ErrPasskeyTaken, ErrInvalidPasskey, ErrTooManyPasskeys,
 		ErrFactorUnproved, ErrEnrolmentOver, ErrInsufficientAuthentication,
 		ErrInvalidToken, ErrNoFeed, ErrInvalidGrant, ErrTokenReused, ErrSessionOver, ErrOtherClient,

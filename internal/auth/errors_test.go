@@ -39,6 +39,7 @@ func TestEveryErrorKeepsItsOutcomeHoweverItIsWrapped(t *testing.T) {
 		{ErrWrongFactor, "wrong_factor"},
 		{ErrFactorReused, "factor_reused"},
 		{ErrPasskeyCloned, "passkey_cloned"},
+		{ErrFactorsChanged, "factors_changed"},
 		{ErrFactorLocked, "factor_locked"},
 		{ErrFactorExists, "factor_exists"},
 		{ErrFactorDemanded, "factor_demanded"},

@@ -58,9 +58,8 @@ type PendingProof struct {
 
 // HeldPasskey is a stored passkey and its user.
 type HeldPasskey struct {
-	ID     uuid.UUID
+	Passkey
 	Holder User
-	passkey.Credential
 }
 
 // PasskeyUse is a use of a passkey, to be stored.
@@ -184,41 +183,46 @@ func (l *Logins) proveFactor(
 // useCode uses a code that was counted. Errors: [ErrWrongFactor], [ErrPendingLogin].
 func (l *Logins) useCode(
 	ctx context.Context, p pendingLogin, user User, typed string, sealed []byte,
-) (err error) {
-	var used bool
-	refusal := ErrWrongFactor
+) error {
 	switch otp.KindOf(typed) {
 	case otp.KindTOTP:
-		if sealed == nil {
-			return ErrWrongFactor
-		}
-		secret, err := l.totp.open(p.UserID, sealed)
-		if err != nil {
-			return fmt.Errorf("auth: the secret of a second factor: %w", err)
-		}
-		step, ok := secret.Match(typed, l.clock())
-		if !ok {
-			return ErrWrongFactor
-		}
-		refusal = ErrFactorReused
-		used, err = l.store.UseTOTP(ctx, p.proof(), step)
-		if err != nil {
-			return err
-		}
+		return l.useTOTP(ctx, p, typed, sealed)
 	case otp.KindRecovery:
-		code, _ := otp.ParseRecoveryCode(typed)
-		told := newEvent(ctx, Actor{}, ActionUseRecoveryCode, uuid.Nil, "").by(p.UserID)
-		told.Mails = l.notices.recoveryCodeUsed(ctx, user)
-		if used, err = l.store.UseRecoveryCode(ctx, told, p.proof(), code.Digest(p.UserID)); err != nil {
-			return err
-		}
-	default:
+		return l.useRecoveryCode(ctx, p, user, typed)
+	}
+	return ErrWrongFactor
+}
+
+func (l *Logins) useTOTP(ctx context.Context, p pendingLogin, typed string, sealed []byte) error {
+	if sealed == nil {
 		return ErrWrongFactor
 	}
-	if !used {
-		return l.pendingOr(ctx, p, refusal)
+	secret, err := l.totp.open(p.UserID, sealed)
+	if err != nil {
+		return fmt.Errorf("auth: the secret of a second factor: %w", err)
 	}
-	return nil
+	step, ok := secret.Match(typed, l.clock())
+	if !ok {
+		return ErrWrongFactor
+	}
+	used, err := l.store.UseTOTP(ctx, p.proof(), step)
+	if err == nil && !used {
+		err = l.pendingOr(ctx, p, ErrFactorReused)
+	}
+	return err
+}
+
+func (l *Logins) useRecoveryCode(
+	ctx context.Context, p pendingLogin, user User, typed string,
+) error {
+	code, _ := otp.ParseRecoveryCode(typed)
+	told := newEvent(ctx, Actor{}, ActionUseRecoveryCode, uuid.Nil, "").by(p.UserID)
+	told.Mails = l.notices.recoveryCodeUsed(ctx, user)
+	used, err := l.store.UseRecoveryCode(ctx, told, p.proof(), code.Digest(p.UserID))
+	if err == nil && !used {
+		err = l.pendingOr(ctx, p, ErrWrongFactor)
+	}
+	return err
 }
 
 // pendingOr returns [ErrPendingLogin] if a pending login is over, and else the other error.

@@ -68,6 +68,10 @@ type FactorsShown struct {
 	Devices       []TrustedDevice
 }
 
+// MayRemovePassword reports whether the user can do without a password: there are passkeys enough
+// that know their user.
+func (s FactorsShown) MayRemovePassword() bool { return haveWaysIn(s.Passkeys) }
+
 // TrustedDevice is a device on which a user leaves out the second factor.
 type TrustedDevice struct {
 	ID        uuid.UUID
@@ -196,14 +200,8 @@ func (f *Factors) change(
 ) (done FactorChange, err error) {
 	e := newEvent(ctx, Actor{}, action, uuid.Nil, target)
 	defer f.audit.told(ctx, &e, &err)
-	by, err := f.may(ctx, who)
-	if by.user.ID != uuid.Nil {
-		e = e.by(by.user.ID)
-	}
+	by, err := f.begin(ctx, who, &e)
 	if err != nil {
-		return FactorChange{}, err
-	}
-	if err := f.pace.enrol(by.user.ID); err != nil {
 		return FactorChange{}, err
 	}
 	edit, codes, err := decide(by)
@@ -254,7 +252,7 @@ func (f *Factors) overtaken(ctx context.Context, who Enroller) error {
 	if _, err := f.may(ctx, who); err != nil {
 		return err
 	}
-	return ErrChanged
+	return ErrFactorsChanged
 }
 
 func digests(codes []otp.RecoveryCode, user uuid.UUID) (all [][]byte) {
@@ -264,10 +262,15 @@ func digests(codes []otp.RecoveryCode, user uuid.UUID) (all [][]byte) {
 	return all
 }
 
-// mayAdd decides whether a user may have one more factor. Where nobody sets one up, those may who
-// must: they could never log in again. Errors: [ErrFactorsOff].
+// MaySetUp reports whether a user may have one more factor. Where nobody sets one up, those may who
+// must: they could never log in again.
+func (f *Factors) MaySetUp(user User) bool {
+	return f.mode != FactorsNone || f.mode.requires(user)
+}
+
+// mayAdd is MaySetUp. Errors: [ErrFactorsOff].
 func (f *Factors) mayAdd(user User) error {
-	if f.mode == FactorsNone && !f.mode.requires(user) {
+	if !f.MaySetUp(user) {
 		return ErrFactorsOff
 	}
 	return nil
@@ -314,13 +317,13 @@ func (f *Factors) Of(ctx context.Context, user uuid.UUID) (FactorsShown, error) 
 }
 
 // NewRecoveryCodes makes the recovery codes anew. Those of before are void. Errors:
-// [ErrInvalidToken], [ErrForbidden], [ErrInsufficientAuthentication], [ErrLimited]; [ErrChanged]
+// [ErrInvalidToken], [ErrForbidden], [ErrInsufficientAuthentication], [ErrLimited]; [ErrFactorsChanged]
 // if there is no factor that they could stand in for.
 func (f *Factors) NewRecoveryCodes(ctx context.Context, who Enroller) (FactorChange, error) {
 	return f.change(ctx, who, ActionMakeCodes, "",
 		func(by enrolling) (FactorEdit, []otp.RecoveryCode, error) {
 			if !by.user.Factors.Any() {
-				return FactorEdit{}, nil, ErrChanged
+				return FactorEdit{}, nil, ErrFactorsChanged
 			}
 			return FactorEdit{NewCookie: true}, otp.NewRecoveryCodes(), nil
 		})
@@ -330,21 +333,30 @@ func (f *Factors) NewRecoveryCodes(ctx context.Context, who Enroller) (FactorCha
 // has another.
 const waysIn = 2
 
+func haveWaysIn(passkeys []Passkey) bool {
+	found := 0
+	for _, one := range passkeys {
+		if one.isWayIn() {
+			found++
+		}
+	}
+	return found >= waysIn
+}
+
 // RemovePassword leaves an account with its passkeys alone. Errors: [ErrInvalidToken],
 // [ErrForbidden], [ErrInsufficientAuthentication], [ErrLimited]; [ErrLastWayIn] if there are not
-// two passkeys that know their user; [ErrChanged] if there is no password.
+// two passkeys that know their user; [ErrFactorsChanged] if there is no password.
 func (f *Factors) RemovePassword(ctx context.Context, who Enroller) (FactorChange, error) {
 	return f.change(ctx, who, ActionRemovePassword, "",
 		func(by enrolling) (FactorEdit, []otp.RecoveryCode, error) {
 			if by.user.Passwordless {
-				return FactorEdit{}, nil, ErrChanged
+				return FactorEdit{}, nil, ErrFactorsChanged
 			}
 			passkeys, err := f.store.PasskeysOf(ctx, by.user.ID)
 			if err != nil {
 				return FactorEdit{}, nil, err
 			}
-			left := slices.DeleteFunc(passkeys, func(p Passkey) bool { return !p.isWayIn() })
-			if len(left) < waysIn {
+			if !haveWaysIn(passkeys) {
 				return FactorEdit{}, nil, ErrLastWayIn
 			}
 			edit, err := f.removal(by.user, by.user.Factors.TOTP, passkeys)
@@ -376,15 +388,22 @@ func (f *Factors) note(
 ) (err error) {
 	e := newEvent(ctx, Actor{}, action, uuid.Nil, target)
 	defer f.audit.told(ctx, &e, &err)
-	by, err := f.may(ctx, who)
-	if by.user.ID != uuid.Nil {
-		e = e.by(by.user.ID)
-	}
-	if err == nil {
-		err = f.pace.enrol(by.user.ID)
-	}
+	by, err := f.begin(ctx, who, &e)
 	if err != nil {
 		return err
 	}
 	return do(e, by.user.ID)
+}
+
+// begin finds who is about to do something with factors, names them in its event, and bounds how
+// often they do.
+func (f *Factors) begin(ctx context.Context, who Enroller, e *Event) (enrolling, error) {
+	by, err := f.may(ctx, who)
+	if by.user.ID != uuid.Nil {
+		*e = e.by(by.user.ID)
+	}
+	if err == nil {
+		err = f.pace.enrol(by.user.ID)
+	}
+	return by, err
 }

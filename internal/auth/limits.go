@@ -253,9 +253,15 @@ func (l *Limits) ofAddress(kind, address string, limit ratelimit.Limit) []Rate {
 
 // knows reports whether a caller shows a device of the account's password.
 func (l *Limits) knows(user User, caller Caller) bool {
+	_, known := l.shown(user, caller)
+	return known
+}
+
+// shown returns the device of the account's password that a caller shows, if there is one.
+func (l *Limits) shown(user User, caller Caller) (device token.Device, known bool) {
 	account := user.Username.Key
 	device, err := l.devices.Verify(l.clock(), account, l.deviceAmong(account, caller))
-	return err == nil && device.Password == user.passwordMark()
+	return device, err == nil && device.Password == user.passwordMark()
 }
 
 // countFailure counts a failed login of an account that was not looked at for its limits. They
@@ -502,13 +508,23 @@ func (l *Limits) settle(ctx context.Context, reserved []TakenRate, outcome error
 }
 
 func (l *Limits) settleAs(ctx context.Context, reserved []TakenRate, giveBack bool) {
-	if len(reserved) == 0 {
+	l.afterwards(ctx, reserved, func(ctx context.Context) error {
+		return l.store.SettleRates(ctx, reserved, giveBack)
+	})
+}
+
+// afterwards does what remains to be done with rates, whether the caller is there still or not. It
+// tells those who wait for them.
+func (l *Limits) afterwards(
+	ctx context.Context, rates []TakenRate, do func(context.Context) error,
+) {
+	if len(rates) == 0 {
 		return
 	}
 	settling, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
-	_ = l.store.SettleRates(settling, reserved, giveBack)
-	for _, rate := range reserved {
+	_ = do(settling)
+	for _, rate := range rates {
 		l.lines.Settled(rate.Key)
 	}
 }
@@ -528,15 +544,9 @@ func wasNotJudged(outcome error) bool {
 // giveBack gives back what a login has taken whose second factor has come by now. Errors are
 // ignored, as those of settle are.
 func (l *Limits) giveBack(ctx context.Context, taken []TakenRate) {
-	if len(taken) == 0 {
-		return
-	}
-	settling, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
-	defer cancel()
-	_ = l.store.GiveBackRates(settling, taken)
-	for _, rate := range taken {
-		l.lines.Settled(rate.Key)
-	}
+	l.afterwards(ctx, taken, func(ctx context.Context) error {
+		return l.store.GiveBackRates(ctx, taken)
+	})
 }
 
 // deviceFor returns the token of the device on which an account has logged in, and the name under
@@ -551,12 +561,10 @@ func (l *Limits) deviceFor(user User, caller Caller) (device, name string) {
 
 // deviceOf is the device that a caller has shown, or a new one.
 func (l *Limits) deviceOf(user User, caller Caller) token.Device {
-	account := user.Username.Key
-	known, err := l.devices.Verify(l.clock(), account, l.deviceAmong(account, caller))
-	if err != nil || known.Password != user.passwordMark() {
-		known = token.Device{ID: uuid.New(), Password: user.passwordMark()}
+	if device, known := l.shown(user, caller); known {
+		return device
 	}
-	return known
+	return token.Device{ID: uuid.New(), Password: user.passwordMark()}
 }
 
 func (l *Limits) nameDevice(user User, known token.Device) (device, name string) {

@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -112,7 +111,7 @@ func (f *Factors) mayAddPasskey(user User) error {
 
 // AddPasskey adds a passkey, by what a browser has answered to [Factors.PasskeyOptions]. Errors:
 // [ErrInvalidToken], [ErrForbidden], [ErrInsufficientAuthentication], [ErrLimited],
-// [ErrFactorsOff], [ErrTooManyPasskeys], [ErrInvalidPasskey], [ErrPasskeyTaken], [ErrChanged].
+// [ErrFactorsOff], [ErrTooManyPasskeys], [ErrInvalidPasskey], [ErrPasskeyTaken], [ErrFactorsChanged].
 func (f *Factors) AddPasskey(
 	ctx context.Context, who Enroller, name string, response []byte,
 ) (FactorChange, error) {
@@ -209,21 +208,16 @@ func (f *Factors) RemovePasskey(
 // ClaimRP makes sure that the passkeys that there are can be used: they are bound to the id under
 // which they were made. Call it before the first login.
 func (f *Factors) ClaimRP(ctx context.Context) error {
-	if f.rp == nil {
-		other, err := f.store.PasskeyRP(ctx)
-		if err == nil && other != "" {
-			err = errors.New(otherRP(other))
+	claim := f.store.PasskeyRP
+	if f.rp != nil {
+		claim = func(ctx context.Context) (string, error) {
+			return f.store.ClaimPasskeyRP(ctx, f.rp.ID())
 		}
-		return err
 	}
-	other, err := f.store.ClaimPasskeyRP(ctx, f.rp.ID())
+	other, err := claim(ctx)
 	if err == nil && other != "" {
-		err = errors.New(otherRP(other))
+		err = fmt.Errorf("WEBAUTHN_RP_ID: there are passkeys of %q, which are good for nothing under another id: "+
+			"set WEBAUTHN_RP_ID=%s, or first reset the factors of everybody who has one", other, other)
 	}
 	return err
-}
-
-func otherRP(id string) string {
-	return fmt.Sprintf("WEBAUTHN_RP_ID: there are passkeys of %q, which are good for nothing under another id: "+
-		"set WEBAUTHN_RP_ID=%s, or first reset the factors of everybody who has one", id, id)
 }

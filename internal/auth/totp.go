@@ -108,7 +108,7 @@ const factorTOTP = "totp"
 
 // ConfirmTOTP adds an authenticator app, whose code shows that the secret is in it. Errors:
 // [ErrInvalidToken], [ErrForbidden], [ErrInsufficientAuthentication], [ErrLimited],
-// [ErrFactorsOff], [ErrFactorExists], [ErrEnrolmentOver], [ErrWrongFactor], [ErrChanged].
+// [ErrFactorsOff], [ErrFactorExists], [ErrEnrolmentOver], [ErrWrongFactor], [ErrFactorsChanged].
 func (f *Factors) ConfirmTOTP(
 	ctx context.Context, who Enroller, sealed, code string,
 ) (FactorChange, error) {
@@ -136,13 +136,13 @@ func (f *Factors) ConfirmTOTP(
 }
 
 // RemoveTOTP takes the authenticator app away. Errors: [ErrInvalidToken], [ErrForbidden],
-// [ErrInsufficientAuthentication], [ErrLimited], [ErrFactorDemanded]; [ErrChanged] if there is
+// [ErrInsufficientAuthentication], [ErrLimited], [ErrFactorDemanded]; [ErrFactorsChanged] if there is
 // none.
 func (f *Factors) RemoveTOTP(ctx context.Context, who Enroller) (FactorChange, error) {
 	return f.change(ctx, who, ActionRemoveFactor, factorTOTP,
 		func(by enrolling) (FactorEdit, []otp.RecoveryCode, error) {
 			if !by.user.Factors.TOTP {
-				return FactorEdit{}, nil, ErrChanged
+				return FactorEdit{}, nil, ErrFactorsChanged
 			}
 			passkeys, err := f.store.PasskeysOf(ctx, by.user.ID)
 			if err != nil {

@@ -240,10 +240,14 @@ func waysIn() map[string]wayIn {
 			}
 		}, afterEnrolment, true},
 		"Tokens.Refresh": {func(s *second, u *holding) func() error {
-			grant, err := s.before().Tokens.Refresh(s.Context(), u.refresh(s), client)
-			must(s, err)
-			return func() error { return none(s.Tokens.Refresh(s.Context(), grant.RefreshToken, client)) }
-		}, bySession(auth.ErrInvalidGrant), false},
+			token := u.refresh(s)
+			return func() error { return none(s.Tokens.Refresh(s.Context(), token, client)) }
+		}, func(c caseOf) error {
+			if c.state == mustChange || c.state == isExpired {
+				return auth.ErrInvalidGrant
+			}
+			return bySession(auth.ErrInvalidGrant)(c)
+		}, false},
 		"Browsers.Open": {func(s *second, u *holding) func() error {
 			cookie := u.cookie(s)
 			return func() error { return none(s.Browsers.Open(s.Context(), cookie)) }
@@ -269,7 +273,7 @@ func waysIn() map[string]wayIn {
 			letter, err := s.Mails.Prepare(s.Context(), challenge)
 			must(s, err)
 			return func() error {
-				return none(s.Invitations.Accept(s.Context(), byLink(letter), u.Username.Given+"2", nextPassword, client))
+				return none(s.Invitations.Accept(s.Context(), byLink(letter), "invited-"+u.Username.Given, nextPassword, client))
 			}
 		}, always(nil), false},
 	}
@@ -299,6 +303,8 @@ func (s *second) mustEnrol(u *holding) bool {
 func (u *holding) refresh(s *second) string {
 	return s.weakly(u, func(s *second) string {
 		grant, err := s.Logins.Login(s.Context(), u.Username.Given, goodPassword, client)
+		must(s, err)
+		grant, err = s.Tokens.Refresh(s.Context(), grant.RefreshToken, client)
 		must(s, err)
 		return grant.RefreshToken
 	})

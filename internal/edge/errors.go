@@ -78,6 +78,7 @@ var answers = []struct {
 	{auth.ErrFactorEnrol, Answer{400, "redirect_to_web", "The account must have a second factor; log in in a browser to set one up", ""}},
 	{auth.ErrPendingLogin, Answer{400, "invalid_session", "The login took too long, or is over; begin anew", ""}},
 	{auth.ErrWrongFactor, Answer{400, "invalid_grant", "The code or the passkey is not right", ""}},
+	{auth.ErrFactorsChanged, Answer{409, "", "The account's factors have changed meanwhile; look at them again", ""}},
 	{auth.ErrFactorLocked, Answer{403, "access_denied", "Too many codes were wrong; use a passkey, or ask an administrator", ""}},
 	{auth.ErrFactorExists, Answer{409, "", "The account has such a factor already; remove that first", ""}},
 	{auth.ErrFactorDemanded, Answer{409, "", "The account must have a second factor; set up another one first", ""}},

@@ -636,6 +636,12 @@ func TestFactorsAreResetForOthersAloneAndShownToWhomTheyConcern(t *testing.T) {
 	f.want("as they were", f.as(root, "GET", "/users/me", ""), 200)
 	f.want("of one with more rights",
 		f.as(clerk, "POST", "/users/"+f.idOf("root").String()+"/factors/reset", ""), 403)
+	if me := f.as(alice, "GET", "/users/me", ""); strings.Contains(me.body, "factors") {
+		t.Errorf("there is nothing to tell: %s", me.body)
+	}
+	for _, name := range []string{"alice", "clerk"} {
+		f.exec("INSERT INTO recovery_codes (user_id, digest) VALUES ($1, sha256('a code'))", f.idOf(name))
+	}
 	me := f.as(alice, "GET", "/users/me", "")
 	if got := me.json(t, "user", "factors", "passwordless"); got != false {
 		t.Errorf("to the own user: %s", me.body)

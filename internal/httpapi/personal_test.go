@@ -113,7 +113,8 @@ func personal() map[string]columns {
 		// With the id, a code could be guessed.
 		"challenges": {"challenges", plainly("purpose", "email", "created_at", "expires_at",
 			"redeemed_at"), map[string]string{"id": "private", "user_id": "derived",
-			"token_version": "private", "email_key": "derived", "attempts": "private"}},
+			"asked_as": "private", "token_version": "private", "email_key": "derived",
+			"attempts": "private"}},
 		"totp_secrets": {"totp", plainly("created_at"), map[string]string{"user_id": "derived",
 			"sealed": "hash", "last_step": "private"}},
 		"recovery_codes": {"recovery_codes", plainly("created_at", "used_at"),

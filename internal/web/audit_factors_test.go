@@ -202,9 +202,13 @@ func factorWays() map[string]way {
 	}
 	ownApp := func(a *audited) { again.withApp(a) }
 	own := func(path string, first, last int, prepare func(*audited), form ...string) way {
-		return way{does: "POST " + path, prepare: prepare,
+		w := way{does: "POST " + path, prepare: prepare,
 			send:  posts(path, append([]string{"as", "alice"}, form...)...),
 			times: 150, first: first, last: last, lines: ofFactors + ofActor}
+		if first >= 400 {
+			w.outcomes = 2 // what is wrong, and the limit
+		}
+		return w
 	}
 	withKey := func(a *audited) { new(second).withKey(a) }
 	renamed := own("/account/security/passkey/:id", 303, 429, withKey)
@@ -226,7 +230,7 @@ func factorWays() map[string]way {
 		"wrong code of an app to be set up": {does: "POST /login/enrol", prepare: enrol.enrolling,
 			send: func(a *audited) answered {
 				return a.b.post("/login/enrol", "sealed", enrol.sealed, "factor", "000000")
-			}, times: 150, first: 400, last: 429, lines: ofActor},
+			}, times: 150, first: 400, last: 429, lines: ofActor, outcomes: 2},
 		"app that is not confirmed":     own("/account/security/app", 400, 429, nil, "sealed", "x"),
 		"passkey that is none":          own("/account/security/passkey", 400, 429, nil, "passkey", "{}"),
 		"names of a passkey":            renamed,

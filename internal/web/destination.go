@@ -79,10 +79,6 @@ func (w *Web) onward(to destination) string {
 	return to.page
 }
 
-// wantsACR reports whether the login must be with a second factor. Then a trusted device does not
-// stand in for it.
-func (to destination) wantsACR() bool { return to.demand.ACR == auth.ACR2 }
-
 // isPopup is true for an app that has opened a window of its own for the login (OpenID Connect Core
 // §3.1.2.1).
 func (to destination) isPopup() bool { return to.query.Get("display") == "popup" }

@@ -74,10 +74,8 @@ func (w *Web) getFactor(c *gin.Context) error {
 	to := w.destination(c, c.Query(pages.NextField))
 	pending, err := w.pending(c)
 	switch {
-	case errors.Is(err, auth.ErrPendingLogin):
-		return w.loginOver(c, to)
 	case err != nil:
-		return err
+		return w.next(c, err, "", to)
 	case pending.Enrol:
 		return w.redirect(c, w.with(pages.EnrolPath, to, nil))
 	case pending.Change:
@@ -114,8 +112,7 @@ func (w *Web) postFactor(c *gin.Context) error {
 		trust, callerOf(c), w.browserLogin(c, to))
 	w.edge.CountLogin(err)
 	if err == nil {
-		w.begin(c, grant)
-		return w.redirect(c, w.onward(to))
+		return w.enter(c, grant, to)
 	}
 	err = w.next(c, err, "", to)
 	if err == nil || !isTold(err) {
@@ -126,15 +123,17 @@ func (w *Web) postFactor(c *gin.Context) error {
 		return w.next(c, over, "", to)
 	}
 	page := w.factorPage(pending, to)
-	page.Failure = passkeyFailure(c, err)
+	page.Failure = failureOf(err)
+	if form[pages.PasskeyField] != "" {
+		page.Failure = passkeyFailure(err)
+	}
 	return &again{page, to, err}
 }
 
-// passkeyFailure is failureOf for a form that may have sent a passkey in place of a code.
-func passkeyFailure(c *gin.Context, err error) pages.Failure {
+// passkeyFailure is failureOf for a form that has sent a passkey, or should have.
+func passkeyFailure(err error) pages.Failure {
 	failure := failureOf(err)
-	refused := failure.Why == pages.WrongFactor || failure.Why == pages.WrongCredentials
-	if refused && formOf(c)[pages.PasskeyField] != "" {
+	if failure.Why == pages.WrongFactor || failure.Why == pages.WrongCredentials {
 		failure.Why = pages.PasskeyRefused
 	}
 	return failure
@@ -181,15 +180,14 @@ func (w *Web) postLoginPasskey(c *gin.Context) error {
 		[]byte(form[pages.PasskeyField]), callerOf(c), w.browserLogin(c, to))
 	w.edge.CountLogin(err)
 	if err == nil {
-		w.begin(c, grant)
-		return w.redirect(c, w.onward(to))
+		return w.enter(c, grant, to)
 	}
 	err = w.next(c, err, "", to)
 	if err == nil || !isTold(err) {
 		return err
 	}
 	page := w.loginPage(to)
-	page.Remember, page.Failure = remember(form), passkeyFailure(c, err)
+	page.Remember, page.Failure = remember(form), passkeyFailure(err)
 	return &again{page, to, err}
 }
 
@@ -198,10 +196,8 @@ func (w *Web) getEnrol(c *gin.Context) error {
 	to := w.destination(c, c.Query(pages.NextField))
 	pending, err := w.pending(c)
 	switch {
-	case errors.Is(err, auth.ErrPendingLogin):
-		return w.loginOver(c, to)
 	case err != nil:
-		return err
+		return w.next(c, err, "", to)
 	case !pending.Enrol:
 		return w.redirect(c, w.with(pages.FactorPath, to, nil))
 	}

@@ -81,8 +81,7 @@ func (w *Web) postLogin(c *gin.Context) error {
 		form[pages.PasswordField], callerOf(c), w.browserLogin(c, to))
 	w.edge.CountLogin(err)
 	if err == nil {
-		w.begin(c, grant)
-		return w.redirect(c, w.onward(to))
+		return w.enter(c, grant, to)
 	}
 	if err = w.next(c, err, form[pages.UsernameField], to); err == nil || !isTold(err) {
 		return err
@@ -91,6 +90,12 @@ func (w *Web) postLogin(c *gin.Context) error {
 	page.Username, page.Remember = form[pages.UsernameField], remember(form)
 	page.Failure = failureOf(err)
 	return &again{page, to, err}
+}
+
+// enter gives the browser its session, and leads on.
+func (w *Web) enter(c *gin.Context, grant auth.BrowserGrant, to destination) error {
+	w.begin(c, grant)
+	return w.redirect(c, w.onward(to))
 }
 
 // goOn leads somebody on who is still logged in, and else back to the login.
@@ -150,8 +155,7 @@ func (w *Web) postLoginPassword(c *gin.Context) error {
 		form[pages.CurrentField], form[pages.NewField], callerOf(c), w.browserLogin(c, to))
 	w.edge.CountLogin(err)
 	if err == nil {
-		w.begin(c, grant)
-		return w.redirect(c, w.onward(to))
+		return w.enter(c, grant, to)
 	}
 	if err = w.next(c, err, form[pages.UsernameField], to); err == nil || !isTold(err) {
 		return err

@@ -35,14 +35,13 @@ func (w *Web) securityPage(c *gin.Context, browser auth.Browser) (pages.Security
 		return pages.Security{}, err
 	}
 	page := pages.Security{
-		Username: browser.User.Username.Given, Now: w.clock(), MaySetUp: w.maySetUp(browser.User),
+		Username: browser.User.Username.Given, Now: w.clock(), MaySetUp: w.Factors.MaySetUp(browser.User),
 		MakesPasskeys: w.makesPasskeys(browser.User), Codes: shown.RecoveryCodes,
-		Passwordless: shown.User.Passwordless,
+		Passwordless: shown.User.Passwordless, MayRemovePassword: shown.MayRemovePassword(),
 	}
 	if at := shown.TOTPSince; at != nil {
 		page.App, page.AppSince = true, *at
 	}
-	waysIn := 0
 	for _, one := range shown.Passkeys {
 		row := pages.Passkey{
 			ID: one.ID.String(), Name: one.Name, Made: one.CreatedAt, Synced: one.BackedUp,
@@ -50,12 +49,8 @@ func (w *Web) securityPage(c *gin.Context, browser auth.Browser) (pages.Security
 		if one.LastUsedAt != nil {
 			row.LastUsed = *one.LastUsedAt
 		}
-		if one.UserVerified {
-			waysIn++
-		}
 		page.Passkeys = append(page.Passkeys, row)
 	}
-	page.MayRemovePassword = waysIn >= 2
 	for _, device := range shown.Devices {
 		page.Devices = append(page.Devices, pages.TrustedDevice{
 			ID: device.ID.String(), UserAgent: device.Caller.UserAgent,
@@ -65,13 +60,8 @@ func (w *Web) securityPage(c *gin.Context, browser auth.Browser) (pages.Security
 	return page, nil
 }
 
-// maySetUp reports whether somebody may set up a second step. Where nobody does, those may who must.
-func (w *Web) maySetUp(user auth.User) bool {
-	return w.factors != auth.FactorsNone || user.FactorDemanded
-}
-
 func (w *Web) makesPasskeys(user auth.User) bool {
-	return w.maySetUp(user) && w.Factors.HasPasskeys()
+	return w.Factors.MaySetUp(user) && w.Factors.HasPasskeys()
 }
 
 // enroller is who sends a form that changes factors.
@@ -148,7 +138,7 @@ func (w *Web) notChanged(c *gin.Context, browser auth.Browser, err error) error 
 
 func (w *Web) getApp(c *gin.Context, browser auth.Browser) error {
 	switch {
-	case !w.maySetUp(browser.User):
+	case !w.Factors.MaySetUp(browser.User):
 		return auth.ErrFactorsOff
 	case browser.User.Factors.TOTP:
 		return w.redirect(c, w.path(pages.SecurityPath))
@@ -355,7 +345,7 @@ const laterFor = 30 * 24 * time.Hour
 // those who act on the accounts of others.
 func (w *Web) offerDays(c *gin.Context, user auth.User) int {
 	manages := slices.ContainsFunc(user.Permissions, auth.Permission.IsOwn)
-	if !manages || user.Factors.Any() || !w.maySetUp(user) || w.edge.HasPutOff(c.Request) {
+	if !manages || user.Factors.Any() || !w.Factors.MaySetUp(user) || w.edge.HasPutOff(c.Request) {
 		return 0
 	}
 	return daysOf(laterFor)

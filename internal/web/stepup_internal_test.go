@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/edge"
 	"gatehouse.example/internal/web/pages"
 )
@@ -43,8 +44,8 @@ func TestEveryPageOfALoginKnowsThatASecondFactorIsDemanded(t *testing.T) {
 			`{"id_token":{"acr":{"essential":true,"value":"aal2"}}}`): true,
 	} {
 		to := w.destination(nil, target)
-		if to.wantsACR() != want {
-			t.Errorf("%s: %v", target, to.wantsACR())
+		if got := to.demand.ACR == auth.ACR2; got != want {
+			t.Errorf("%s: %v", target, got)
 		}
 		// as the next page finds it, in its link or its form
 		link, err := url.Parse(w.with(pages.LoginPasswordPath, to, nil))
@@ -52,7 +53,7 @@ func TestEveryPageOfALoginKnowsThatASecondFactorIsDemanded(t *testing.T) {
 			t.Fatal(err)
 		}
 		again := w.destination(nil, link.Query().Get(pages.NextField))
-		if again.wantsACR() != want || again.demand != to.demand || w.onward(again) != w.onward(to) {
+		if (again.demand.ACR == auth.ACR2) != want || again.demand != to.demand || w.onward(again) != w.onward(to) {
 			t.Errorf("%s: on the next page %+v, want %+v", target, again, to)
 		}
 	}

@@ -54,7 +54,6 @@ type Options struct {
 	InvitedOnly       bool // if registration is not open, whoever was invited may register
 	MailOn            bool // whether mails are sent to accounts
 	Email             auth.EmailMode
-	Factors           auth.FactorMode
 	TrustedFor        time.Duration // for which a trusted device needs no second step; 0: it does
 	MinPasswordLength int           // in characters
 	Clock             func() time.Time
@@ -73,7 +72,6 @@ type Web struct {
 	invitedOnly       bool
 	mailOn            bool
 	email             auth.EmailMode
-	factors           auth.FactorMode
 	trustedFor        time.Duration
 	minPasswordLength int
 	clock             func() time.Time
@@ -89,7 +87,7 @@ func New(o Options) (*Web, error) {
 		Rules: o.Rules, edge: o.Edge, pages: o.Pages, assets: make(map[string]pages.Asset),
 		destinations: o.Destinations, returns: returns{o.Edge.Base(), o.ReturnOrigins},
 		forms: forms, registrationOpen: o.RegistrationOpen, invitedOnly: o.InvitedOnly, mailOn: o.MailOn, email: o.Email,
-		factors: o.Factors, trustedFor: o.TrustedFor, minPasswordLength: o.MinPasswordLength,
+		trustedFor: o.TrustedFor, minPasswordLength: o.MinPasswordLength,
 		clock: o.Clock,
 	}
 	for _, asset := range o.Pages.Assets() {

@@ -132,7 +132,7 @@ func (f *fixture) handler(s settings) http.Handler {
 		Edge: outermost, Rules: rulesOf(f.rules), Pages: rendered, Destinations: s.destinations,
 		ReturnOrigins: s.returnOrigins, RegistrationOpen: !s.registrationClosed,
 		InvitedOnly: s.invitedOnly, MailOn: !s.mailOff, Email: s.email, MinPasswordLength: 8, Clock: time.Now,
-		Factors: cmp.Or(s.options.Factors, auth.FactorsOptional), TrustedFor: 30 * 24 * time.Hour,
+		TrustedFor: 30 * 24 * time.Hour,
 	})
 	must(f, err)
 	f.routes = people.Routes()

@@ -23,7 +23,8 @@ type User struct {
 	// These two are there where the account has an address.
 	Email         string `json:"email,omitzero"`
 	EmailVerified *bool  `json:"email_verified,omitzero"`
-	// Factors are there for whoever manages users, and for the user alone.
+	// Factors are there where there is something to tell, for whoever manages users and for the user
+	// alone.
 	Factors *Factors `json:"factors,omitzero"`
 }
 
@@ -34,6 +35,14 @@ type Factors struct {
 	RecoveryCodes int  `json:"recovery_codes"` // that were not used yet
 	Demanded      bool `json:"demanded"`       // by a role
 	Passwordless  bool `json:"passwordless"`
+}
+
+func factorsOf(u auth.User) Factors {
+	return Factors{
+		TOTP: u.Factors.TOTP, Passkeys: u.Factors.Passkeys,
+		RecoveryCodes: u.Factors.RecoveryCodes, Demanded: u.FactorDemanded,
+		Passwordless: u.Passwordless,
+	}
 }
 
 // WithoutFactors is the form of a user for whoever may not know how the user logs in.
@@ -49,11 +58,9 @@ func UserOf(u auth.User) User {
 		ID: u.ID, Username: u.Username.Given, Disabled: u.Disabled(), Roles: u.Roles,
 		CreatedAt: u.CreatedAt.UTC(), MustChangePassword: u.MustChangePassword,
 		PasswordExpiresAt: utc(u.PasswordExpiresAt), Email: u.Email.Given,
-		Factors: &Factors{
-			TOTP: u.Factors.TOTP, Passkeys: u.Factors.Passkeys,
-			RecoveryCodes: u.Factors.RecoveryCodes, Demanded: u.FactorDemanded,
-			Passwordless: u.Passwordless,
-		},
+	}
+	if factors := factorsOf(u); factors != (Factors{}) {
+		user.Factors = &factors
 	}
 	if u.Email.Given != "" {
 		verified := u.Email.Verified()
@@ -72,6 +79,7 @@ type Account struct {
 	PasswordExpiresAt  *time.Time `json:"password_expires_at"`
 	Email              *string    `json:"email"`
 	EmailVerified      bool       `json:"email_verified"`
+	Factors            Factors    `json:"factors"`
 	InitialSecret      string     `json:"initial_secret,omitempty"` // once, when it is made
 }
 
@@ -81,6 +89,7 @@ func AccountOf(u auth.User) Account {
 		User: UserOf(u), DisabledAt: utc(u.DisabledAt), TokenVersion: u.TokenVersion, UpdatedAt: u.UpdatedAt.UTC(),
 		MustChangePassword: u.MustChangePassword, PasswordExpiresAt: utc(u.PasswordExpiresAt),
 		Email: orNull(u.Email.Given), EmailVerified: u.Email.Verified(),
+		Factors: factorsOf(u),
 	}
 }
 

@@ -34,24 +34,15 @@ func (q *Queries) DeviceIsTrusted(ctx context.Context, arg DeviceIsTrustedParams
 }
 
 const passkeyByCredential = `-- name: PasskeyByCredential :one
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded, k.id, k.credential_id, k.public_key, k.sign_count, k.aaguid, k.backup_eligible,
-       k.backed_up, k.user_verified, k.transports
-FROM passkeys k
-JOIN accounts ON accounts.id = k.user_id
-WHERE k.credential_id = $1
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded, passkeys.id, passkeys.user_id, passkeys.credential_id, passkeys.public_key, passkeys.name, passkeys.sign_count, passkeys.aaguid, passkeys.backup_eligible, passkeys.backed_up, passkeys.user_verified, passkeys.transports, passkeys.created_at, passkeys.last_used_at
+FROM passkeys
+JOIN accounts ON accounts.id = passkeys.user_id
+WHERE passkeys.credential_id = $1
 `
 
 type PasskeyByCredentialRow struct {
-	Account        Account
-	ID             uuid.UUID
-	CredentialID   []byte
-	PublicKey      []byte
-	SignCount      int64
-	Aaguid         uuid.UUID
-	BackupEligible bool
-	BackedUp       bool
-	UserVerified   bool
-	Transports     []string
+	Account Account
+	Passkey Passkey
 }
 
 // PasskeyByCredential finds a passkey by what its authenticator calls it, and its user.
@@ -80,15 +71,19 @@ func (q *Queries) PasskeyByCredential(ctx context.Context, credentialID []byte) 
 		&i.Account.Passkeys,
 		&i.Account.RecoveryCodes,
 		&i.Account.FactorDemanded,
-		&i.ID,
-		&i.CredentialID,
-		&i.PublicKey,
-		&i.SignCount,
-		&i.Aaguid,
-		&i.BackupEligible,
-		&i.BackedUp,
-		&i.UserVerified,
-		&i.Transports,
+		&i.Passkey.ID,
+		&i.Passkey.UserID,
+		&i.Passkey.CredentialID,
+		&i.Passkey.PublicKey,
+		&i.Passkey.Name,
+		&i.Passkey.SignCount,
+		&i.Passkey.Aaguid,
+		&i.Passkey.BackupEligible,
+		&i.Passkey.BackedUp,
+		&i.Passkey.UserVerified,
+		&i.Passkey.Transports,
+		&i.Passkey.CreatedAt,
+		&i.Passkey.LastUsedAt,
 	)
 	return i, err
 }

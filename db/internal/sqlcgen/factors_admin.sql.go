@@ -16,7 +16,8 @@ WITH resealed AS (
     UPDATE totp_secrets
     SET sealed = x.after
     FROM (SELECT unnest($2::uuid[]) AS user_id, unnest($3::bytea[]) AS before, unnest($4::bytea[]) AS after) x
-    WHERE totp_secrets.user_id = x.user_id
+    WHERE totp_secrets.user_id = ANY ($2::uuid[]) -- by the key, however many there are
+      AND totp_secrets.user_id = x.user_id
       AND totp_secrets.sealed = x.before
     RETURNING 1
 )
@@ -53,7 +54,7 @@ WITH u AS (
     UPDATE users
     SET token_version       = token_version + 1,
         factor_failures     = NULL,
-        password_changed_at = now(), -- no device is known any more
+        password_changed_at = now(), -- no device is known any more, or trusted
         updated_at          = now()
     WHERE users.username_key = $2
     RETURNING users.id
@@ -72,13 +73,8 @@ WITH u AS (
     USING u
     WHERE recovery_codes.user_id = u.id
     RETURNING 1
-), devices AS (
-    DELETE FROM trusted_devices
-    USING u
-    WHERE trusted_devices.user_id = u.id
-    RETURNING 1
 ), gone AS (
-    SELECT (SELECT count(*) FROM totp) + (SELECT count(*) FROM keys) + (SELECT count(*) FROM codes) + (SELECT count(*) FROM devices) AS n
+    SELECT (SELECT count(*) FROM totp) + (SELECT count(*) FROM keys) + (SELECT count(*) FROM codes) AS n
 )
 SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded
 FROM u
