@@ -229,9 +229,9 @@ func TestACodeWithoutABrowserIsGoodOnceForTheClientAndTheVerifierThatItIsFor(t *
 // Without a bound of theirs, these sessions would be a way around MAX_SESSIONS.
 func TestSessionsWithoutABrowserCountAsLoginsDo(t *testing.T) {
 	t.Parallel()
-	s := startSecond(t, authtest.Options{Limits: auth.SessionLimits{
-		Idle: time.Hour, Absolute: time.Hour, Grace: time.Minute, PerUser: 2,
-	}})
+	s := startSecond(t, authtest.Options{})
+	s.limits.PerUser = 2
+	s.with(s.options)
 	user := s.register("alice")
 	for range 4 {
 		_, err := s.redeemProved(s.codeFor(forCode("alice"), client), verifier, client)

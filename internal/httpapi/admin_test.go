@@ -629,7 +629,7 @@ func TestATokenForWhichAScopeWasAskedHasNoRoles(t *testing.T) {
 // in. And an app need not know how its user logs in.
 func TestFactorsAreResetForOthersAloneAndShownToWhomTheyConcern(t *testing.T) {
 	t.Parallel()
-	f := start(t, settings{})
+	f, conn := startWithConn(t, settings{})
 	root, clerk := f.root(), f.with("clerk", auth.WriteUsers)
 	alice := f.tokensOf(f.loginNew("alice"))
 	f.want("the own ones", f.as(root, "POST", "/users/"+f.idOf("root").String()+"/factors/reset", ""), 403)
@@ -640,7 +640,9 @@ func TestFactorsAreResetForOthersAloneAndShownToWhomTheyConcern(t *testing.T) {
 		t.Errorf("there is nothing to tell: %s", me.body)
 	}
 	for _, name := range []string{"alice", "clerk"} {
-		f.exec("INSERT INTO recovery_codes (user_id, digest) VALUES ($1, sha256('a code'))", f.idOf(name))
+		_, err := conn.Exec(t.Context(),
+			"INSERT INTO recovery_codes (user_id, digest) VALUES ($1, sha256('a code'))", f.idOf(name))
+		must(t, err)
 	}
 	me := f.as(alice, "GET", "/users/me", "")
 	if got := me.json(t, "user", "factors", "passwordless"); got != false {

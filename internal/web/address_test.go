@@ -261,8 +261,10 @@ func TestBeyondTheLimitTheEarlierMailStaysGood(t *testing.T) {
 	again := func() uuid.UUID {
 		return challengeIn(t, b.post("/email/mail", "challenge", letter.ID.String()).location())
 	}
-	if again() != letter.ID || again() != letter.ID {
-		t.Error("the page goes on with a mail that nobody sends")
+	for range 2 {
+		if again() != letter.ID {
+			t.Error("the page goes on with a mail that nobody sends")
+		}
 	}
 }
 

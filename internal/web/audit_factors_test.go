@@ -176,7 +176,7 @@ func factorAttempts() map[string]attempt {
 			told: []string{"recovery.codes success by alice of alice"}},
 		"POST /account/security/codes (no factor)": {
 			send: posts("/account/security/codes", "as", "alice"), status: 409,
-			told: []string{"recovery.codes changed by alice of alice"}},
+			told: []string{"recovery.codes factors_changed by alice of alice"}},
 		"POST /account/security/devices": {prepare: func(a *audited) {
 			a.exec(`INSERT INTO trusted_devices (user_id, device_id, expires_at, client_address, user_agent)
 				SELECT id, gen_random_uuid(), now() + interval '1 day', '', '' FROM users WHERE username = 'alice'`)
