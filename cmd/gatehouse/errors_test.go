@@ -38,7 +38,7 @@ func TestEveryErrorIsPrintedOnOneLineInItsOwnWords(t *testing.T) {
 		{fmt.Errorf("db: insert user: %w: it looks like another one", auth.ErrUsernameTaken), "the username is taken; choose another one", exitFailed},
 		{byTheStore(auth.ErrRoleNotFound), "no such role; `gatehouse role list` shows all", exitFailed},
 		{byTheStore(auth.ErrRoleDemanded), "a client lets only holders of the role in; give the client another required role first", exitFailed},
-		{byTheStore(auth.ErrRoleBuiltIn), "the role is built in; it cannot be changed or deleted", exitFailed},
+		{byTheStore(auth.ErrRoleBuiltIn), "the role is built in; it keeps its permissions, and cannot be deleted", exitFailed},
 		{byTheStore(auth.ErrLastAdmin), "the last enabled admin must stay; make another account an admin first", exitFailed},
 		{byTheStore(auth.ErrTooManyRights), "too many roles and permissions for a token; use fewer", exitFailed},
 		{byTheStore(auth.ErrClientNotFound), "no such client; `gatehouse client list` shows all", exitFailed},

@@ -27,13 +27,14 @@ func promises() map[string]func(*flow) {
 		"authorization_endpoint": func(f *flow) {
 			f.wantPage(f.browser.open(f.p.endpoint("authorization_endpoint")), http.StatusBadRequest)
 		},
-		"token_endpoint":         func(f *flow) { f.wantRefused("nothing", f.ask(f.app, "token_endpoint"), 400, "invalid_request") },
-		"revocation_endpoint":    revocation,
-		"introspection_endpoint": introspection,
-		"userinfo_endpoint":      func(f *flow) { f.userInfo(f.first()) },
-		"end_session_endpoint":   func(f *flow) { f.wantPage(f.endSession(), http.StatusOK) },
-		"jwks_uri":               keySet,
-		"service_documentation":  func(f *flow) { f.p.got(f.p.endpoint("service_documentation")) },
+		"token_endpoint":                   func(f *flow) { f.wantRefused("nothing", f.ask(f.app, "token_endpoint"), 400, "invalid_request") },
+		"authorization_challenge_endpoint": authorizationChallenge,
+		"revocation_endpoint":              revocation,
+		"introspection_endpoint":           introspection,
+		"userinfo_endpoint":                func(f *flow) { f.userInfo(f.first()) },
+		"end_session_endpoint":             func(f *flow) { f.wantPage(f.endSession(), http.StatusOK) },
+		"jwks_uri":                         keySet,
+		"service_documentation":            func(f *flow) { f.p.got(f.p.endpoint("service_documentation")) },
 
 		"response_types_supported": func(f *flow) {
 			f.wantList("response_types_supported", "code")
@@ -266,6 +267,25 @@ func grantTypes(f *flow) {
 	}
 	f.wantRefused("another grant", f.ask(all, "token_endpoint", "grant_type", "urn:x"), 400,
 		"unsupported_grant_type")
+}
+
+// authorizationChallenge logs a user in from an app of the service's own, and for no other.
+func authorizationChallenge(f *flow) {
+	s := f.request()
+	form := []string{"username", f.username, "password", goodPassword, "scope", "openid"}
+	for _, name := range []string{"code_challenge", "code_challenge_method"} {
+		form = append(form, name, s.query.Get(name))
+	}
+	f.wantRefused("another's app", f.ask(f.app, "authorization_challenge_endpoint", form...), 400,
+		"unauthorized_client")
+	f.app = f.register(func(c *auth.Client) { c.FirstParty = true })
+	a := f.ask(f.app, "authorization_challenge_endpoint", form...)
+	var got struct {
+		Code string `json:"authorization_code"`
+	}
+	must(f, json.Unmarshal([]byte(a.body), &got))
+	f.granted(f.ask(f.app, "token_endpoint", "grant_type", "authorization_code", "code", got.Code,
+		"code_verifier", s.verifier), f.app, "")
 }
 
 // authMethods uses an endpoint by each way to authenticate that it lists.

@@ -287,6 +287,7 @@ func TestTheSiblingCookieIsGoodAtVerifyAlone(t *testing.T) {
 			set = append(set, name)
 		}
 		body := strings.ReplaceAll(a.body, a.header.Get("X-Request-Id"), "")
+		body = regexp.MustCompile(`"challenge":"[^"]*"`).ReplaceAllString(body, "") // one of its own each time
 		return fmt.Sprintln(a.status, a.header["Location"], set, body)
 	}
 	if tell("GET", "/account", "gatehouse="+own) == tell("GET", "/account", "") {

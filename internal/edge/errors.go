@@ -124,7 +124,7 @@ var answers = []struct {
 	{auth.ErrForbidden, Answer{403, "", "The token does not allow this", `Bearer realm="gatehouse", error="insufficient_scope"`}},
 	{auth.ErrLastAdmin, Answer{409, "", "The last enabled admin must stay; make another account an admin first", ""}},
 	{auth.ErrRoleDemanded, Answer{409, "", "A client lets only holders of the role in; give the client another required role first", ""}},
-	{auth.ErrRoleBuiltIn, Answer{409, "", "The role is built in; it cannot be changed or deleted", ""}},
+	{auth.ErrRoleBuiltIn, Answer{409, "", "The role is built in; it keeps its permissions, and cannot be deleted", ""}},
 	{auth.ErrTooManyRights, Answer{409, "", "The roles and permissions would not fit into a token; use fewer", ""}},
 	{auth.ErrChanged, Answer{412, "", "It has changed since the client read it; read it again", ""}},
 	{auth.ErrClientNotFound, Answer{404, "", "There is no such client", ""}},

@@ -136,7 +136,7 @@ func wantAnswers() []expected {
 		{auth.ErrRoleDemanded, 409, "role_demanded", "",
 			"A client lets only holders of the role in; give the client another required role first", "", 0},
 		{auth.ErrRoleBuiltIn, 409, "role_built_in", "",
-			"The role is built in; it cannot be changed or deleted", "", 0},
+			"The role is built in; it keeps its permissions, and cannot be deleted", "", 0},
 		{auth.ErrTooManyRights, 409, "too_many_rights", "",
 			"The roles and permissions would not fit into a token; use fewer", "", 0},
 		{auth.ErrChanged, 412, "changed", "",
