@@ -32,7 +32,8 @@ func (d *DB) InsertProvedCode(ctx context.Context, e auth.Event, c auth.NewCode)
 	stored, err := d.queries.InsertProvedCode(ctx, sqlcgen.InsertProvedCodeParams{
 		Digest: c.Digest[:], UserID: c.UserID, TokenVersion: c.UserVersion,
 		ClientID: orNull(c.ClientID), ClientVersion: c.ClientVersion, Challenge: c.Challenge,
-		Scope: orNull(c.Scope), Openid: orNull(c.OpenID), Amr: c.Methods,
+		Scope: orNull(c.Scope), Openid: orNull(c.OpenID), Claims: orNull(c.Claims),
+		Resource: orNull(c.Resources), Nonce: orNull(c.Nonce), Amr: c.Methods,
 		LifetimeSeconds: c.Lifetime.Seconds(), Event: eventJSON(e),
 	})
 	if err == nil && stored == 0 {
@@ -90,6 +91,7 @@ func (d *DB) redeemProvedCode(
 	}
 	return auth.RedeemedCode{
 		User: user(row.Account), Scope: orZero(row.Scope), OpenID: orZero(row.Openid),
+		Claims: orZero(row.Claims), Resources: orZero(row.Resource), Nonce: orZero(row.Nonce),
 		AuthTime: row.AuthTime, Methods: row.Amr, ExpiresAt: row.ExpiresAt, Now: row.Now,
 	}, translate("redeem proved code", err)
 }

@@ -39,10 +39,12 @@ WITH c AS (
     FOR SHARE
 ), stored AS (
     INSERT INTO authorization_codes (
-        digest, user_id, token_version, client_id, challenge, scope, openid, auth_time, amr, expires_at
+        digest, user_id, token_version, client_id, challenge, scope, openid, claims, resource, nonce,
+        auth_time, amr, expires_at
     )
     SELECT @digest, u.id, u.token_version, sqlc.narg('client_id')::text, @challenge::text,
-           sqlc.narg('scope'), sqlc.narg('openid'), now(), @amr::text[],
+           sqlc.narg('scope'), sqlc.narg('openid'), sqlc.narg('claims'), sqlc.narg('resource'),
+           sqlc.narg('nonce'), now(), @amr::text[],
            now() + make_interval(secs => @lifetime_seconds)
     FROM users u
     WHERE u.id = @user_id
@@ -54,8 +56,8 @@ WITH c AS (
 SELECT record_event(@event::jsonb, stored.user_id)
 FROM stored;
 
--- RedeemCode is the one place where a code of a browser becomes a session. It compares all that the code is
--- bound to: client, redirect URI, challenge, resources, browser's session, and the version of the
+-- RedeemCode is the one place where a code of a browser becomes a session. It compares all that the
+-- code is bound to: client, redirect URI, challenge, resources, browser's session, and the version of the
 -- user. Of many callers at once, one finds that the code was not redeemed. Whoever ends the
 -- browser's session, or bans the user or the client, waits for the locks, and then ends the new
 -- session too. The locks are taken in the order in which all others take them: client, user,
@@ -135,8 +137,8 @@ FROM redeemed
 CROSS JOIN started
 JOIN accounts ON accounts.id = redeemed.user_id;
 
--- RedeemProvedCode is RedeemCode for a code without a browser. It compares the client, the challenge
--- and the version of the user. The session has no parent, and counts like that of a login
+-- RedeemProvedCode is RedeemCode for a code without a browser. It compares the client, the challenge,
+-- the resources and the version of the user. The session has no parent, and counts like that of a login
 -- (StartSession): the lock makes those of one user take turns.
 -- name: RedeemProvedCode :one
 WITH c AS (
@@ -166,10 +168,10 @@ WITH c AS (
     WHERE a.digest = found.digest
       AND a.client_id IS NOT DISTINCT FROM sqlc.narg('client_id')::text
       AND a.challenge = @challenge::text
-      AND @resources::text[] <@ string_to_array(@default_resource::text, ' ')
+      AND @resources::text[] <@ string_to_array(coalesce(a.resource, @default_resource::text), ' ')
       AND a.redeemed_at IS NULL
       AND a.expires_at > now()
-    RETURNING a.user_id, a.client_id, a.scope, a.openid, a.auth_time, a.amr
+    RETURNING a.user_id, a.client_id, a.scope, a.openid, a.claims, a.resource, a.nonce, a.auth_time, a.amr
 ), evicted AS (
     UPDATE sessions
     SET ended_at = now(), end_reason = 'evicted'
@@ -185,16 +187,16 @@ WITH c AS (
 ), started AS (
     INSERT INTO sessions (
         id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope, client_id,
-        auth_time, amr, openid
+        auth_time, amr, openid, claims, resource
     )
     SELECT @id, r.user_id, @salt, now() + make_interval(secs => @idle_seconds),
            now() + make_interval(secs => @absolute_seconds), @client_address, @user_agent, r.scope,
-           r.client_id, r.auth_time, r.amr, r.openid
+           r.client_id, r.auth_time, r.amr, r.openid, r.claims, r.resource
     FROM redeemed r
     RETURNING id, expires_at
 )
-SELECT sqlc.embed(accounts), redeemed.scope, redeemed.openid, redeemed.auth_time, redeemed.amr,
-       started.expires_at, now()::timestamptz AS now,
+SELECT sqlc.embed(accounts), redeemed.scope, redeemed.openid, redeemed.claims, redeemed.resource, redeemed.nonce,
+       redeemed.auth_time, redeemed.amr, started.expires_at, now()::timestamptz AS now,
        record_event(@event::jsonb, redeemed.user_id) AS event
 FROM redeemed
 CROSS JOIN started

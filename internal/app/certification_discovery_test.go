@@ -273,7 +273,7 @@ func grantTypes(f *flow) {
 func authorizationChallenge(f *flow) {
 	s := f.request()
 	form := []string{"username", f.username, "password", goodPassword, "scope", "openid"}
-	for _, name := range []string{"code_challenge", "code_challenge_method"} {
+	for _, name := range []string{"response_type", "nonce", "code_challenge", "code_challenge_method"} {
 		form = append(form, name, s.query.Get(name))
 	}
 	f.wantRefused("another's app", f.ask(f.app, "authorization_challenge_endpoint", form...), 400,
@@ -285,7 +285,7 @@ func authorizationChallenge(f *flow) {
 	}
 	must(f, json.Unmarshal([]byte(a.body), &got))
 	f.granted(f.ask(f.app, "token_endpoint", "grant_type", "authorization_code", "code", got.Code,
-		"code_verifier", s.verifier), f.app, "")
+		"code_verifier", s.verifier), f.app, s.query.Get("nonce"))
 }
 
 // authMethods uses an endpoint by each way to authenticate that it lists.

@@ -5,12 +5,19 @@ import (
 	"errors"
 	"slices"
 	"strings"
+
+	"gatehouse.example/internal/token"
 )
 
 // codeRequest is what a program without a browser asks a code for.
 type codeRequest struct {
-	Scope     string `json:",omitempty"`
 	Challenge string `json:",omitempty"` // of RFC 7636
+	Scope     string `json:",omitempty"`
+	OpenID    string `json:",omitempty"`
+	Claims    string `json:",omitempty"`
+	Resources string `json:",omitempty"`
+	Nonce     string `json:",omitempty"`
+	ACR       string `json:",omitempty"`
 }
 
 // CodeLogin is what a program brings to log a user in without a browser. It is a first step with
@@ -19,10 +26,9 @@ type CodeLogin struct {
 	Username, Password string
 	Session            string // what is pending, as [FactorNeededError] has it
 	Factor             FactorProof
-	Scope              string
-	// Challenge and Method are those of RFC 7636. With a Session that has them, they may be left
-	// out.
-	Challenge, Method string
+	// Request has parameters of the authorization endpoint. With a Session, what an earlier step has
+	// said may be left out.
+	Request map[string]string
 }
 
 // CodeGrant is what a login without a browser gives.
@@ -35,21 +41,24 @@ type CodeGrant struct {
 
 // LoginForCode logs a user in, and gives the program a code in place of tokens
 // (draft-ietf-oauth-first-party-apps). The client must be one that [Clients.CheckFirstParty] lets
-// through. Errors: those of [Logins.Login] and [Logins.ProveFactor]; [ErrAuthorizationRequest];
-// [ErrPasswordNeeded] if there is only a name; [ErrPendingLogin] also for what is pending of
-// another client or for another request.
+// through. Errors: those of [Logins.Login], of [Logins.ProveFactor] and of [Authorizations.Parse]
+// but for those of a redirect URI; [ErrPasswordNeeded] if there is only a name; [ErrPendingLogin]
+// also for what is pending of another client or for another request.
 func (l *Logins) LoginForCode(
 	ctx context.Context, in CodeLogin, caller Caller,
 ) (CodeGrant, error) {
-	asked, err := in.request()
+	asked, err := in.request(caller.Client)
 	if err != nil {
 		return CodeGrant{}, err
 	}
 	if in.Session != "" {
 		return l.goOnForCode(ctx, in.Session, in.Factor, asked, caller)
 	}
-	if err := in.checkFirst(); err != nil {
-		return CodeGrant{}, err
+	switch {
+	case in.Username == "":
+		return CodeGrant{}, malformed("username is missing")
+	case in.Password == "": // whether or not there is such an account
+		return CodeGrant{}, ErrPasswordNeeded
 	}
 	kind := programOf(caller)
 	kind.codeRequest = asked
@@ -64,38 +73,36 @@ func (l *Logins) LoginForCode(
 	return l.goOnForCode(ctx, needed.Pending, in.Factor, asked, caller)
 }
 
-// request reads what the code is asked for. Errors: [ErrAuthorizationRequest], [ErrInvalidScope].
-func (in CodeLogin) request() (codeRequest, error) {
-	var r AuthorizationRequest
-	if in.Challenge != "" || in.Method != "" {
-		err := r.parseChallenge(map[string]string{
-			"code_challenge": in.Challenge, "code_challenge_method": in.Method,
-		})
-		if err != nil {
-			return codeRequest{}, err
+// request reads what the code is asked for. What concerns a browser means nothing here, and is left
+// out (draft-ietf-oauth-first-party-apps §4.1).
+func (in CodeLogin) request(client Client) (codeRequest, error) {
+	parameters := map[string][]string{"response_type": {"code"}}
+	for _, name := range []string{
+		"response_type", "code_challenge", "code_challenge_method", "scope", "nonce", "claims",
+		"acr_values", "request", "request_uri", "registration",
+	} {
+		if value := in.Request[name]; value != "" {
+			parameters[name] = []string{value}
 		}
 	}
-	words := strings.Fields(in.Scope)
-	slices.Sort(words)
-	scope := strings.Join(slices.Compact(words), " ")
-	if len(scope) > maxRights {
-		return codeRequest{}, ErrInvalidScope
+	if resources := strings.Fields(in.Request["resource"]); len(resources) > 0 {
+		parameters["resource"] = resources
 	}
-	return codeRequest{Scope: scope, Challenge: r.Challenge}, nil
-}
-
-// checkFirst is what a first step must have. Whoever has no password has to go to a browser,
-// whether or not there is such an account.
-func (in CodeLogin) checkFirst() error {
-	switch {
-	case in.Challenge == "":
-		return malformed("code_challenge is missing")
-	case in.Username == "":
-		return malformed("username is missing")
-	case in.Password == "":
-		return ErrPasswordNeeded
+	client.WithoutPKCE = in.Session != "" // an earlier step has the challenge
+	r := AuthorizationRequest{Client: client}
+	if err := r.parse(parameters, nil); err != nil {
+		return codeRequest{}, err
 	}
-	return nil
+	if r.Claims.Subjects != nil {
+		return codeRequest{}, malformed("claims must name no user: username does")
+	}
+	if client.ID == "" { // nobody is the audience of its ID tokens
+		r.OpenID = nil
+	}
+	return codeRequest{
+		Challenge: r.Challenge, Scope: r.Scope, OpenID: strings.Join(withoutOffline(r.OpenID), " "),
+		Claims: r.Claims.String(), Resources: r.Resources, Nonce: r.Nonce, ACR: r.ACR,
+	}, nil
 }
 
 func (p FactorProof) isNone() bool { return p.Code == "" && len(p.Passkey) == 0 }
@@ -129,24 +136,30 @@ func (l *Logins) goOnForCode(
 		})
 }
 
-// with returns the request of a later step, which may leave out what the first step has said, and
-// may say nothing else. Errors: [ErrPendingLogin]; [ErrAuthorizationRequest] if no step has said
-// it.
+// with returns the request of a later step, which may leave out what an earlier one has said, and
+// may say nothing else. Errors: [ErrPendingLogin]; [ErrAuthorizationRequest] if no step has a
+// challenge.
 func (r codeRequest) with(later codeRequest) (codeRequest, error) {
 	switch {
 	case r.Challenge == "" && later.Challenge == "":
 		return codeRequest{}, malformed("code_challenge is missing")
 	case r.Challenge == "":
 		return later, nil
-	case later.Challenge != "" && later.Challenge != r.Challenge,
-		later.Scope != "" && later.Scope != r.Scope:
-		return codeRequest{}, ErrPendingLogin
+	}
+	for _, said := range [][2]string{
+		{r.Challenge, later.Challenge}, {r.Scope, later.Scope}, {r.OpenID, later.OpenID},
+		{r.Claims, later.Claims}, {r.Resources, later.Resources}, {r.Nonce, later.Nonce},
+		{r.ACR, later.ACR},
+	} {
+		if said[1] != "" && said[1] != said[0] {
+			return codeRequest{}, ErrPendingLogin
+		}
 	}
 	return r, nil
 }
 
-// issueCode gives the code of a proved user. Errors: [ErrNotAdmitted], [ErrInvalidScope],
-// [ErrBadCredentials] if the user or the client has changed.
+// issueCode gives the code of a proved user. Errors: [ErrNotAdmitted], [ErrUnmetRequirements],
+// [ErrInvalidScope], [ErrBadCredentials] if the user or the client has changed.
 func (l *Logins) issueCode(
 	ctx context.Context, e Event, proof Proof, caller Caller, asked codeRequest,
 ) (CodeGrant, error) {
@@ -154,10 +167,10 @@ func (l *Logins) issueCode(
 	if !client.Admits(proof.User) {
 		return CodeGrant{}, ErrNotAdmitted
 	}
-	openid, scope := SplitScope(asked.Scope)
-	if client.ID == "" { // nobody is the audience of its ID tokens
-		openid = nil
+	if asked.ACR != "" && !token.ReachesACR(acrOf(proof.Methods), asked.ACR) {
+		return CodeGrant{}, ErrUnmetRequirements
 	}
+	scope := asked.Scope
 	if scope != "" {
 		var err error
 		if scope, err = checkScope(
@@ -175,8 +188,8 @@ func (l *Logins) issueCode(
 	err := l.store.InsertProvedCode(ctx, issued, NewCode{
 		Digest: digestOfCode(code), UserID: proof.ID, UserVersion: proof.TokenVersion,
 		Methods: proof.Methods, ClientID: client.ID, ClientVersion: client.TokenVersion,
-		Challenge: asked.Challenge, Scope: scope, OpenID: strings.Join(withoutOffline(openid), " "),
-		Lifetime: codeLifetime,
+		Challenge: asked.Challenge, Scope: scope, OpenID: asked.OpenID, Claims: asked.Claims,
+		Resources: asked.Resources, Nonce: asked.Nonce, Lifetime: codeLifetime,
 	})
 	if errors.Is(err, ErrUserNotFound) {
 		return CodeGrant{}, l.superseded(ctx, proof.User)

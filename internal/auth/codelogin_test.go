@@ -17,15 +17,24 @@ import (
 // forCode is a first step for a code, as a program sends it.
 func forCode(username string) auth.CodeLogin {
 	return auth.CodeLogin{
-		Username: username, Password: goodPassword, Challenge: challengeOf(verifier), Method: "S256",
+		Username: username, Password: goodPassword, Request: asks("code_challenge", challengeOf(verifier)),
 	}
 }
 
 // goesOn is a later step.
 func goesOn(pending string, factor auth.FactorProof) auth.CodeLogin {
 	return auth.CodeLogin{
-		Session: pending, Factor: factor, Challenge: challengeOf(verifier), Method: "S256",
+		Session: pending, Factor: factor, Request: asks("code_challenge", challengeOf(verifier)),
 	}
+}
+
+// asks are parameters of a request with a challenge.
+func asks(pairs ...string) map[string]string {
+	all := map[string]string{"code_challenge_method": "S256"}
+	for n := 0; n < len(pairs); n += 2 {
+		all[pairs[n]] = pairs[n+1]
+	}
+	return all
 }
 
 func typed(code string) auth.FactorProof { return auth.FactorProof{Code: code} }
@@ -113,7 +122,7 @@ func TestAnAuthSessionIsGoodOnceForItsClientItsRequestAndItsUser(t *testing.T) {
 	_, mallorys := s.enrolled("mallory")
 	begin := func() string {
 		in := forCode("alice")
-		in.Scope = "openid"
+		in.Request["scope"] = "openid"
 		return s.beginForCode(in, phone)
 	}
 	try := func(in auth.CodeLogin, caller auth.Caller) error {
@@ -123,9 +132,9 @@ func TestAnAuthSessionIsGoodOnceForItsClientItsRequestAndItsUser(t *testing.T) {
 	pending := begin()
 	otherChallenge, otherScope, weaker := goesOn(pending, typed(s.code(app))),
 		goesOn(pending, typed(s.code(app))), goesOn(pending, typed(s.code(app)))
-	otherChallenge.Challenge = challengeOf(verifier + "x")
-	otherScope.Scope = "openid email"
-	weaker.Method = "plain"
+	otherChallenge.Request["code_challenge"] = challengeOf(verifier + "x")
+	otherScope.Request["scope"] = "openid email"
+	weaker.Request["code_challenge_method"] = "plain"
 	_, inBrowser := s.Logins.ProveFactor(t.Context(), pending, typed(s.code(app)), false, client,
 		auth.BrowserLogin{})
 	for name, test := range map[string]struct{ got, want error }{
@@ -287,7 +296,7 @@ func TestNoCodeComesWithoutWhatTheAccountDemands(t *testing.T) {
 		t.Errorf("must change the password: %v", err)
 	}
 	for name, in := range map[string]auth.CodeLogin{
-		"no password":  {Username: "bob", Factor: typed(s.code(app)), Challenge: challengeOf(verifier), Method: "S256"},
+		"no password":  {Username: "bob", Factor: typed(s.code(app)), Request: forCode("bob").Request},
 		"no challenge": {Username: "bob", Password: goodPassword, Factor: typed(s.code(app))},
 	} {
 		if grant, err := s.Logins.LoginForCode(t.Context(), in, phone); err == nil || grant.Code != "" {

@@ -31,9 +31,8 @@ func (s *API) postAuthorizeChallenge(c *gin.Context) error {
 	}
 	grant, err := s.Logins.LoginForCode(ctx, auth.CodeLogin{
 		Username: form["username"], Password: form["password"], Session: form["auth_session"],
-		Factor: auth.FactorProof{Code: form["otp"], Passkey: []byte(form["passkey"])},
-		Scope:  form["scope"], Challenge: form["code_challenge"],
-		Method: form["code_challenge_method"],
+		Factor:  auth.FactorProof{Code: form["otp"], Passkey: []byte(form["passkey"])},
+		Request: form,
 	}, loginCallerOf(c))
 	s.edge.CountLogin(err)
 	if err != nil {
@@ -49,14 +48,14 @@ func (s *API) postAuthorizeChallenge(c *gin.Context) error {
 	return nil
 }
 
-// challenged gives an error the name that it has at this endpoint (§5.2.2).
+// challenged gives an error the name and the status that it has at this endpoint (§5.2.2).
 func (s *API) challenged(c *gin.Context, err error) error {
 	for _, onPages := range []error{
 		auth.ErrFactorEnrol, auth.ErrMustChangePassword, auth.ErrAddressUnverified,
 		auth.ErrPasswordNeeded,
 	} {
 		if errors.Is(err, onPages) {
-			return edge.As(err, edge.Answer{Status: http.StatusBadRequest, OAuth: "redirect_to_web",
+			return edge.As(err, edge.Answer{Status: http.StatusForbidden, OAuth: "redirect_to_web",
 				Detail: "Log in in a browser: " + s.edge.Issuer() + "/login"})
 		}
 	}
@@ -65,7 +64,12 @@ func (s *API) challenged(c *gin.Context, err error) error {
 			Detail: "Incorrect username or password"})
 	}
 	needed, ok := errors.AsType[*auth.FactorNeededError](err)
-	if !ok || needed.Factors.Passkeys == 0 {
+	if !ok {
+		return err
+	}
+	err = edge.As(err, edge.Answer{Status: http.StatusForbidden, OAuth: "insufficient_authorization",
+		Detail: "The second factor must be proved as well"})
+	if needed.Factors.Passkeys == 0 {
 		return err
 	}
 	options, asked := s.Logins.PasskeyOptionsForCode(c.Request.Context(), needed.Pending,

@@ -4,10 +4,12 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
 
 	"gatehouse.example/internal/auth"
@@ -49,10 +51,17 @@ func (a *audited) withApp(username string) otp.Secret {
 	return secret
 }
 
+// wantError checks the error of the challenge endpoint, and its status
+// (draft-ietf-oauth-first-party-apps §5.2.2.1).
 func (a *audited) wantError(name string, answer answered, want string) {
 	a.Helper()
-	if got := answer.json(a, "error"); answer.status != http.StatusBadRequest || got != want {
-		a.Errorf("%s: %d %s, want %s", name, answer.status, answer.body, want)
+	status := http.StatusBadRequest
+	if slices.Contains([]string{"insufficient_authorization", "redirect_to_web",
+		"unmet_authentication_requirements"}, want) {
+		status = http.StatusForbidden
+	}
+	if got := answer.json(a, "error"); answer.status != status || got != want {
+		a.Errorf("%s: %d %s, want %d %s", name, answer.status, answer.body, status, want)
 	}
 }
 
@@ -94,12 +103,15 @@ func TestAProgramLogsAUserInWithoutABrowser(t *testing.T) {
 	} {
 		session, _ := begun.json(t, "auth_session").(string)
 		factors, _ := begun.json(t, "factors").([]any)
-		if begun.status != http.StatusBadRequest || session == "" || len(factors) != 1 ||
-			factors[0] != "otp" {
+		status := http.StatusBadRequest // RFC 6749 §5.2
+		if name == "the endpoint" {
+			status = http.StatusForbidden
+		}
+		if begun.status != status || session == "" || len(factors) != 1 || factors[0] != "otp" {
 			t.Errorf("%s: %d %s", name, begun.status, begun.body)
 		}
-		if name != "another password" {
-			a.wantError(name, begun, "insufficient_authorization")
+		if begun.json(t, "error") != "insufficient_authorization" && name != "another password" {
+			t.Errorf("%s: %s", name, begun.body)
 		}
 		a.wantError(name+": nothing more", a.challenge(program{}, "auth_session", session),
 			"insufficient_authorization")
@@ -118,6 +130,56 @@ func TestAProgramLogsAUserInWithoutABrowser(t *testing.T) {
 	a.want("personal data", a.as(a.alice, "GET", "/users/me/data", ""), http.StatusOK)
 }
 
+// What an app asks the authorization endpoint for, it may ask for here, in its first step or for what
+// the password grant has begun. An app would take an ID token without its nonce for a replayed one.
+func TestTheChallengeEndpointTakesWhatTheAuthorizationEndpointTakes(t *testing.T) {
+	t.Parallel()
+	a := startAudited(t, settings{issuer: "https://id.test"})
+	p := a.program("phone", auth.Client{FirstParty: true, RedirectURIs: []string{callback},
+		GrantTypes: []string{auth.GrantAuthorizationCode, auth.GrantPassword},
+		Audiences:  []string{filesAPI, mailAPI}})
+	asked := []string{
+		"response_type", "code", "scope", "openid", "nonce", "n-0S6", "resource", filesAPI,
+		"acr_values", "aal2", "claims", `{"id_token":{"preferred_username":null}}`,
+	}
+	secret := a.withApp("alice")
+	grant := a.loginBy(p, "alice")
+	first := a.challenge(p, append(asked, "username", "alice", "password", goodPassword)...)
+	for n, begun := range []answered{grant, first} {
+		session, _ := begun.json(t, "auth_session").(string)
+		later := []string{"auth_session", session, "otp", secret.Code(otp.Step(time.Now()) + int64(n))}
+		if n == 0 {
+			later = append(later, asked...)
+		} else {
+			a.wantError("another nonce", a.challenge(p, append(later, "nonce", "x")...), "invalid_session")
+			a.wantError("another resource", a.challenge(p, append(later, "resource", mailAPI)...),
+				"invalid_session")
+		}
+		proved := a.challenge(p, later...)
+		a.want("the code", proved, http.StatusOK)
+		code, _ := proved.json(t, "authorization_code").(string)
+		a.want("a resource that was not asked for", a.post(p, "/token", "grant_type",
+			"authorization_code", "code", code, "code_verifier", codeVerifier, "resource", mailAPI), 400)
+		got := a.redeemsProved(p, code)
+		a.want("the tokens", got, http.StatusOK)
+		raw, _ := got.json(t, "id_token").(string)
+		var id jwt.MapClaims
+		_, _, err := jwt.NewParser().ParseUnverified(raw, &id)
+		must(t, err)
+		if id["nonce"] != "n-0S6" || id["acr"] != "aal2" || id["preferred_username"] != "alice" {
+			t.Errorf("the ID token says %v", id)
+		}
+		access, _ := got.json(t, "access_token").(string)
+		var claims jwt.MapClaims
+		_, _, err = jwt.NewParser().ParseUnverified(access, &claims)
+		must(t, err)
+		if audience, err := claims.GetAudience(); err != nil || !slices.Contains(audience, filesAPI) ||
+			slices.Contains(audience, mailAPI) {
+			t.Errorf("the token is for %v, %v", audience, err)
+		}
+	}
+}
+
 // A client must be told in the words of the draft, and a stranger must learn nothing.
 func TestTheChallengeEndpointRefusesInTheWordsOfTheDraft(t *testing.T) {
 	t.Parallel()
@@ -128,10 +190,17 @@ func TestTheChallengeEndpointRefusesInTheWordsOfTheDraft(t *testing.T) {
 		answer answered
 		want   string
 	}{
-		"no challenge":     {with("code_challenge", "", "code_challenge_method", ""), "invalid_request"},
-		"a short one":      {with("code_challenge", "x"), "invalid_request"},
-		"no username":      {a.challenge(program{}, "password", goodPassword), "invalid_request"},
-		"too wide a scope": {with("scope", "gatehouse:users"), "invalid_scope"},
+		"no challenge":         {with("code_challenge", "", "code_challenge_method", ""), "invalid_request"},
+		"a short one":          {with("code_challenge", "x"), "invalid_request"},
+		"no username":          {a.challenge(program{}, "password", goodPassword), "invalid_request"},
+		"too wide a scope":     {with("scope", "gatehouse:users"), "invalid_scope"},
+		"no scope at all":      {with("scope", "a\"b"), "invalid_scope"},
+		"another response":     {with("response_type", "token"), "unsupported_response_type"},
+		"request object":       {with("request", "x"), "request_not_supported"},
+		"a resource of others": {with("resource", "https://other.test"), "invalid_target"},
+		"a user by claims": {with("claims",
+			`{"id_token":{"sub":{"value":"`+uuid.NewString()+`"}}}`), "invalid_request"},
+		"a factor that there is not": {with("acr_values", "aal2"), "unmet_authentication_requirements"},
 		"an invented auth_session": {a.challenge(program{}, "auth_session", "x", "otp", "123456"),
 			"invalid_session"},
 		"a client of others": {a.challenge(a.shopForAPIs(), right...), "unauthorized_client"},

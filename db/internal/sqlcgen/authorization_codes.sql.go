@@ -145,14 +145,16 @@ WITH c AS (
     FOR SHARE
 ), stored AS (
     INSERT INTO authorization_codes (
-        digest, user_id, token_version, client_id, challenge, scope, openid, auth_time, amr, expires_at
+        digest, user_id, token_version, client_id, challenge, scope, openid, claims, resource, nonce,
+        auth_time, amr, expires_at
     )
     SELECT $4, u.id, u.token_version, $2::text, $5::text,
-           $6, $7, now(), $8::text[],
-           now() + make_interval(secs => $9)
+           $6, $7, $8, $9,
+           $10, now(), $11::text[],
+           now() + make_interval(secs => $12)
     FROM users u
-    WHERE u.id = $10
-      AND u.token_version = $11
+    WHERE u.id = $13
+      AND u.token_version = $14
       AND u.disabled_at IS NULL
       AND ($2::text IS NULL OR EXISTS (SELECT FROM c))
     RETURNING user_id
@@ -169,6 +171,9 @@ type InsertProvedCodeParams struct {
 	Challenge       string
 	Scope           *string
 	Openid          *string
+	Claims          *string
+	Resource        *string
+	Nonce           *string
 	Amr             []string
 	LifetimeSeconds float64
 	UserID          uuid.UUID
@@ -186,6 +191,9 @@ func (q *Queries) InsertProvedCode(ctx context.Context, arg InsertProvedCodePara
 		arg.Challenge,
 		arg.Scope,
 		arg.Openid,
+		arg.Claims,
+		arg.Resource,
+		arg.Nonce,
 		arg.Amr,
 		arg.LifetimeSeconds,
 		arg.UserID,
@@ -360,8 +368,8 @@ type RedeemCodeRow struct {
 	Event     int64
 }
 
-// RedeemCode is the one place where a code of a browser becomes a session. It compares all that the code is
-// bound to: client, redirect URI, challenge, resources, browser's session, and the version of the
+// RedeemCode is the one place where a code of a browser becomes a session. It compares all that the
+// code is bound to: client, redirect URI, challenge, resources, browser's session, and the version of the
 // user. Of many callers at once, one finds that the code was not redeemed. Whoever ends the
 // browser's session, or bans the user or the client, waits for the locks, and then ends the new
 // session too. The locks are taken in the order in which all others take them: client, user,
@@ -453,10 +461,10 @@ WITH c AS (
     WHERE a.digest = found.digest
       AND a.client_id IS NOT DISTINCT FROM $2::text
       AND a.challenge = $5::text
-      AND $6::text[] <@ string_to_array($7::text, ' ')
+      AND $6::text[] <@ string_to_array(coalesce(a.resource, $7::text), ' ')
       AND a.redeemed_at IS NULL
       AND a.expires_at > now()
-    RETURNING a.user_id, a.client_id, a.scope, a.openid, a.auth_time, a.amr
+    RETURNING a.user_id, a.client_id, a.scope, a.openid, a.claims, a.resource, a.nonce, a.auth_time, a.amr
 ), evicted AS (
     UPDATE sessions
     SET ended_at = now(), end_reason = 'evicted'
@@ -472,16 +480,16 @@ WITH c AS (
 ), started AS (
     INSERT INTO sessions (
         id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent, scope, client_id,
-        auth_time, amr, openid
+        auth_time, amr, openid, claims, resource
     )
     SELECT $4, r.user_id, $9, now() + make_interval(secs => $10),
            now() + make_interval(secs => $11), $12, $13, r.scope,
-           r.client_id, r.auth_time, r.amr, r.openid
+           r.client_id, r.auth_time, r.amr, r.openid, r.claims, r.resource
     FROM redeemed r
     RETURNING id, expires_at
 )
-SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded, redeemed.scope, redeemed.openid, redeemed.auth_time, redeemed.amr,
-       started.expires_at, now()::timestamptz AS now,
+SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded, redeemed.scope, redeemed.openid, redeemed.claims, redeemed.resource, redeemed.nonce,
+       redeemed.auth_time, redeemed.amr, started.expires_at, now()::timestamptz AS now,
        record_event($1::jsonb, redeemed.user_id) AS event
 FROM redeemed
 CROSS JOIN started
@@ -508,6 +516,9 @@ type RedeemProvedCodeRow struct {
 	Account   Account
 	Scope     *string
 	Openid    *string
+	Claims    *string
+	Resource  *string
+	Nonce     *string
 	AuthTime  time.Time
 	Amr       []string
 	ExpiresAt time.Time
@@ -515,8 +526,8 @@ type RedeemProvedCodeRow struct {
 	Event     int64
 }
 
-// RedeemProvedCode is RedeemCode for a code without a browser. It compares the client, the challenge
-// and the version of the user. The session has no parent, and counts like that of a login
+// RedeemProvedCode is RedeemCode for a code without a browser. It compares the client, the challenge,
+// the resources and the version of the user. The session has no parent, and counts like that of a login
 // (StartSession): the lock makes those of one user take turns.
 func (q *Queries) RedeemProvedCode(ctx context.Context, arg RedeemProvedCodeParams) (RedeemProvedCodeRow, error) {
 	row := q.db.QueryRow(ctx, redeemProvedCode,
@@ -559,6 +570,9 @@ func (q *Queries) RedeemProvedCode(ctx context.Context, arg RedeemProvedCodePara
 		&i.Account.FactorDemanded,
 		&i.Scope,
 		&i.Openid,
+		&i.Claims,
+		&i.Resource,
+		&i.Nonce,
 		&i.AuthTime,
 		&i.Amr,
 		&i.ExpiresAt,
