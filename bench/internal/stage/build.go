@@ -58,8 +58,8 @@ func SkipTheHash() Edit {
 // QueueForTheKnown is the mistake by which time tells whom a mail can be sent to: the request looks
 // for the account, which is the work of the worker.
 func QueueForTheKnown() Edit {
-	queued := "\te.Mails = []QueuedMail{mail}\n\tif err := r.store.RecordEvent("
-	looked := "\tif _, err := r.store.UserByKey(ctx, login); errors.Is(err, ErrUserNotFound) {\n\t\treturn mail.ID, nil\n\t}\n"
+	queued := "\te.Mails = []QueuedMail{mail}\n\treturn challenge, r.store.RecordEvent("
+	looked := "\tif _, err := r.store.UserByKey(ctx, content.Login); errors.Is(err, ErrUserNotFound) {\n\t\treturn mail.ID, nil\n\t}\n"
 	return Edit{"internal/auth/recovery.go", queued, looked + queued}
 }
 

@@ -23,7 +23,7 @@ func run(ctx context.Context, service, username, password string) error {
 	if err != nil {
 		return err
 	}
-	grant := api.Password
+	grant := api.TokenRequestGrantType("password")
 	granted, err := client.IssueTokenWithFormdataBodyWithResponse(ctx, &api.IssueTokenParams{},
 		api.TokenRequest{GrantType: &grant, Username: &username, Password: &password})
 	switch {
