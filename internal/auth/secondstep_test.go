@@ -246,7 +246,7 @@ func TestCodesAreLockedAfterAHundredWrongOnesHoweverManyNetworksGuess(t *testing
 	guess := func(n int) error {
 		code := wrong
 		if n%3 == 0 {
-			code = "0000-0000-0000-0000"
+			code = "0000-0000-0000-0000-0000-0000"
 		}
 		_, err := s.Logins.ProveFactor(t.Context(), pendings[n%len(pendings)], auth.FactorProof{Code: code}, false,
 			auth.Caller{Address: fmt.Sprint("203.0.113.", n)}, auth.BrowserLogin{})

@@ -176,7 +176,7 @@ func TestAnAppReadsNameAndSecretFromTheURI(t *testing.T) {
 
 func TestNoSecretIsPrinted(t *testing.T) {
 	t.Parallel()
-	code, _ := ParseRecoveryCode("0123-4567-89AB-CDEF")
+	code, _ := ParseRecoveryCode("0123-4567-89AB-CDEF-GHJK-MNPQ")
 	for _, thing := range []any{
 		rfc(), code, []RecoveryCode{code}, struct {
 			S Secret
@@ -212,7 +212,7 @@ func TestARecoveryCodeIsReadHoweverItIsTyped(t *testing.T) {
 	t.Parallel()
 	for _, code := range NewRecoveryCodes() {
 		shown := code.Text()
-		if len(shown) != 19 || strings.Count(shown, "-") != 3 {
+		if len(shown) != 29 || strings.Count(shown, "-") != 5 {
 			t.Errorf("a code is shown as %s", shown)
 		}
 		for _, typed := range []string{
@@ -223,7 +223,7 @@ func TestARecoveryCodeIsReadHoweverItIsTyped(t *testing.T) {
 				t.Errorf("%q for %s: %t", typed, shown, ok)
 			}
 		}
-		for _, typed := range []string{"", shown[1:], shown + "0", shown[:18] + "U", shown[:18] + "!"} {
+		for _, typed := range []string{"", shown[1:], shown + "0", shown[:28] + "U", shown[:28] + "!"} {
 			if _, ok := ParseRecoveryCode(typed); ok {
 				t.Errorf("%q is taken for a code", typed)
 			}
@@ -247,8 +247,8 @@ func TestEveryRecoveryCodeIsAnotherAndUsesTheWholeAlphabet(t *testing.T) {
 			}
 		}
 	}
-	if len(codes) != 2000 || len(letters) != 16*32 {
-		t.Errorf("%d codes of 2000, %d letters in all places of %d", len(codes), len(letters), 16*32)
+	if len(codes) != 2000 || len(letters) != 24*32 {
+		t.Errorf("%d codes of 2000, %d letters in all places of %d", len(codes), len(letters), 24*32)
 	}
 }
 
@@ -256,9 +256,9 @@ func TestEveryRecoveryCodeIsAnotherAndUsesTheWholeAlphabet(t *testing.T) {
 func TestADigestIsThatOfOneCodeOfOneAccount(t *testing.T) {
 	t.Parallel()
 	account := uuid.MustParse("01890000-0000-4000-8000-000000000003")
-	code, _ := ParseRecoveryCode("oI23-4567-89ab-cdef")
-	other, _ := ParseRecoveryCode("0123-4567-89AB-CDEG")
-	const want = "53a96246906687c57b3490a0bd81b1e7fd43f5d4c90880e7c20c299eb10cee1d"
+	code, _ := ParseRecoveryCode("oI23-4567-89ab-cdef-ghjk-mnpq")
+	other, _ := ParseRecoveryCode("0123-4567-89AB-CDEF-GHJK-MNPR")
+	const want = "a576983cbc1e0059edf1d7359ca61070fcdd73d76a1adf4123672e362c0701d8"
 	if got := fmt.Sprintf("%x", code.Digest(account)); got != want {
 		t.Errorf("the digest is %s, want %s", got, want)
 	}
@@ -273,8 +273,8 @@ func TestADigestIsThatOfOneCodeOfOneAccount(t *testing.T) {
 func TestOneFieldTakesBothKindsOfCodes(t *testing.T) {
 	t.Parallel()
 	for typed, want := range map[string]Kind{
-		"287082": KindTOTP, "287 082": KindTOTP, "0123-4567-89AB-CDEF": KindRecovery,
-		"0123456789012345": KindRecovery, "oooooooooooooooo": KindRecovery,
+		"287082": KindTOTP, "287 082": KindTOTP, "0123-4567-89AB-CDEF-GHJK-MNPQ": KindRecovery,
+		"012345678901234567890123": KindRecovery, "oooooooooooooooooooooooo": KindRecovery,
 		"": KindNeither, "28708": KindNeither, "2870822": KindNeither, "28708O": KindNeither, "0123-4567": KindNeither,
 		"correct horse battery": KindNeither,
 	} {
@@ -287,7 +287,8 @@ func TestOneFieldTakesBothKindsOfCodes(t *testing.T) {
 // FuzzWhatIsTypedAsASecondFactor wants a text to be one thing at most, and to stay it when it is
 // typed as it is shown.
 func FuzzWhatIsTypedAsASecondFactor(f *testing.F) {
-	for _, seed := range []string{"", "287082", "287 082", "٢٨٧٠٨٢", "0123-4567-89AB-CDEF", "oooooooooooooooo", "28\xff"} {
+	for _, seed := range []string{"", "287082", "287 082", "٢٨٧٠٨٢", "0123-4567-89AB-CDEF-GHJK-MNPQ",
+		"oooooooooooooooooooooooo", "28\xff"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, typed string) {

@@ -13,7 +13,7 @@ import (
 
 const (
 	recoveryCodes   = 10
-	recoveryBytes   = 10 // 80 bits
+	recoveryBytes   = 15 // 120 bits: below 112, OWASP ASVS 5.0 §6.5.2 asks for a slow hash
 	recoveryLetters = recoveryBytes * 8 / 5
 
 	recoveryLabel = "gatehouse recovery code\x00"
@@ -22,7 +22,7 @@ const (
 // RecoveryCode gets somebody in who has lost their other factors. It is printed by Text alone.
 type RecoveryCode struct{ letters string }
 
-// NewRecoveryCodes makes ten codes of 80 random bits each.
+// NewRecoveryCodes makes ten codes of 120 random bits each.
 func NewRecoveryCodes() []RecoveryCode {
 	all := make([]RecoveryCode, recoveryCodes)
 	for n := range all {
@@ -43,11 +43,11 @@ func ParseRecoveryCode(typed string) (RecoveryCode, bool) {
 	return RecoveryCode{letters}, true
 }
 
-// Text is the code as people see it: XXXX-XXXX-XXXX-XXXX.
+// Text is the code as people see it: six groups of four, XXXX-XXXX-….
 func (r RecoveryCode) Text() string { return shortcode.Shown(r.letters) }
 
-// Digest is what is stored of a code. A slow hash is for what people choose: nobody tries 80 random
-// bits one by one, however fast the hash. The account is a part of it. Otherwise each try would be
+// Digest is what is stored of a code. A slow hash is for what people choose: nobody tries 120
+// random bits one by one, however fast the hash. The account is a part of it. Otherwise each try would be
 // held against the codes of all accounts, and a million of them would take 23 bits away.
 func (r RecoveryCode) Digest(account uuid.UUID) []byte {
 	sum := sha256.Sum256([]byte(recoveryLabel + string(account[:]) + r.letters))
@@ -63,7 +63,8 @@ func (RecoveryCode) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 // Kind is what somebody has typed into the one field for all codes.
 type Kind int
 
-// The kinds. No text is of two: a code of an app has 6 digits, a recovery code 16 letters and digits.
+// The kinds. No text is of two: a code of an app has 6 digits, a recovery code 24 letters
+// and digits.
 const (
 	KindNeither Kind = iota
 	KindTOTP

@@ -279,7 +279,7 @@ func sampleApp() AppOffer {
 
 func sampleCodes() (codes []string) {
 	for n := range 10 {
-		codes = append(codes, fmt.Sprintf("K7QM-2X9%d-W4TP-ZB3H", n))
+		codes = append(codes, fmt.Sprintf("K7QM-2X9%d-W4TP-ZB3H-9C0D-1EVN", n))
 	}
 	return codes
 }
