@@ -1,10 +1,7 @@
 package httpapi
 
 import (
-	"context"
 	"net/http"
-	"runtime"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -48,35 +45,12 @@ func atOnce(n int, call func(int) int) map[int]int {
 	return results
 }
 
-// fillLane occupies every thread of the password lane and every place in its queue, each for
-// another caller.
-func (f *fixture) fillLane(threads, queue int) (release func()) {
-	f.Helper()
-	var callers sync.WaitGroup
-	running, end := make(chan struct{}, threads), make(chan struct{})
-	for range threads {
-		callers.Go(func() {
-			_ = f.lane.Do(context.Background(), "", func() { running <- struct{}{}; <-end })
-		})
-	}
-	for range threads {
-		<-running
-	}
-	for n := range queue {
-		callers.Go(func() { _ = f.lane.Do(context.Background(), strconv.Itoa(n), func() {}) })
-	}
-	for f.lane.Stats().Queued < queue {
-		runtime.Gosched() // only the gate sees a caller that waits
-	}
-	return sync.OnceFunc(func() { close(end); callers.Wait() })
-}
-
 func TestAFullPasswordLaneRefusesLoginsAndNothingElse(t *testing.T) {
 	t.Parallel()
 	const queue = 3
 	f := start(t, settings{queue: queue})
 	raw := f.loggedIn("alice")
-	release := f.fillLane(2, queue)
+	release := authtest.FillLane(f.lane, 2, queue)
 	before := f.store.Stat().AcquireCount()
 	if a := f.login("alice", goodPassword); a.status != http.StatusServiceUnavailable ||
 		f.store.Stat().AcquireCount() != before {
@@ -109,7 +83,7 @@ func TestRightLoginsFromOneAddressKeepNobodyElseOut(t *testing.T) {
 	f := start(t, settings{queue: queue, trustedProxies: prefixes("127.0.0.0/8")})
 	f.loggedIn("mallory")
 	f.loggedIn("alice")
-	release := f.fillLane(2, 0)
+	release := authtest.FillLane(f.lane, 2, 0)
 	defer release()
 	answers := make(chan answered, flood)
 	for range flood {
@@ -148,7 +122,7 @@ func TestALoginThatWaitsTooLongIsUnavailable(t *testing.T) {
 	_, _, err := f.rules.Accounts.Register(t.Context(), authtest.Operator(),
 		auth.NewAccount{Username: "alice", Password: goodPassword})
 	must(t, err)
-	release := f.fillLane(2, 1)
+	release := authtest.FillLane(f.lane, 2, 1)
 	defer release()
 	before := f.hasher.Work()
 	if a := f.login("alice", goodPassword); a.status != http.StatusServiceUnavailable ||

@@ -236,7 +236,7 @@ func TestOfManyUsesOfASecretAtOnceOneGivesASession(t *testing.T) {
 	secret := f.invited(f.root(), "alice")
 	var answers [8]answered
 	var all sync.WaitGroup
-	release := f.fillLane(2, 0)
+	release := authtest.FillLane(f.lane, 2, 0)
 	for n := range answers {
 		all.Go(func() {
 			answers[n] = f.replaced("alice", secret, fmt.Sprintf("%s, the %dth", goodPassword, n))

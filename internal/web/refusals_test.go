@@ -5,10 +5,8 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -130,7 +128,7 @@ func TestAFullPasswordLaneIsToldInTheForm(t *testing.T) {
 	t.Parallel()
 	f := start(t, settings{queue: 1})
 	b := f.loggedIn("alice")
-	release := f.fillLane(2, 1)
+	release := authtest.FillLane(f.lane, 2, 1)
 	defer release()
 	for path, form := range map[string][]string{
 		"/login": {"username", "alice", "password", goodPassword},
@@ -147,28 +145,6 @@ func TestAFullPasswordLaneIsToldInTheForm(t *testing.T) {
 		}
 	}
 	f.shows(b.get("/account"), 200)
-}
-
-// fillLane occupies every thread of the password lane and every place in its queue.
-func (f *fixture) fillLane(threads, queue int) (release func()) {
-	f.Helper()
-	var callers sync.WaitGroup
-	running, end := make(chan struct{}, threads), make(chan struct{})
-	for range threads {
-		callers.Go(func() {
-			_ = f.lane.Do(context.Background(), "", func() { running <- struct{}{}; <-end })
-		})
-	}
-	for range threads {
-		<-running
-	}
-	for n := range queue {
-		callers.Go(func() { _ = f.lane.Do(context.Background(), strconv.Itoa(n), func() {}) })
-	}
-	for f.lane.Stats().Queued < queue {
-		runtime.Gosched() // only the gate sees a caller that waits
-	}
-	return sync.OnceFunc(func() { close(end); callers.Wait() })
 }
 
 // Nobody is logged out by a database that is away for a moment.

@@ -4,7 +4,10 @@ package authtest
 
 import (
 	"cmp"
+	"context"
 	"net/url"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -248,6 +251,28 @@ func (o *Options) complete(t testing.TB) {
 	o.SecretLifetime = cmp.Or(o.SecretLifetime, time.Hour)
 	o.Remembered = cmp.Or(o.Remembered, 1000)
 	o.Staleness = cmp.Or(o.Staleness, time.Second)
+}
+
+// FillLane occupies every thread of a password lane and every place in its queue, each for another
+// caller, until it is released.
+func FillLane(lane *password.Lane, threads, queue int) (release func()) {
+	var callers sync.WaitGroup
+	running, end := make(chan struct{}, threads), make(chan struct{})
+	for range threads {
+		callers.Go(func() {
+			_ = lane.Do(context.Background(), "", func() { running <- struct{}{}; <-end })
+		})
+	}
+	for range threads {
+		<-running
+	}
+	for n := range queue {
+		callers.Go(func() { _ = lane.Do(context.Background(), strconv.Itoa(n), func() {}) })
+	}
+	for lane.Stats().Queued < queue {
+		runtime.Gosched() // only the lane sees a caller that waits
+	}
+	return sync.OnceFunc(func() { close(end); callers.Wait() })
 }
 
 // relyingParty asks for passkeys at one origin.
