@@ -63,6 +63,7 @@ func TestSecretsStayInside(t *testing.T) {
 	r.useInitialSecrets(leaks, databaseURL)
 	r.useClients(leaks, databaseURL)
 	r.useApp(leaks, databaseURL)
+	r.useFactors(leaks, databaseURL, server.URL())
 	leaks.search("metrics", r.onOps("/metrics").body)
 	leaks.searchRows("a row of the database", dump(t, server.URL()))
 
@@ -238,11 +239,7 @@ func (r *replica) inBrowser(leaks *leakSearch) (cookie string) {
 	login := r.do(r.request("POST", "/login", form, "Content-Type", asForm,
 		"Sec-Fetch-Site", "same-origin"))
 	r.want(http.StatusSeeOther, login)
-	for _, set := range login.header["Set-Cookie"] {
-		if value, ok := strings.CutPrefix(set, "gatehouse="); ok {
-			cookie, _, _ = strings.Cut(value, ";")
-		}
-	}
+	cookie = cookieNamed(login, "gatehouse")
 	raw, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(cookie, "ghs_"))
 	must(r, err)
 	if len(raw) < 32 {
