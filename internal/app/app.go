@@ -122,6 +122,12 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 		return store.WaitingJobs(ctx, []string{backchannel.Queue, outbox.Queue})
 	}, o.Clock, slog.New(newSparse(o.Log.Handler(), o.Clock))))
 	public := newPublicServer(s, o, closeConnections(&ready.draining, handler))
+	renewal := component(step{})
+	if own, err := newCertificate(s, metrics); err != nil {
+		return err
+	} else if own != nil {
+		public.http.TLSConfig, renewal = own.config(), own.follow(o.Log)
+	}
 
 	parts := &components{}
 	defer func() { err = errors.Join(err, parts.stop()) }()
@@ -138,6 +144,7 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 		step{atStop: func() { tellCounted(ctx, rules.Audit, o.Log) }},
 		upkeep,
 		queued,
+		renewal,
 		public,
 	)
 	switch {

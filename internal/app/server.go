@@ -64,9 +64,13 @@ func (s *server) start(ctx context.Context) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	s.socket = s.wrap(socket)
+	serve := s.http.Serve
+	if s.http.TLSConfig != nil {
+		serve = func(l net.Listener) error { return s.http.ServeTLS(l, "", "") }
+	}
 	go func() {
 		defer close(s.ended)
-		if err := s.http.Serve(s.socket); !errors.Is(err, net.ErrClosed) {
+		if err := serve(s.socket); !errors.Is(err, net.ErrClosed) {
 			s.failed <- fmt.Errorf("serve %s: %w", s.address, err)
 		}
 	}()

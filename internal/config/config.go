@@ -135,6 +135,8 @@ type Serve struct {
 	Mail `embed:""`
 
 	ListenAddr      string         `env:"LISTEN_ADDR" default:":8000" help:"Address of the public port."`
+	TLSCertFile     string         `name:"tls-cert-file" env:"TLS_CERT_FILE" placeholder:"FILE" help:"Certificate of the public port in PEM, with those that it was issued by behind it. The port then speaks HTTPS alone. The file is read again when it changes. None by default: a proxy ends TLS."`
+	TLSKeyFile      string         `name:"tls-key-file" env:"TLS_KEY_FILE" placeholder:"FILE" help:"Private key of TLS_CERT_FILE in PEM."`
 	OpsAddr         string         `env:"OPS_ADDR" default:":8001" help:"Address of the port for /livez, /readyz and /metrics. It is not for the public."`
 	CORSOrigins     []string       `env:"CORS_ORIGINS" name:"cors-origins" placeholder:"ORIGIN,…" help:"Origins of the apps in browsers that may read answers of /token, /password, /email, /invitations, /revoke, /userinfo, /users and /logout, such as https://app.example.com. Separated by commas. None by default."`
 	TrustedProxies  []netip.Prefix `env:"TRUSTED_PROXIES" placeholder:"CIDR" help:"Networks or single addresses of your proxies. Their FORWARDED_HEADER, X-Forwarded-Proto and X-Request-Id are believed. None by default."`
@@ -380,6 +382,7 @@ func (s Serve) Validate() error {
 		{"MAX_SESSIONS", 1 <= s.MaxSessions && s.MaxSessions <= 10000, "must be from 1 to 10000"},
 		{"PASSWORD_QUEUE", 0 <= s.PasswordQueue && s.PasswordQueue <= 10000, "must be from 0 to 10000"},
 		{"LISTEN_ADDR", isAddress(s.ListenAddr), "must be host:port or :port"},
+		{"TLS_CERT_FILE", (s.TLSCertFile == "") == (s.TLSKeyFile == ""), "goes with TLS_KEY_FILE: set both or none"},
 		{"OPS_ADDR", isAddress(s.OpsAddr), "must be host:port or :port"},
 		{"REQUEST_TIMEOUT", s.RequestTimeout >= 100*time.Millisecond, "must be at least 100ms"},
 		{"TRUSTED_DEVICE_LIFETIME", 0 <= s.TrustedDeviceLifetime && s.TrustedDeviceLifetime <= 8760*time.Hour, "must be from 0s to 8760h"},

@@ -72,6 +72,7 @@ func TestUnusableValuesAreRefusedByName(t *testing.T) {
 		{"MAIL_REPLY_TO", "a@exa_mple.org"},
 		{"FACTORS", "on"},
 		{"TRUSTED_DEVICE_LIFETIME", "-1s"},
+		{"TLS_CERT_FILE", "tls.crt"}, // without its key
 		{"TRUSTED_DEVICE_LIFETIME", "8760h1s"},
 		{"LISTEN_ADDR", ""},
 		{"LISTEN_ADDR", "8000"},
