@@ -38,6 +38,24 @@ func TestTheModuleGetsAnotherPathByOneCommand(t *testing.T) {
 	}
 }
 
+// Whoever builds a release again must get the same bytes, or nobody can tell that it is what the
+// source says. Another folder, another time and another clone must make no difference.
+func TestTwoBuildsOfOneSourceAreTheSameToTheByte(t *testing.T) {
+	t.Parallel()
+	var sums []string
+	for range 2 {
+		dir := filepath.Join(t.TempDir(), "gatehouse")
+		for name := range strings.FieldsSeq(run(t, ".", "git", "ls-files")) {
+			copyFile(t, name, filepath.Join(dir, name))
+		}
+		run(t, dir, "make", "build", "VERSION=v0")
+		sums = append(sums, run(t, dir, "sha256sum", "bin/gatehouse"))
+	}
+	if sums[0] != sums[1] {
+		t.Errorf("two programs: %s and %s", sums[0], sums[1])
+	}
+}
+
 // Another service cannot import what cannot be required; an example that lacks an import does not
 // build.
 func TestAnotherModuleBuildsTheExamples(t *testing.T) {
