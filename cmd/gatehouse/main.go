@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,7 @@ import (
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/config"
 	"gatehouse.example/internal/outcome"
+	"gatehouse.example/migrations"
 )
 
 // version is set by the linker. A build without it shows its commit.
@@ -194,22 +196,25 @@ func (c *healthcheckCommand) Run(ctx context.Context) error {
 
 type versionCommand struct{}
 
-// Run prints the version.
+// Run prints the version, the commit, and the version of the schema that the program needs.
 func (c *versionCommand) Run(t terminal) error {
-	_, err := fmt.Fprintf(t.out, "gatehouse %s %s\n", buildVersion(), runtime.Version())
+	_, err := fmt.Fprintf(t.out, "gatehouse %s\ncommit    %s\nschema    %d\n%s\n",
+		buildVersion(), cmp.Or(commit(), "unknown"), migrations.Latest(), runtime.Version())
 	return err
 }
 
-func buildVersion() string {
-	if version != "" {
-		return version
+func buildVersion() string { return cmp.Or(version, commit(), "devel") }
+
+// commit is where the program was built from, or "".
+func commit() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
 	}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				return s.Value[:min(12, len(s.Value))]
-			}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value[:min(12, len(s.Value))]
 		}
 	}
-	return "devel"
+	return ""
 }

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -19,6 +21,7 @@ import (
 
 	"gatehouse.example/internal/config"
 	"gatehouse.example/internal/dbtest"
+	"gatehouse.example/migrations"
 )
 
 // childMark has this test binary be gatehouse, in place of tests: the environment and signals
@@ -232,7 +235,9 @@ func TestHelpAndVersionSucceed(t *testing.T) {
 		}
 	}
 	shown := gatehouse(t, "", "version").succeeded(t)
-	if fields := strings.Fields(shown); len(fields) != 3 || fields[0] != "gatehouse" || strings.Count(shown, "\n") != 1 {
+	schema := fmt.Sprintf("\nschema    %d\n", migrations.Latest())
+	if !strings.HasPrefix(shown, "gatehouse ") || !strings.Contains(shown, "\ncommit    ") ||
+		!strings.Contains(shown, schema) || !strings.HasSuffix(shown, runtime.Version()+"\n") {
 		t.Errorf("version: %q", shown)
 	}
 }
