@@ -323,7 +323,7 @@ func TestEveryCommandThatEndsOrSealsAKeyPrintsJSON(t *testing.T) {
 func TestEveryCommandThatIsDoneAtOnceHasJSON(t *testing.T) {
 	t.Parallel()
 	without := []string{
-		"serve", "healthcheck", "version", // print nothing, or one word
+		"serve", "healthcheck", // print nothing, or one word
 		"key rotate",  // says on standard error what it waits for
 		"user export", // is JSON
 		"restored",

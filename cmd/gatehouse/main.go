@@ -194,12 +194,23 @@ func (c *healthcheckCommand) Run(ctx context.Context) error {
 	return nil
 }
 
-type versionCommand struct{}
+type versionCommand struct {
+	JSON bool `help:"Print JSON."`
+}
 
 // Run prints the version, the commit, and the version of the schema that the program needs.
 func (c *versionCommand) Run(t terminal) error {
+	built := struct {
+		Version string `json:"version"`
+		Commit  string `json:"commit"`
+		Schema  int64  `json:"schema"`
+		Go      string `json:"go"`
+	}{buildVersion(), cmp.Or(commit(), "unknown"), migrations.Latest(), runtime.Version()}
+	if c.JSON {
+		return printJSON(t, built)
+	}
 	_, err := fmt.Fprintf(t.out, "gatehouse %s\ncommit    %s\nschema    %d\n%s\n",
-		buildVersion(), cmp.Or(commit(), "unknown"), migrations.Latest(), runtime.Version())
+		built.Version, built.Commit, built.Schema, built.Go)
 	return err
 }
 
