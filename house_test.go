@@ -18,8 +18,8 @@ import (
 func arrows() map[string][]string {
 	return map[string][]string{
 		"bench":                       {"bench/internal/baseline", "bench/internal/machine", "bench/internal/report", "bench/internal/rows", "bench/internal/stage", "internal/app", "internal/config"},
-		"bench/internal/rows":         {"bench/internal/api", "bench/internal/baseline", "bench/internal/dataset", "bench/internal/load", "bench/internal/machine", "bench/internal/report", "bench/internal/stage", "bench/internal/stats", "internal/cursor", "internal/keychain", "internal/token"},
-		"bench/internal/stage":        {"bench/internal/api", "bench/internal/baseline", "bench/internal/dataset", "bench/internal/machine", "internal/keychain", "internal/pgdev", "internal/token", "migrations"},
+		"bench/internal/rows":         {"bench/internal/api", "bench/internal/baseline", "bench/internal/dataset", "bench/internal/load", "bench/internal/machine", "bench/internal/report", "bench/internal/stage", "bench/internal/stats", "internal/breached", "internal/cursor", "internal/keychain", "internal/otp", "internal/token"},
+		"bench/internal/stage":        {"bench/internal/api", "bench/internal/baseline", "bench/internal/dataset", "bench/internal/machine", "internal/keychain", "internal/otp", "internal/pgdev", "internal/token", "migrations"},
 		"bench/internal/baseline":     {"bench/internal/load"},
 		"bench/internal/load":         {"bench/internal/machine", "bench/internal/stats"},
 		"bench/internal/dataset":      {"bench/internal/machine"},

@@ -9,6 +9,7 @@ require gatehouse.example v0.0.0
 replace gatehouse.example => ../
 
 require (
+	github.com/descope/virtualwebauthn v1.0.3
 	github.com/gin-gonic/gin v1.12.0
 	github.com/google/uuid v1.6.0
 	github.com/jackc/pgx/v5 v5.12.0

@@ -96,6 +96,7 @@ func LoginForm(username, password string) string {
 type Granted struct {
 	AccessToken  string `json:"access_token"`
 	RefreshToken string `json:"refresh_token"`
+	AuthSession  string `json:"auth_session"` // with an error, if a second factor is asked for
 	Error        string `json:"error"`
 }
 

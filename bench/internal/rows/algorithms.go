@@ -84,11 +84,7 @@ func (s *Run) signedWith(ctx context.Context, algorithm token.Algorithm) (signed
 		if err != nil {
 			return signed{}, err
 		}
-		keys, err := keychain.New([][]byte{[]byte(stage.SecretKey)})
-		if err != nil {
-			return signed{}, err
-		}
-		sealed := keys.Sealer(keychain.SigningKeys).Seal(key.ID(), private)
+		sealed := s.Keys.Sealer(keychain.SigningKeys).Seal(key.ID(), private)
 		if _, err := pool.Exec(ctx, `INSERT INTO signing_keys (kid, algorithm, state, public_jwk, sealed_private, lifetime_seconds, created_at, activated_at)
 			VALUES ($1, $2, 'active', $3, $4, 3600, now(), now())`, key.ID(), algorithm, string(key.PublicJWK()), sealed); err != nil {
 			return signed{}, err

@@ -132,9 +132,9 @@ const (
 func addressed(ctx context.Context, pool *pgxpool.Pool, n int, as mailability) ([]string, error) {
 	names := randomNames(n)
 	_, err := pool.Exec(ctx, `
-		INSERT INTO users (id, username, username_key, password_hash, email, email_key, email_verified_at, disabled_at)
+		INSERT INTO users (id, username, username_key, password_hash, email, email_key, email_verified_at, verify_until, disabled_at)
 		SELECT gen_random_uuid(), name, name, '$2b$04$' || repeat('h', 53), name || '@example.org', name || '@example.org',
-		       CASE WHEN $2 <> 'unverified' THEN now() END, CASE WHEN $2 = 'disabled' THEN now() END
+		       CASE WHEN $2 <> 'unverified' THEN now() END, CASE WHEN $2 = 'unverified' THEN now() + interval '3 days' END, CASE WHEN $2 = 'disabled' THEN now() END
 		FROM unnest($1::text[]) name`, names, string(as))
 	return names, err
 }

@@ -14,7 +14,6 @@ import (
 
 	"gatehouse.example/bench/internal/api"
 	"gatehouse.example/bench/internal/load"
-	"gatehouse.example/bench/internal/stage"
 	"gatehouse.example/internal/keychain"
 )
 
@@ -95,11 +94,7 @@ func forget(ctx context.Context, url string, users []uuid.UUID, d time.Duration)
 
 // queueMails queues so many mails at once, for as many users.
 func (s *Run) queueMails(ctx context.Context, n int) (ids, users []uuid.UUID, err error) {
-	keys, err := keychain.New([][]byte{[]byte(stage.SecretKey)})
-	if err != nil {
-		return nil, nil, err
-	}
-	sealer := keys.Sealer(keychain.Mails)
+	sealer := s.Keys.Sealer(keychain.Mails)
 	sessions, err := s.Sessions(ctx, n)
 	if err != nil {
 		return nil, nil, err
@@ -126,7 +121,7 @@ func (s *Run) queueMails(ctx context.Context, n int) (ids, users []uuid.UUID, er
 // mailSettings turn mails on, with limits for strangers that nobody reaches.
 func mailSettings(relay net.Listener) []string {
 	return []string{
-		"SMTP_URL=smtp://" + relay.Addr().String() + "?starttls=off", "MAIL_FROM=login@example.org", "EMAIL=optional",
+		"SMTP_URL=smtp://" + relay.Addr().String() + "?starttls=off", "MAIL_FROM=login@example.org", "EMAIL=required",
 		"ADDRESS_MAILS=1000000", "ADDRESS_MAILS_PER_HOUR=1000000", "MAILS_PER_HOUR=1000000",
 	}
 }

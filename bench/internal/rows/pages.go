@@ -16,10 +16,8 @@ import (
 
 	"gatehouse.example/bench/internal/api"
 	"gatehouse.example/bench/internal/dataset"
-	"gatehouse.example/bench/internal/stage"
 	"gatehouse.example/bench/internal/stats"
 	"gatehouse.example/internal/cursor"
-	"gatehouse.example/internal/keychain"
 	"gatehouse.example/internal/token"
 )
 
@@ -102,14 +100,9 @@ type pageAsker struct {
 }
 
 func (s *Run) newPageAsker(ctx context.Context, pool *pgxpool.Pool, base string) (*pageAsker, error) {
-	a := &pageAsker{client: api.NewClient(), base: base}
-	keys, err := keychain.New([][]byte{[]byte(stage.SecretKey)})
-	if err != nil {
-		return nil, err
-	}
-	a.cursors = cursor.New(keys)
+	a := &pageAsker{client: api.NewClient(), base: base, cursors: cursor.New(s.Keys)}
 	session := uuid.New()
-	err = pool.QueryRow(ctx, `
+	err := pool.QueryRow(ctx, `
 		INSERT INTO sessions (id, user_id, salt, idle_expires_at, expires_at, client_address, user_agent)
 		SELECT $1, id, decode(repeat('00', 16), 'hex'), now() + interval '1 day', now() + interval '1 day', '127.0.0.1', 'bench'
 		FROM users WHERE username = 'admin'

@@ -36,6 +36,16 @@ func rows() []Row {
 			measureAll: logins,
 		},
 		{
+			name: "factors", about: "logins/s on the pages with a second factor, and with a passkey alone ÷ with a password alone, at the cost of -cost",
+			figures:    []report.Figure{{Name: "password and code"}, {Name: "password and passkey"}, {Name: "passkey alone"}},
+			measureAll: factors, ask: byName,
+		},
+		{
+			name: "leaked-passwords", about: "a look-up among 100,000,000 passwords that are known from leaks; ÷ the SHA-1 of one; the file of them",
+			figures:    []report.Figure{{Name: "a look-up", Unit: "ns"}, {Name: "÷ SHA-1"}, {Name: "file", Unit: "MB"}},
+			measureAll: leakedPasswords, once: true, ask: byName,
+		},
+		{
 			name: "flood", about: "while 64 clients for each processor of the service flood POST /token ÷ without",
 			figures: []report.Figure{
 				{Name: "/verify requests/s", Goal: 0.65},

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -34,9 +35,10 @@ const (
 
 // timing compares how long logins of different accounts take until they are refused: nobody may
 // learn from that whether there is an account. The service is the product's but for the bound on
-// BCRYPT_COST and the brake on floods; a second one, which does not hash for unknown users, shows
-// that the method would see it. Both have limits that nobody reaches, a third has such that
-// everybody does. What causes a mail is compared too, at a service of its own: see [Run.timeMails].
+// BCRYPT_COST and the brake on floods; a second one, with a mistake for each kind of comparison,
+// shows that the method would see it. Both have limits that nobody reaches, a third has such that
+// everybody does. What has to do with mails and addresses is compared too, at services of its own:
+// see [Run.timeMails].
 //
 // One client sends one request after the other, those of all classes in random order.
 func timing(ctx context.Context, s *Run, o Options) (float64, string, error) {
@@ -45,11 +47,12 @@ func timing(ctx context.Context, s *Run, o Options) (float64, string, error) {
 	}
 	n := o.Trials * requestsPerTrial
 	random := rand.New(rand.NewPCG(1, 2)) // the same order at each run
-	real, err := s.Edited(ctx, "gatehouse-no-brake", stage.LowCosts(), stage.NoBrake(), stage.NoWait())
+	edits := []stage.Edit{stage.LowCosts(), stage.NoBrake(), stage.NoWait()}
+	real, err := s.Edited(ctx, "gatehouse-no-brake", edits...)
 	if err != nil {
 		return 0, "", err
 	}
-	planted, err := s.Edited(ctx, "gatehouse-skip-the-hash", stage.LowCosts(), stage.NoBrake(), stage.NoWait(), stage.SkipTheHash())
+	planted, err := s.Edited(ctx, "gatehouse-with-mistakes", append(edits, stage.Mistakes()...)...)
 	if err != nil {
 		return 0, "", err
 	}
@@ -59,7 +62,7 @@ func timing(ctx context.Context, s *Run, o Options) (float64, string, error) {
 	if err != nil {
 		return 0, "", err
 	}
-	skipping, err := s.Service(ctx, "skip the hash", planted, s.Database.URL(), wide...)
+	mistaken, err := s.Service(ctx, "mistakes", planted, s.Database.URL(), wide...)
 	if err != nil {
 		return 0, "", err
 	}
@@ -89,12 +92,22 @@ func timing(ctx context.Context, s *Run, o Options) (float64, string, error) {
 	}
 	table.add("limited: known", "limited: unknown", first[1], first[0])
 	table.add("limited again: known", "limited again: unknown", later[1], later[0])
-	times, err = timeLogins(ctx, client, skipping.URL, classes[:2], n, random)
+	times, err = timeLogins(ctx, client, mistaken.URL, []loginClass{classes[0], classes[1], classes[7]}, n, random)
 	if err != nil {
 		return 0, "", err
 	}
 	table.addPlanted("known", "unknown, not hashed", times[1], times[0], plantedT)
-	if err := s.timeMails(ctx, client, real, cost, table, n); err != nil {
+	table.addPlanted(classes[7].name, "known, nothing looked for", times[2], times[1], 2*goalT)
+	codes, err := s.timeCodes(ctx, client, service.URL, classes[6:], n, random)
+	if err != nil {
+		return 0, "", err
+	}
+	table.add("wrong code: app", "wrong code: passkey", codes[0], codes[1])
+	if codes, err = s.timeCodes(ctx, client, mistaken.URL, classes[6:], n, random); err != nil {
+		return 0, "", err
+	}
+	table.addPlanted("wrong code: app", "passkey, code not used", codes[0], codes[1], 2*goalT)
+	if err := s.timeMails(ctx, client, real, planted, cost, table, n); err != nil {
 		return 0, "", err
 	}
 	text, err := table.verdict(n)
@@ -114,10 +127,11 @@ type timingTable struct {
 
 const timingHead = `
   POST /token by one client, until the answer has come whole: 401 for a wrong password, or of a disabled account for the right
-  one too; 429 of accounts that are limited, by word of the database and then from memory. POST /password/forgot: 202. POST
-  /users with an address: 201. Each mail that these cause is about another account. Classes are in random order. A
-  difference is that of the first less the second; "t of 90 %%" is without what is over the ninth decile of both together.
-` + "  %-26s %-25s %9s %9s  %-30s %8s %9s %6s"
+  one too; 429 of accounts that are limited, by word of the database and then from memory. POST /authorize-challenge: 400 for
+  a wrong code. With EMAIL=required, POST /token by an address: 401. POST /password/forgot: 202. POST /users: 201. Each mail
+  that these cause is about another account. Classes are in random order. A difference is that of the first less the second;
+  "t of 90 %%" is without what is over the ninth decile of both together.
+` + "  %-34s %-25s %9s %9s  %-30s %8s %9s %6s"
 
 // add compares what must not differ: by all times, and without the slowest tenth.
 func (t *timingTable) add(name, against string, a, b []float64) {
@@ -140,7 +154,7 @@ func (t *timingTable) addPlanted(name, against string, a, b []float64, cropped90
 func (t *timingTable) write(name, against string, a, b []float64) (all stats.Comparison, cropped float64) {
 	all, cropped = stats.Compare(a, b, t.random), stats.Welch(stats.Crop(a, b))
 	difference := fmt.Sprintf("%+.3f ms (%+.3f to %+.3f)", all.Median, all.Low, all.High)
-	fmt.Fprintf(&t.text, "\n  %-26s %-25s %6.3f ms %6.3f ms  %-30s %8.1f %9.1f %6.3f",
+	fmt.Fprintf(&t.text, "\n  %-34s %-25s %6.3f ms %6.3f ms  %-30s %8.1f %9.1f %6.3f",
 		name, against, all.MedianA, all.MedianB, difference, all.T, cropped, all.Auc)
 	return all, cropped
 }
@@ -173,6 +187,8 @@ func (s *Run) loginClasses(ctx context.Context, client *http.Client, base string
 		{name: "disabled", password: wrongPassword},
 		{name: "disabled, right password", password: api.Password},
 		{name: "hash of cost 4", password: wrongPassword},
+		{name: "known, with an app", password: wrongPassword},
+		{name: "known, with a passkey", password: wrongPassword},
 	}
 	for n := range classes {
 		for range accounts {
@@ -194,8 +210,10 @@ func (s *Run) loginClasses(ctx context.Context, client *http.Client, base string
 	_, admins := s.Pool.Exec(ctx, "INSERT INTO user_roles (user_id, role_name) SELECT id, 'admin' FROM users WHERE username = ANY ($1)", classes[2].usernames)
 	_, bans := s.Pool.Exec(ctx, "UPDATE users SET disabled_at = now() WHERE username = ANY ($1)", append(classes[3].usernames, classes[4].usernames...))
 	_, imports := s.Pool.Exec(ctx, "UPDATE users SET password_hash = $2 WHERE username = ANY ($1)", classes[5].usernames, string(cheap))
+	_, apps := s.GiveApps(ctx, classes[6].usernames)
+	_, passkeys := s.GivePasskeys(ctx, classes[7].usernames)
 	_, analyzed := s.Pool.Exec(ctx, "VACUUM ANALYZE")
-	return classes, errors.Join(admins, bans, imports, analyzed)
+	return classes, errors.Join(admins, bans, imports, apps, passkeys, analyzed)
 }
 
 // randomName says nothing of its class, not by its length either.
@@ -238,6 +256,33 @@ func timeClasses(ctx context.Context, classes []timedClass, n int, random *rand.
 		times[at] = append(times[at], took)
 	}
 	return times, nil
+}
+
+// timeCodes times n wrong codes of each class of users with second factors, in milliseconds. All are
+// refused with 400.
+func (s *Run) timeCodes(ctx context.Context, client *http.Client, base string, classes []loginClass, n int, random *rand.Rand) ([][]float64, error) {
+	var timed []timedClass
+	for _, class := range classes {
+		var forms []string
+		for _, username := range class.usernames {
+			begun, err := api.Grant(ctx, client, base, api.LoginForm(username, api.Password))
+			if begun.AuthSession == "" {
+				return nil, err
+			}
+			forms = append(forms, url.Values{
+				"auth_session": {begun.AuthSession}, "otp": {"000000"}, "code_challenge": {strings.Repeat("A", 43)}, "code_challenge_method": {"S256"},
+			}.Encode())
+		}
+		timed = append(timed, timedClass{class.name, func(ctx context.Context, n int) (float64, error) {
+			if n%accounts == 0 { // after 100 in a row the account is locked
+				if _, err := s.Pool.Exec(ctx, "UPDATE users SET factor_failures = NULL WHERE factor_failures > 0"); err != nil {
+					return 0, err
+				}
+			}
+			return timePost(ctx, client, base+"/authorize-challenge", api.FormType, forms[n%accounts], http.StatusBadRequest)
+		}})
+	}
+	return timeClasses(ctx, timed, n, random)
 }
 
 // timeLimited times refusals of n unknown and n known accounts that have used up their limit: the

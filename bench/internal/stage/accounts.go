@@ -126,14 +126,19 @@ func (s *Stage) People(ctx context.Context) ([]string, error) {
 	if err := api.Register(ctx, replica.URL, dataset.FirstUser); err != nil {
 		return nil, err
 	}
-	found, err := s.Pool.Query(ctx, `
+	s.named, err = s.Copies(ctx, dataset.FirstUser, 1000)
+	return s.named, err
+}
+
+// Copies makes n users with the password of another, and returns their names, which are their ids.
+func (s *Stage) Copies(ctx context.Context, of string, n int) ([]string, error) {
+	made, err := s.Pool.Query(ctx, `
 		INSERT INTO users (id, username, username_key, password_hash)
-		SELECT gen_random_uuid(), 'person' || n, 'person' || n, f.password_hash
-		FROM generate_series(1, 1000) n, (SELECT password_hash FROM users WHERE username_key = $1) f
-		RETURNING username`, dataset.FirstUser)
+		SELECT u.id, u.id, u.id, f.password_hash
+		FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, $2)) u, (SELECT password_hash FROM users WHERE username_key = $1) f
+		RETURNING username`, of, n)
 	if err != nil {
 		return nil, err
 	}
-	s.named, err = pgx.CollectRows(found, pgx.RowTo[string])
-	return s.named, err
+	return pgx.CollectRows(made, pgx.RowTo[string])
 }

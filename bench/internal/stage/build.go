@@ -63,6 +63,34 @@ func QueueForTheKnown() Edit {
 	return Edit{"internal/auth/recovery.go", queued, looked + queued}
 }
 
+// AskForPasskeys is the mistake by which time tells who has a passkey: a login looks for them before
+// it has compared the password.
+func AskForPasskeys() Edit {
+	compared := "\tverdict, err := l.passwords.verify(ctx, found.PasswordHash, pw)\n\tif err == nil {\n\t\terr = refusal("
+	asked := "\tif found.Factors.Passkeys > 0 {\n\t\t_, _ = l.store.PasskeysToProve(ctx, found.ID)\n\t}\n"
+	return Edit{"internal/auth/login.go", compared, asked + compared}
+}
+
+// UseWrongCodes is the mistake by which time tells who has an app: a code is used whether or not it
+// is right.
+func UseWrongCodes() Edit {
+	used := "\tused, err := l.store.UseTOTP("
+	return Edit{"internal/auth/factorproof.go", "\tif !ok {\n\t\treturn ErrWrongFactor\n\t}\n" + used, "\t_ = ok\n" + used}
+}
+
+// HashNewAddresses is the mistake by which time tells who has an address: a registration looks for
+// its owner, and does not hash if there is one.
+func HashNewAddresses() Edit {
+	hashed := "hash, err := r.passwords.hash(ctx, prepared)\n"
+	looked := "hash := \"$2b$04$" + strings.Repeat("h", 53) + "\"\n\tif known, _ := r.store.FindUsers(ctx, UserFilter{Email: address.Key}, \"\", 1); len(known) == 0 {\n\t\t"
+	return Edit{"internal/auth/registration.go", hashed, looked + strings.Replace(hashed, ":=", "=", 1) + "\t}\n"}
+}
+
+// Mistakes are all of them.
+func Mistakes() []Edit {
+	return []Edit{SkipTheHash(), QueueForTheKnown(), AskForPasskeys(), UseWrongCodes(), HashNewAddresses()}
+}
+
 // Edited builds the service from its source with some edits, once for each name, and returns the
 // program.
 func (s *Stage) Edited(ctx context.Context, name string, edits ...Edit) (string, error) {

@@ -40,6 +40,7 @@ type Stage struct {
 	Database   *pgdev.Server
 	postmaster int
 	Pool       *pgxpool.Pool
+	Keys       *keychain.Keychain // of SecretKey
 	Issuer     *token.Issuer
 	Refresh    *token.RefreshKeys
 	Cookies    *token.CookieKeys
@@ -88,18 +89,17 @@ func New(ctx context.Context, progress func(format string, args ...any)) (_ *Sta
 	if s.Pool, err = pgxpool.New(ctx, s.Database.URL()); err != nil {
 		return nil, err
 	}
-	keys, err := keychain.New([][]byte{[]byte(SecretKey)})
-	if err != nil {
+	if s.Keys, err = keychain.New([][]byte{[]byte(SecretKey)}); err != nil {
 		return nil, err
 	}
-	ring, err := token.SecretRing(keys.Secrets())
+	ring, err := token.SecretRing(s.Keys.Secrets())
 	if err != nil {
 		return nil, err
 	}
 	if s.Issuer, err = token.NewIssuer(token.Settings{Ring: ring, Issuer: IssuerURL, Audience: "gatehouse", Lifetime: time.Hour}); err != nil {
 		return nil, err
 	}
-	s.Refresh, s.Cookies = token.NewRefreshKeys(keys), token.NewCookieKeys(keys)
+	s.Refresh, s.Cookies = token.NewRefreshKeys(s.Keys), token.NewCookieKeys(s.Keys)
 	return s, nil
 }
 
