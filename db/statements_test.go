@@ -295,3 +295,71 @@ func TestAnEventWithoutMailsTouchesNothingOfTheOutbox(t *testing.T) {
 		}
 	}
 }
+
+// A transaction that writes waits for the disk, or for a standby. Whoever types five wrong codes,
+// and takes the time, must not learn who has an account, or whose address it is.
+func TestAWrongCodeWritesAsMuchWhoeverHasAnAccount(t *testing.T) {
+	t.Parallel()
+	databaseURL := dbtest.Private(t, "autovacuum=off").URL() // which writes by itself
+	d, watch := open(t, Options{URL: databaseURL}), connectTo(t, databaseURL)
+	s := authtest.New(t, d, authtest.Options{Email: auth.EmailOptional})
+	must(t, s.Peppers.Claim(t.Context()))
+	for name, account := range map[string]auth.NewAccount{
+		"known":    {Email: "known@example.org", EmailVerified: true},
+		"disabled": {Email: "disabled@example.org", EmailVerified: true},
+		"without":  {},
+	} {
+		account.Username, account.Password = name, goodPassword
+		_, _, err := s.Accounts.Register(t.Context(), authtest.Operator(), account)
+		must(t, err)
+	}
+	execOn(t, watch, "UPDATE users SET disabled_at = now() WHERE username = 'disabled'")
+	transactions := func() (next int64) {
+		must(t, watch.QueryRow(t.Context(), "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").Scan(&next))
+		return next
+	}
+	forgot := func(login string) uuid.UUID {
+		challenge, err := s.Recovery.Forgot(t.Context(), login, "en", auth.Caller{})
+		must(t, err)
+		return challenge
+	}
+	signUp := func(name, address string) uuid.UUID {
+		_, challenge, err := s.Registration.SignUp(t.Context(), auth.Stranger{
+			Username: name, Password: goodPassword, Email: address,
+		}, auth.Caller{})
+		must(t, err)
+		return challenge
+	}
+	reset := func(proof auth.ChallengeProof) error {
+		_, err := s.Recovery.Reset(t.Context(), proof, "another good password", auth.Caller{})
+		return err
+	}
+	verify := func(proof auth.ChallengeProof) error {
+		return s.Addresses.Verify(t.Context(), proof, auth.Confirmer{Password: goodPassword}, "en", auth.Caller{})
+	}
+	for name, test := range map[string]struct {
+		challenge uuid.UUID
+		prove     func(auth.ChallengeProof) error
+	}{
+		"reset, known":             {forgot("known"), reset},
+		"reset, known address":     {forgot("known@example.org"), reset},
+		"reset, disabled":          {forgot("disabled"), reset},
+		"reset, without":           {forgot("without"), reset},
+		"reset, nobody":            {forgot("nobody"), reset},
+		"verify, somebody's":       {signUp("mallory", "known@example.org"), verify},
+		"verify, nobody's":         {signUp("bob", "bob@example.org"), verify},
+		"verify, of somebody gone": {signUp("carol", "disabled@example.org"), verify},
+	} {
+		_, _ = s.Mails.Prepare(t.Context(), test.challenge) // as the worker does that sends it
+		for n := range 7 {
+			before := transactions()
+			err := test.prove(auth.ChallengeProof{Challenge: test.challenge, Code: "00000000"})
+			if !errors.Is(err, auth.ErrInvalidChallenge) {
+				t.Errorf("%s: %v", name, err)
+			}
+			if wrote := transactions() - before; wrote != 2 { // the guess, and the event
+				t.Errorf("%s, guess %d: %d transactions wrote, want 2", name, n+1, wrote)
+			}
+		}
+	}
+}

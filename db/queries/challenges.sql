@@ -57,6 +57,10 @@ WHERE c.id = @id
 -- which was asked for with the same id. To have an address proved, the account itself asks, and so
 -- all its requests are good for the mail that was sent last. For another password anybody asks, who
 -- must not use up the guesses of the owner.
+--
+-- Where there is no challenge, the row of the mail is written in its place. A statement that writes
+-- waits for the disk, or for a standby, and one that does not would tell by its time that there is
+-- no such account, or that somebody else has the address.
 -- name: GuessChallenge :one
 WITH guessed AS (
     UPDATE challenges
@@ -70,6 +74,11 @@ WITH guessed AS (
       AND challenges.expires_at > now()
       AND challenges.attempts < 5
     RETURNING challenges.id, challenges.user_id, token_version, email
+), as_much AS (
+    UPDATE mails
+    SET attempts = mails.attempts
+    WHERE mails.id = @id
+      AND NOT EXISTS (SELECT FROM guessed)
 )
 SELECT guessed.id AS challenge, u.id, u.username_key, guessed.email
 FROM guessed
