@@ -76,6 +76,55 @@ func TestWhoeverAsksForAnAccountOfAnotherCannotUseUpItsGuesses(t *testing.T) {
 	r.wantReset("the code", codeOn(page, letter), nil)
 }
 
+// A browser that is used by several people keeps what one of them was answered with.
+func TestABrowserGoesOnWithTheChallengeOfTheLoginThatIsTyped(t *testing.T) {
+	t.Parallel()
+	r := startRecovery(t, authtest.Options{})
+	r.addressed("alice")
+	r.addressed("bob")
+	kept := ""
+	ask := func(login string, again bool) (page, mail uuid.UUID) {
+		t.Helper()
+		f, err := r.Recovery.ForgotInBrowser(t.Context(), login, kept, "en", client)
+		must(t, err)
+		if f.Again != again {
+			t.Errorf("%s: again is %t", login, f.Again)
+		}
+		kept = f.Keep
+		return f.Challenge, r.waiting()
+	}
+	page, mail := ask("alice", false)
+	first := r.letter(mail)
+	same, mail := ask(" Alice", true)
+	if same != page {
+		t.Errorf("the challenge is %s, and was %s", same, page)
+	}
+	r.wantNoMail("within a minute", mail, auth.MailSuppressed)
+	if theirs, mail := ask("bob", false); theirs == page || r.letter(mail).Username != "bob" {
+		t.Error("bob goes on with what alice was answered with")
+	}
+	if other, mail := ask("alice", false); other == page {
+		t.Error("what is kept is good for more than one login")
+	} else {
+		r.wantNoMail("within a minute", mail, auth.MailSuppressed)
+	}
+	r.wantReset("the code of the first mail", codeOn(page, first), nil)
+	// The address is another account's by now. Its owner gets the mail, and goes on by its link.
+	page, mail = ask("bob@example.org", false)
+	r.wantNoMail("within a minute", mail, auth.MailSuppressed)
+	r.exec("UPDATE users SET email = NULL, email_key = NULL, email_verified_at = NULL WHERE username = 'bob'")
+	r.exec(`UPDATE users SET email = 'bob@example.org', email_key = 'bob@example.org', email_verified_at = now()
+		WHERE username = 'alice'`)
+	r.exec("DELETE FROM rate_limits")
+	_, mail = ask("bob@example.org", true)
+	letter := r.letter(mail)
+	if letter.Username != "alice" {
+		t.Errorf("%+v", letter)
+	}
+	r.wantReset("the code on the page of before", codeOn(page, letter), auth.ErrInvalidChallenge)
+	r.wantReset("its link", byLink(letter), nil)
+}
+
 // What was answered is the same, whatever the challenge is, and nothing comes of it.
 func TestAnotherMailByAChallengeThatIsNoneComesToNothing(t *testing.T) {
 	t.Parallel()

@@ -326,12 +326,12 @@ func goneIsNotFound(err error) error {
 	return err
 }
 
-// ownerOf finds who has typed a login, now or for an earlier mail, and the address where only the
-// owner reads. An address that is not verified may be somebody else's.
+// ownerOf finds who has typed a login, now or else for an earlier mail, and the address where only
+// the owner reads. An address that is not verified may be somebody else's.
 func (m *Mails) ownerOf(
 	ctx context.Context, content sealedMail,
 ) (user User, to Email, problem string, err error) {
-	if content.Again != uuid.Nil {
+	if content.Login == "" && content.Again != uuid.Nil {
 		user, err = m.userOf(ctx, content.Again, MailReset)
 	} else {
 		username, address := loginKeys(content.Login)

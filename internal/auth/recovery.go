@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -63,6 +64,33 @@ func (r *Recovery) Forgot(
 	return r.forgot(ctx, sealedMail{
 		Login: cut(strings.TrimSpace(login), mostTyped), Language: language,
 	}, caller)
+}
+
+// KeptFor is how long a browser keeps what it is answered with: as long as a mail is good.
+const KeptFor = 10 * time.Minute
+
+// Forgotten is the answer to a browser in which somebody has forgotten the password.
+type Forgotten struct {
+	Challenge uuid.UUID
+	Keep      string // for the browser; for KeptFor
+	Again     bool   // the challenge is the one of before
+}
+
+// ForgotInBrowser is Forgot for a browser, and for what it has kept of the answer of before. Whoever
+// types the same login there once more goes on with the same challenge: within a minute there is no
+// other mail, and the code of the first one must be good where they are.
+func (r *Recovery) ForgotInBrowser(
+	ctx context.Context, login, kept, language string, caller Caller,
+) (f Forgotten, err error) {
+	content := sealedMail{Login: cut(strings.TrimSpace(login), mostTyped), Language: language}
+	username, address := loginKeys(content.Login)
+	same := username + " " + address
+	if before, err := r.challenges.VerifyKept(kept, same); err == nil {
+		content.Again, f.Again = before, true
+	}
+	f.Challenge, err = r.forgot(ctx, content, caller)
+	f.Keep = r.challenges.Kept(f.Challenge, same)
+	return f, err
 }
 
 // ForgotAgain is Forgot for whoever was answered with a challenge, and has no mail yet. They go on

@@ -14,6 +14,7 @@ const (
 	loginCookie   = "gatehouse_login"   // of a login between its two steps
 	visitorCookie = "gatehouse_visitor" // of whoever is about to log in
 	laterCookie   = "gatehouse_later"   // of whoever has put an offer off
+	forgotCookie  = "gatehouse_forgot"  // of whoever has forgotten the password
 )
 
 // SessionCookieName is the name of the cookie that holds a browser's session. By the prefix, a
@@ -78,6 +79,17 @@ func (e *Edge) HasPutOff(r *http.Request) bool {
 // PutOff makes the browser say so for a while.
 func (e *Edge) PutOff(c *gin.Context, howLong time.Duration) {
 	http.SetCookie(c.Writer, e.newHostCookie(laterCookie, "yes", int(howLong.Seconds())))
+}
+
+// ForgotCookieOf returns what a browser has kept since somebody has forgotten the password there, or
+// "". Two of them count as none, as with the session cookie.
+func (e *Edge) ForgotCookieOf(r *http.Request) string {
+	return onlyCookie(r, e.hostCookie(forgotCookie))
+}
+
+// SetForgotCookie makes the browser keep that for a while.
+func (e *Edge) SetForgotCookie(c *gin.Context, value string, maxAge time.Duration) {
+	http.SetCookie(c.Writer, e.newHostCookie(forgotCookie, value, int(maxAge.Seconds())))
 }
 
 func onlyCookie(r *http.Request, name string) string {

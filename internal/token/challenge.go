@@ -40,6 +40,7 @@ func NewChallengeKeys(keys *keychain.Keychain) *ChallengeKeys {
 const (
 	forLink = "link"
 	forCode = "code"
+	forKept = "kept"
 )
 
 // Link returns the token for the link of a challenge. It holds the id, and 128 bits that nobody can
@@ -53,7 +54,28 @@ func (k *ChallengeKeys) Link(id uuid.UUID) string {
 // caller to look at. [ErrInvalidChallenge].
 func (k *ChallengeKeys) VerifyLink(raw string) (uuid.UUID, error) {
 	encoded, ok := strings.CutPrefix(raw, challengePrefix)
-	if !ok || len(encoded) != base64.RawURLEncoding.EncodedLen(16+challengeMACSize) ||
+	if !ok {
+		return uuid.Nil, ErrInvalidChallenge
+	}
+	return k.open(encoded, []byte(forLink))
+}
+
+// Kept returns what a browser keeps of the challenge that it was answered with when somebody typed
+// a login. It holds the id, and shows nothing of the login. It proves nothing.
+func (k *ChallengeKeys) Kept(id uuid.UUID, login string) string {
+	mac := k.macs.Make(id[:], []byte(forKept), []byte(login))[:challengeMACSize]
+	return base64.RawURLEncoding.EncodeToString(append(id[:], mac...))
+}
+
+// VerifyKept returns the challenge that a browser has kept, if it was answered for this login.
+// [ErrInvalidChallenge].
+func (k *ChallengeKeys) VerifyKept(raw, login string) (uuid.UUID, error) {
+	return k.open(raw, []byte(forKept), []byte(login))
+}
+
+// open returns an id that has its MAC behind it.
+func (k *ChallengeKeys) open(encoded string, of ...[]byte) (uuid.UUID, error) {
+	if len(encoded) != base64.RawURLEncoding.EncodedLen(16+challengeMACSize) ||
 		strings.ContainsAny(encoded, "\r\n") {
 		return uuid.Nil, ErrInvalidChallenge
 	}
@@ -62,7 +84,7 @@ func (k *ChallengeKeys) VerifyLink(raw string) (uuid.UUID, error) {
 		return uuid.Nil, ErrInvalidChallenge
 	}
 	id, mac := uuid.UUID(decoded[:16]), decoded[16:]
-	for _, each := range k.macs.Each(id[:], []byte(forLink)) {
+	for _, each := range k.macs.Each(append([][]byte{id[:]}, of...)...) {
 		if hmac.Equal(mac, each[:challengeMACSize]) {
 			return id, nil
 		}

@@ -101,6 +101,32 @@ func TestWhatProvesOneChallengeProvesNoOther(t *testing.T) {
 	}
 }
 
+// Somebody else at the same browser must not go on with the challenge of another account, and what
+// lies in a browser must open nothing.
+func TestWhatABrowserKeepsIsGoodForOneLoginAndProvesNothing(t *testing.T) {
+	t.Parallel()
+	id, rotated := uuid.New(), challengeKeys(t, "b", "a")
+	kept := challengeKeys(t, "a").Kept(id, "alice")
+	if got, err := rotated.VerifyKept(kept, "alice"); err != nil || got != id {
+		t.Errorf("%v, %v", got, err)
+	}
+	for name, test := range map[string]struct{ raw, login string }{
+		"another login": {kept, "alic"}, "nothing": {"", "alice"}, "a cut one": {kept[:len(kept)-1], "alice"},
+		"of another secret": {challengeKeys(t, "c").Kept(id, "alice"), "alice"},
+		"a link":            {strings.TrimPrefix(rotated.Link(id), challengePrefix), ""},
+	} {
+		if _, err := rotated.VerifyKept(test.raw, test.login); !errors.Is(err, ErrInvalidChallenge) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, login := range []string{"", "link", "code"} {
+		kept := rotated.Kept(id, login)
+		if _, err := rotated.VerifyLink(challengePrefix + kept); !errors.Is(err, ErrInvalidChallenge) {
+			t.Errorf("%q is a link: %v", login, err)
+		}
+	}
+}
+
 // next is another letter of base64url.
 func next(letter byte) string {
 	if letter == 'A' {

@@ -30,15 +30,16 @@ func (w *Web) getForgot(c *gin.Context) error {
 
 // postForgotMail leads everybody to the same page, whether a mail comes or not. The challenge is in
 // its path, so that a reload asks for no other mail, whose code would be another one. Whoever is on
-// that page already stays there.
+// that page already stays there, and so does whoever sends the first form once more: the browser
+// keeps the challenge.
 func (w *Web) postForgotMail(c *gin.Context) error {
 	form := formOf(c)
 	to := w.destination(c, form[pages.NextField])
 	if form[pages.ChallengeField] != "" {
 		return w.forgotAgain(c, form, to)
 	}
-	challenge, err := w.Recovery.Forgot(c.Request.Context(), form[pages.LoginField], w.LanguageFor(c),
-		edge.CallerOf(c))
+	asked, err := w.Recovery.ForgotInBrowser(c.Request.Context(), form[pages.LoginField],
+		w.edge.ForgotCookieOf(c.Request), w.LanguageFor(c), edge.CallerOf(c))
 	switch {
 	case err != nil && isTold(err):
 		page := pages.Forgot{Login: form[pages.LoginField], Next: to.next, Failure: failureOf(err)}
@@ -46,7 +47,12 @@ func (w *Web) postForgotMail(c *gin.Context) error {
 	case err != nil:
 		return err
 	}
-	return w.redirect(c, w.with(resetCodePath(challenge), to, nil))
+	w.edge.SetForgotCookie(c, asked.Keep, auth.KeptFor)
+	query := url.Values{}
+	if asked.Again {
+		query.Set(noticeField, string(pages.NoticeMailAgain))
+	}
+	return w.redirect(c, w.with(resetCodePath(asked.Challenge), to, query))
 }
 
 func resetCodePath(challenge uuid.UUID) string {

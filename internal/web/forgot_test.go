@@ -119,6 +119,39 @@ func TestWhoeverAsksForAnotherMailTooSoonStaysOnThePageThatTakesTheCode(t *testi
 		anotherPassword), afterReset)
 }
 
+// Whoever sends the form once more, on the way back or in another tab, has one mail. The page that
+// they are led to takes its code. Whoever types something else begins anew.
+func TestWhoeverSendsTheFormAgainInTheSameBrowserStaysOnThePageThatTakesTheCode(t *testing.T) {
+	t.Parallel()
+	a := startAudited(t, settings{}, nil)
+	a.verify("alice", "now()")
+	for _, login := range []string{"alice", "nobody"} { // and nobody learns by it who has an account
+		b := a.browser()
+		first, letter := a.forgot(b, login)
+		again := b.post("/password/mail", "login", strings.ToUpper(login)+" ", "next", request())
+		if len(again.cookies) != 1 || again.cookies[0].MaxAge != 600 || !again.cookies[0].HttpOnly {
+			t.Errorf("%s: %v", login, again.cookies)
+		}
+		page := again.location()
+		if path, _, _ := strings.Cut(page, "?"); path != first {
+			t.Errorf("%s: the form leads to %s, and led to %s", login, page, first)
+		}
+		a.shows(b.get(page), 200, "that one stays good", `name="next"`)
+		for what, other := range map[string]string{
+			"another login":   b.post("/password/mail", "login", login+"a").location(),
+			"another browser": a.browser().post("/password/mail", "login", login).location(),
+		} {
+			if strings.HasPrefix(other, first) || strings.Contains(other, "?") {
+				t.Errorf("%s, %s: %s", login, what, other)
+			}
+		}
+		if login == "alice" {
+			a.sent(b.post("/password/code", "challenge", letter.ID.String(), "code", letter.Code,
+				"new_password", anotherPassword), afterReset)
+		}
+	}
+}
+
 // A stranger could otherwise list who has an account here.
 func TestThePageAfterAMailIsTheSameForEverybody(t *testing.T) {
 	t.Parallel()
