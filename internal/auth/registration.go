@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -130,8 +131,11 @@ func (r *Registration) check(
 // account of a stranger who has not shown to read its mail would be taken for that of its owner.
 func (r *Registration) username(given string) (Username, error) {
 	name, err := r.reserved.strangerUsername(given)
-	if err == nil && r.email.IsOn() && strings.Contains(name.Key, "@") {
+	switch isOn := r.email.IsOn(); {
+	case isOn && err == nil && strings.Contains(name.Key, "@"):
 		return Username{}, ErrNameAddress
+	case isOn && errors.Is(err, ErrNameSignsAt):
+		return Username{}, ErrNameSigns
 	}
 	if _, notID := uuid.Parse(name.Key); err == nil && notID == nil {
 		// an account that has to give its name up takes its id as a name

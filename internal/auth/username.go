@@ -48,7 +48,8 @@ const (
 	ErrNameCharacters NameError = "may have letters, digits and punctuation, but no spaces, symbols or control characters"
 	ErrNameMixed      NameError = "must not mix letters of different scripts, which can be mistaken for each other"
 	ErrNameLookalike  NameError = "must not look like a name in Latin letters"
-	ErrNameSigns      NameError = "may have letters, digits and the signs . _ - + ' @, and must begin with a letter, a digit or _"
+	ErrNameSigns      NameError = "may have letters, digits and the signs . _ - + ', and must begin with a letter, a digit or _"
+	ErrNameSignsAt    NameError = "may have letters, digits and the signs . _ - + ' @, and must begin with a letter, a digit or _" // where a name may be an address
 	ErrNameReserved   NameError = "is reserved, or looks like a reserved name"
 	ErrNameAddress    NameError = "must not be an e-mail address, which goes into its own field"
 )
@@ -144,7 +145,7 @@ func (r ReservedNames) strangerUsername(given string) (Username, error) {
 	switch first, _ := utf8.DecodeRuneInString(name.Key); {
 	case strings.ContainsFunc(name.Key, isSign), first != '_' && !unicode.IsLetter(first) &&
 		!unicode.IsNumber(first):
-		return Username{}, ErrNameSigns
+		return Username{}, ErrNameSignsAt
 	case looksLatin(given), looksLatin(name.Key):
 		return Username{}, ErrNameLookalike
 	case r.holds(given), r.holds(name.Key):

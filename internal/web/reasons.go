@@ -81,14 +81,12 @@ func (w *Web) usernameProblem(err error) pages.Problem {
 		return pages.Problem{Why: pages.NameTaken}
 	case !isAbout(err, pages.UsernameField):
 		return pages.NoProblem
-	case errors.Is(err, auth.ErrNameSigns) && !w.email.IsOn():
-		return pages.Problem{Why: pages.NameSignsAt}
 	}
 	for reason, why := range map[error]pages.ProblemReason{
 		auth.ErrNameEmpty: pages.NameMissing, auth.ErrNameLong: pages.NameLong,
 		auth.ErrNameCharacters: pages.NameCharacters, auth.ErrNameSigns: pages.NameSigns,
 		auth.ErrNameMixed: pages.NameMixed, auth.ErrNameLookalike: pages.NameLookalike,
-		auth.ErrNameReserved: pages.NameReserved, auth.ErrNameAddress: pages.NameAddress,
+		auth.ErrNameSignsAt: pages.NameSignsAt, auth.ErrNameReserved: pages.NameReserved, auth.ErrNameAddress: pages.NameAddress,
 	} {
 		if errors.Is(err, reason) {
 			return pages.Problem{Why: why}
