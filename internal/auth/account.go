@@ -130,7 +130,7 @@ func (a *Accounts) checkNew(
 			err = InputError{{"username", err.Error()}}
 		}
 	} else {
-		name, prepared, err = checkRegistration(a.passwords, n.Username, n.Password, newUsername)
+		name, prepared, err = checkRegistration(a.passwords, n)
 	}
 	wrong, _ := errors.AsType[InputError](err)
 	address, bad := newEmail(n.Email)
@@ -145,15 +145,13 @@ func (a *Accounts) checkNew(
 
 // checkRegistration reports everything that is wrong at once. Otherwise a form would have to be
 // sent again for each mistake.
-func checkRegistration(
-	p *Passwords, username, pw string, parse func(string) (Username, error),
-) (Username, string, error) {
+func checkRegistration(p *Passwords, n NewAccount) (Username, string, error) {
 	var wrong InputError
-	name, nameErr := parse(username)
+	name, nameErr := newUsername(n.Username)
 	if nameErr != nil {
 		wrong = append(wrong, FieldError{"username", nameErr.Error()})
 	}
-	prepared, passwordErr := p.check(pw, name.Key)
+	prepared, passwordErr := p.check(n.Password, name.Key, addressKey(n.Email))
 	if passwordErr != nil {
 		wrong = append(wrong, FieldError{"password", passwordErr.Error()})
 	}
@@ -302,7 +300,7 @@ func (a *Accounts) SetPassword(
 	if err != nil {
 		return User{}, "", err
 	}
-	secret, stored, err := a.newPassword(ctx, n, user.Username.Key)
+	secret, stored, err := a.newPassword(ctx, n, user.Username.Key, user.Email.Key)
 	if err != nil {
 		return User{}, "", err
 	}
@@ -313,11 +311,11 @@ func (a *Accounts) SetPassword(
 }
 
 func (a *Accounts) newPassword(
-	ctx context.Context, n NewPassword, usernameKey string,
+	ctx context.Context, n NewPassword, usernameKey, address string,
 ) (secret string, stored StoredPassword, err error) {
 	var prepared string
 	if !n.Initial {
-		if prepared, err = a.passwords.check(n.Password, usernameKey); err != nil {
+		if prepared, err = a.passwords.check(n.Password, usernameKey, address); err != nil {
 			return "", StoredPassword{}, InputError{{"password", err.Error()}}
 		}
 	}

@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/auth/authtest"
+	"gatehouse.example/internal/password"
 )
 
 // meanwhile is a store at which somebody else comes first, with one statement.
@@ -267,6 +269,54 @@ func TestAnAddressWithAWideSignGetsItsMail(t *testing.T) {
 		_, challenge := r.signUp("user"+want[:2], given)
 		if letter := r.letter(challenge); letter.To != want {
 			t.Errorf("%s: the mail goes to %s", given, letter.To)
+		}
+	}
+}
+
+// Whoever knows somebody's address would try it first, in any of its spellings.
+func TestNoWayToAPasswordTakesTheOwnAddressForOne(t *testing.T) {
+	t.Parallel()
+	r := startAddresses(t, auth.EmailOptional)
+	const given, spelt = "alice@bücher.example", "Alice@xn--bcher-kva.EXAMPLE"
+	_, challenge := r.signUp("alice", given)
+	must(t, r.verify(byLink(r.letter(challenge)), byPassword(goodPassword)))
+	access := r.access(r.login("alice"))
+	_, invitation := r.invite(auth.NewInvitation{Email: "bob@bücher.example"})
+	reset := r.mailed("alice")
+	for way, take := range map[string]func() error{
+		"registration": func() error {
+			_, _, err := r.Registration.SignUp(t.Context(), auth.Stranger{Username: "eve", Password: spelt, Email: given}, client)
+			return err
+		},
+		"by an operator": func() error {
+			_, _, err := r.Accounts.Register(t.Context(), authtest.Operator(), auth.NewAccount{Username: "eve", Password: spelt, Email: given})
+			return err
+		},
+		"set by an operator": func() error {
+			_, _, err := r.Accounts.SetPassword(t.Context(), authtest.Operator(), auth.ByName("alice"), auth.NewPassword{Password: spelt})
+			return err
+		},
+		"change": func() error {
+			_, err := r.Logins.ChangePassword(t.Context(), access, goodPassword, spelt)
+			return err
+		},
+		"replacement": func() error {
+			_, err := r.Logins.ReplacePassword(t.Context(), given, goodPassword, spelt, client)
+			return err
+		},
+		"reset": func() error {
+			_, err := r.Recovery.Reset(t.Context(), byLink(reset), spelt, client)
+			return err
+		},
+		"invitation": func() error {
+			_, err := r.Invitations.Accept(t.Context(), byLink(invitation), "bob", "BOB@xn--bcher-kva.example", client)
+			return err
+		},
+	} {
+		err := take()
+		if wrong, ok := errors.AsType[auth.InputError](err); !ok || len(wrong) != 1 ||
+			wrong[0].Message != password.ErrIsUsername.Error() {
+			t.Errorf("%s: %v", way, err)
 		}
 	}
 }

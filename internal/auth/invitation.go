@@ -270,7 +270,7 @@ func (i *Invitations) check(
 	if nameErr != nil {
 		wrong = InputError{{"username", nameErr.Error()}}
 	}
-	prepared, passwordErr := i.passwords.check(next, key)
+	prepared, passwordErr := i.passwords.check(next, key, addressKey(owner.Email))
 	if passwordErr != nil {
 		wrong = append(wrong, FieldError{"new_password", passwordErr.Error()})
 	}

@@ -471,7 +471,7 @@ func replaced[T any](
 		return none, err
 	}
 	a := newAttempt(username, caller)
-	prepared, err := l.passwords.checkNext(next, current, a.name.Key)
+	prepared, err := l.passwords.checkNext(next, current, a.name.Key, a.address)
 	if err != nil {
 		return none, err
 	}
@@ -562,7 +562,8 @@ func (l *Logins) changePassword(
 	if err := mayRuleAccount(before, access); err != nil {
 		return SessionState{}, err
 	}
-	prepared, err := l.passwords.checkNext(next, current, before.User.Username.Key)
+	prepared, err := l.passwords.checkNext(next, current, before.User.Username.Key,
+		before.User.Email.Key)
 	if err != nil {
 		return SessionState{}, err
 	}

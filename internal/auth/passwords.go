@@ -44,9 +44,13 @@ func NewPasswords(
 func (p *Passwords) checkRoom(ctx context.Context) error { return p.hasher.CheckRoom(shareOf(ctx)) }
 
 // check returns the form of a new password that is hashed, or the reason why it is not acceptable.
-func (p *Passwords) check(pw, usernameKey string) (prepared string, err error) {
+// The keys are those of the user's name and address, which are no secrets.
+func (p *Passwords) check(pw, usernameKey, address string) (prepared string, err error) {
 	if prepared, err = password.Prepare(pw); err != nil {
 		return "", err
+	}
+	if address != "" && addressKey(prepared) == address {
+		return "", password.ErrIsUsername
 	}
 	return prepared, p.policy.Check(prepared, usernameKey)
 }
@@ -56,8 +60,10 @@ const ErrSamePassword password.PolicyError = "must not be the current one"
 
 // checkNext is check for a password that replaces another. It looks only at the input, so it
 // reveals nothing about the account. Errors: [InputError].
-func (p *Passwords) checkNext(next, current, usernameKey string) (prepared string, err error) {
-	prepared, err = p.check(next, usernameKey)
+func (p *Passwords) checkNext(
+	next, current, usernameKey, address string,
+) (prepared string, err error) {
+	prepared, err = p.check(next, usernameKey, address)
 	if before, malformed := password.Prepare(current); err == nil && malformed == nil &&
 		before == prepared {
 		err = ErrSamePassword

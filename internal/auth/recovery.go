@@ -129,7 +129,7 @@ func (r *Recovery) Reset(
 	if err := r.passwords.checkRoom(ctx); err != nil {
 		return User{}, err
 	}
-	if _, err := r.passwords.checkNext(next, "", ""); err != nil {
+	if _, err := r.passwords.checkNext(next, "", "", ""); err != nil {
 		return User{}, err
 	}
 	e := newEvent(ctx, Actor{}, ActionResetPassword, uuid.Nil, "")
@@ -172,7 +172,7 @@ func (r *Recovery) reset(
 			_ = r.store.TakeBackGuess(context.WithoutCancel(ctx), id)
 		}
 	}()
-	prepared, err := r.passwords.checkNext(next, "", owner.UsernameKey)
+	prepared, err := r.passwords.checkNext(next, "", owner.UsernameKey, addressKey(owner.Email))
 	if err != nil {
 		return User{}, err
 	}

@@ -116,10 +116,7 @@ func (r *Registration) check(
 		address, addressErr = newEmail(s.Email)
 	}
 	tell("email", addressErr)
-	prepared, passwordErr := r.passwords.check(s.Password, name.Key)
-	if passwordErr == nil {
-		_, passwordErr = r.passwords.check(s.Password, address.Key)
-	}
+	prepared, passwordErr := r.passwords.check(s.Password, name.Key, address.Key)
 	tell("password", passwordErr)
 	if len(wrong) > 0 {
 		return Username{}, Email{}, "", because(wrong, nameErr, addressErr, passwordErr)

@@ -26,7 +26,7 @@ const (
 	ErrTooLong    PolicyError = "password is too long"
 	ErrCharacters PolicyError = "password has a character that is not allowed, such as a control character"
 	ErrCommon     PolicyError = "password is one of the most common ones"
-	ErrIsUsername PolicyError = "password is the same as the username"
+	ErrIsUsername PolicyError = "password is the same as the username or the address"
 	ErrBreached   PolicyError = "password is known from a leak, perhaps of another service; choose one that is used nowhere else"
 )
 
