@@ -37,6 +37,14 @@ type User struct {
 // passwordMark differs between one password of a user and the next.
 func (u User) passwordMark() int64 { return u.PasswordChangedAt.UnixMicro() }
 
+// LoginName is what a user types to log in: the username, or the address of whoever has no name.
+func (u User) LoginName() string {
+	if u.hasNoName() && u.Email.Verified() {
+		return u.Email.Given
+	}
+	return u.Username.Given
+}
+
 // hasNoName reports whether the account has its id for a name, since nobody has chosen one.
 func (u User) hasNoName() bool { return u.Username.Key == u.ID.String() }
 

@@ -48,7 +48,7 @@ func (w *Web) accountPage(c *gin.Context, browser auth.Browser) (pages.Account, 
 	}
 	page := pages.Account{
 		Address:  w.accountAddress(browser.User),
-		Username: browser.User.Username.Given, Now: w.clock(), Later: after != uuid.Max,
+		Username: browser.User.LoginName(), Now: w.clock(), Later: after != uuid.Max,
 		MinLength: w.minPasswordLength, Factors: accountFactors(browser.User),
 		Passwordless: browser.User.Passwordless, OffersPasskey: w.offersPasskey(browser),
 		OfferDays: w.offerDays(c, browser.User),

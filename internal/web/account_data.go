@@ -34,7 +34,7 @@ func (w *Web) getDeleteAccount(c *gin.Context, browser auth.Browser) error {
 
 func deletionOf(browser auth.Browser) pages.DeleteAccount {
 	return pages.DeleteAccount{
-		Username: browser.User.Username.Given, Passwordless: browser.User.Passwordless,
+		Username: browser.User.LoginName(), Passwordless: browser.User.Passwordless,
 	}
 }
 

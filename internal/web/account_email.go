@@ -29,7 +29,7 @@ func (w *Web) getAccountEmail(c *gin.Context, browser auth.Browser) error {
 
 func (w *Web) accountEmail(user auth.User) pages.AccountEmail {
 	return pages.AccountEmail{
-		Username: user.Username.Given, Address: w.accountAddress(user),
+		Username: user.LoginName(), Address: w.accountAddress(user),
 		Passwordless: user.Passwordless,
 	}
 }

@@ -46,7 +46,7 @@ func (w *Web) verifyByCode(
 	}
 	asked, err := w.Addresses.IsAskedBy(c.Request.Context(), browser.User.ID, challenge)
 	if asked {
-		page.Username = browser.User.Username.Given
+		page.Username = browser.User.LoginName()
 	}
 	return page, err
 }
@@ -138,7 +138,7 @@ func (w *Web) verifyByLink(c *gin.Context, token string) (pages.VerifyByLink, er
 	}
 	browser, ok, err := w.sessionOf(c)
 	if ok && browser.User.ID == owner.ID {
-		page.Username = browser.User.Username.Given
+		page.Username = browser.User.LoginName()
 	}
 	return page, err
 }

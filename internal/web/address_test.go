@@ -380,3 +380,32 @@ func TestTheHintOfAUsernameHasAnAtWhereTheNameMayHaveOne(t *testing.T) {
 		}
 	}
 }
+
+// An account that was made with an address alone has its id for a name, which says nothing to its
+// owner.
+func TestWhoeverHasNoNameIsCalledByTheAddress(t *testing.T) {
+	t.Parallel()
+	a := startAudited(t, settings{email: auth.EmailRequired}, nil)
+	b := a.browser()
+	_, letter := a.signsUp(b, "", "carol@example.org")
+	var id string
+	must(t, a.owner.QueryRow(t.Context(), "SELECT username FROM users WHERE email = 'carol@example.org'").Scan(&id))
+	a.shows(b.post("/email/code", "challenge", letter.ID.String(), "code", letter.Code,
+		"password", goodPassword, "username", "carol@example.org"), 303)
+	_, a.letter = a.forgot(b, "carol@example.org")
+	done := b.post(a.link(), "new_password", anotherPassword).location()
+	a.shows(b.get(done), 200, `value="carol@example.org"`, "Username or e-mail address")
+	a.sent(b.login("carol@example.org", anotherPassword), "/")
+	for _, page := range []string{"/", "/account", "/account/email", "/account/security", "/login"} {
+		if shown := b.get(page); shown.status != 200 || !strings.Contains(shown.body, "carol@example.org") ||
+			strings.Contains(shown.body, id) {
+			t.Errorf("%s says %d: %s", page, shown.status, shown.body)
+		}
+	}
+	for as, leads := range map[string]string{"carol@example.org": "/email/code/", id: "/account?notice=other_user"} {
+		if done := b.post("/account/email", "as", as, "email", "carol@example.net",
+			"current_password", anotherPassword).location(); !strings.HasPrefix(done, leads) {
+			t.Errorf("as %s: %s", as, done)
+		}
+	}
+}

@@ -49,7 +49,7 @@ func (w *Web) authorize(c *gin.Context, r auth.AuthorizationRequest, query url.V
 		return w.toLogin(c, withoutChoice(query))
 	case auth.StepConsent:
 		return w.render(c, pages.Consent{
-			Username: session.User.Username.Given, App: r.Client.Title, Asks: r.Asks(),
+			Username: session.User.LoginName(), App: r.Client.Title, Asks: r.Asks(),
 			Next: w.authorizeURL(query),
 		}, destination{title: r.Client.Title, uri: r.RedirectURI, query: query})
 	}

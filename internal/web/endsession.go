@@ -56,7 +56,7 @@ func (w *Web) getEndSession(c *gin.Context) error {
 		return w.endAndLeave(c, *session, asked)
 	}
 	return w.render(c, pages.EndSession{
-		Username: session.User.Username.Given, App: asked.Client.Title, Hidden: asked.hidden(),
+		Username: session.User.LoginName(), App: asked.Client.Title, Hidden: asked.hidden(),
 	}, asked.destination())
 }
 

@@ -87,7 +87,7 @@ func (w *Web) getFactor(c *gin.Context) error {
 func (w *Web) factorPage(pending auth.PendingLogin, to destination) pages.Factor {
 	has := pending.User.Factors
 	page := pages.Factor{
-		Username: pending.User.Username.Given, Next: to.next, App: has.TOTP,
+		Username: pending.User.LoginName(), Next: to.next, App: has.TOTP,
 		Passkeys: has.Passkeys > 0 && w.Factors.HasPasskeys(), Codes: has.RecoveryCodes > 0,
 	}
 	if to.mayTrust() {
@@ -208,7 +208,7 @@ func (w *Web) enrolPage(
 	c *gin.Context, pending auth.PendingLogin, app pages.AppOffer, to destination,
 ) pages.Enrol {
 	return pages.Enrol{
-		Username: pending.User.Username.Given, Next: to.next, App: app,
+		Username: pending.User.LoginName(), Next: to.next, App: app,
 		Passkeys: w.Factors.HasPasskeys(), PasskeyName: deviceName(c),
 	}
 }

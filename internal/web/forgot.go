@@ -175,7 +175,7 @@ func (w *Web) postResetLink(c *gin.Context) error {
 func (w *Web) afterReset(c *gin.Context, user auth.User, to destination) error {
 	edge.NoteOf(c).UserID = user.ID.String()
 	return w.redirect(c, w.with(pages.LoginPath, to, url.Values{
-		pages.UsernameField: {user.Username.Given},
+		pages.UsernameField: {user.LoginName()},
 		noticeField:         {string(pages.NoticePasswordReset)},
 	}))
 }

@@ -16,7 +16,7 @@ func (w *Web) getHome(c *gin.Context) error {
 		RegistrationOpen: w.registrationOpen, Notice: noticeOf(c, pages.NoticeDeleted),
 	}
 	if ok {
-		page.Username, page.OffersPasskey = browser.User.Username.Given, w.offersPasskey(browser)
+		page.Username, page.OffersPasskey = browser.User.LoginName(), w.offersPasskey(browser)
 	}
 	return w.render(c, page, destination{})
 }

@@ -64,7 +64,7 @@ func (w *Web) postInvitation(c *gin.Context) error {
 	}
 	edge.NoteOf(c).UserID = user.ID.String()
 	return w.redirect(c, w.with(pages.LoginPath, destination{}, url.Values{
-		pages.UsernameField: {user.Username.Given}, noticeField: {string(pages.NoticeRegistered)},
+		pages.UsernameField: {user.LoginName()}, noticeField: {string(pages.NoticeRegistered)},
 	}))
 }
 

@@ -33,11 +33,11 @@ func (w *Web) getLogin(c *gin.Context) error {
 	}
 	switch {
 	case ok && to.query == nil && to.title != "" && !browser.User.MayReach(to.demand):
-		return w.render(c, pages.NoFactor{Username: browser.User.Username.Given, App: to.title}, to)
+		return w.render(c, pages.NoFactor{Username: browser.User.LoginName(), App: to.title}, to)
 	case ok && mustProve(browser, to): // whoever demands it wants a proof, and not a click
-		page.Username = cmp.Or(page.Username, browser.User.Username.Given)
+		page.Username = cmp.Or(page.Username, browser.User.LoginName())
 	case ok:
-		page.AlreadyAs = browser.User.Username.Given
+		page.AlreadyAs = browser.User.LoginName()
 	case w.isBack(to):
 		page.Notice = pages.NoticeLoginFirst
 	}
@@ -53,7 +53,8 @@ func mustProve(browser auth.Browser, to destination) bool {
 func (w *Web) loginPage(to destination) pages.Login {
 	return pages.Login{
 		Next: to.next, To: to.title, RegistrationOpen: w.registrationOpen, ForgotOpen: w.mailOn,
-		Passkeys: w.Factors.HasPasskeys(),
+		ByAddress: w.email.IsOn(),
+		Passkeys:  w.Factors.HasPasskeys(),
 	}
 }
 

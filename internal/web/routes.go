@@ -153,7 +153,7 @@ func (w *Web) meant(handle func(*gin.Context, auth.Browser) error) edge.Handler 
 // isMeant reports whether a form was shown to whoever is logged in now. In another tab, somebody
 // else may have logged in since. The form would act on their account.
 func isMeant(form map[string]string, browser auth.Browser) bool {
-	return form[pages.AsField] == browser.User.Username.Given
+	return form[pages.AsField] == browser.User.LoginName()
 }
 
 // wantsPage reports whether a person asks for a page, as far as the browser says so.

@@ -35,7 +35,7 @@ func (w *Web) securityPage(c *gin.Context, browser auth.Browser) (pages.Security
 		return pages.Security{}, err
 	}
 	page := pages.Security{
-		Username: browser.User.Username.Given, Now: w.clock(), MaySetUp: w.Factors.MaySetUp(browser.User),
+		Username: browser.User.LoginName(), Now: w.clock(), MaySetUp: w.Factors.MaySetUp(browser.User),
 		MakesPasskeys: w.makesPasskeys(browser.User), Codes: shown.RecoveryCodes,
 		Passwordless: shown.User.Passwordless, MayRemovePassword: shown.MayRemovePassword(),
 	}
@@ -144,7 +144,7 @@ func (w *Web) getApp(c *gin.Context, browser auth.Browser) error {
 		return w.redirect(c, w.path(pages.SecurityPath))
 	}
 	return w.render(c, pages.SetUpApp{
-		Username: browser.User.Username.Given, App: appOffer(w.Factors.NewTOTP(browser.User)),
+		Username: browser.User.LoginName(), App: appOffer(w.Factors.NewTOTP(browser.User)),
 		Others: true,
 	}, destination{})
 }
@@ -166,7 +166,7 @@ func (w *Web) postApp(c *gin.Context, browser auth.Browser) error {
 		return w.changed(c, browser, change, pages.NoticeFactorAdded)
 	case failure.Why == pages.WrongFactor, failure.Why == pages.EnrolLate:
 		return &again{pages.SetUpApp{
-			Username: browser.User.Username.Given, App: w.sameApp(browser.User, form), Others: who.EndOthers,
+			Username: browser.User.LoginName(), App: w.sameApp(browser.User, form), Others: who.EndOthers,
 			Failure: failure,
 		}, destination{}, err}
 	}
@@ -187,7 +187,7 @@ func (w *Web) getAddPasskey(c *gin.Context, browser auth.Browser) error {
 		return auth.ErrFactorsOff
 	}
 	return w.render(c, pages.NewPasskey{
-		Username: browser.User.Username.Given, Name: deviceName(c), Others: true,
+		Username: browser.User.LoginName(), Name: deviceName(c), Others: true,
 	}, destination{})
 }
 
@@ -225,7 +225,7 @@ func (w *Web) postAddPasskey(c *gin.Context, browser auth.Browser) error {
 		return w.changed(c, browser, change, pages.NoticeFactorAdded)
 	case failure.Why == pages.PasskeyRefused, failure.Why == pages.PasskeyTaken:
 		return &again{pages.NewPasskey{
-			Username: browser.User.Username.Given, Name: form[pages.PasskeyNameField],
+			Username: browser.User.LoginName(), Name: form[pages.PasskeyNameField],
 			Others: who.EndOthers, Failure: failure,
 		}, destination{}, err}
 	}
@@ -280,7 +280,7 @@ func (w *Web) getPasskey(c *gin.Context, browser auth.Browser) error {
 		return err
 	}
 	return w.render(c, pages.ChangePasskey{
-		Username: browser.User.Username.Given, ID: one.ID.String(), Name: one.Name,
+		Username: browser.User.LoginName(), ID: one.ID.String(), Name: one.Name,
 	}, destination{})
 }
 

@@ -38,7 +38,7 @@ func (w *Web) sessionOf(c *gin.Context) (browser auth.Browser, ok bool, err erro
 // usernameOf returns who is logged in, as far as this request has asked already.
 func usernameOf(c *gin.Context) string {
 	if known, ok := c.Get(browserKey); ok {
-		return known.(auth.Browser).User.Username.Given
+		return known.(auth.Browser).User.LoginName()
 	}
 	return ""
 }

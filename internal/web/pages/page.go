@@ -59,6 +59,7 @@ type Login struct {
 	Username string
 	// UsernameFixed is for somebody who must give their own password again.
 	UsernameFixed bool
+	ByAddress     bool   // a verified address is as good as a username
 	Next          string // comes back in [NextField]
 	To            string // the app that the person goes on to; "" for none
 	Remember      bool
@@ -77,6 +78,9 @@ func (p Login) describe() description {
 		title = "login.again.title"
 	}
 	name := usernameField(p.Username, p.UsernameFixed)
+	if p.ByAddress && !p.UsernameFixed {
+		name.Label = "field.login"
+	}
 	if p.Passkeys {
 		name.Autocomplete = "username webauthn" // browsers then offer passkeys at the field
 	}

@@ -27,7 +27,7 @@ func drawn() map[string]Page {
 		"home":        Home{RegistrationOpen: true},
 		"home closed": Home{Notice: NoticeDeleted},
 		"home in":     Home{Username: "alice"},
-		"login":       Login{RegistrationOpen: true, ForgotOpen: true},
+		"login":       Login{RegistrationOpen: true, ForgotOpen: true, ByAddress: true},
 		"login to":    Login{To: "Orders", Next: sampleNext, RegistrationOpen: true, Remember: true},
 		"login wrong": Login{
 			Username: "alice", To: "Orders", Next: sampleNext, Failure: failedLogin,
