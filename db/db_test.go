@@ -719,7 +719,7 @@ func TestNoSessionThatStartsMeanwhileOutlivesWhatEndsAll(t *testing.T) {
 	login, watch := connectTo(t, databaseURL), connectTo(t, databaseURL)
 	_, err := d.InsertClient(t.Context(), anEvent(), auth.Freely(), auth.StoredClient{Client: auth.Client{ID: "client1", Title: "Client"}}, 9)
 	must(t, err)
-	for _, name := range []string{"SetPassword", "RequirePasswordChange", "ReplacePassword", "ChangePassword", "DisableUser", "DisableClient"} {
+	for _, name := range []string{"SetPassword", "RequirePasswordChange", "ReplacePassword", "ChangePassword", "DisableUser", "DisableClient", "ResetFactors"} {
 		u := d.mustInsert(t, name)
 		var client auth.Caller
 		if name == "DisableClient" {

@@ -78,25 +78,38 @@ func (d *DB) ChangeFactors(
 		return auth.SessionState{}, translate(op, err)
 	}
 	defer leave()
-	err = d.inTransaction(ctx, op, func(tx pgx.Tx) error {
-		q := d.queries.WithTx(tx)
-		if err := editFactors(ctx, q, c); err != nil {
-			return err
-		}
-		row, err := q.ChangeFactors(ctx, sqlcgen.ChangeFactorsParams{
-			UserID: c.Before.ID, TokenVersion: c.Before.TokenVersion, UpdatedAt: c.Before.UpdatedAt,
-			SessionID: orNull(c.Session), NewCookie: c.NewCookie, Amr: c.Methods,
-			EndOthers: c.EndOthers, ForgetDevices: c.ForgetDevices,
-			PasswordHash: orNull(c.PasswordHash), Event: eventJSON(e),
-		})
-		after = auth.SessionState{
-			User: user(row.Account), Browser: c.Session != uuid.Nil, Counter: row.Counter,
-			Methods: c.Methods, ExpiresAt: row.ExpiresAt, Now: row.Now,
-			Idle: time.Duration(row.IdleSeconds) * time.Second,
-		}
-		return translate(op, err)
+	err = d.inTransaction(ctx, op, func(tx pgx.Tx) (err error) {
+		after, err = changeFactors(ctx, d.queries.WithTx(tx), e, c)
+		return err
 	})
 	return after, err
+}
+
+// changeFactors is ChangeFactors within a transaction.
+func changeFactors(
+	ctx context.Context, q *sqlcgen.Queries, e auth.Event, c auth.FactorEdit,
+) (auth.SessionState, error) {
+	const op = "change factors"
+	if err := editFactors(ctx, q, c); err != nil {
+		return auth.SessionState{}, err
+	}
+	row, err := q.ChangeFactors(ctx, sqlcgen.ChangeFactorsParams{
+		UserID: c.Before.ID, TokenVersion: c.Before.TokenVersion, UpdatedAt: c.Before.UpdatedAt,
+		SessionID: orNull(c.Session), NewCookie: c.NewCookie, Amr: c.Methods,
+		EndOthers: c.EndOthers, ForgetDevices: c.ForgetDevices,
+		PasswordHash: orNull(c.PasswordHash), Event: eventJSON(e),
+	})
+	if err == nil {
+		err = q.DistrustDevices(ctx, c.Before.ID)
+	}
+	if err != nil {
+		return auth.SessionState{}, translate(op, err)
+	}
+	return auth.SessionState{
+		User: user(row.Account), Browser: c.Session != uuid.Nil, Counter: row.Counter,
+		Methods: c.Methods, ExpiresAt: row.ExpiresAt, Now: row.Now,
+		Idle: time.Duration(row.IdleSeconds) * time.Second,
+	}, nil
 }
 
 // editFactors changes what a user has set up.

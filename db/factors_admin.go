@@ -20,6 +20,10 @@ func (d *DB) ResetFactors(
 	}
 	defer leave()
 	err = d.inTurn(ctx, op, e.By, rule, target{userKey: key}, func(q *sqlcgen.Queries) error {
+		// A factor that somebody sets up just now would not be seen, and would stay.
+		if _, err := q.LockUser(ctx, key); err != nil {
+			return translate(op, err)
+		}
 		row, err := q.ResetFactors(ctx, sqlcgen.ResetFactorsParams{
 			UsernameKey: key, Event: eventJSON(e),
 		})

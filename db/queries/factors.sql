@@ -60,9 +60,9 @@ WHERE user_id = @user_id;
 INSERT INTO recovery_codes (user_id, digest)
 SELECT @user_id, unnest(@digests::bytea[]);
 
--- ChangeFactors finds no user who has changed since it was read. No device is trusted from then on.
--- If there is a session, it must be live. It goes on, with another number, so that its earlier
--- cookies are void. Of the others, those end that should.
+-- ChangeFactors finds no user who has changed since it was read. If there is a session, it must be
+-- live. It goes on, with another number, so that its earlier cookies are void. Of the others, those
+-- end that should.
 -- name: ChangeFactors :one
 WITH u AS (
     UPDATE users
@@ -94,10 +94,6 @@ WITH u AS (
     FROM u
     WHERE sessions.id = sqlc.narg('session_id')::uuid
     RETURNING sessions.counter, sessions.expires_at, sessions.idle_seconds
-), distrusted AS (
-    DELETE FROM trusted_devices
-    USING u
-    WHERE trusted_devices.user_id = u.id
 )
 SELECT sqlc.embed(accounts), coalesce(kept.counter, 0)::bigint AS counter,
        coalesce(kept.expires_at, now())::timestamptz AS expires_at,
@@ -110,6 +106,12 @@ CROSS JOIN LATERAL end_sessions(
     CASE WHEN @end_others::boolean THEN u.id END,
     coalesce(sqlc.narg('session_id')::uuid, '00000000-0000-0000-0000-000000000000'), 'password'
 );
+
+-- DistrustDevices lets no device of a user be trusted any more. It comes after ChangeFactors, and is
+-- no part of it: that may have waited for somebody who has trusted a device, and would not see it.
+-- name: DistrustDevices :exec
+DELETE FROM trusted_devices
+WHERE user_id = @user_id;
 
 -- name: RenamePasskey :execrows
 WITH renamed AS (

@@ -1,3 +1,11 @@
+-- LockUser keeps others from changing a user until the transaction ends. What comes next sees what
+-- they have changed until then.
+-- name: LockUser :one
+SELECT id
+FROM users
+WHERE username_key = @username_key
+FOR NO KEY UPDATE;
+
 -- ResetFactors takes all that a user proves besides the password, with all that hangs on it. A user
 -- without a password stays without one until somebody sets it. account_of looks when all is gone.
 -- name: ResetFactors :one

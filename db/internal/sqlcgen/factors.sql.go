@@ -43,10 +43,6 @@ WITH u AS (
     FROM u
     WHERE sessions.id = $3::uuid
     RETURNING sessions.counter, sessions.expires_at, sessions.idle_seconds
-), distrusted AS (
-    DELETE FROM trusted_devices
-    USING u
-    WHERE trusted_devices.user_id = u.id
 )
 SELECT accounts.id, accounts.username, accounts.username_key, accounts.disabled_at, accounts.token_version, accounts.created_at, accounts.updated_at, accounts.must_change_password, accounts.password_expires_at, accounts.password_changed_at, accounts.roles, accounts.permissions, accounts.email, accounts.email_key, accounts.email_verified_at, accounts.verify_until, accounts.passwordless, accounts.totp, accounts.passkeys, accounts.recovery_codes, accounts.factor_demanded, coalesce(kept.counter, 0)::bigint AS counter,
        coalesce(kept.expires_at, now())::timestamptz AS expires_at,
@@ -82,9 +78,9 @@ type ChangeFactorsRow struct {
 	Now         time.Time
 }
 
-// ChangeFactors finds no user who has changed since it was read. No device is trusted from then on.
-// If there is a session, it must be live. It goes on, with another number, so that its earlier
-// cookies are void. Of the others, those end that should.
+// ChangeFactors finds no user who has changed since it was read. If there is a session, it must be
+// live. It goes on, with another number, so that its earlier cookies are void. Of the others, those
+// end that should.
 func (q *Queries) ChangeFactors(ctx context.Context, arg ChangeFactorsParams) (ChangeFactorsRow, error) {
 	row := q.db.QueryRow(ctx, changeFactors,
 		arg.Event,
@@ -184,6 +180,18 @@ WHERE user_id = $1
 
 func (q *Queries) DeleteTOTP(ctx context.Context, userID uuid.UUID) error {
 	_, err := q.db.Exec(ctx, deleteTOTP, userID)
+	return err
+}
+
+const distrustDevices = `-- name: DistrustDevices :exec
+DELETE FROM trusted_devices
+WHERE user_id = $1
+`
+
+// DistrustDevices lets no device of a user be trusted any more. It comes after ChangeFactors, and is
+// no part of it: that may have waited for somebody who has trusted a device, and would not see it.
+func (q *Queries) DistrustDevices(ctx context.Context, userID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, distrustDevices, userID)
 	return err
 }
 

@@ -11,6 +11,22 @@ import (
 	"github.com/google/uuid"
 )
 
+const lockUser = `-- name: LockUser :one
+SELECT id
+FROM users
+WHERE username_key = $1
+FOR NO KEY UPDATE
+`
+
+// LockUser keeps others from changing a user until the transaction ends. What comes next sees what
+// they have changed until then.
+func (q *Queries) LockUser(ctx context.Context, usernameKey string) (uuid.UUID, error) {
+	row := q.db.QueryRow(ctx, lockUser, usernameKey)
+	var id uuid.UUID
+	err := row.Scan(&id)
+	return id, err
+}
+
 const resealTOTPs = `-- name: ResealTOTPs :one
 WITH resealed AS (
     UPDATE totp_secrets
