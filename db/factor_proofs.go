@@ -149,6 +149,7 @@ func (d *DB) TrustDevice(ctx context.Context, e auth.Event, t auth.NewTrustedDev
 	defer leave()
 	trusted, err := d.queries.TrustDevice(ctx, sqlcgen.TrustDeviceParams{
 		UserID: t.User.ID, TokenVersion: t.User.TokenVersion, DeviceID: t.Device,
+		InPlaceOf:       t.InPlaceOf,
 		LifetimeSeconds: t.Lifetime.Seconds(), MaxOthers: int32(t.Most - 1),
 		ClientAddress: t.Caller.Address, UserAgent: t.Caller.UserAgent, Event: eventJSON(e),
 	})

@@ -137,8 +137,8 @@ SELECT EXISTS (
       AND expires_at > now()
 ) AS trusted;
 
--- TrustDevice lets a user leave out the second factor on a device. Of too many, those that were
--- trusted longest ago are forgotten.
+-- TrustDevice lets a user leave out the second factor on a device, which takes the place of another
+-- one. Of too many, those that were trusted longest ago are forgotten.
 -- name: TrustDevice :execrows
 WITH u AS (
     SELECT users.id
@@ -150,22 +150,22 @@ WITH u AS (
 ), forgotten AS (
     DELETE FROM trusted_devices
     WHERE (user_id, device_id) IN (
-        SELECT d.user_id, d.device_id
-        FROM trusted_devices d
-        JOIN u ON u.id = d.user_id
-        WHERE d.device_id <> @device_id
-        ORDER BY d.created_at DESC, d.device_id
-        OFFSET @max_others::integer
+        (
+            SELECT d.user_id, d.device_id
+            FROM trusted_devices d
+            JOIN u ON u.id = d.user_id
+            WHERE d.device_id <> @in_place_of
+            ORDER BY d.created_at DESC, d.device_id
+            OFFSET @max_others::integer
+        ) UNION ALL (
+            SELECT u.id, @in_place_of
+            FROM u
+        )
     )
 ), trusted AS (
     INSERT INTO trusted_devices AS d (user_id, device_id, expires_at, client_address, user_agent)
     SELECT u.id, @device_id, now() + make_interval(secs => @lifetime_seconds), @client_address, @user_agent
     FROM u
-    ON CONFLICT ON CONSTRAINT trusted_devices_pkey DO UPDATE
-    SET created_at     = now(),
-        expires_at     = excluded.expires_at,
-        client_address = excluded.client_address,
-        user_agent     = excluded.user_agent
     RETURNING d.user_id
 )
 SELECT record_event(@event::jsonb, trusted.user_id)

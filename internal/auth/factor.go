@@ -54,7 +54,8 @@ func (m FactorMode) DemandOf(u User) FactorDemand {
 func (m FactorMode) requires(u User) bool { return m == FactorsRequired || u.FactorDemanded }
 
 // admits reports whether a session is as strong as its user must be. One from before the factor was
-// demanded is not.
+// demanded is not, and neither is one whose factor was taken away when it was not demanded.
 func (m FactorMode) admits(s SessionState) bool {
-	return !m.requires(s.User) || s.Trusted || slices.Contains(s.Methods, methodMultiple)
+	return !m.requires(s.User) ||
+		s.User.Factors.Any() && (s.Trusted || slices.Contains(s.Methods, methodMultiple))
 }

@@ -202,22 +202,22 @@ WITH u AS (
 ), forgotten AS (
     DELETE FROM trusted_devices
     WHERE (user_id, device_id) IN (
-        SELECT d.user_id, d.device_id
-        FROM trusted_devices d
-        JOIN u ON u.id = d.user_id
-        WHERE d.device_id <> $4
-        ORDER BY d.created_at DESC, d.device_id
-        OFFSET $5::integer
+        (
+            SELECT d.user_id, d.device_id
+            FROM trusted_devices d
+            JOIN u ON u.id = d.user_id
+            WHERE d.device_id <> $4
+            ORDER BY d.created_at DESC, d.device_id
+            OFFSET $5::integer
+        ) UNION ALL (
+            SELECT u.id, $4
+            FROM u
+        )
     )
 ), trusted AS (
     INSERT INTO trusted_devices AS d (user_id, device_id, expires_at, client_address, user_agent)
-    SELECT u.id, $4, now() + make_interval(secs => $6), $7, $8
+    SELECT u.id, $6, now() + make_interval(secs => $7), $8, $9
     FROM u
-    ON CONFLICT ON CONSTRAINT trusted_devices_pkey DO UPDATE
-    SET created_at     = now(),
-        expires_at     = excluded.expires_at,
-        client_address = excluded.client_address,
-        user_agent     = excluded.user_agent
     RETURNING d.user_id
 )
 SELECT record_event($1::jsonb, trusted.user_id)
@@ -228,22 +228,24 @@ type TrustDeviceParams struct {
 	Event           string
 	UserID          uuid.UUID
 	TokenVersion    int64
-	DeviceID        uuid.UUID
+	InPlaceOf       uuid.UUID
 	MaxOthers       int32
+	DeviceID        uuid.UUID
 	LifetimeSeconds float64
 	ClientAddress   string
 	UserAgent       string
 }
 
-// TrustDevice lets a user leave out the second factor on a device. Of too many, those that were
-// trusted longest ago are forgotten.
+// TrustDevice lets a user leave out the second factor on a device, which takes the place of another
+// one. Of too many, those that were trusted longest ago are forgotten.
 func (q *Queries) TrustDevice(ctx context.Context, arg TrustDeviceParams) (int64, error) {
 	result, err := q.db.Exec(ctx, trustDevice,
 		arg.Event,
 		arg.UserID,
 		arg.TokenVersion,
-		arg.DeviceID,
+		arg.InPlaceOf,
 		arg.MaxOthers,
+		arg.DeviceID,
 		arg.LifetimeSeconds,
 		arg.ClientAddress,
 		arg.UserAgent,

@@ -1,0 +1,81 @@
+package auth_test
+
+import (
+	"errors"
+	"maps"
+	"testing"
+
+	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/auth/authtest"
+)
+
+// A login with two factors of which one is gone would let in an account that has none, and must have
+// one.
+func TestASessionOutlivesItsFactorOnlyWhereNoneIsDemanded(t *testing.T) {
+	t.Parallel()
+	s := startSecond(t, authtest.Options{})
+	user, app := s.enrolled("alice")
+	grant, err := s.prove(s.begin("alice"), s.code(app))
+	must(t, err)
+	change, err := s.Factors.RemoveTOTP(t.Context(), auth.Enroller{Browser: s.browser(grant.Cookie)})
+	must(t, err)
+	s.browser(change.Browser.Cookie)
+	required := s.beside(func(o *authtest.Options) { o.Factors = auth.FactorsRequired })
+	required.wantCookieRefused("by the setting", change.Browser.Cookie)
+	s.exec("INSERT INTO roles (name, factor) VALUES ('staff', true)")
+	s.grant(user, "staff")
+	s.wantCookieRefused("by a role", change.Browser.Cookie)
+}
+
+// Whoever has a program that answers for a passkey could fill the disk: such a login costs no hash of
+// a password.
+func TestSoManyLoginsByAPasskeyAreRefusedForAWhile(t *testing.T) {
+	t.Parallel()
+	s := startSecond(t, authtest.Options{})
+	user := s.register("alice")
+	key := s.withPasskey(user, true)
+	for n := range 1000 {
+		options, err := s.Logins.PasskeyOptions("cookie")
+		must(t, err)
+		_, err = s.Logins.LoginByPasskey(t.Context(), "cookie", key.answers(t, options), client, auth.BrowserLogin{})
+		if errors.Is(err, auth.ErrLimited) {
+			if n < 50 {
+				t.Errorf("after %d", n)
+			}
+			return
+		}
+		must(t, err)
+	}
+	t.Error("there is no end")
+}
+
+// A copy of what a browser keeps, from before its device was trusted, would skip the factor too.
+func TestADeviceThatIsTrustedIsNoneThatWasCopiedBefore(t *testing.T) {
+	t.Parallel()
+	s := startSecond(t, authtest.Options{Rates: auth.RateLimits{Account: perHour(20)}})
+	b := &trusting{second: s, key: s.withPasskey(s.register("alice"), true)}
+	b.knows("alice")
+	thief := &trusting{second: s, devices: maps.Clone(b.devices)}
+	b.trusts("alice")
+	if _, err := thief.login("alice", true); !errors.Is(err, auth.ErrFactorNeeded) {
+		t.Errorf("the copy from before: %v", err)
+	}
+	if _, err := b.login("alice", true); err != nil {
+		t.Errorf("the device itself: %v", err)
+	}
+	b.trusts("alice")
+	if n := s.count("SELECT count(*) FROM trusted_devices"); n != 1 {
+		t.Errorf("one device is trusted as %d", n)
+	}
+}
+
+// knows logs in with a passkey, and does not trust the device.
+func (b *trusting) knows(username string) {
+	b.Helper()
+	_, err := b.Logins.LoginInBrowser(b.Context(), username, goodPassword, b.caller(), auth.BrowserLogin{})
+	pending := b.pendingOf(err)
+	grant, err := b.Logins.ProveFactor(b.Context(), pending,
+		auth.FactorProof{Passkey: b.key.answers(b, b.passkeyOptions(pending))}, false, b.caller(), auth.BrowserLogin{})
+	must(b, err)
+	b.devices = map[string]string{grant.DeviceName: grant.Device}
+}
