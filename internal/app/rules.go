@@ -81,7 +81,7 @@ func newRules(
 		return nil, err
 	}
 	logins := auth.NewLogins(auth.LoginParts{
-		Store: store, Passwords: passwords, Limits: limits, Tokens: tokens,
+		Store: store, Passwords: passwords, Limits: limits, Pace: pace, Tokens: tokens,
 		Browsers: browsers, Audit: audit, Notices: notices,
 		Email: auth.EmailMode(s.Email), Clock: o.Clock,
 		Factors: auth.FactorMode(s.Factors), Keys: secrets, RP: rp,

@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"encoding/json"
 	"errors"
 	"maps"
 	"testing"
@@ -78,4 +79,25 @@ func (b *trusting) knows(username string) {
 		auth.FactorProof{Passkey: b.key.answers(b, b.passkeyOptions(pending))}, false, b.caller(), auth.BrowserLogin{})
 	must(b, err)
 	b.devices = map[string]string{grant.DeviceName: grant.Device}
+}
+
+// A browser that is not asked to make sure of its user may leave that out. Whoever finds a key would
+// be in by it alone, or its owner would be refused.
+func TestOnlyAPasskeyThatIsTheOnlyFactorMustKnowItsUser(t *testing.T) {
+	t.Parallel()
+	s := startSecond(t, authtest.Options{})
+	s.withPasskey(s.register("alice"), true)
+	alone, err := s.Logins.PasskeyOptions("cookie")
+	must(t, err)
+	for want, options := range map[string][]byte{
+		"required": alone, "preferred": s.passkeyOptions(s.begin("alice")),
+	} {
+		var asked struct {
+			UserVerification string `json:"userVerification"`
+		}
+		must(t, json.Unmarshal(options, &asked))
+		if asked.UserVerification != want {
+			t.Errorf("%q is asked for, want %q", asked.UserVerification, want)
+		}
+	}
 }

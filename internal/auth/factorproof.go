@@ -417,6 +417,10 @@ func (l *Logins) byPasskey(
 	if holder.Disabled() {
 		return BrowserGrant{}, ErrDisabled
 	}
+	// No hash of a password bounds how many sessions and lines of the audit log this makes.
+	if err := l.pace.logIn(holder.ID); err != nil {
+		return BrowserGrant{}, err
+	}
 	used, err := l.usePasskey(ctx, *e, shown)
 	if err == nil && !used {
 		err = ErrFactorReused

@@ -505,6 +505,7 @@ func TestAPasskeyAnswersAChallengeOfItsOwnSessionOnce(t *testing.T) {
 	if done := len(slices.DeleteFunc(errs, func(err error) bool { return err != nil })); done != 1 {
 		t.Errorf("%d passkeys answer one challenge", done)
 	}
+	refused("one after another", alice, newKey(true).answers(t, options))
 	own := f.inBrowser("bob", auth.BrowserLogin{})
 	options = f.options(f.as(own))
 	_, err := f.Factors.AddPasskey(t.Context(), f.as(own), "", newKey(true).answers(t, options))

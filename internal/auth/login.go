@@ -51,6 +51,7 @@ type Logins struct {
 	store      LoginStore
 	passwords  *Passwords
 	limits     *Limits
+	pace       *Pace
 	tokens     *Tokens
 	browsers   *Browsers
 	audit      *Audit
@@ -70,6 +71,7 @@ type LoginParts struct {
 	Store     LoginStore
 	Passwords *Passwords
 	Limits    *Limits
+	Pace      *Pace
 	Tokens    *Tokens
 	Browsers  *Browsers
 	Audit     *Audit
@@ -87,7 +89,7 @@ type LoginParts struct {
 // NewLogins makes Logins.
 func NewLogins(p LoginParts) *Logins {
 	return &Logins{
-		store: p.Store, passwords: p.Passwords, limits: p.Limits, tokens: p.Tokens,
+		store: p.Store, passwords: p.Passwords, limits: p.Limits, pace: p.Pace, tokens: p.Tokens,
 		browsers: p.Browsers, audit: p.Audit, notices: p.Notices, email: p.Email,
 		factors: p.Factors, pending: newPendingLogins(p.Keys, p.Clock),
 		totp:       newTOTPSecrets(p.Keys),

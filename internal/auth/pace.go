@@ -21,6 +21,7 @@ type Pace struct {
 	change  ratelimit.Limit // changes by one administrator, or own tokens of one client
 	data    ratelimit.Limit // exports of one user's data
 	factors ratelimit.Limit // changes of one user's factors
+	login   ratelimit.Limit // logins of one user without a password
 }
 
 // paced is what a pace belongs to.
@@ -47,6 +48,7 @@ func NewPace(limits SessionLimits, lifetime time.Duration, clock func() time.Tim
 		data:   ratelimit.Limit{Burst: 10, Interval: time.Minute},
 		// as many as all passkeys of an account, added and taken away
 		factors: ratelimit.Limit{Burst: 2 * mostPasskeys, Interval: time.Minute},
+		login:   session,
 	}
 }
 
@@ -83,6 +85,13 @@ func (p *Pace) export(user uuid.UUID) error {
 func (p *Pace) enrol(user uuid.UUID) error {
 	return limited(p.buckets.Take(
 		p.clock(), ratelimit.Wanted[paced]{Key: paced{"factors", user}, Limit: p.factors},
+	))
+}
+
+// logIn counts a login that was proved without a password. Errors: [*LimitedError].
+func (p *Pace) logIn(user uuid.UUID) error {
+	return limited(p.buckets.Take(
+		p.clock(), ratelimit.Wanted[paced]{Key: paced{"login", user}, Limit: p.login},
 	))
 }
 

@@ -189,8 +189,8 @@ func bounded() settings {
 	}
 }
 
-// Whoever could fill the disk by a browser could stop every login. A login that succeeds is not in
-// this table: it is bounded by the password lane, and by MAX_SESSIONS.
+// Whoever could fill the disk by a browser could stop every login. A login with a password that
+// succeeds is not in this table: it is bounded by the password lane, and by MAX_SESSIONS.
 func TestNobodyFillsTheAuditLogOrATableByAPage(t *testing.T) {
 	t.Parallel()
 	tried := map[string]bool{}

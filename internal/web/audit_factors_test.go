@@ -191,11 +191,14 @@ func factorAttempts() map[string]attempt {
 	}
 }
 
-const ofFactors = 60 // changes of factors of an account
+const (
+	ofFactors  = 60  // changes of factors of an account
+	ofPasskeys = 120 // logins of an account by a passkey
+)
 
 // factorWays are those of the pages for second factors and passkeys.
 func factorWays() map[string]way {
-	var wrong, enrol, again second
+	var wrong, enrol, again, key second
 	withApp := func(a *audited) {
 		new(second).withApp(a)
 		a.b = a.browser()
@@ -231,6 +234,13 @@ func factorWays() map[string]way {
 			send: func(a *audited) answered {
 				return a.b.post("/login/enrol", "sealed", enrol.sealed, "factor", "000000")
 			}, times: 150, first: 400, last: 429, lines: ofActor, outcomes: 2},
+		"login by a passkey": {does: "POST /login/passkey", prepare: func(a *audited) {
+			key.withKey(a)
+			a.b = a.browser()
+			a.b.get("/login")
+		}, send: func(a *audited) answered {
+			return a.b.post("/login/passkey", "passkey", key.key.proves(a.fixture, a.b.get("/login/passkey")))
+		}, times: 250, first: 303, last: 429, lines: ofPasskeys + ofNetwork},
 		"app that is not confirmed":     own("/account/security/app", 400, 429, nil, "sealed", "x"),
 		"passkey that is none":          own("/account/security/passkey", 400, 429, nil, "passkey", "{}"),
 		"names of a passkey":            renamed,

@@ -125,7 +125,7 @@ func New(t testing.TB, store auth.Store, o Options) *Rules {
 	}
 	rp := relyingParty(t, o.PasskeysAt)
 	logins := auth.NewLogins(auth.LoginParts{
-		Store: store, Passwords: passwords, Limits: limits, Tokens: tokens,
+		Store: store, Passwords: passwords, Limits: limits, Pace: pace, Tokens: tokens,
 		Browsers: browsers, Audit: audit, Notices: notices, Email: o.Email, Clock: o.Clock,
 		Factors: o.Factors, Keys: keys, RP: rp,
 		TrustedFor: 30 * 24 * time.Hour,
