@@ -89,7 +89,7 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 	}
 	for _, job := range []string{"revocations", "sessions", "rate_limits"} {
 		if _, ok := metric(families["gatehouse_upkeep_last_success_timestamp_seconds"],
-			map[string]string{"job": job}); !ok {
+			map[string]string{"task": job}); !ok {
 			t.Errorf("the success of %s is not there", job)
 		}
 	}

@@ -125,7 +125,7 @@ func newUpkeep(jobs []job, log *slog.Logger, r prometheus.Registerer) *upkeep {
 	u := &upkeep{jobs: jobs, log: log, succeeded: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "gatehouse_upkeep_last_success_timestamp_seconds",
 		Help: "When a job last succeeded; 0: never since the start.",
-	}, []string{"job"})}
+	}, []string{"task"})}
 	r.MustRegister(u.succeeded)
 	for _, j := range jobs {
 		// shows 0: a job that never succeeded is worth an alert too
