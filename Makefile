@@ -21,7 +21,7 @@ run: ## Run the service on a PostgreSQL of its own, with its data in .dev/.
 .PHONY: test
 test: ## Run all tests on a real PostgreSQL, with the race detector.
 	@# -count=1: the cache does not see that the tests of these modules read files of the module above
-	@go run ./internal/dbtest/withdb -- sh -c 'go test $(RACE) -timeout 20m ./... && go -C bench test $(RACE) -count=1 ./... && go -C api/clients test $(RACE) -count=1 ./...'
+	@go run ./internal/dbtest/withdb -- sh -c 'go test $(RACE) -timeout 20m ./... && go -C bench test $(RACE) -count=1 ./... && go -C api/clients test $(RACE) -count=1 ./... && go -C deploy/kubernetes test -count=1 ./...'
 
 .PHONY: browser
 browser: ## Test /docs and the pages in a headless Chromium, with pictures in dist/pages and dist/mails.
@@ -43,12 +43,15 @@ verify: ## Check formatting, generated code, imports, and what linters find.
 	go mod tidy -diff
 	go -C bench mod tidy -diff
 	go -C api/clients mod tidy -diff
+	go -C deploy/kubernetes mod tidy -diff
 	go vet -tags browser ./...
 	go -C bench vet ./...
 	go -C api/clients vet ./...
+	go -C deploy/kubernetes vet ./...
 	go tool staticcheck -tags browser ./...
 	go -C bench tool -modfile=../go.mod staticcheck ./... # the same one: the bench has no tools of its own
 	go -C api/clients tool -modfile=../../go.mod staticcheck ./...
+	go -C deploy/kubernetes tool -modfile=../../go.mod staticcheck ./...
 	go tool sqlc diff
 	go test . ./internal/password/gencommon
 	.ci/vulncheck

@@ -29,7 +29,7 @@ func TestTheModuleGetsAnotherPathByOneCommand(t *testing.T) {
 		t.Errorf("what still has the old path:\n%s", left)
 	}
 	run(t, dir, "go", "list", "-deps", "-test", "./...")
-	for _, module := range []string{"bench", "api/clients"} {
+	for _, module := range []string{"bench", "api/clients", "deploy/kubernetes"} {
 		run(t, dir, "go", "-C", module, "list", "-deps", "-test", "./...")
 	}
 	run(t, dir, "go", "build", "-o", os.DevNull, "./cmd/gatehouse")
