@@ -47,6 +47,17 @@ func mustRequest(t testing.TB, url string) *http.Request {
 	return request
 }
 
+// A setting that reaches no rule protects nobody.
+func TestNobodyRegistersWithAWordOfTheInstallation(t *testing.T) {
+	t.Parallel()
+	r := boot(t, dbtest.New(t), "--password-words=Bakery,orders")
+	for pw, want := range map[string]int{
+		"Orders-2026!": http.StatusUnprocessableEntity, goodPassword: http.StatusCreated,
+	} {
+		r.want(want, r.do(r.registerRequest("alice", pw)))
+	}
+}
+
 // Dashboards and alerts are built on these names.
 func TestMetricsTellWhatHappened(t *testing.T) {
 	t.Parallel()

@@ -157,6 +157,9 @@ func newPasswords(
 		return nil, nil, err
 	}
 	policy := password.Policy{MinLength: s.PasswordMinLength, Breached: leaked}
+	for _, word := range s.PasswordWords {
+		policy.Words = append(policy.Words, password.Letters(word))
+	}
 	return hasher, auth.NewPasswords(hasher, policy, s.InitialSecretLifetime()), nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/crypto/bcrypt"
@@ -49,10 +50,11 @@ type Pepper struct {
 type Passwords struct {
 	Pepper `embed:""`
 
-	BcryptCost         int    `env:"BCRYPT_COST" default:"12" help:"Cost of new password hashes, 10 to 16. Hashes of another cost are made anew at the next login."`
-	PasswordMinLength  int    `env:"PASSWORD_MIN_LENGTH" default:"8" help:"Fewest characters of a new password, 8 to 64. NIST SP 800-63B-4 asks for 15 where a password is the only factor."`
-	BreachedPasswords  string `env:"BREACHED_PASSWORDS" default:"off" placeholder:"off|FILE" help:"Passwords that are known from leaks, and that nobody may set: off, or the file that gatehouse passwords build makes. It is read at the start."`
-	InitialSecretHours int    `env:"INITIAL_SECRET_HOURS" default:"72" help:"Lifetime of an initial secret, 1 to 720 hours. The owner of a new account sets a password with it."`
+	BcryptCost         int      `env:"BCRYPT_COST" default:"12" help:"Cost of new password hashes, 10 to 16. Hashes of another cost are made anew at the next login."`
+	PasswordMinLength  int      `env:"PASSWORD_MIN_LENGTH" default:"8" help:"Fewest characters of a new password, 8 to 64. NIST SP 800-63B-4 asks for 15 where a password is the only factor."`
+	PasswordWords      []string `env:"PASSWORD_WORDS" default:"gatehouse" placeholder:"WORD,…" help:"Names that are guessed first at your place, such as those of your organization and its products, separated by commas. Nobody sets a password that is one of them with digits and signs. Each has at least four letters."`
+	BreachedPasswords  string   `env:"BREACHED_PASSWORDS" default:"off" placeholder:"off|FILE" help:"Passwords that are known from leaks, and that nobody may set: off, or the file that gatehouse passwords build makes. It is read at the start."`
+	InitialSecretHours int      `env:"INITIAL_SECRET_HOURS" default:"72" help:"Lifetime of an initial secret, 1 to 720 hours. The owner of a new account sets a password with it."`
 }
 
 // Limits are how often something may happen before it is answered with 429.
@@ -244,6 +246,15 @@ func (p Passwords) InitialSecretLifetime() time.Duration {
 	return time.Duration(p.InitialSecretHours) * time.Hour
 }
 
+func letters(text string) (count int) {
+	for _, r := range text {
+		if unicode.IsLetter(r) {
+			count++
+		}
+	}
+	return count
+}
+
 // Validate checks the bounds.
 func (p Passwords) Validate() error {
 	if p.BcryptCost < bcrypt.DefaultCost || p.BcryptCost > 16 {
@@ -251,6 +262,11 @@ func (p Passwords) Validate() error {
 	}
 	if p.PasswordMinLength < 8 || p.PasswordMinLength > 64 {
 		return &Error{"PASSWORD_MIN_LENGTH", "must be from 8 to 64"}
+	}
+	for _, word := range p.PasswordWords {
+		if letters(word) < 4 { // fewer would refuse far too much
+			return &Error{"PASSWORD_WORDS", "must have words of at least four letters"}
+		}
 	}
 	if p.InitialSecretHours < 1 || p.InitialSecretHours > 720 {
 		return &Error{"INITIAL_SECRET_HOURS", "must be from 1 to 720"}

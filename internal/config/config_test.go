@@ -49,6 +49,7 @@ func TestUnusableValuesAreRefusedByName(t *testing.T) {
 		{"PASSWORD_PEPPER", testKey + ","},
 		{"PASSWORD_PEPPER", testKey + ", " + testKey},
 		{"PASSWORD_MIN_LENGTH", "7"},
+		{"PASSWORD_WORDS", "bakery,a-b-c"},
 		{"PASSWORD_MIN_LENGTH", "65"},
 		{"PASSWORD_QUEUE", "-1"},
 		{"PASSWORD_QUEUE", "10001"},

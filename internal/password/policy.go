@@ -3,6 +3,7 @@ package password
 import (
 	_ "embed"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"unicode"
@@ -27,6 +28,7 @@ const (
 	ErrCharacters PolicyError = "password has a character that is not allowed, such as a control character"
 	ErrCommon     PolicyError = "password is one of the most common ones"
 	ErrIsUsername PolicyError = "password is the same as the username or the address"
+	ErrIsWord     PolicyError = "password is a name that everybody here knows, with digits or signs at most"
 	ErrBreached   PolicyError = "password is known from a leak, perhaps of another service; choose one that is used nowhere else"
 )
 
@@ -93,12 +95,17 @@ type Policy struct {
 	// MinLength is in characters (code points). Less than [DefaultMinLength] counts as that. NIST
 	// SP 800-63B-4 §3.1.1.2 asks for 15 where the password is the only factor.
 	MinLength int
+	// Words are names that are guessed first here, such as those of the organization and of its
+	// products, in small letters alone (OWASP ASVS 5.0 §6.1.2). No password is one of them with
+	// digits and signs.
+	Words []string
 	// Breached are the passwords that are known from leaks (NIST SP 800-63B-4 §3.1.1.2). nil: none.
 	Breached *breached.Filter
 }
 
 // Check returns nil for a prepared password that a user may take. The user is given by the key,
-// which is the case-mapped username. [ErrTooShort], [ErrTooLong], [ErrCommon], [ErrIsUsername], [ErrBreached].
+// which is the case-mapped username. [ErrTooShort], [ErrTooLong], [ErrCommon],
+// [ErrIsUsername], [ErrIsWord], [ErrBreached].
 func (p Policy) Check(prepared, usernameKey string) error {
 	if shortest := max(p.MinLength, DefaultMinLength); utf8.RuneCountInString(prepared) < shortest {
 		return fmt.Errorf("%w: at least %d characters", ErrTooShort, shortest)
@@ -108,6 +115,9 @@ func (p Policy) Check(prepared, usernameKey string) error {
 	}
 	if isUsername(prepared, usernameKey) {
 		return ErrIsUsername
+	}
+	if slices.Contains(p.Words, Letters(prepared)) {
+		return ErrIsWord
 	}
 	if isCommon(prepared) {
 		return ErrCommon
@@ -121,6 +131,16 @@ func (p Policy) Check(prepared, usernameKey string) error {
 func isUsername(prepared, usernameKey string) bool {
 	asKey, err := precis.UsernameCaseMapped.String(prepared)
 	return err == nil && asKey == usernameKey
+}
+
+// Letters are those of a text, as small ones.
+func Letters(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsLetter(r) {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, text)
 }
 
 //go:generate go run ./gencommon

@@ -177,6 +177,25 @@ func TestAPasswordOfALeakIsRefusedInEveryEncoding(t *testing.T) {
 	}
 }
 
+// Whoever knows where somebody works guesses "bakery2026!" before anything else.
+func TestNoPasswordIsAWordOfTheInstallationWithDigitsAndSigns(t *testing.T) {
+	t.Parallel()
+	policy := Policy{Words: []string{Letters("Bakery"), Letters("Müller & Söhne")}}
+	for typed, want := range map[string]error{
+		"bakery2026!": ErrIsWord, "2026-BAKERY": ErrIsWord, "b.a.k.e.r.y.1": ErrIsWord,
+		"Müller & Söhne": ErrIsWord, "mu\u0308ller+so\u0308hne1": ErrIsWord,
+		"the bakery around the corner": nil, "bakeries2026": nil, "12345 6789 !": nil,
+	} {
+		prepared, err := Prepare(typed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := policy.Check(prepared, "alice"); !errors.Is(err, want) {
+			t.Errorf("Check(%+q) = %v, want %v", prepared, err, want)
+		}
+	}
+}
+
 // Handlers show these texts: whatever Prepare and Check return has to be a PolicyError and to name
 // the figure.
 func TestPolicyErrorsAreForUsers(t *testing.T) {

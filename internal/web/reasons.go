@@ -110,7 +110,7 @@ func (w *Web) newPasswordProblem(c *gin.Context, err error, field string) pages.
 	for reason, why := range map[error]pages.ProblemReason{
 		password.ErrCharacters: pages.PasswordCharacters, password.ErrCommon: pages.PasswordCommon,
 		password.ErrIsUsername: pages.PasswordIsUsername, auth.ErrSamePassword: pages.PasswordSame,
-		password.ErrBreached: pages.PasswordBreached,
+		password.ErrBreached: pages.PasswordBreached, password.ErrIsWord: pages.PasswordIsWord,
 	} {
 		if errors.Is(err, reason) {
 			return pages.Problem{Why: why}

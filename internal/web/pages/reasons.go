@@ -77,6 +77,7 @@ const (
 	PasswordLong       ProblemReason = "password_long"
 	PasswordCharacters ProblemReason = "password_characters"
 	PasswordCommon     ProblemReason = "password_common"
+	PasswordIsWord     ProblemReason = "password_is_word"
 	PasswordBreached   ProblemReason = "password_breached"
 	PasswordIsUsername ProblemReason = "password_is_username"
 	PasswordSame       ProblemReason = "password_same"  // it is the one that the account has

@@ -55,7 +55,7 @@ func drawn() map[string]Page {
 		"password": DemandedPassword{Username: "alice", MinLength: 8, Remember: true, Next: "/"},
 		"password wrong": DemandedPassword{
 			Username: "alice", MinLength: 8, CurrentProblem: Problem{Why: PasswordWrong},
-			NewProblem: Problem{Why: PasswordCommon},
+			NewProblem: Problem{Why: PasswordIsWord},
 		},
 		"forgot": Forgot{Next: sampleNext},
 		"forgot long": Forgot{
