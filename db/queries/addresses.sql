@@ -123,7 +123,7 @@ CROSS JOIN record_event(@event::jsonb, u.id)
 CROSS JOIN LATERAL end_sessions(u.id, @keep, 'password');
 
 -- UndoAddress gives a user an address of before back. Nobody gets in from then on but by a mail to
--- it: the password expires, all sessions end, and no device is known.
+-- it: the password expires, also if it was taken away, all sessions end, and no device is known.
 --
 -- Whoever has taken the account over may have changed the address several times, and has a link for
 -- each of these too. So once a change was undone, no later one is that was there by then. Such a
@@ -164,6 +164,7 @@ WITH found AS (
         must_change_password = true,
         password_expires_at  = now(),
         password_changed_at  = now(),
+        password_removed_at  = NULL, -- or passkeys would do without one
         token_version        = token_version + 1,
         updated_at           = now()
     FROM redeemed

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/auth/authtest"
 )
@@ -99,5 +101,40 @@ func TestOnlyAPasskeyThatIsTheOnlyFactorMustKnowItsUser(t *testing.T) {
 		if asked.UserVerification != want {
 			t.Errorf("%q is asked for, want %q", asked.UserVerification, want)
 		}
+	}
+}
+
+// byPasskey logs in with a passkey alone.
+func (s *second) byPasskey(key *holder) (auth.BrowserGrant, error) {
+	s.Helper()
+	options, err := s.Logins.PasskeyOptions("cookie")
+	must(s, err)
+	return s.Logins.LoginByPasskey(s.Context(), "cookie", key.answers(s, options), client, auth.BrowserLogin{})
+}
+
+// A thief who has set up passkeys, and has taken the password away, would be in again as soon as the
+// owner has taken the address back.
+func TestNoPasskeyOfAThiefOutlivesTheUndoingOfAnAddress(t *testing.T) {
+	t.Parallel()
+	s := startSecond(t, authtest.Options{Email: auth.EmailOptional})
+	alice := s.register("alice")
+	s.exec("UPDATE users SET email = $1, email_key = $1, email_verified_at = now()", "alice@example.org")
+	key := s.withPasskey(alice, true)
+	s.withPasskey(alice, true)
+	grant, err := s.byPasskey(key)
+	must(t, err)
+	change, err := s.Factors.RemovePassword(t.Context(), auth.Enroller{Browser: s.browser(grant.Cookie)})
+	must(t, err)
+	_, err = s.byPasskey(key)
+	must(t, err)
+	must(t, s.Addresses.Remove(t.Context(), s.browser(change.Browser.Cookie).Access, "", "en"))
+	var mail uuid.UUID
+	must(t, s.conn.QueryRow(t.Context(), "SELECT id FROM mails WHERE kind = $1",
+		string(auth.MailAddressChanged)).Scan(&mail))
+	letter, err := s.Mails.Prepare(t.Context(), mail)
+	must(t, err)
+	must(t, s.Addresses.Undo(t.Context(), byLink(letter).Token, client))
+	if _, err := s.byPasskey(key); !errors.Is(err, auth.ErrMustChangePassword) {
+		t.Errorf("the thief's passkey: %v", err)
 	}
 }
