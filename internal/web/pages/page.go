@@ -318,7 +318,7 @@ type Consent struct {
 }
 
 func (p Consent) describe() description {
-	return description{Name: "consent", Title: "consent.title"}
+	return description{Name: "consent", Title: "consent.title", User: p.Username}
 }
 
 // EndSession asks whether to log out. Its form goes to [EndSessionPath].

@@ -76,7 +76,7 @@ type RecoveryCodes struct {
 }
 
 func (p RecoveryCodes) describe() description {
-	return description{Name: "codes", Title: "codes.title"}
+	return description{Name: "codes", Title: "codes.title", User: p.Username}
 }
 
 // Security is at [SecurityPath].
