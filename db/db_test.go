@@ -358,9 +358,10 @@ func (d *DB) sendMail(ctx context.Context, u auth.User) error {
 		return err
 	}
 	_, beginErr := d.BeginMail(ctx, id)
+	_, _, takeErr := d.TakeMailRates(ctx, id, []auth.Rate{{Limit: ratelimit.Limit{Burst: 1000, Interval: time.Minute}}})
 	admitErr, failErr := d.AdmitMail(ctx, id, u.ID), d.FailMail(ctx, id, "451 later")
 	_, err = d.SettleMail(ctx, id, auth.MailEnd{Outcome: auth.MailSent})
-	return errors.Join(beginErr, admitErr, failErr, err)
+	return errors.Join(beginErr, takeErr, admitErr, failErr, err)
 }
 
 // pruneUnproved deletes a user of its own, whose time to prove the address is over.
@@ -427,7 +428,7 @@ func (d *DB) changeAddress(ctx context.Context) error {
 		if err != nil {
 			return uuid.Nil, err
 		}
-		_, err = d.PutChallenge(ctx, nil, auth.NewChallenge{ID: mail, Purpose: purpose, User: u, Email: to})
+		_, err = d.PutChallenge(ctx, anEvent(), auth.NewChallenge{ID: mail, Purpose: purpose, User: u, Email: to})
 		return mail, err
 	}
 	proof, proofErr := challenge(auth.MailVerify, auth.ChallengeVerify)
@@ -465,8 +466,7 @@ func (d *DB) resetPassword(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e := anEvent()
-	_, err = d.PutChallenge(ctx, &e, auth.NewChallenge{
+	_, err = d.PutChallenge(ctx, anEvent(), auth.NewChallenge{
 		ID: mail, Purpose: auth.ChallengeReset, User: u,
 		Email: auth.Email{Given: id.String() + "@example.org", Key: id.String() + "@example.org"},
 	})
@@ -498,7 +498,7 @@ func (d *DB) acceptInvitation(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := d.PutChallenge(ctx, nil, auth.NewChallenge{
+	if _, err := d.PutChallenge(ctx, anEvent(), auth.NewChallenge{
 		ID: mail, Purpose: auth.ChallengeInvite, User: u, Email: u.Email,
 	}); err != nil {
 		return err

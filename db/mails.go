@@ -61,9 +61,34 @@ func (d *DB) AdmitMail(ctx context.Context, id, user uuid.UUID) error {
 	return changedMail("admit mail", changed, err)
 }
 
+// TakeMailRates implements auth.Store.
+func (d *DB) TakeMailRates(
+	ctx context.Context, id uuid.UUID, rates []auth.Rate,
+) (taken []auth.TakenRate, refused []auth.RefusedRate, err error) {
+	leave, err := d.turns.take(ctx, rateRows(rates)...)
+	if err != nil {
+		return nil, nil, translate("take rate limits of mail", err)
+	}
+	defer leave()
+	err = d.inTransaction(ctx, "take rate limits of mail", func(tx pgx.Tx) error {
+		q := d.queries.WithTx(tx)
+		found, err := q.TakeRateLimits(ctx, ratesToTake(rates, false))
+		if err != nil {
+			return translate("take rate limits of mail", err)
+		}
+		if refused = refusedOf(rates, found); len(refused) > 0 {
+			return nil
+		}
+		taken = takenOf(rates, found)
+		changed, err := q.AdmitMail(ctx, sqlcgen.AdmitMailParams{ID: id})
+		return changedMail("take rate limits of mail", changed, err)
+	})
+	return taken, refused, err
+}
+
 // PutChallenge implements auth.Store.
 func (d *DB) PutChallenge(
-	ctx context.Context, e *auth.Event, c auth.NewChallenge,
+	ctx context.Context, e auth.Event, c auth.NewChallenge,
 ) (time.Time, error) {
 	leave, err := d.turns.take(ctx, userRow(c.User.ID))
 	if err != nil {
@@ -73,7 +98,7 @@ func (d *DB) PutChallenge(
 	row, err := d.queries.PutChallenge(ctx, sqlcgen.PutChallengeParams{
 		ID: c.ID, AskedAs: orNull(c.AskedAs), Purpose: string(c.Purpose), UserID: c.User.ID,
 		TokenVersion: c.User.TokenVersion, Email: c.Email.Given, EmailKey: c.Email.Key,
-		Event: eventOrNull(e),
+		Event: eventJSON(e),
 	})
 	return row.ExpiresAt, mailError("put challenge", err)
 }

@@ -18,6 +18,17 @@ func (d *DB) TakeRates(ctx context.Context, rates []auth.Rate, reserve bool) ([]
 		return nil, nil, translate("take rate limits", err)
 	}
 	defer leave()
+	found, err := d.queries.TakeRateLimits(ctx, ratesToTake(rates, reserve))
+	if err != nil {
+		return nil, nil, translate("take rate limits", err)
+	}
+	if refused := refusedOf(rates, found); len(refused) > 0 {
+		return nil, refused, nil
+	}
+	return takenOf(rates, found), nil, nil
+}
+
+func ratesToTake(rates []auth.Rate, reserve bool) sqlcgen.TakeRateLimitsParams {
 	p := sqlcgen.TakeRateLimitsParams{Hold: auth.ReservationLifetime.Microseconds(), Reserve: reserve}
 	for _, r := range rates {
 		p.Keys = append(p.Keys, r.Key[:])
@@ -26,14 +37,7 @@ func (d *DB) TakeRates(ctx context.Context, rates []auth.Rate, reserve bool) ([]
 		p.Steps = append(p.Steps, r.Limit.Interval.Microseconds())
 		p.Binds = append(p.Binds, !r.Lenient)
 	}
-	found, err := d.queries.TakeRateLimits(ctx, p)
-	if err != nil {
-		return nil, nil, translate("take rate limits", err)
-	}
-	if refused := refusedOf(rates, found); len(refused) > 0 {
-		return nil, refused, nil
-	}
-	return takenOf(rates, found), nil, nil
+	return p
 }
 
 // owner is NULL where there is none.

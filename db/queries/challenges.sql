@@ -1,6 +1,6 @@
 -- PutChallenge decides that a mail is sent to a user who has not changed since it was read, and
--- makes its challenge. It takes the place of an older challenge for the same purpose. For another
--- try to send the mail it finds the challenge as it is. It finds none if the challenge was redeemed
+-- makes its challenge, which is an event. It takes the place of an older challenge for the same
+-- purpose. For another try to send the mail it finds the challenge as it is. It finds none if the challenge was redeemed
 -- meanwhile, if the user has changed, or if a newer one has taken its place. A challenge that
 -- undoes something is made however the user has changed: whoever has taken the account over goes on
 -- with that.
@@ -35,7 +35,8 @@ WITH m AS (
           AND c.token_version IS NOT DISTINCT FROM excluded.token_version
     RETURNING c.user_id, c.expires_at
 )
-SELECT put.expires_at, CASE WHEN sqlc.narg('event')::text IS NOT NULL THEN record_event(sqlc.narg('event')::text::jsonb, put.user_id) END AS event
+SELECT put.expires_at,
+       CASE WHEN NOT EXISTS (SELECT FROM challenges x WHERE x.id = @id) THEN record_event(@event::jsonb, put.user_id) END AS event
 FROM put;
 
 -- OpenChallenge finds the user of a challenge that could be redeemed now.

@@ -33,7 +33,7 @@ func (m meanwhile) RemoveAddress(
 }
 
 func (m meanwhile) PutChallenge(
-	ctx context.Context, e *auth.Event, c auth.NewChallenge,
+	ctx context.Context, e auth.Event, c auth.NewChallenge,
 ) (time.Time, error) {
 	m.act()
 	return m.Store.PutChallenge(ctx, e, c)

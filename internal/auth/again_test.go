@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -205,4 +206,44 @@ func TestAllChallengesOfAnAccountShareTheFiveGuesses(t *testing.T) {
 		}
 	}
 	r.want("one more", r.verify(codeOn(page, letter), r.byGrant(grant)), auth.ErrInvalidChallenge)
+}
+
+// cutOff is a store whose database goes down between two statements of one try to send a mail.
+type cutOff struct{ auth.Store }
+
+func (cutOff) PutChallenge(context.Context, auth.Event, auth.NewChallenge) (time.Time, error) {
+	return time.Time{}, auth.ErrUnavailable
+}
+
+func (cutOff) AdmitMail(context.Context, uuid.UUID, uuid.UUID) error { return auth.ErrUnavailable }
+
+func (cutOff) SettleRates(context.Context, []auth.TakenRate, bool) error { return auth.ErrUnavailable }
+
+func (cutOff) GiveBackRates(context.Context, []auth.TakenRate) error { return auth.ErrUnavailable }
+
+// The limits would take the second try for another mail, and the person would wait in vain.
+func TestAMailIsNotSuppressedByWhatAnEarlierTryToSendItHasCounted(t *testing.T) {
+	t.Parallel()
+	r := startRecovery(t, authtest.Options{Notices: auth.NoticeKinds()})
+	user := r.addressed("alice")
+	reset := r.forgot("alice")
+	queueLocked := func() uuid.UUID {
+		id := r.queued(auth.MailLocked, user, "")
+		r.exec("UPDATE mails SET user_id = NULL WHERE id = $1", id)
+		return id
+	}
+	locked := queueLocked()
+	for _, mail := range []uuid.UUID{reset, locked} { // one of the two has a challenge
+		r.anew(cutOff{r.store}, authtest.Options{Notices: auth.NoticeKinds()})
+		for range 2 {
+			_, err := r.Mails.Prepare(t.Context(), mail)
+			r.want("while the database is down", err, auth.ErrUnavailable)
+		}
+		r.anew(r.store, authtest.Options{Notices: auth.NoticeKinds()})
+		if letter := r.letter(mail); letter.Username != user.Username.Given {
+			t.Errorf("%+v", letter)
+		}
+	}
+	r.wantNoMail("another one", r.forgot("alice"), auth.MailSuppressed)
+	r.wantNoMail("another one", queueLocked(), auth.MailSuppressed)
 }

@@ -105,7 +105,7 @@ func TestAChallengeIsPutForAnAccountAsItWasReadAlone(t *testing.T) {
 		user, err := r.store.UserByID(t.Context(), id)
 		must(t, err)
 		r.exec(test.sql, id, mail)
-		_, err = r.store.PutChallenge(t.Context(), nil, auth.NewChallenge{
+		_, err = r.store.PutChallenge(t.Context(), anEvent(), auth.NewChallenge{
 			ID: mail, Purpose: auth.ChallengeReset, User: user, Email: user.Email,
 		})
 		if !errors.Is(err, test.want) {

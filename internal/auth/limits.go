@@ -464,13 +464,38 @@ func awaitTurn(ctx, waiting context.Context, place *ratelimit.Place) error {
 // errUndecided is the error when the answer may soon be another one.
 func errUndecided() error { return &LimitedError{RetryAfter: time.Second, Undecided: true} }
 
+// takeForMail is take for a mail, which never waits.
+func (l *Limits) takeForMail(
+	ctx context.Context, store MailStore, mail uuid.UUID, rates []Rate,
+) ([]TakenRate, error) {
+	rates = slices.DeleteFunc(rates, func(r Rate) bool { return r.Limit.Off() })
+	if len(rates) == 0 {
+		return nil, nil
+	}
+	taken, err := l.askFor(rates, func() ([]TakenRate, []RefusedRate, error) {
+		return store.TakeMailRates(ctx, mail, rates)
+	})
+	if _, soon := errors.AsType[*reservedError](err); soon {
+		return nil, errUndecided()
+	}
+	return taken, err
+}
+
 // ask takes from the rates without waiting. Errors: [*LimitedError], [*reservedError].
 func (l *Limits) ask(ctx context.Context, rates []Rate, reserve bool) ([]TakenRate, error) {
+	return l.askFor(rates, func() ([]TakenRate, []RefusedRate, error) {
+		return l.store.TakeRates(ctx, rates, reserve)
+	})
+}
+
+func (l *Limits) askFor(
+	rates []Rate, take func() ([]TakenRate, []RefusedRate, error),
+) ([]TakenRate, error) {
 	if wait := l.remembered(rates); wait > 0 {
 		return nil, &LimitedError{RetryAfter: wait, Remembered: true}
 	}
 	forgotten := l.refusals.Forgotten()
-	taken, refused, err := l.store.TakeRates(ctx, rates, reserve)
+	taken, refused, err := take()
 	if err != nil || len(refused) == 0 {
 		return taken, err
 	}

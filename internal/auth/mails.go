@@ -94,11 +94,17 @@ type MailStore interface {
 	BeginMail(ctx context.Context, id uuid.UUID) (BegunMail, error)
 	// AdmitMail stores that the limits let a mail pass, and whose it is. Errors: [ErrMailNotFound].
 	AdmitMail(ctx context.Context, id, user uuid.UUID) error
+	// TakeMailRates takes one from each rate for good, and stores that the limits let the mail pass,
+	// or does neither: another try must not be refused by what this one has taken. If a rate has
+	// nothing left, it returns refusals. Errors: [ErrMailNotFound].
+	TakeMailRates(ctx context.Context, id uuid.UUID, rates []Rate) (
+		taken []TakenRate, refused []RefusedRate, err error,
+	)
 	// PutChallenge is AdmitMail for a mail with a challenge, which it stores. An older challenge of
-	// the user for the same purpose is gone. It records the event unless it is nil. It returns when
-	// the challenge expires. Errors: [ErrMailNotFound] also if the user has changed, or has a newer
+	// the user for the same purpose is gone. It records the event if the challenge is new. It returns
+	// when the challenge expires. Errors: [ErrMailNotFound] also if the user has changed, or has a newer
 	// challenge, or has redeemed this one.
-	PutChallenge(ctx context.Context, e *Event, c NewChallenge) (expires time.Time, err error)
+	PutChallenge(ctx context.Context, e Event, c NewChallenge) (expires time.Time, err error)
 	// FailMail stores what was wrong with a try, after which another one follows. Errors:
 	// [ErrMailNotFound].
 	FailMail(ctx context.Context, id uuid.UUID, problem string) error
@@ -360,16 +366,16 @@ func (m *Mails) userOf(ctx context.Context, mail uuid.UUID, kind MailKind) (User
 }
 
 // admit takes the limits at the first try, makes the challenge, and returns the letter. What is
-// taken is given back if the mail is not admitted after all.
+// taken is given back if the mail is void after all.
 func (m *Mails) admit(
 	ctx context.Context, begun BegunMail, content sealedMail, user User, to Email,
 ) (Letter, error) {
 	var taken []TakenRate
 	if !begun.Admitted {
 		var err error
-		taken, err = m.limits.take(ctx, m.limits.ofMail(mailTo{
+		taken, err = m.limits.takeForMail(ctx, m.store, begun.ID, m.limits.ofMail(mailTo{
 			begun.Kind, user.ID, to.Key, askedBy(begun, content),
-		}), true)
+		}))
 		if limited, ok := errors.AsType[*LimitedError](err); ok && !limited.Undecided {
 			return Letter{}, m.end(ctx, begun, MailEnd{
 				Outcome: MailSuppressed, Problem: "there were too many mails",
@@ -382,7 +388,9 @@ func (m *Mails) admit(
 		}
 	}
 	letter, err := m.letter(ctx, begun, content, user, to)
-	m.limits.settleAs(ctx, taken, err != nil)
+	if errors.Is(err, ErrMailNotFound) {
+		m.limits.giveBack(ctx, taken)
+	}
 	return letter, err
 }
 
@@ -408,13 +416,9 @@ func (m *Mails) letter(
 		letter.Link = m.linkOf(begun.Kind)
 		return letter, m.store.AdmitMail(ctx, begun.ID, begun.UserID)
 	}
-	var e *Event
-	if !begun.Admitted {
-		made := newEvent(ctx, Actor{}, ActionMakeChallenge, user.ID, string(purpose))
-		made.Origin = Origin{
-			RequestID: content.RequestID, Address: content.Address, UserAgent: content.UserAgent,
-		}
-		e = &made
+	e := newEvent(ctx, Actor{}, ActionMakeChallenge, user.ID, string(purpose))
+	e.Origin = Origin{
+		RequestID: content.RequestID, Address: content.Address, UserAgent: content.UserAgent,
 	}
 	expires, err := m.store.PutChallenge(ctx, e, NewChallenge{
 		begun.ID, content.Again, purpose, user, to,

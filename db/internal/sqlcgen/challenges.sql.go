@@ -135,7 +135,7 @@ WITH m AS (
     UPDATE mails
     SET user_id = u.id, admitted_at = coalesce(admitted_at, now())
     FROM users u
-    WHERE mails.id = $2
+    WHERE mails.id = $1
       AND mails.done_at IS NULL
       AND u.id = $3
       AND ($4::text = 'undo' OR u.token_version = $5 AND u.disabled_at IS NULL)
@@ -161,13 +161,14 @@ WITH m AS (
           AND c.token_version IS NOT DISTINCT FROM excluded.token_version
     RETURNING c.user_id, c.expires_at
 )
-SELECT put.expires_at, CASE WHEN $1::text IS NOT NULL THEN record_event($1::text::jsonb, put.user_id) END AS event
+SELECT put.expires_at,
+       CASE WHEN NOT EXISTS (SELECT FROM challenges x WHERE x.id = $1) THEN record_event($2::jsonb, put.user_id) END AS event
 FROM put
 `
 
 type PutChallengeParams struct {
-	Event        *string
 	ID           uuid.UUID
+	Event        string
 	UserID       uuid.UUID
 	Purpose      string
 	TokenVersion int64
@@ -182,15 +183,15 @@ type PutChallengeRow struct {
 }
 
 // PutChallenge decides that a mail is sent to a user who has not changed since it was read, and
-// makes its challenge. It takes the place of an older challenge for the same purpose. For another
-// try to send the mail it finds the challenge as it is. It finds none if the challenge was redeemed
+// makes its challenge, which is an event. It takes the place of an older challenge for the same
+// purpose. For another try to send the mail it finds the challenge as it is. It finds none if the challenge was redeemed
 // meanwhile, if the user has changed, or if a newer one has taken its place. A challenge that
 // undoes something is made however the user has changed: whoever has taken the account over goes on
 // with that.
 func (q *Queries) PutChallenge(ctx context.Context, arg PutChallengeParams) (PutChallengeRow, error) {
 	row := q.db.QueryRow(ctx, putChallenge,
-		arg.Event,
 		arg.ID,
+		arg.Event,
 		arg.UserID,
 		arg.Purpose,
 		arg.TokenVersion,
