@@ -50,7 +50,7 @@ func (n *Notices) of(ctx context.Context, kind MailKind, user User) []QueuedMail
 		return nil
 	}
 	mail := n.mails.queued(ctx, kind, sealedMail{
-		To: user.Email.Given, ToKey: user.Email.Key, Username: user.Username.Given,
+		To: user.Email.Given, ToKey: user.Email.Key, Username: shownName(user),
 	})
 	mail.OfNobody = kind == MailAccountDeleted
 	return []QueuedMail{mail}

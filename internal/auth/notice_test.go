@@ -162,6 +162,22 @@ func TestWhateverChangesAPasswordIsToldToTheAddressOfBefore(t *testing.T) {
 	}
 }
 
+// An id in place of a name says nothing to the owner.
+func TestANoticeToWhoeverHasNoNameSaysNone(t *testing.T) {
+	t.Parallel()
+	r := startNoticed(t, authtest.Options{})
+	alice := r.settled("alice")
+	r.exec("UPDATE users SET username = id::text, username_key = id::text WHERE id = $1", alice.ID)
+	_, _, err := r.Accounts.SetPassword(t.Context(), authtest.Operator(), auth.ByID(alice.ID), auth.NewPassword{Password: nextPassword})
+	must(t, err)
+	must(t, r.Accounts.Delete(t.Context(), authtest.Operator(), r.settled("bob").ID))
+	for _, l := range r.wantLetters("a password, and a deletion", auth.MailPasswordChanged, auth.MailAccountDeleted) {
+		if want := map[auth.MailKind]string{auth.MailAccountDeleted: "bob"}[l.Kind]; l.Username != want {
+			t.Errorf("%+v", l)
+		}
+	}
+}
+
 func TestADeletedAccountIsToldAndItsAddressStaysNowhere(t *testing.T) {
 	t.Parallel()
 	r := startNoticed(t, authtest.Options{})
