@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"regexp"
@@ -11,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"gatehouse.example/internal/asynctest"
+	"gatehouse.example/internal/config"
 	"gatehouse.example/internal/dbtest"
 	"gatehouse.example/internal/mail/mailtest"
 )
@@ -249,12 +251,23 @@ func TestAnExpiredSecretAndADemandedPasswordAreReplacedByTheMail(t *testing.T) {
 	m.login("alice", nextPassword)
 }
 
+// Each stranger would be told to give an address, and then that there is none.
+func TestAServiceDoesNotStartWhereNobodyCouldProveTheAddressThatAllNeed(t *testing.T) {
+	t.Parallel()
+	r := launch(t, dbtest.New(t), "--email=required")
+	<-r.ended
+	if wrong, ok := errors.AsType[*config.Error](r.err); !ok || wrong.Setting != "EMAIL" {
+		t.Error(r.err)
+	}
+}
+
 // A person who reads that a mail is on its way waits for it.
 func TestWithoutARelayOrAddressesNoPageOffersAMail(t *testing.T) {
 	t.Parallel()
 	relay := mailtest.New(t, mailtest.Options{})
 	for name, flags := range map[string][]string{
-		"no relay":     {"--email=required"},
+		"no relay":     {"--email=optional"},
+		"none to join": {"--email=required", "--registration=closed"},
 		"no addresses": {"--email=off", "--smtp-url=" + relay.URL(), "--mail-from=login@example.org"},
 	} {
 		r := boot(t, dbtest.New(t), flags...)

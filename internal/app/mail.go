@@ -51,6 +51,17 @@ func mailOn(s config.Serve, o Options) bool {
 	return auth.EmailMode(s.Email).IsOn() && (o.Relay != nil || s.SMTPURL != "")
 }
 
+// checkMail refuses settings with which everybody who registers would be told to give an address,
+// and nobody could prove one.
+func checkMail(s config.Serve, o Options) error {
+	if s.Registration == "open" && auth.EmailMode(s.Email) == auth.EmailRequired && !mailOn(s, o) {
+		return &config.Error{
+			Setting: "EMAIL", Problem: "required needs SMTP_URL where REGISTRATION is open: nobody could register",
+		}
+	}
+	return nil
+}
+
 // noticeKinds are the kinds of notices that NOTICES names. There are none where no mails are sent.
 func noticeKinds(s config.Serve, o Options) (kinds []auth.MailKind, err error) {
 	known := auth.NoticeKinds()

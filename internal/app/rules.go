@@ -70,6 +70,9 @@ func newRules(
 		Clock: o.Clock,
 	})
 	roles := auth.NewRoles(store, audit)
+	if err := checkMail(s, o); err != nil {
+		return nil, err
+	}
 	told, err := noticeKinds(s, o)
 	if err != nil {
 		return nil, err
