@@ -106,21 +106,25 @@ func serve(ctx context.Context, flags []string, dir string, out io.Writer, gateh
 			return err
 		}
 	}
+	folder := filepath.Join(dir, "mail")
+	if settings.SMTPURL != "" { // then a relay gets the mails
+		folder = ""
+	}
 	return app.Run(ctx, settings, app.Options{
 		Log:     slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: settings.LogLevel})),
 		Version: "dev",
 		Cores:   runtime.GOMAXPROCS(0),
-		Relay:   relay(settings, dir, out),
-		Started: func(public, ops net.Addr) { welcome(out, public, ops, gatehouse) },
+		Relay:   relay(folder, out),
+		Started: func(public, ops net.Addr) { welcome(out, public, ops, gatehouse, folder) },
 	})
 }
 
-// relay returns what keeps the mails in the folder. With SMTP_URL they are sent.
-func relay(settings config.Serve, dir string, out io.Writer) mail.Relay {
-	if settings.SMTPURL != "" {
+// relay returns what keeps the mails in the folder. Without one they are sent.
+func relay(folder string, out io.Writer) mail.Relay {
+	if folder == "" {
 		return nil
 	}
-	return mail.NewFolder(filepath.Join(dir, "mail"), out)
+	return mail.NewFolder(folder, out)
 }
 
 // inEnvironment reports whether a setting is in the environment, as itself or as the name of a
@@ -156,14 +160,17 @@ func prepare(ctx context.Context, ownerURL string) (string, error) {
 }
 
 // welcome tells how to try the service out.
-func welcome(out io.Writer, public, ops net.Addr, gatehouse string) {
+func welcome(out io.Writer, public, ops net.Addr, gatehouse, mails string) {
+	if mails != "" {
+		mails = "\nNo mail is sent. Each becomes a file in " + mails + ", and its code and link are shown here."
+	}
 	// The same host as in ISSUER: a browser keeps a login for the host that it was made at.
 	atLocalhost := func(address net.Addr) string {
 		return strings.Replace(address.String(), "127.0.0.1:", "localhost:", 1)
 	}
 	fmt.Fprintf(out, `
 Gatehouse is at http://%[1]s: open it in a browser, make an account, and log in.
-Its documentation is at http://%[1]s/docs, its metrics are at http://%[2]s/metrics.
+Its documentation is at http://%[1]s/docs, its metrics are at http://%[2]s/metrics.%[4]s
 
 Programs do the same by the API:
 
@@ -174,5 +181,5 @@ Ban the account:  %[3]s user disable alice
 
 Ctrl-C stops it.
 
-`, atLocalhost(public), atLocalhost(ops), gatehouse)
+`, atLocalhost(public), atLocalhost(ops), gatehouse, mails)
 }
