@@ -3,6 +3,7 @@ package auth
 import (
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"gatehouse.example/internal/token"
@@ -89,6 +90,13 @@ func DemandedACR(parameters url.Values) string {
 		return ""
 	}
 	return r.ACR
+}
+
+// DemandsProof reports whether a request by its parameters wants its user to prove anew who they are,
+// or may do so: by max_age, or by prompt=login.
+func DemandsProof(parameters url.Values) bool {
+	return parameters.Has("max_age") ||
+		slices.Contains(strings.Fields(parameters.Get("prompt")), PromptLogin)
 }
 
 // acrOf is the acr of a login by these methods. It is not stored: the methods say it all.

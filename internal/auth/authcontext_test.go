@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -91,6 +92,20 @@ func TestAnAppsTokensSayHowTheUserOfTheBrowserLoggedIn(t *testing.T) {
 }
 
 // A client would otherwise satisfy demands that are made of people.
+func TestAnAppDemandsAProofByAnAgeOrByAPrompt(t *testing.T) {
+	t.Parallel()
+	for query, want := range map[string]bool{
+		"": false, "prompt=consent": false, "prompt=loginx": false, "client_id=login": false,
+		"max_age=300": true, "max_age=": true, "prompt=login": true, "prompt=consent+login": true,
+	} {
+		parameters, err := url.ParseQuery(query)
+		must(t, err)
+		if got := auth.DemandsProof(parameters); got != want {
+			t.Errorf("%q: %t", query, got)
+		}
+	}
+}
+
 func TestAClientsOwnTokenSaysNothingOfALogin(t *testing.T) {
 	t.Parallel()
 	c := startClocked(t)

@@ -61,8 +61,10 @@ func (w *Web) loginOver(c *gin.Context, to destination) error {
 }
 
 // mayTrust reports whether a trusted device may stand in for the second step: nothing demands more
-// of the login than the account itself.
-func (to destination) mayTrust() bool { return to.demand == (token.StepUp{}) }
+// of the login than the account itself, and no app wants its user to prove anew who they are.
+func (to destination) mayTrust() bool {
+	return to.demand == (token.StepUp{}) && !auth.DemandsProof(to.query)
+}
 
 // pending returns the login of the browser between its two steps. Errors: [auth.ErrPendingLogin].
 func (w *Web) pending(c *gin.Context) (auth.PendingLogin, error) {

@@ -181,6 +181,16 @@ func TestATrustedDeviceStandsInForTheSecondStepAndNotWhereItIsDemanded(t *testin
 	if !strings.HasPrefix(asked.location(), "/login/factor?") {
 		t.Fatalf("a demand is met by a trusted device: %d to %q", asked.status, asked.location())
 	}
+	for _, demand := range []string{"max_age=300", "prompt=login", "prompt=consent+login"} {
+		name, value, _ := strings.Cut(strings.ReplaceAll(demand, "+", " "), "=")
+		by := b.copied().login("alice", goodPassword, "next", request(name, value))
+		if !strings.HasPrefix(by.location(), "/login/factor?") {
+			t.Errorf("%s is met by a trusted device: %d to %q", demand, by.status, by.location())
+		}
+	}
+	if by := b.copied().login("alice", goodPassword, "next", request()); by.location() != request() {
+		t.Errorf("an app that demands nothing: %d to %q", by.status, by.location())
+	}
 	page := b.get(asked.location())
 	if page.status != 200 || strings.Contains(page.body, `name="trust"`) {
 		t.Errorf("%d, trust is offered: %s", page.status, page.body)
