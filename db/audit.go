@@ -118,13 +118,6 @@ func (d *DB) AddEventPartitions(ctx context.Context) error {
 	return translate("add audit partitions", d.queries.AddAuditPartitions(ctx))
 }
 
-// EventRights tells whether the role of the connection could take something out of the log, and
-// whether it may create what the owner of the schema would run into.
-func (d *DB) EventRights(ctx context.Context) (mayChange, mayCreate bool, err error) {
-	row, err := d.queries.AuditRights(ctx)
-	return row.MayChange, row.MayCreate, translate("audit rights", err)
-}
-
 // refusalsAtOnce is how many are deleted in one transaction, so that an interrupted one is not for
 // nothing.
 const refusalsAtOnce = 10_000

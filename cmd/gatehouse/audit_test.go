@@ -23,7 +23,7 @@ import (
 // reading are the commands that change nothing of accounts, and those whose changes are in goose's
 // table.
 var reading = map[string]bool{
-	"serve": true, "healthcheck": true, "version": true, "migrate up": true, "migrate down-to": true, "migrate status": true,
+	"serve": true, "doctor": true, "healthcheck": true, "version": true, "migrate up": true, "migrate down-to": true, "migrate status": true,
 	"user list": true, "user show": true, "user sessions": true, "role list": true, "role show": true, "pepper list": true,
 	"audit show": true, "key list": true, "client list": true, "client show": true, "mail log": true, "mail test": true,
 	"passwords build": true,

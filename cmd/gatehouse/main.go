@@ -44,6 +44,7 @@ const (
 // from the environment, and shows every setting with its default in the help.
 type commandLine struct {
 	Serve       serveCommand       `cmd:"" help:"Run the service."`
+	Doctor      doctorCommand      `cmd:"" help:"Say what is wrong with the installation, and what to do. It takes the settings of serve, changes nothing, and may run beside it."`
 	Migrate     migrateCommand     `cmd:"" help:"Bring the database schema up to date, or back."`
 	User        userCommand        `cmd:"" help:"Manage accounts."`
 	Role        roleCommand        `cmd:"" help:"Manage roles."`
@@ -106,11 +107,16 @@ func run(ctx context.Context, args []string, t terminal) (code int) {
 	return exitOK
 }
 
-// fail prints an error in one line. An error of pgx has a line for each address that it tried, and
+// printable puts a text on one line. An error of pgx has a line for each address that it tried, and
 // a name may hold characters that move the cursor of a terminal.
+func printable(text string) string {
+	words := strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
+	return strings.Join(words, " ")
+}
+
+// fail prints an error.
 func fail(t terminal, err error) (code int) {
-	printable := strings.FieldsFunc(explain(err).Error(), func(r rune) bool { return !unicode.IsPrint(r) })
-	fmt.Fprintln(t.err, "gatehouse:", strings.Join(printable, " "))
+	fmt.Fprintln(t.err, "gatehouse:", printable(explain(err).Error()))
 	if _, ok := errors.AsType[*config.Error](err); ok {
 		return exitUsage
 	}

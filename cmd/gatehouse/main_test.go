@@ -291,6 +291,7 @@ func TestTheHelpOfEachCommandListsTheSettingsThatItUses(t *testing.T) {
 	}
 	others := map[string][]string{ // without a database
 		"version": nil, "passwords build": nil, "healthcheck": {"OPS_ADDR"}, "serve": settingsOf(reflect.TypeFor[config.Serve]()),
+		"doctor":    settingsOf(reflect.TypeFor[config.Serve]()),
 		"mail test": append(settingsOf(reflect.TypeFor[config.Mail]()), "APP_NAME"),
 	}
 	parser, err := kong.New(&commandLine{})

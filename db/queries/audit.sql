@@ -33,12 +33,6 @@ WHERE e.at >= @since
 ORDER BY e.at DESC, e.id DESC
 LIMIT @max_rows;
 
--- AuditRights tells what the role of the connection could do to the log: by itself, or by functions
--- that it leaves in the schema for the owner to call.
--- name: AuditRights :one
-SELECT has_table_privilege('audit_events', 'UPDATE, DELETE, TRUNCATE') AS may_change,
-       (has_schema_privilege(current_schema()::text, 'CREATE') OR has_database_privilege(current_database(), 'CREATE'))::boolean AS may_create;
-
 -- name: AddAuditPartitions :exec
 SELECT add_audit_partitions();
 

@@ -20,6 +20,7 @@ import (
 	"gatehouse.example/internal/backchannel"
 	"gatehouse.example/internal/config"
 	"gatehouse.example/internal/cursor"
+	"gatehouse.example/internal/doctor"
 	"gatehouse.example/internal/edge"
 	"gatehouse.example/internal/httpapi"
 	"gatehouse.example/internal/mail"
@@ -72,7 +73,6 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 	metrics := newMetrics(o.Version, store)
 	lane := newLane(s, o.Cores, metrics)
 	defer lane.Close()
-	warnOfPriority(o.Log, lane.Stats())
 	revoked := revocation.NewSet(o.Clock(), s.AccessTokenLifetime())
 	keys, err := s.Keychain()
 	if err != nil {
@@ -134,9 +134,8 @@ func Run(ctx context.Context, s config.Serve, o Options) (err error) {
 	err = parts.start(ctx,
 		ops,
 		step{atStart: func(ctx context.Context) error {
-			return awaitDatabase(ctx, store, rules, signing, ready, o.Log)
+			return awaitDatabase(ctx, store, rules, signing, startChecks(s, o, store, rules, lane), o.Log)
 		}},
-		step{atStart: func(context.Context) error { return checkTutorialTokens(s, rules.Signer) }},
 		signing,
 		&background{run: listener.Run},
 		revocations,
@@ -246,14 +245,6 @@ func newPublicServer(s config.Serve, o Options, h http.Handler) *server {
 	}, s.RequestTimeout, o.Log)
 }
 
-func checkTutorialTokens(s config.Serve, signer *auth.Signer) error {
-	if s.TutorialTokens == "on" && !signer.SignsBySecret() {
-		return &config.Error{Setting: "TUTORIAL_TOKENS",
-			Problem: "the signing key in use is not of HS256: without it, run `gatehouse key rotate --algorithm HS256`"}
-	}
-	return nil
-}
-
 func openStore(ctx context.Context, s config.Database) (*db.DB, error) {
 	url, err := s.URL()
 	if err != nil {
@@ -290,40 +281,26 @@ func newLane(s config.Serve, cores int, r prometheus.Registerer) *password.Lane 
 	return lane
 }
 
-// warnOfPriority warns where a sandbox forbids setpriority(2). The operator can do nothing about it
-// later, and a flood of logins then slows everybody down.
-func warnOfPriority(log *slog.Logger, lane password.LaneStats) {
-	if lane.LowPriority < lane.Threads {
-		log.Warn("passwords are hashed at normal priority: logins can slow other requests",
-			"threads", lane.Threads, "low_priority", lane.LowPriority)
-	}
-}
-
 // awaitDatabase waits until the database answers and has the schema, so that a service may be
 // started before either. Then it makes sure that there are the password keys, room in the audit
 // log, and the signing keys. An error that no wait can mend, such as a wrong password, is returned
 // at once.
 func awaitDatabase(
-	ctx context.Context, store *db.DB, rules *rules, keys *signingKeys, ready *readiness,
+	ctx context.Context, store *db.DB, rules *rules, keys *signingKeys, checks []doctor.Check,
 	log *slog.Logger,
 ) error {
 	for {
 		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
-		err := store.Check(attempt)
-		if err == nil {
-			err = ready.checkSchema(attempt)
-		}
-		if err == nil {
-			err = rules.peppers.Claim(attempt)
-		}
-		if err == nil {
-			err = rules.passwords.LoadCosts(attempt, store)
-		}
-		if err == nil {
-			err = rules.factors.ClaimRP(attempt)
-		}
-		if err == nil {
-			err = prepareAudit(attempt, store, log)
+		warnings, err := doctor.Require(attempt, checks)
+		for _, claim := range []func(context.Context) error{
+			rules.peppers.Claim,
+			func(ctx context.Context) error { return rules.passwords.LoadCosts(ctx, store) },
+			rules.factors.ClaimRP,
+			store.AddEventPartitions,
+		} {
+			if err == nil {
+				err = claim(attempt)
+			}
 		}
 		cancel()
 		if err == nil {
@@ -331,6 +308,9 @@ func awaitDatabase(
 		}
 		late := errors.Is(err, errSchemaBehind) || errors.Is(err, context.DeadlineExceeded)
 		if err == nil || db.Hopeless(err) && !late {
+			for _, w := range warnings {
+				log.Warn(w.Text())
+			}
 			return err
 		}
 		log.Warn("waiting for the database", "error", err.Error())
@@ -340,19 +320,4 @@ func awaitDatabase(
 		case <-time.After(time.Second):
 		}
 	}
-}
-
-func prepareAudit(ctx context.Context, store *db.DB, log *slog.Logger) error {
-	if err := store.AddEventPartitions(ctx); err != nil {
-		return err
-	}
-	mayChange, mayCreate, err := store.EventRights(ctx)
-	switch {
-	case mayChange:
-		log.Warn("the service's role of PostgreSQL may change the audit log: see SERVICE_ROLE of gatehouse migrate")
-	case mayCreate:
-		log.Warn("the service's role of PostgreSQL may create objects in the schema or the database, where the owner could run into them: " +
-			"run gatehouse migrate with SERVICE_ROLE, and as the schema's owner REVOKE CREATE ON SCHEMA … FROM PUBLIC if that does not help")
-	}
-	return err
 }

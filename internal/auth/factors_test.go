@@ -762,7 +762,7 @@ func (f *factored) factorActions() map[string]func(auth.Enroller) error {
 
 // freeOfProof are the methods that change nothing, and that nobody can gain anything by.
 func freeOfProof() []string {
-	return []string{"Of", "NewTOTP", "SameTOTP", "HasPasskeys", "MaySetUp", "ClaimRP"}
+	return []string{"Of", "NewTOTP", "SameTOTP", "HasPasskeys", "MaySetUp", "ClaimRP", "CheckRP"}
 }
 
 // A stolen session, an unlocked screen, or a device on which the second factor is left out must not

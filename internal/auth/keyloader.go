@@ -63,7 +63,7 @@ func (l *KeyLoader) Load(ctx context.Context) error {
 // loadStored is Load where each ring has a key that signs. Else it is not done.
 func (l *KeyLoader) loadStored(ctx context.Context) (done bool, err error) {
 	began := time.Now()
-	stored, err := l.keys.store.SigningKeys(ctx, false)
+	stored, err := l.Stored(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -85,6 +85,28 @@ func (l *KeyLoader) loadStored(ctx context.Context) (done bool, err error) {
 	l.use(keys)
 	l.read.Store(&began)
 	return true, nil
+}
+
+// Check makes sure that SECRET_KEY is that of the installation, and opens the keys that are stored.
+// Errors: [ErrOtherSecret], [keychain.ErrUnsealed].
+func (l *KeyLoader) Check(ctx context.Context) error {
+	stored, err := l.Stored(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = l.readable(ctx, stored)
+	return err
+}
+
+// Stored returns the keys of all rings that have not ended.
+func (l *KeyLoader) Stored(ctx context.Context) ([]SigningKey, error) {
+	return l.keys.store.SigningKeys(ctx, false)
+}
+
+// Opens reports whether SECRET_KEY opens the private half of a key, if the key has one.
+func (l *KeyLoader) Opens(k SigningKey) bool {
+	_, _, err := l.policy.unseal(k)
+	return err == nil
 }
 
 // keySets are the keys of one moment.

@@ -208,13 +208,22 @@ func (f *Factors) RemovePasskey(
 // ClaimRP makes sure that the passkeys that there are can be used: they are bound to the id under
 // which they were made. Call it before the first login.
 func (f *Factors) ClaimRP(ctx context.Context) error {
-	claim := f.store.PasskeyRP
-	if f.rp != nil {
-		claim = func(ctx context.Context) (string, error) {
-			return f.store.ClaimPasskeyRP(ctx, f.rp.ID())
-		}
+	if f.rp == nil {
+		return f.CheckRP(ctx)
 	}
-	other, err := claim(ctx)
+	return unlessOtherRP(f.store.ClaimPasskeyRP(ctx, f.rp.ID()))
+}
+
+// CheckRP is [Factors.ClaimRP] without noting the id for passkeys to come.
+func (f *Factors) CheckRP(ctx context.Context) error {
+	id, err := f.store.PasskeyRP(ctx)
+	if f.rp != nil && id == f.rp.ID() {
+		return err
+	}
+	return unlessOtherRP(id, err)
+}
+
+func unlessOtherRP(other string, err error) error {
 	if err == nil && other != "" {
 		err = fmt.Errorf("WEBAUTHN_RP_ID: there are passkeys of %q, which are good for nothing under another id: "+
 			"set WEBAUTHN_RP_ID=%s, or first reset the factors of everybody who has one", other, other)

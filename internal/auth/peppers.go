@@ -12,6 +12,15 @@ import (
 	"gatehouse.example/internal/password"
 )
 
+// Check makes sure that this process holds every key on record. The error names the missing key.
+func (p *Peppers) Check(ctx context.Context) error {
+	recorded, err := p.store.PasswordKeys(ctx)
+	if err != nil {
+		return err
+	}
+	return checkPasswordKeys(recorded, p.ring.Records())
+}
+
 // Claim makes sure that this process holds every key on record, and then records the key that it
 // hashes with. Call it before the first login, since users behind a missing key could not log in.
 // The error names the missing key, and then nothing is recorded: another process, with the right
@@ -42,11 +51,7 @@ func (p *Peppers) claim(ctx context.Context, mayBring bool) error {
 	if err := p.store.RecordPasswordKey(ctx, p.ring.Current()); err != nil {
 		return err
 	}
-	// Another process may have brought a key at the same time.
-	if recorded, err = p.store.PasswordKeys(ctx); err != nil {
-		return err
-	}
-	return checkPasswordKeys(recorded, p.ring.Records())
+	return p.Check(ctx) // another process may have brought a key at the same time
 }
 
 func hasKey(keys []password.KeyRecord, id string) bool {

@@ -53,10 +53,6 @@ func (s *Signer) JWKS() ([]byte, error) {
 	return token.KeySet(s.tokens.Ring(), s.ids.Keys()), nil
 }
 
-// SignsBySecret reports whether access tokens are signed with HS256. The ring must have been
-// loaded.
-func (s *Signer) SignsBySecret() bool { return s.tokens.Ring().SignsBySecret() }
-
 // issue signs an access token with the keys that all replicas share. The methods are those by which
 // its user has logged in.
 func (s *Signer) issue(

@@ -60,6 +60,21 @@ func resolveSecret(flag *kong.Flag, getenv func(string) string) (any, error) {
 	return readSecret(name+"_FILE", file)
 }
 
+// SecretFiles returns the files that secrets come from, by setting.
+func SecretFiles(getenv func(name string) string) map[string]string {
+	files := map[string]string{}
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[Serve]()) {
+		setting := field.Tag.Get("env")
+		if _, secret := field.Tag.Lookup("secret"); !secret {
+			continue
+		}
+		if file := getenv(setting + "_FILE"); file != "" {
+			files[setting] = file
+		}
+	}
+	return files
+}
+
 // RefuseSecretFlags refuses secrets on the command line: whoever is logged in on the machine sees
 // the command line in the list of processes. A DATABASE_URL without a password is no secret.
 func RefuseSecretFlags(c *kong.Context) error {

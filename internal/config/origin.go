@@ -34,7 +34,7 @@ func problemOfOrigin(text string) string {
 		return "must be written as browsers do: without the port that the scheme has by default"
 	case !isPort(u.Port()) || !isHost(u.Hostname()):
 		return "must be written as browsers do: with a port from 1 to 65535, if any, and an address in its short form"
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+	case u.Scheme == "http" && !IsLoopback(u.Hostname()):
 		return "must be https: whoever is on the way could change an http page"
 	}
 	return ""
@@ -58,8 +58,8 @@ func isHost(host string) bool {
 	return err != nil || address.String() == host
 }
 
-// isLoopback reports whether a host is this machine. Every name below localhost is (RFC 6761 §6.3).
-func isLoopback(host string) bool {
+// IsLoopback reports whether a host is this machine. Every name below localhost is (RFC 6761 §6.3).
+func IsLoopback(host string) bool {
 	address, err := netip.ParseAddr(host)
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") ||
 		err == nil && address.IsLoopback()

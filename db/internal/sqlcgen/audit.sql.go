@@ -21,25 +21,6 @@ func (q *Queries) AddAuditPartitions(ctx context.Context) error {
 	return err
 }
 
-const auditRights = `-- name: AuditRights :one
-SELECT has_table_privilege('audit_events', 'UPDATE, DELETE, TRUNCATE') AS may_change,
-       (has_schema_privilege(current_schema()::text, 'CREATE') OR has_database_privilege(current_database(), 'CREATE'))::boolean AS may_create
-`
-
-type AuditRightsRow struct {
-	MayChange bool
-	MayCreate bool
-}
-
-// AuditRights tells what the role of the connection could do to the log: by itself, or by functions
-// that it leaves in the schema for the owner to call.
-func (q *Queries) AuditRights(ctx context.Context) (AuditRightsRow, error) {
-	row := q.db.QueryRow(ctx, auditRights)
-	var i AuditRightsRow
-	err := row.Scan(&i.MayChange, &i.MayCreate)
-	return i, err
-}
-
 const blankEventsBy = `-- name: BlankEventsBy :execrows
 UPDATE audit_events
 SET client_address = '', user_agent = '', request_id = '',
