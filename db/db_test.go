@@ -292,6 +292,7 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 			}
 			return err
 		},
+		"Growth":             func(ctx context.Context) error { _, err := d.Growth(ctx, time.Hour, time.Hour); return err },
 		"Server":             func(ctx context.Context) error { _, err := d.Server(ctx, time.Now); return err },
 		"AddEventPartitions": func(ctx context.Context) error { return d.AddEventPartitions(ctx) },
 		"SchemaVersion":      func(ctx context.Context) error { _, err := d.SchemaVersion(ctx); return err },

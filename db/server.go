@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"time"
 
@@ -48,4 +49,19 @@ func privacy(conn *pgconn.PgConn, config *tls.Config) (local, encrypted, verifie
 	_, encrypted = conn.Conn().(*tls.Conn)
 	verified = config != nil && (!config.InsecureSkipVerify || config.VerifyPeerCertificate != nil)
 	return !isTCP || address.IP.IsLoopback(), encrypted, verified && encrypted
+}
+
+// Growth finds what grows. Rows of no use are those that are older than upkeep keeps them.
+func (d *DB) Growth(ctx context.Context, keepSessions, keepRevocations time.Duration) (doctor.Growth, error) {
+	row, err := d.queries.AskGrowth(ctx, sqlcgen.AskGrowthParams{
+		SessionsKeptSeconds: keepSessions.Seconds(), RevocationsKeptSeconds: keepRevocations.Seconds(), Most: doctor.MostOverdue,
+	})
+	if err != nil {
+		return doctor.Growth{}, translate("ask growth", err)
+	}
+	month, err := time.Parse("2006_01", row.LastMonth)
+	if err != nil {
+		return doctor.Growth{}, fmt.Errorf("db: the audit log has no partition: %w", err)
+	}
+	return doctor.Growth{Bytes: row.Bytes, RoomUntil: month.AddDate(0, 1, 0), Overdue: int(row.Overdue)}, nil
 }

@@ -52,7 +52,7 @@ func cutOffAtCommit(t *testing.T, watch *pgx.Conn, do func(context.Context) erro
 // reading are the methods of the store that change nothing, and of which nobody takes the answer
 // for a change.
 var reading = []string{"SigningKeys", "UserByID", "UserByKey", "CredentialsByKey", "UsernameOfLogin", "ExportUsers", "RoleByName", "ListRoles", "FindUsers",
-	"SessionByID", "ListSessions", "ListLogins", "ClientByID", "ListClients", "PasswordKeys", "PasswordKeyUsers", "FindEvents", "Server",
+	"SessionByID", "ListSessions", "ListLogins", "ClientByID", "ListClients", "PasswordKeys", "PasswordKeyUsers", "FindEvents", "Server", "Growth",
 	"SchemaVersion", "ConsentTo", "Health", "DearestHash", "PasswordCosts", "SecretIDs", "WaitingJobs", "MailsOfUser", "UserByLogin",
 	"HolderOfAddress", "AddressToProve", "UserOfMail", "FactorsOf", "PasskeysOf", "PasskeyRP",
 	"PendingLogin", "PasskeysToProve", "PasskeyByCredential", "DeviceIsTrusted", "SealedTOTPs"}

@@ -13,7 +13,8 @@ import (
 
 type doctorCommand struct {
 	config.Serve `embed:""`
-	JSON         bool `help:"Print JSON, one line for each check."`
+	Via          string `help:"URL at which clients reach the service through the proxy. Two requests are sent to it, to see what a replica believes of them." placeholder:"URL"`
+	JSON         bool   `help:"Print JSON, one line for each check."`
 }
 
 var errUnwell = errors.New("something fails; the lines above that begin with fail say what to do")
@@ -23,6 +24,7 @@ func (c *doctorCommand) Run(ctx context.Context, t terminal) error {
 	examination := app.Examination{
 		Options:     app.Options{Version: buildVersion(), Cores: runtime.GOMAXPROCS(0)},
 		SecretFiles: config.SecretFiles(t.getenv),
+		Via:         c.Via,
 	}
 	failed, err := app.Examine(ctx, c.Serve, examination, func(f doctor.Finding) error {
 		if f.Err != nil {

@@ -2,17 +2,26 @@ package app
 
 import (
 	"context"
+	"crypto/x509"
 	"io/fs"
 	"log/slog"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/crypto/bcrypt"
 
 	"gatehouse.example/db"
 	"gatehouse.example/internal/auth"
+	"gatehouse.example/internal/backchannel"
 	"gatehouse.example/internal/config"
+	"gatehouse.example/internal/cursor"
 	"gatehouse.example/internal/doctor"
+	"gatehouse.example/internal/outbox"
 	"gatehouse.example/internal/password"
 	"gatehouse.example/internal/revocation"
 	"gatehouse.example/internal/token"
@@ -22,6 +31,8 @@ import (
 type Examination struct {
 	Options
 	SecretFiles map[string]string // those that secrets come from, by setting
+	Via         string            // a URL that leads through the proxy; "" for none
+	Roots       *x509.CertPool    // of its certificate; nil for those of the system
 }
 
 // Examine looks for what is wrong with an installation, and tells each finding. It changes nothing,
@@ -43,6 +54,8 @@ func Examine(
 		e.ofSettings(s),
 		startChecks(s, e.Options, store, rules, lane),
 		e.ofDatabase(s, store, rules),
+		e.ofMachine(s, lane),
+		e.ofWay(s),
 	)
 	return doctor.Run(ctx, checks, tell)
 }
@@ -69,6 +82,9 @@ func (e Examination) wire(
 	s.BreachedPasswords = "off" // a check of its own; to read all of the file takes long
 	revoked := revocation.NewSet(e.Clock(), s.AccessTokenLifetime())
 	rules, err := newRules(s, e.Options, keys, store, ring, lane, revoked)
+	if err == nil { // it reads files too
+		_, err = newHandler(s, e.Options, rules, cursor.New(keys), prometheus.NewRegistry())
+	}
 	return store, rules, err
 }
 
@@ -91,11 +107,28 @@ func (e Examination) ofSettings(s config.Serve) []doctor.Check {
 		}},
 		{Name: "secret files", Look: func(context.Context) doctor.Finding {
 			files := slices.Sorted(maps.Values(e.SecretFiles))
+			if s.TLSKeyFile != "" {
+				files = append(files, s.TLSKeyFile)
+			}
 			open := slices.DeleteFunc(slices.Clone(files), func(file string) bool { return !isOpen(file) })
 			return doctor.OpenFiles(files, open)
 		}},
 		{Name: "issuer", Needs: ofSettings, Look: func(context.Context) doctor.Finding {
 			return doctor.Issuer(s.Issuer, config.IsLoopback)
+		}},
+		{Name: "proxies", Needs: ofSettings, Look: func(context.Context) doctor.Finding {
+			return doctor.Proxies(s.TrustedProxies, s.Issuer, s.TLSCertFile != "")
+		}},
+		{Name: "TLS_CERT_FILE", Needs: ofSettings, Look: func(context.Context) doctor.Finding {
+			own, err := newCertificate(s, prometheus.NewRegistry())
+			if err == nil && own == nil {
+				return doctor.Good("not set: the service does not end TLS")
+			}
+			if err != nil {
+				return doctor.Certificate(err, time.Time{}, e.Clock())
+			}
+			leaf := own.held.Load().Leaf
+			return doctor.Certificate(leaf.VerifyHostname(hostOf(s.Issuer)), leaf.NotAfter, e.Clock())
 		}},
 		{Name: "leaked passwords", Needs: ofSettings, Look: func(context.Context) doctor.Finding {
 			filter, err := openBreached(s.BreachedPasswords)
@@ -106,6 +139,14 @@ func (e Examination) ofSettings(s config.Serve) []doctor.Check {
 				"the file of BREACHED_PASSWORDS can be read")
 		}},
 	}
+}
+
+func hostOf(issuer string) string {
+	u, err := url.Parse(issuer)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }
 
 // isOpen reports whether everybody on the machine can read a file. They must be able to go through
@@ -148,6 +189,54 @@ func (e Examination) ofDatabase(s config.Serve, store *db.DB, rules *rules) []do
 				return doctor.Unless(err, "see that the database answers", "")
 			}
 			return doctor.SigningKeys(signingFacts(stored, rules.keys), s.KeyRotation(), e.Clock())
+		}},
+		{Name: "upkeep", Needs: ofSchema, Look: func(ctx context.Context) doctor.Finding {
+			// a day later than upkeep: no replica may have run for some time
+			growth, err := store.Growth(ctx, keepSessions+24*time.Hour, keepRevocations+24*time.Hour)
+			if err != nil {
+				return doctor.Unless(err, "see that the database answers", "")
+			}
+			return doctor.Upkeep(growth, e.Clock())
+		}},
+		{Name: "jobs", Needs: ofSchema, Look: func(ctx context.Context) doctor.Finding {
+			waiting, err := store.WaitingJobs(ctx, []string{backchannel.Queue, outbox.Queue})
+			if err != nil {
+				return doctor.Unless(err, "see that the database answers", "")
+			}
+			var queues []doctor.Queue
+			for _, q := range waiting {
+				queues = append(queues, doctor.Queue(q))
+			}
+			return doctor.Jobs(queues)
+		}},
+	}
+}
+
+// ofMachine are the checks of what this machine can do, and reach besides the database.
+func (e Examination) ofMachine(s config.Serve, lane *password.Lane) []doctor.Check {
+	return []doctor.Check{
+		{Name: "password hashing", Needs: ofSettings, Look: func(ctx context.Context) doctor.Finding {
+			var took time.Duration
+			var failed error
+			err := lane.Do(ctx, "", func() {
+				began := time.Now()
+				_, failed = bcrypt.GenerateFromPassword([]byte("a password"), s.BcryptCost)
+				took = time.Since(began)
+			})
+			if err == nil {
+				err = failed
+			}
+			if err != nil {
+				return doctor.Unless(err, "lower BCRYPT_COST", "")
+			}
+			return doctor.Hashing(took, e.Cores)
+		}},
+		{Name: "mail", Needs: ofSettings, Look: func(ctx context.Context) doctor.Finding {
+			relay, err := NewRelay(s.Mail, nil)
+			if relay != nil {
+				err = relay.Check(ctx)
+			}
+			return doctor.Mail(s.Email, s.SMTPURL != "", err)
 		}},
 	}
 }

@@ -28,11 +28,7 @@ func TestEachJudgementSaysHowBadItIs(t *testing.T) {
 	clock := func(ahead time.Duration) Finding { return Clock(Server{Ahead: ahead}) }
 	key := func(key string) Finding { return Secret("SECRET_KEY", [][]byte{[]byte(key)}) }
 	keys := func(keys ...Key) Finding { return SigningKeys(keys, 90*24*time.Hour, now) }
-	for _, test := range []struct {
-		got  Finding
-		want Status
-		says string
-	}{
+	judged(t, []judgement{
 		{version(130018), Fail, "PostgreSQL 13.18 is too old"},
 		{version(140020), Warn, "2026-11-12"},
 		{version(150004), OK, "PostgreSQL 15.4"},
@@ -94,7 +90,19 @@ func TestEachJudgementSaysHowBadItIs(t *testing.T) {
 		{keys(Key{ID: "a", Since: &year, Fixed: true, Opens: true}), OK, ""},
 		{SigningKeys([]Key{{ID: "a", Since: &year, Opens: true}}, 0, now), OK, ""},
 		{keys(Key{ID: "a", Since: &week, Opens: true}, Key{ID: "sealed"}), Fail, "does not open sealed"},
-	} {
+	})
+}
+
+// judgement is a finding, how bad it should be, and some of its words.
+type judgement struct {
+	got  Finding
+	want Status
+	says string
+}
+
+func judged(t *testing.T, all []judgement) {
+	t.Helper()
+	for _, test := range all {
 		if test.got.Status != test.want || !strings.Contains(test.got.Found, test.says) {
 			t.Errorf("%+v, want %s with %q", test.got, test.want, test.says)
 		}

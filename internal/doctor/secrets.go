@@ -95,10 +95,10 @@ func Issuer(issuer string, isLoopback func(host string) bool) Finding {
 		return Failed("ISSUER has more than a scheme, a host and a path",
 			"take the rest off: clients refuse it (OpenID Connect Discovery, section 3)")
 	case u.Scheme != "https" && !isLoopback(u.Hostname()):
-		return Warned("ISSUER is not https: whoever is on the way reads passwords and cookies",
+		return Warned("ISSUER is not https, so whoever is on the way reads passwords and cookies",
 			"put TLS before the service, and set ISSUER to the https URL")
 	case strings.HasSuffix(issuer, "/"):
-		return Warned("ISSUER ends with a slash: clients compare it letter by letter with what they were told",
+		return Warned("ISSUER ends with a slash, and clients compare it letter by letter with what they were told",
 			"take the slash off, in the settings of the apps too: tokens of before are refused then")
 	}
 	return Good("%s", issuer)

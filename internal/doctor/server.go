@@ -84,7 +84,7 @@ func Encryption(s Server) Finding {
 	case s.Local:
 		return Good("the server is on this machine")
 	case !s.TLS:
-		return Warned("the connection is not encrypted: whoever is on the way reads and changes it",
+		return Warned("the connection is not encrypted, so whoever is on the way reads and changes it",
 			"add sslmode=verify-full to DATABASE_URL, unless the network between is yours alone")
 	case !s.Verified:
 		return Warned("the connection is encrypted, but nothing proves whose server it leads to",
@@ -105,9 +105,9 @@ func Connections(s Server) Finding {
 	case replicas < 1:
 		return Failed(found, next)
 	case replicas < 2:
-		return Warned(found+": there is no room for a second one", next)
+		return Warned(found+", so there is no room for a second one", next)
 	default:
-		return Good("%s: that is enough for %d replicas", found, replicas)
+		return Good("%s, which is enough for %d replicas", found, replicas)
 	}
 }
 

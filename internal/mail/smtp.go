@@ -111,6 +111,16 @@ func (r *SMTP) Send(ctx context.Context, message Message) error {
 	return nil
 }
 
+// Check does all that comes before a mail, and says goodbye.
+func (r *SMTP) Check(ctx context.Context) error {
+	s, err := r.dial(ctx)
+	if err != nil {
+		return told(ctx, err, Message{})
+	}
+	s.quit()
+	return nil
+}
+
 // isTired reports whether the relay has had enough of a connection, and certainly does not have the
 // mail: some take only so many mails on one.
 func isTired(err error) bool {

@@ -10,6 +10,48 @@ import (
 	"time"
 )
 
+const askGrowth = `-- name: AskGrowth :one
+SELECT pg_database_size(current_database())::bigint AS bytes,
+       (SELECT coalesce(max(right(c.relname, 7)), '')
+        FROM pg_catalog.pg_class c
+        WHERE c.relnamespace = current_schema()::regnamespace
+          AND c.relispartition
+          AND c.relname ~ '^audit_events_[0-9]{4}_(0[1-9]|1[0-2])$')::text AS last_month,
+       ((SELECT count(*) FROM (
+           SELECT FROM sessions s
+           WHERE s.expires_at < now() - make_interval(secs => $1)
+           ORDER BY s.expires_at
+           LIMIT $2
+       ) over_sessions)
+       + (SELECT count(*) FROM (
+           SELECT FROM revocations r
+           WHERE r.at < now() - make_interval(secs => $3)
+           ORDER BY r.at
+           LIMIT $2
+       ) over_revocations))::bigint AS overdue
+`
+
+type AskGrowthParams struct {
+	SessionsKeptSeconds    float64
+	Most                   int32
+	RevocationsKeptSeconds float64
+}
+
+type AskGrowthRow struct {
+	Bytes     int64
+	LastMonth string
+	Overdue   int64
+}
+
+// AskGrowth finds how large the database is, the last month for which the audit log has a partition,
+// and how many rows are left that upkeep should have deleted: at most so many of each kind.
+func (q *Queries) AskGrowth(ctx context.Context, arg AskGrowthParams) (AskGrowthRow, error) {
+	row := q.db.QueryRow(ctx, askGrowth, arg.SessionsKeptSeconds, arg.Most, arg.RevocationsKeptSeconds)
+	var i AskGrowthRow
+	err := row.Scan(&i.Bytes, &i.LastMonth, &i.Overdue)
+	return i, err
+}
+
 const askServer = `-- name: AskServer :one
 SELECT current_setting('server_version_num')::int AS version,
        current_setting('transaction_isolation')::text AS isolation,
