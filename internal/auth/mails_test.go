@@ -272,6 +272,9 @@ func TestAnotherTryTakesNoLimitsAndSaysTheSame(t *testing.T) {
 			t.Errorf("%+v, before %+v", again, first)
 		}
 	}
+	if n := r.count("SELECT count(*) FROM audit_events WHERE action = 'challenge.make'"); n != 1 {
+		t.Errorf("one challenge is %d events", n)
+	}
 	r.wantReset("the link", byLink(first), nil)
 	// It has done its work, and another try must not make it good again.
 	if got := r.outcomeOf(id); got != auth.MailVoid {
