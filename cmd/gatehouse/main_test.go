@@ -279,7 +279,7 @@ func TestHelpShowsEverySettingButNoValue(t *testing.T) {
 func TestTheHelpOfEachCommandListsTheSettingsThatItUses(t *testing.T) {
 	t.Parallel()
 	pepper, secret := []string{"PASSWORD_PEPPER"}, []string{"SECRET_KEY"}
-	passwords := append([]string{"BCRYPT_COST", "PASSWORD_MIN_LENGTH", "BREACHED_PASSWORDS", "INITIAL_SECRET_HOURS"}, pepper...)
+	passwords := append([]string{"BCRYPT_COST", "PASSWORD_MIN_LENGTH", "BREACHED_PASSWORDS", "PASSWORD_WORDS", "INITIAL_SECRET_HOURS"}, pepper...)
 	keys := append([]string{"ALGORITHM"}, secret...)
 	more := map[string][]string{ // beside those of the database
 		"user add": passwords, "user password": append(passwords[:len(passwords):len(passwords)], secret...), "user import": pepper, "user unlock": secret,

@@ -65,17 +65,26 @@ func startChecks(
 	}
 }
 
+// asked is a check of facts that the database has.
+func asked[F any](
+	ask func(context.Context) (F, error), judge func(F) doctor.Finding,
+) func(context.Context) doctor.Finding {
+	return func(ctx context.Context) doctor.Finding {
+		facts, err := ask(ctx)
+		if err != nil {
+			return doctor.Broken(err, "see that the database answers")
+		}
+		return judge(facts)
+	}
+}
+
 // ofServer is a check of what the server says of itself.
 func ofServer(
 	store *db.DB, o Options, judge func(doctor.Server) doctor.Finding,
 ) func(context.Context) doctor.Finding {
-	return func(ctx context.Context) doctor.Finding {
-		server, err := store.Server(ctx, o.Clock)
-		if err != nil {
-			return doctor.Unless(err, "see that the database answers", "")
-		}
-		return judge(server)
-	}
+	return asked(func(ctx context.Context) (doctor.Server, error) {
+		return store.Server(ctx, o.Clock)
+	}, judge)
 }
 
 // tutorialTokens fails if TUTORIAL_TOKENS would do nothing, since another key signs than its

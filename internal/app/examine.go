@@ -92,17 +92,11 @@ func (e Examination) wire(
 func (e Examination) ofSettings(s config.Serve) []doctor.Check {
 	return []doctor.Check{
 		{Name: "SECRET_KEY", Needs: ofSettings, Look: func(context.Context) doctor.Finding {
-			keys, err := s.Keychain()
-			if err != nil {
-				return doctor.Unless(err, "", "")
-			}
+			keys, _ := s.Keychain() // which is valid, as the settings are
 			return doctor.Secret("SECRET_KEY", keys.Secrets())
 		}},
 		{Name: "PASSWORD_PEPPER", Needs: ofSettings, Look: func(context.Context) doctor.Finding {
-			peppers, err := s.Peppers()
-			if err != nil {
-				return doctor.Unless(err, "", "")
-			}
+			peppers, _ := s.Peppers()
 			return doctor.Secret("PASSWORD_PEPPER", peppers)
 		}},
 		{Name: "secret files", Look: func(context.Context) doctor.Finding {
@@ -121,14 +115,15 @@ func (e Examination) ofSettings(s config.Serve) []doctor.Check {
 		}},
 		{Name: "TLS_CERT_FILE", Needs: ofSettings, Look: func(context.Context) doctor.Finding {
 			own, err := newCertificate(s, prometheus.NewRegistry())
-			if err == nil && own == nil {
-				return doctor.Good("not set: the service does not end TLS")
-			}
-			if err != nil {
+			switch {
+			case err != nil:
 				return doctor.Certificate(err, time.Time{}, e.Clock())
+			case own == nil:
+				return doctor.Good("not set, so the service does not end TLS")
 			}
 			leaf := own.held.Load().Leaf
-			return doctor.Certificate(leaf.VerifyHostname(hostOf(s.Issuer)), leaf.NotAfter, e.Clock())
+			issuer, _ := url.Parse(s.Issuer)
+			return doctor.Certificate(leaf.VerifyHostname(issuer.Hostname()), leaf.NotAfter, e.Clock())
 		}},
 		{Name: "leaked passwords", Needs: ofSettings, Look: func(context.Context) doctor.Finding {
 			filter, err := openBreached(s.BreachedPasswords)
@@ -139,14 +134,6 @@ func (e Examination) ofSettings(s config.Serve) []doctor.Check {
 				"the file of BREACHED_PASSWORDS can be read")
 		}},
 	}
-}
-
-func hostOf(issuer string) string {
-	u, err := url.Parse(issuer)
-	if err != nil {
-		return ""
-	}
-	return u.Hostname()
 }
 
 // isOpen reports whether everybody on the machine can read a file. They must be able to go through
@@ -172,43 +159,42 @@ func isOpen(file string) bool {
 
 // ofDatabase are the checks besides those of the start for which the database is asked.
 func (e Examination) ofDatabase(s config.Serve, store *db.DB, rules *rules) []doctor.Check {
-	asked := func(name string, judge func(doctor.Server) doctor.Finding) doctor.Check {
+	server := func(name string, judge func(doctor.Server) doctor.Finding) doctor.Check {
 		return doctor.Check{Name: name, Needs: ofSchema, Look: ofServer(store, e.Options, judge)}
 	}
 	return []doctor.Check{
-		asked("PostgreSQL", func(s doctor.Server) doctor.Finding {
+		server("PostgreSQL", func(s doctor.Server) doctor.Finding {
 			return doctor.PostgreSQL(s, e.Clock())
 		}),
-		asked("isolation", doctor.Isolation),
-		asked("clock", doctor.Clock),
-		asked("encryption", doctor.Encryption),
-		asked("connections", doctor.Connections),
-		{Name: "signing keys", Needs: ofSchema, Look: func(ctx context.Context) doctor.Finding {
-			stored, err := rules.keys.Stored(ctx)
-			if err != nil {
-				return doctor.Unless(err, "see that the database answers", "")
-			}
-			return doctor.SigningKeys(signingFacts(stored, rules.keys), s.KeyRotation(), e.Clock())
-		}},
-		{Name: "upkeep", Needs: ofSchema, Look: func(ctx context.Context) doctor.Finding {
-			// a day later than upkeep: no replica may have run for some time
-			growth, err := store.Growth(ctx, keepSessions+24*time.Hour, keepRevocations+24*time.Hour)
-			if err != nil {
-				return doctor.Unless(err, "see that the database answers", "")
-			}
-			return doctor.Upkeep(growth, e.Clock())
-		}},
-		{Name: "jobs", Needs: ofSchema, Look: func(ctx context.Context) doctor.Finding {
-			waiting, err := store.WaitingJobs(ctx, []string{backchannel.Queue, outbox.Queue})
-			if err != nil {
-				return doctor.Unless(err, "see that the database answers", "")
-			}
-			var queues []doctor.Queue
-			for _, q := range waiting {
-				queues = append(queues, doctor.Queue(q))
-			}
-			return doctor.Jobs(queues)
-		}},
+		server("isolation", doctor.Isolation),
+		server("clock", doctor.Clock),
+		server("encryption", doctor.Encryption),
+		server("connections", doctor.Connections),
+		{Name: "signing keys", Needs: ofSchema, Look: asked(
+			func(ctx context.Context) ([]auth.SigningKey, error) { return rules.keys.Stored(ctx) },
+			func(stored []auth.SigningKey) doctor.Finding {
+				return doctor.SigningKeys(signingFacts(stored, rules.keys), s.KeyRotation(), e.Clock())
+			},
+		)},
+		{Name: "upkeep", Needs: ofSchema, Look: asked(
+			func(ctx context.Context) (doctor.Growth, error) {
+				// a day later than upkeep, since no replica may have run for some time
+				return store.Growth(ctx, keepSessions+24*time.Hour, keepRevocations+24*time.Hour)
+			},
+			func(g doctor.Growth) doctor.Finding { return doctor.Upkeep(g, e.Clock()) },
+		)},
+		{Name: "jobs", Needs: ofSchema, Look: asked(
+			func(ctx context.Context) ([]db.JobQueue, error) {
+				return store.WaitingJobs(ctx, []string{backchannel.Queue, outbox.Queue})
+			},
+			func(waiting []db.JobQueue) doctor.Finding {
+				var queues []doctor.Queue
+				for _, q := range waiting {
+					queues = append(queues, doctor.Queue(q))
+				}
+				return doctor.Jobs(queues)
+			},
+		)},
 	}
 }
 
@@ -224,10 +210,10 @@ func (e Examination) ofMachine(s config.Serve, lane *password.Lane) []doctor.Che
 				took = time.Since(began)
 			})
 			if err == nil {
-				err = failed
+				err = failed // of work that has ended
 			}
 			if err != nil {
-				return doctor.Unless(err, "lower BCRYPT_COST", "")
+				return doctor.Broken(err, "lower BCRYPT_COST")
 			}
 			return doctor.Hashing(took, e.Cores)
 		}},

@@ -16,6 +16,8 @@ import (
 	"gatehouse.example/internal/doctor"
 )
 
+const unreached = "see that --via is a URL at which clients reach the service"
+
 // ofWay are the checks of the way through the proxy, if a URL says where that begins.
 func (e Examination) ofWay(s config.Serve) []doctor.Check {
 	if e.Via == "" {
@@ -26,7 +28,7 @@ func (e Examination) ofWay(s config.Serve) []doctor.Check {
 		{Name: "way", Needs: "certificate", Look: func(ctx context.Context) doctor.Finding {
 			passage, err := e.passage(ctx)
 			if err != nil {
-				return doctor.Unless(err, "see that --via is a URL at which clients reach the service", "")
+				return doctor.Broken(err, unreached)
 			}
 			return doctor.Way(passage, s.Issuer)
 		}},
@@ -35,10 +37,9 @@ func (e Examination) ofWay(s config.Serve) []doctor.Check {
 
 // certificate looks at the certificate of the URL, also at one that clients refuse.
 func (e Examination) certificate(ctx context.Context) doctor.Finding {
-	const next = "see that --via is a URL at which clients reach the service"
 	via, err := url.Parse(e.Via)
 	if err != nil || via.Host == "" {
-		return doctor.Failed("--via is no URL", next)
+		return doctor.Failed("--via is no URL", unreached)
 	}
 	if via.Scheme != "https" {
 		return doctor.Good("there is none: --via is not https")

@@ -42,10 +42,15 @@ func Warned(found, next string) Finding { return Finding{Status: Warn, Found: fo
 // Failed is a finding of something that does not work.
 func Failed(found, next string) Finding { return Finding{Status: Fail, Found: found, Next: next} }
 
-// Unless is a Good finding, or a failed one if there is an error.
+// Broken is a finding of an error.
+func Broken(err error, next string) Finding {
+	return Finding{Status: Fail, Found: err.Error(), Next: next, Err: err}
+}
+
+// Unless is a Good finding, or Broken if there is an error.
 func Unless(err error, next, good string) Finding {
 	if err != nil {
-		return Finding{Status: Fail, Found: err.Error(), Next: next, Err: err}
+		return Broken(err, next)
 	}
 	return Good("%s", good)
 }

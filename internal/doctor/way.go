@@ -70,7 +70,7 @@ func Certificate(err error, end, now time.Time) Finding {
 	left := int(end.Sub(now).Hours() / 24)
 	switch {
 	case err != nil:
-		return Unless(err, "see that clients reach the service there, and that it has a certificate for this name, with its whole chain", "")
+		return Broken(err, "see that clients reach the service there, and that it has a certificate for this name, with its whole chain")
 	case left < 21:
 		return Warned(fmt.Sprintf("it ends in %d days, on %s", left, end.UTC().Format(time.DateOnly)),
 			"see why it was not renewed by itself")
