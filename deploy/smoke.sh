@@ -106,8 +106,9 @@ survives() {
 step 'build'
 docker compose build
 size=$(docker image inspect --format '{{.Size}}' "$GATEHOUSE_IMAGE")
-# The formats of passkeys brought 1.3 MB, most of it the table of a curve that nobody uses here.
-if [ "$size" -gt 32000000 ]; then fail "the image has $size bytes; 32 MB are allowed"; fi
+# A dependency that comes by accident would show here. The formats of passkeys brought 1.3 MB, most of
+# it the table of a curve that nobody uses here.
+if [ "$size" -gt 33000000 ]; then fail "the image has $size bytes; 33 MB are allowed"; fi
 
 step 'up'
 if grep -qs '^up:' Makefile; then make up; else deploy/secrets.sh && up; fi
