@@ -109,6 +109,7 @@ func TestDoctorSkipsWhatNeedsSomethingThatFails(t *testing.T) {
 	database := dbtest.New(t)
 	for failing, flags := range map[string][]string{
 		"settings fail WEBAUTHN_RP_ID":   {key, "--database-url=" + database, "--webauthn-rp-id=other.example"},
+		"settings fail APP_LOGO":         {key, "--database-url=" + database, "--app-logo=/nowhere"},
 		"database fail be reached as":    {key, unreachable},
 		"database fail encoding is LATI": {key, "--database-url=" + inLatin(t)},
 		"schema fail older than this":    {key, "--database-url=" + dbtest.Empty(t)},

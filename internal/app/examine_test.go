@@ -52,6 +52,10 @@ func TestDoctorComparesTimes(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.New(t)
 	boot(t, databaseURL, "--algorithm=ES256").stop()
+	_, err := connect(t, databaseURL).Exec(t.Context(), // which need not be replaced any more
+		`INSERT INTO signing_keys (kid, algorithm, state, public_jwk, lifetime_seconds, created_at, activated_at, retiring_at)
+		VALUES ('old', 'ES256', 'retiring', '{}', 60, now() - interval '1 year', now() - interval '1 year', now())`)
+	must(t, err)
 	today := time.Now().UTC()
 	room := time.Date(today.Year(), today.Month()+4, 1, 0, 0, 0, 0, time.UTC)
 	const years = 4 * 365 * 24 * time.Hour
@@ -218,7 +222,9 @@ func TestDoctorLooksAtTheCertificateOfTheService(t *testing.T) {
 	renewed()
 	flags = append(flags, "--database-url=postgres://tester@"+dbtest.FreeAddr(t)+"/test")
 	look := func(issuer string) doctor.Finding {
-		return examine(t, app.Examination{}, append(flags, "--issuer="+issuer)...)["TLS_CERT_FILE"]
+		found := examine(t, app.Examination{}, append(flags, "--issuer="+issuer)...)
+		wantStatus(t, found["secret files"], doctor.OK, "tls.key")
+		return found["TLS_CERT_FILE"]
 	}
 	wantStatus(t, look("https://127.0.0.1:8000"), doctor.Warn, "it ends in 0 days")
 	wantStatus(t, look("https://id.example.org"), doctor.Fail, "id.example.org")
