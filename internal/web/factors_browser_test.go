@@ -129,8 +129,8 @@ func TestAPasskeyIsMadeAndUsedAndRemovedByTheKeyboardInChromium(t *testing.T) {
 	l.goTo("/login")
 	l.shown("form[data-autofill] button")
 	l.tabTo("form[data-autofill] button")
-	l.answering(id, true)
 	l.press(kb.Enter)
+	l.answering(id, true)
 	l.isAt("/")
 	if who := l.text("main strong"); who != "alice" {
 		t.Errorf("%q is logged in", who)
