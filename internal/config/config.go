@@ -52,7 +52,7 @@ type Passwords struct {
 
 	BcryptCost         int      `env:"BCRYPT_COST" default:"12" help:"Cost of new password hashes, 10 to 16. Hashes of another cost are made anew at the next login."`
 	PasswordMinLength  int      `env:"PASSWORD_MIN_LENGTH" default:"8" help:"Fewest characters of a new password, 8 to 64. NIST SP 800-63B-4 asks for 15 where a password is the only factor."`
-	PasswordWords      []string `env:"PASSWORD_WORDS" default:"gatehouse" placeholder:"WORD,…" help:"Names that are guessed first at your place, such as those of your organization and its products, separated by commas. Nobody sets a password that is one of them with digits and signs. Each has at least four letters."`
+	PasswordWords      []string `env:"PASSWORD_WORDS" default:"gatehouse" help:"Names that are guessed first at your place, such as those of your organization and its products, separated by commas. Nobody sets a password that is one of them with digits and signs. Each has at least four letters."`
 	BreachedPasswords  string   `env:"BREACHED_PASSWORDS" default:"off" placeholder:"off|FILE" help:"Passwords that are known from leaks, and that nobody may set: off, or the file that gatehouse passwords build makes. It is read at the start."`
 	InitialSecretHours int      `env:"INITIAL_SECRET_HOURS" default:"72" help:"Lifetime of an initial secret, 1 to 720 hours. The owner of a new account sets a password with it."`
 }
