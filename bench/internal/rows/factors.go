@@ -3,6 +3,7 @@ package rows
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/url"
 	"strconv"
 	"sync/atomic"
@@ -34,7 +35,8 @@ func factors(ctx context.Context, s *Run, o Options) ([]float64, string, error) 
 	}
 	client := api.NewClient()
 	defer client.CloseIdleConnections()
-	clients, users := 4*machine.ServiceCores(), 1000
+	// A code is good once, and no processor hashes more than 1,000 passwords a second.
+	users := 1000 * machine.ServiceCores() * int(math.Ceil(o.Measure.Seconds()))
 	var rates []float64
 	for n, login := range []func(provers, context.Context, api.Browser, string) error{
 		provers.password, provers.passwordAndCode, provers.passwordAndPasskey, provers.passkey,
@@ -52,14 +54,13 @@ func factors(ctx context.Context, s *Run, o Options) ([]float64, string, error) 
 			}
 		}
 		var next atomic.Int64
-		rate, err := load.ClosedLoop(ctx, clients, o.Measure, func(ctx context.Context, _ int) error {
+		rate, err := load.ClosedLoop(ctx, 4*machine.ServiceCores(), o.Measure, func(ctx context.Context, _ int) error {
 			return login(people, ctx, api.NewBrowser(client, service.URL), people.names[int(next.Add(1))%users])
 		})
 		if err != nil {
 			return nil, "", err
 		}
 		rates = append(rates, rate)
-		users = clients + int(2*rates[0]*o.Measure.Seconds()) // a code is good once
 	}
 	at12 := func(n int) float64 {
 		each := float64(machine.ServiceCores())
