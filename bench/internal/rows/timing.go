@@ -97,13 +97,13 @@ func timing(ctx context.Context, s *Run, o Options) (float64, string, error) {
 		return 0, "", err
 	}
 	table.addPlanted("known", "unknown, not hashed", times[1], times[0], plantedT)
-	table.addPlanted(classes[7].name, "known, nothing looked for", times[2], times[1], 2*goalT)
-	codes, err := s.timeCodes(ctx, client, service.URL, classes[6:], n, random)
+	table.addPlanted("known", "has passkey, not hashed", times[1], times[2], plantedT)
+	codes, err := s.timeCodes(ctx, client, service.URL, service.URL, classes[6:], n, random)
 	if err != nil {
 		return 0, "", err
 	}
 	table.add("wrong code: app", "wrong code: passkey", codes[0], codes[1])
-	if codes, err = s.timeCodes(ctx, client, mistaken.URL, classes[6:], n, random); err != nil {
+	if codes, err = s.timeCodes(ctx, client, service.URL, mistaken.URL, classes[6:], n, random); err != nil {
 		return 0, "", err
 	}
 	table.addPlanted("wrong code: app", "passkey, code not used", codes[0], codes[1], 2*goalT)
@@ -259,13 +259,13 @@ func timeClasses(ctx context.Context, classes []timedClass, n int, random *rand.
 }
 
 // timeCodes times n wrong codes of each class of users with second factors, in milliseconds. All are
-// refused with 400.
-func (s *Run) timeCodes(ctx context.Context, client *http.Client, base string, classes []loginClass, n int, random *rand.Rand) ([][]float64, error) {
+// refused with 400. One service takes the passwords, and one the codes.
+func (s *Run) timeCodes(ctx context.Context, client *http.Client, passwords, codes string, classes []loginClass, n int, random *rand.Rand) ([][]float64, error) {
 	var timed []timedClass
 	for _, class := range classes {
 		var forms []string
 		for _, username := range class.usernames {
-			begun, err := api.Grant(ctx, client, base, api.LoginForm(username, api.Password))
+			begun, err := api.Grant(ctx, client, passwords, api.LoginForm(username, api.Password))
 			if begun.AuthSession == "" {
 				return nil, err
 			}
@@ -279,7 +279,7 @@ func (s *Run) timeCodes(ctx context.Context, client *http.Client, base string, c
 					return 0, err
 				}
 			}
-			return timePost(ctx, client, base+"/authorize-challenge", api.FormType, forms[n%accounts], http.StatusBadRequest)
+			return timePost(ctx, client, codes+"/authorize-challenge", api.FormType, forms[n%accounts], http.StatusBadRequest)
 		}})
 	}
 	return timeClasses(ctx, timed, n, random)

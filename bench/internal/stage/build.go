@@ -63,11 +63,11 @@ func QueueForTheKnown() Edit {
 	return Edit{"internal/auth/recovery.go", queued, looked + queued}
 }
 
-// AskForPasskeys is the mistake by which time tells who has a passkey: a login looks for them before
-// it has compared the password.
+// AskForPasskeys is the mistake by which time tells who has a passkey: it is asked for first, and the
+// password is not compared.
 func AskForPasskeys() Edit {
 	compared := "\tverdict, err := l.passwords.verify(ctx, found.PasswordHash, pw)\n\tif err == nil {\n\t\terr = refusal("
-	asked := "\tif found.Factors.Passkeys > 0 {\n\t\t_, _ = l.store.PasskeysToProve(ctx, found.ID)\n\t}\n"
+	asked := "\tif found.Factors.Passkeys > 0 {\n\t\treturn Proof{}, ErrWrongPassword\n\t}\n"
 	return Edit{"internal/auth/login.go", compared, asked + compared}
 }
 
