@@ -484,7 +484,7 @@ func (b *browser) load(
 type htmlForm struct {
 	action string
 	values url.Values
-	all    []string // names
+	all    []string // names; of a button with its value
 }
 
 func (s stop) forms(t testing.TB) (found []*htmlForm) {
@@ -505,6 +505,9 @@ func (s stop) forms(t testing.TB) (found []*htmlForm) {
 		case within != nil && (node.Data == "input" || node.Data == "button"):
 			name := attribute["name"]
 			within.all = append(within.all, name)
+			if node.Data == "button" { // which sends its own value alone
+				within.all[len(within.all)-1] += "=" + attribute["value"]
+			}
 			if node.Data == "input" && attribute["type"] != "checkbox" && name != "" {
 				within.values.Set(name, attribute["value"])
 			}
@@ -519,7 +522,7 @@ func (b *browser) submit(s stop, pairs ...string) stop {
 	for _, form := range s.forms(b) {
 		has := true
 		for n := 0; n < len(pairs); n += 2 {
-			has = has && slices.Contains(form.all, pairs[n])
+			has = has && (slices.Contains(form.all, pairs[n]) || slices.Contains(form.all, pairs[n]+"="+pairs[n+1]))
 			form.values.Set(pairs[n], pairs[n+1])
 		}
 		if has {
