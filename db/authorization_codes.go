@@ -19,7 +19,8 @@ func (d *DB) InsertCode(ctx context.Context, e auth.Event, c auth.NewCode) error
 		Digest: c.Digest[:], SessionID: c.SessionID, TokenVersion: c.UserVersion,
 		ClientID: c.ClientID, ClientVersion: c.ClientVersion, RedirectUri: c.RedirectURI, Challenge: orNull(c.Challenge),
 		Scope: orNull(c.Scope), Openid: orNull(c.OpenID), Claims: orNull(c.Claims),
-		Resource: orNull(c.Resources), Nonce: orNull(c.Nonce), LifetimeSeconds: c.Lifetime.Seconds(), Event: eventJSON(e),
+		Resource: orNull(c.Resources), Nonce: orNull(c.Nonce), Asks: list(c.Asks),
+		LifetimeSeconds: c.Lifetime.Seconds(), Event: eventJSON(e),
 	})
 	if err == nil && stored == 0 {
 		return fmt.Errorf("db: insert code: %w", auth.ErrSessionNotFound)
@@ -144,7 +145,62 @@ func (d *DB) PutConsent(
 	}
 	defer leave()
 	err = d.queries.PutConsent(ctx, sqlcgen.PutConsentParams{
-		UserID: userID, ClientID: clientID, Words: words, Event: eventJSON(e),
+		UserID: userID, ClientID: clientID, Words: list(words), Event: eventJSON(e),
 	})
 	return translate("put consent", err)
+}
+
+// ListConsents implements auth.Store.
+func (d *DB) ListConsents(
+	ctx context.Context, reach auth.Reach, limit int,
+) ([]auth.PersonalConsent, error) {
+	found, err := consents(ctx, d.queries, reach, int32(limit))
+	return found, translate("list consents", err)
+}
+
+func consents(
+	ctx context.Context, q *sqlcgen.Queries, reach auth.Reach, limit int32,
+) (found []auth.PersonalConsent, err error) {
+	rows, err := q.PersonalConsents(ctx, sqlcgen.PersonalConsentsParams{
+		UserID: reach.UserID, AllClients: reach.AllClients, ClientID: reach.ClientID, MaxRows: limit,
+	})
+	for _, row := range rows {
+		found = append(found, auth.PersonalConsent{
+			Client: auth.Client{ID: row.ClientID, Title: row.ClientName},
+			Words:  row.Words, GrantedAt: row.GrantedAt,
+		})
+	}
+	return found, err
+}
+
+// WithdrawConsent implements auth.Store.
+func (d *DB) WithdrawConsent(
+	ctx context.Context, e auth.Event, userID uuid.UUID, clientID, reason string,
+) (withdrawn bool, err error) {
+	const op = "withdraw consent"
+	leave, err := d.turns.take(ctx, userRow(userID))
+	if err != nil {
+		return false, translate(op, err)
+	}
+	defer leave()
+	err = d.inTransaction(ctx, op, func(tx pgx.Tx) error {
+		q := d.queries.WithTx(tx)
+		deleted, err := q.DeleteConsent(ctx, sqlcgen.DeleteConsentParams{
+			UserID: userID, ClientID: clientID,
+		})
+		if withdrawn = deleted > 0; err != nil || !withdrawn {
+			return translate(op, err)
+		}
+		err = q.VoidCodes(ctx, sqlcgen.VoidCodesParams{UserID: userID, ClientID: clientID})
+		if err != nil {
+			return translate(op+": codes", err)
+		}
+		return translate(op+": sessions", q.EndConsentedSessions(ctx, sqlcgen.EndConsentedSessionsParams{
+			UserID: userID, ClientID: clientID, Reason: reason, Event: eventJSON(e),
+		}))
+	})
+	if err == nil && !withdrawn {
+		return false, d.Settle(ctx) // perhaps somebody was cut off who has withdrawn it
+	}
+	return withdrawn, err
 }

@@ -174,6 +174,14 @@ func calls(d *DB, u auth.User) map[string]func(context.Context) error {
 		"PutConsent": func(ctx context.Context) error {
 			return d.PutConsent(ctx, anEvent(), u.ID, "client1", []string{"openid"})
 		},
+		"ListConsents": func(ctx context.Context) error {
+			_, err := d.ListConsents(ctx, auth.Reach{UserID: u.ID, AllClients: true}, 9)
+			return err
+		},
+		"WithdrawConsent": func(ctx context.Context) error {
+			_, err := d.WithdrawConsent(ctx, anEvent(), u.ID, "client1", "logout")
+			return err
+		},
 		"PersonalRecords": func(ctx context.Context) error {
 			_, err := d.PersonalRecords(ctx, anEvent(), u.ID, 100)
 			return err
@@ -777,6 +785,9 @@ func TestNoQueryReadsAGrowingTableWhole(t *testing.T) {
 		_, err := traced.queries.ListRevocations(ctx, 30)
 		_, backErr := traced.queries.LookBack(ctx, sqlcgen.LookBackParams{ID: 1, At: time.Now()})
 		return errors.Join(err, backErr, traced.queries.NotifyListeners(ctx, ""))
+	}
+	all["withdraw what was allowed"] = func(ctx context.Context) error {
+		return errors.Join(all["PutConsent"](ctx), all["WithdrawConsent"](ctx))
 	}
 	all["put a key of ID tokens"] = func(ctx context.Context) error {
 		return traced.queries.PutIDTokenKey(ctx, sqlcgen.PutIDTokenKeyParams{})

@@ -64,15 +64,8 @@ func readPersonalSessions(
 func readPersonalConsents(
 	ctx context.Context, q *sqlcgen.Queries, limit int32, into *auth.PersonalRecords,
 ) error {
-	rows, err := q.PersonalConsents(ctx, sqlcgen.PersonalConsentsParams{
-		UserID: into.User.ID, MaxRows: limit,
-	})
-	for _, row := range rows {
-		into.Consents = append(into.Consents, auth.PersonalConsent{
-			Client: auth.Client{ID: row.ClientID, Title: row.ClientName},
-			Words:  row.Words, GrantedAt: row.GrantedAt,
-		})
-	}
+	found, err := consents(ctx, q, auth.Reach{UserID: into.User.ID, AllClients: true}, limit)
+	into.Consents = found
 	return err
 }
 

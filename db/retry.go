@@ -149,7 +149,7 @@ func readers() []string {
 		"ListSigningKeys", "Clock", "UserByID", "UserByKey", "CredentialsByKey", "UsernameOfLogin",
 		"OpenChallenge", "PendingLogin", "PasskeysToProve", "PasskeyByCredential", "DeviceIsTrusted", "UserByLogin", "MailsOfUser",
 		"HolderOfAddress", "AddressToProve", "UserOfMail",
-		"TOTPOf", "PasskeysOf", "TrustedDevicesOf", "PasskeyRP",
+		"PersonalConsents", "TOTPOf", "PasskeysOf", "TrustedDevicesOf", "PasskeyRP",
 	}
 }
 

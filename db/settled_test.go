@@ -53,7 +53,7 @@ func cutOffAtCommit(t *testing.T, watch *pgx.Conn, do func(context.Context) erro
 // for a change.
 var reading = []string{"SigningKeys", "UserByID", "UserByKey", "CredentialsByKey", "UsernameOfLogin", "ExportUsers", "RoleByName", "ListRoles", "FindUsers",
 	"SessionByID", "ListSessions", "ListLogins", "ClientByID", "ListClients", "PasswordKeys", "PasswordKeyUsers", "FindEvents", "Server", "Growth",
-	"SchemaVersion", "ConsentTo", "Health", "DearestHash", "PasswordCosts", "SecretIDs", "WaitingJobs", "MailsOfUser", "UserByLogin",
+	"SchemaVersion", "ConsentTo", "ListConsents", "Health", "DearestHash", "PasswordCosts", "SecretIDs", "WaitingJobs", "MailsOfUser", "UserByLogin",
 	"HolderOfAddress", "AddressToProve", "UserOfMail", "FactorsOf", "PasskeysOf", "PasskeyRP",
 	"PendingLogin", "PasskeysToProve", "PasskeyByCredential", "DeviceIsTrusted", "SealedTOTPs"}
 

@@ -50,6 +50,7 @@ func TestCallersForOneRowLeaveConnectionsForOthers(t *testing.T) {
 		`INSERT INTO authorization_codes (digest, session_id, user_id, token_version, client_id, redirect_uri, auth_time, amr, expires_at)
 			SELECT decode(repeat('00', 32), 'hex'), s.id, u.id, u.token_version, 'client1', 'https://a.example/', now(), '{pwd}', now() + interval '1 day'
 			FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1`,
+		"INSERT INTO consents (user_id, client_id, words) VALUES ($1, 'client1', '{}')",
 	} {
 		_, err := d.pool.Exec(t.Context(), statement, u.ID)
 		must(t, err)
@@ -100,12 +101,13 @@ func TestCallersForOneRowLeaveConnectionsForOthers(t *testing.T) {
 	for _, name := range []string{
 		"RotateSession", "RepeatSession", "EndSession", "StartSession", "EndSessions", "ChangePassword", "ReplacePassword", "RehashPassword",
 		"SetPassword", "ResetFactors", "InsertUser", "DisableUser", "EnableUser", "DeleteUser", "TakeRates", "SettleRates",
-		"RedeemCode", "PutConsent", "ChangeFactors",
+		"RedeemCode", "PutConsent", "WithdrawConsent", "ChangeFactors",
 	} {
 		tx, err := holder.Begin(t.Context())
 		must(t, err)
 		for _, lock := range []string{
 			"SELECT FROM users FOR UPDATE", "SELECT FROM sessions FOR UPDATE", "SELECT FROM rate_limits FOR UPDATE",
+			"SELECT FROM consents FOR UPDATE",
 			"INSERT INTO users (id, username, username_key, password_hash) VALUES (gen_random_uuid(), 'new', 'new', '" + plainHash + "')",
 		} {
 			_, err := tx.Exec(t.Context(), lock)

@@ -1,8 +1,17 @@
 -- InsertCode stores a code if the browser's session still lives, and neither its user nor the client
 -- has changed: what the user has allowed was compared with the client of before. Whoever changes the
--- client waits for the lock, and then voids the code if need be.
+-- client waits for the lock, and then voids the code if need be. So does whoever takes back what an
+-- app that asks was allowed: either the code is voided, or there is none.
 -- name: InsertCode :execrows
-WITH live AS (
+WITH allowed AS (
+    SELECT g.client_id
+    FROM consents g
+    JOIN sessions s ON s.user_id = g.user_id
+    WHERE s.id = @session_id
+      AND g.client_id = @client_id
+      AND g.words @> @asks::text[]
+    FOR SHARE OF g
+), live AS (
     SELECT p.id, p.user_id, p.auth_time, p.amr
     FROM sessions p
     JOIN users u ON u.id = p.user_id AND u.token_version = @token_version AND u.disabled_at IS NULL
@@ -10,6 +19,7 @@ WITH live AS (
     WHERE p.id = @session_id
       AND p.browser
       AND p.ended_at IS NULL
+      AND (NOT c.asks OR EXISTS (SELECT FROM allowed))
     FOR SHARE OF c
 ), stored AS (
     INSERT INTO authorization_codes (
@@ -240,5 +250,30 @@ WITH put AS (
             FROM (SELECT array_agg(DISTINCT w ORDER BY w) AS together FROM unnest(c.words || excluded.words) w) a
         ),
         granted_at = now()
+)
+SELECT record_event(@event::jsonb, @user_id);
+
+-- DeleteConsent waits for a code that is made by the consent. VoidCodes is a statement of its own
+-- behind it, and sees that code.
+-- name: DeleteConsent :execrows
+DELETE FROM consents
+WHERE user_id = @user_id
+  AND client_id = @client_id;
+
+-- VoidCodes waits for a code that is redeemed. EndConsentedSessions is a statement of its own behind
+-- it, and sees the session that the code has started.
+-- name: VoidCodes :exec
+DELETE FROM authorization_codes
+WHERE user_id = @user_id
+  AND client_id = @client_id::text
+  AND redeemed_at IS NULL;
+
+-- name: EndConsentedSessions :exec
+WITH ended AS (
+    UPDATE sessions
+    SET ended_at = now(), end_reason = @reason::text
+    WHERE sessions.user_id = @user_id
+      AND sessions.client_id = @client_id::text
+      AND sessions.ended_at IS NULL
 )
 SELECT record_event(@event::jsonb, @user_id);

@@ -16,6 +16,7 @@ SELECT g.words, g.granted_at, c.client_id, c.name AS client_name
 FROM consents g
 JOIN clients c ON c.client_id = g.client_id
 WHERE g.user_id = @user_id
+  AND (@all_clients::boolean OR g.client_id = @client_id::text)
 ORDER BY g.granted_at DESC, g.client_id
 LIMIT @max_rows;
 

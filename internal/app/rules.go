@@ -129,6 +129,7 @@ func newRules(
 			Browsers: browsers,
 			Tokens:   tokens,
 			Sessions: auth.NewSessions(store, audit),
+			Consents: auth.NewConsents(store, audit),
 			Access:   access,
 			Limits:   limits,
 			Roles:    roles,

@@ -23,7 +23,7 @@ func newWeb(s config.Serve, o Options, rules *rules, outermost *edge.Edge) (*web
 		Rules: web.Rules{
 			Registration: rules.Registration, Authorizations: rules.authorizations,
 			Logouts: rules.logouts, Logins: rules.Logins, Browsers: rules.Browsers,
-			Sessions: rules.Sessions, Access: rules.Access, Personal: rules.Personal,
+			Sessions: rules.Sessions, Consents: rules.Consents, Access: rules.Access, Personal: rules.Personal,
 			Recovery: rules.Recovery, Invitations: rules.Invitations, Addresses: rules.Addresses,
 			Factors: rules.factors,
 		},

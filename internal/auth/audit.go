@@ -71,6 +71,7 @@ const (
 	ActionIssueCode        Action = "code.issue"
 	ActionRedeemCode       Action = "code.redeem"
 	ActionConsent          Action = "consent.give"
+	ActionWithdrawConsent  Action = "consent.withdraw"
 	ActionGrantToClient    Action = "client.grant"
 	ActionRevokeOfClient   Action = "client.revoke"
 	ActionAddClient        Action = "client.add"
@@ -110,7 +111,7 @@ func Actions() []Action {
 		ActionRenamePasskey, ActionMakeCodes, ActionRemovePassword, ActionChangePassword, ActionRequireChange, ActionForgotPassword,
 		ActionSendReset, ActionResetPassword, ActionSetPassword, ActionRetirePepper,
 		ActionRefresh, ActionRefusals, ActionDeleteRole, ActionGrantRole, ActionRevokeRole,
-		ActionAcceptInvitation, ActionIssueCode, ActionRedeemCode, ActionConsent, ActionSetRole, ActionEndSession, ActionEndSessions, ActionIssueToken, ActionRevokeToken,
+		ActionAcceptInvitation, ActionIssueCode, ActionRedeemCode, ActionConsent, ActionWithdrawConsent, ActionSetRole, ActionEndSession, ActionEndSessions, ActionIssueToken, ActionRevokeToken,
 		ActionCreateUser, ActionDeleteUser, ActionDisableUser, ActionDisplaceUser,
 		ActionEnableUser, ActionInviteUser, ActionRegister,
 		ActionExportUser, ActionUnlockUser, ActionExportUsers, ActionImportUsers,

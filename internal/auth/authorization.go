@@ -27,8 +27,8 @@ const codeLifetime = time.Minute
 type AuthorizationStore interface {
 	// ClientByID is that of [AccessStore].
 	ClientByID(ctx context.Context, id string) (StoredClient, error)
-	// InsertCode stores a code if the browser's session lives, and its user and the client have the
-	// given versions.
+	// InsertCode stores a code if the browser's session lives, its user and the client have the given
+	// versions, and the user still allows a client that asks what the code gives it.
 	// Errors: [ErrSessionNotFound] if not.
 	InsertCode(ctx context.Context, e Event, code NewCode) error
 	// ConsentTo returns the words of a scope that a user has allowed a client; nil: none.
@@ -56,6 +56,7 @@ type NewCode struct {
 	Claims        string
 	Resources     string // with spaces between; "": none
 	Nonce         string
+	Asks          []string // what the user must have allowed a client that asks
 	Lifetime      time.Duration
 }
 
@@ -219,8 +220,8 @@ func (a *Authorizations) Deny(ctx context.Context, r AuthorizationRequest, sessi
 }
 
 // Issue makes a code, and returns where to send the browser with it. [StepCode] must have been
-// decided for the session. Errors: [ErrSessionNotFound] if the session has ended, or if its user or
-// the client has changed meanwhile; [ErrLimited].
+// decided for the session. Errors: [ErrSessionNotFound] if the session has ended, or if its user,
+// the client or what the user allows it has changed meanwhile; [ErrLimited].
 func (a *Authorizations) Issue(
 	ctx context.Context, r AuthorizationRequest, session Browser,
 ) (to string, err error) {
@@ -235,7 +236,8 @@ func (a *Authorizations) Issue(
 		UserVersion: session.User.TokenVersion, ClientID: r.Client.ID,
 		ClientVersion: r.Client.TokenVersion, RedirectURI: r.RedirectURI,
 		Challenge: r.Challenge, Scope: r.Scope, OpenID: strings.Join(r.OpenID, " "),
-		Claims: r.Claims.String(), Resources: r.Resources, Nonce: r.Nonce, Lifetime: codeLifetime,
+		Claims: r.Claims.String(), Resources: r.Resources, Nonce: r.Nonce, Asks: r.Asks(),
+		Lifetime: codeLifetime,
 	})
 	if err != nil {
 		return "", err

@@ -67,8 +67,14 @@ func (f *fixture) code(b auth.Browser, pairs ...string) string {
 	must(f, err)
 	to, err := f.Authorizations.Issue(f.Context(), request, b)
 	must(f, err)
+	return codeIn(f, to)
+}
+
+// codeIn is the code of a URL that leads back to an app.
+func codeIn(t testing.TB, to string) string {
+	t.Helper()
 	u, err := url.Parse(to)
-	must(f, err)
+	must(t, err)
 	return u.Query().Get("code")
 }
 

@@ -177,3 +177,48 @@ func TestUsersAreAskedAnewBeforeAnAppMayHaveMoreThanTheyAllowed(t *testing.T) {
 		})
 	}
 }
+
+// What an app is about to get while its user takes everything back would outlive that.
+func TestNoLoginThatIsUnderWayOutlivesAConsentThatIsTakenBack(t *testing.T) {
+	t.Parallel()
+	c := startClocked(t)
+	of := auth.Reach{UserID: c.register("alice").ID, AllClients: true}
+	shop := c.app("shop", func(c *auth.Client) { c.Ask = true })
+	alice := c.browser(c.inBrowser("alice", auth.BrowserLogin{}).Cookie)
+	request := c.request()
+	withdraw := func() error { return c.Consents.Withdraw(t.Context(), of, "shop") }
+	allow := func() { must(t, c.Authorizations.Allow(t.Context(), request, alice)) }
+	const everything = "LOCK TABLE audit_events IN SHARE MODE" // waits for it before it is done
+
+	allow()
+	letGo := c.hold(everything)
+	var to string
+	issued := c.sendOff(0, func() (err error) {
+		to, err = c.Authorizations.Issue(t.Context(), request, alice)
+		return err
+	})
+	withdrawn := c.sendOff(1, withdraw)
+	letGo()
+	must(t, <-issued)
+	must(t, <-withdrawn)
+	_, err := c.redeem(shop, codeIn(t, to))
+	c.want("a code that was being made", err, auth.ErrInvalidCode)
+
+	allow()
+	code := c.code(alice)
+	letGo = c.hold(everything)
+	var grant auth.Grant
+	redeemed := c.sendOff(0, func() (err error) { grant, err = c.redeem(shop, code); return err })
+	withdrawn = c.sendOff(1, withdraw)
+	letGo()
+	must(t, <-redeemed)
+	must(t, <-withdrawn)
+	_, err = c.Tokens.Refresh(t.Context(), grant.RefreshToken, auth.Caller{Client: shop})
+	c.want("a session that was being started", err, auth.ErrInvalidGrant)
+
+	_, err = c.Authorizations.Issue(t.Context(), request, alice)
+	c.want("a code that was decided before", err, auth.ErrSessionNotFound)
+	must(t, c.Authorizations.Allow(t.Context(), c.request("scope", "openid"), alice))
+	_, err = c.Authorizations.Issue(t.Context(), request, alice)
+	c.want("a code for more than is allowed now", err, auth.ErrSessionNotFound)
+}

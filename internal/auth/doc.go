@@ -18,6 +18,7 @@
 //   - [Authorizations] lets apps log users in by a code, and [IDTokens] says who they are;
 //   - [Tokens] issues, refreshes, introspects and revokes tokens, and [Pace] bounds how often;
 //   - [Sessions] lists and ends sessions, within a [Reach];
+//   - [Consents] lists and takes back what users have allowed apps, within a [Reach] as well;
 //   - [Access] decides what an access token is good for now, and [Checker] whether it was revoked;
 //   - [Roles] and [Clients] say who may do what;
 //   - [Keys] are the stored signing keys, [Signer] signs with them, and [Feed] reports to other

@@ -269,6 +269,7 @@ var (
 		"user_not_found", "no such user; `gatehouse user list` shows all",
 	)
 	ErrSessionNotFound = outcome.New("session_not_found", "no such session")
+	ErrConsentNotFound = outcome.New("consent_not_found", "nothing is allowed to such an app")
 	ErrUsernameTaken   = outcome.New("username_taken", "the username is taken; choose another one")
 	// ErrAddressTaken: another account has verified the address, or has it as its username.
 	ErrAddressTaken = outcome.New(
@@ -371,7 +372,7 @@ func Refusals() []error {
 		ErrClientIDTaken, ErrTooManyClients, ErrClientPublic, ErrNotAdmitted, ErrInvalidScope,
 		ErrForbidden, ErrBeyondRights, ErrLastAdmin, ErrTooManyRights, ErrRoleNotFound,
 		ErrRoleDemanded, ErrRoleBuiltIn, ErrChanged,
-		ErrUserNotFound, ErrSessionNotFound, ErrUsernameTaken, ErrAddressTaken,
+		ErrUserNotFound, ErrSessionNotFound, ErrConsentNotFound, ErrUsernameTaken, ErrAddressTaken,
 		ErrAddressRequired, ErrPasswordNeeded,
 		ErrRegistrationClosed,
 		ErrPasswordKeyInUse, ErrPasswordKeyNotFound,

@@ -84,6 +84,7 @@ func TestEveryErrorKeepsItsOutcomeHoweverItIsWrapped(t *testing.T) {
 		{ErrChanged, "changed"},
 		{ErrUserNotFound, "user_not_found"},
 		{ErrSessionNotFound, "session_not_found"},
+		{ErrConsentNotFound, "consent_not_found"},
 		{ErrUsernameTaken, "username_taken"},
 		{ErrRegistrationClosed, "registration_closed"},
 		{ErrPasswordKeyInUse, "pepper_in_use"},
@@ -166,7 +167,8 @@ func TestTheAuditLogHasTheseOutcomes(t *testing.T) {
 	want := []string{
 		"access_denied", "address_required", "address_taken", "address_unverified",
 		"authorization_request", "bad_lines", "beyond_rights", "changed", "client_id_taken",
-		"client_not_found", "client_public", "clocks_apart", "code_reused", "consent_required",
+		"client_not_found", "client_public", "clocks_apart", "code_reused", "consent_not_found",
+		"consent_required",
 		"crowded", "disabled", "enrolment_over", "expired", "factor_demanded", "factor_enrol",
 		"factor_exists", "factor_locked", "factor_needed", "factor_reused", "factor_unproved",
 		"factors_changed", "factors_off", "forbidden", "insufficient_authentication",

@@ -23,6 +23,7 @@ type Store interface {
 	AuthorizationStore
 	BrowserStore
 	ClientStore
+	ConsentStore
 	CostStore
 	FactorStore
 	FactorProofStore

@@ -133,6 +133,7 @@ var answers = []struct {
 	{auth.ErrClientPublic, Answer{409, "", "The client is public and has no secret", ""}},
 	{auth.ErrRoleNotFound, Answer{404, "", "There is no such role", ""}},
 	{auth.ErrSessionNotFound, Answer{404, "", "There is no such session", ""}},
+	{auth.ErrConsentNotFound, Answer{404, "", "Nothing is allowed to such an app", ""}},
 	{auth.ErrUserNotFound, Answer{404, "", "There is no such user", ""}},
 	{auth.ErrUsernameTaken, Answer{409, "", "The username is already taken", ""}},
 	{auth.ErrAddressTaken, Answer{409, "", "The e-mail address belongs to another account", ""}},

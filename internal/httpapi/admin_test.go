@@ -81,6 +81,8 @@ func rights() map[string]auth.Permission {
 		"GET /users/me/sessions":                      forUsers,
 		"DELETE /users/me/sessions":                   forUsers,
 		"DELETE /users/me/sessions/:id":               forUsers,
+		"GET /users/me/consents":                      forUsers,
+		"DELETE /users/me/consents/:client_id":        forUsers,
 		"GET /users":                                  auth.ReadUsers,
 		"GET /users/:id":                              auth.ReadUsers,
 		"PATCH /users/:id":                            auth.WriteUsers,

@@ -178,6 +178,8 @@ func ways() map[string]way {
 			403, 403, ofActor, 0},
 		"end of a session that is none": {"DELETE /users/me/sessions/:id", nil,
 			byAlice("DELETE", unknownSession, ""), 150, 404, 404, ofActor, 0},
+		"app that is not let in": {"DELETE /users/me/consents/:client_id", nil,
+			byAlice("DELETE", at("/users/me/consents/nothing"), ""), 150, 404, 404, ofActor, 0},
 		"end of other sessions, of which there are none": {
 			"DELETE /users/me/sessions", nil, byAlice("DELETE", at("/users/me/sessions"), ""), 150,
 			204, 204, ofActor, 0,

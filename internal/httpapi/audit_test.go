@@ -70,7 +70,7 @@ func (a *audited) tables() (all string) {
 	a.Helper()
 	for _, table := range []string{"users", "sessions", "revocations", "user_roles", "clients",
 		"client_roles", "roles", "role_permissions", "retired_usernames", "password_keys",
-		"challenges", "mails", "totp_secrets", "recovery_codes", "passkeys", "trusted_devices"} {
+		"challenges", "consents", "mails", "totp_secrets", "recovery_codes", "passkeys", "trusted_devices"} {
 		var rows string
 		must(a, a.owner.QueryRow(a.Context(),
 			"SELECT '"+table+"' || coalesce(string_agg(t::text, E'\n' ORDER BY t::text), '') FROM "+
@@ -262,6 +262,12 @@ func attempts() map[string]attempt {
 		"DELETE /users/me/sessions/:id": {send: byAlice(func(a *audited, t tokens) answered {
 			return a.as(t, "DELETE", "/users/me/sessions/"+a.session, "")
 		}), status: 204, told: auth.ActionEndSession, actor: "alice", user: "alice"},
+		"DELETE /users/me/consents/:client_id": {prepare: func(a *audited) {
+			a.confidential("mail")
+			a.allows("alice", "mail")
+		}, send: byAlice(func(a *audited, t tokens) answered {
+			return a.as(t, "DELETE", "/users/me/consents/mail", "")
+		}), status: 204, told: auth.ActionWithdrawConsent, actor: "alice", user: "alice"},
 		"PATCH /users/:id": {send: asRoot("PATCH", alice(""), `{"disabled":true}`),
 			status: 200, told: auth.ActionDisableUser, actor: "root", user: "alice"},
 		"PATCH /users/:id (enable)": {

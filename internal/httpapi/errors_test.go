@@ -157,6 +157,8 @@ func wantAnswers() []expected {
 		{auth.ErrUserDisabled, 409, "user_disabled", "",
 			"The account is disabled; enable it first", "", 0},
 		{auth.ErrSessionNotFound, 404, "session_not_found", "", "There is no such session", "", 0},
+		{auth.ErrConsentNotFound, 404, "consent_not_found", "", "Nothing is allowed to such an app", "",
+			0},
 		{auth.ErrUserNotFound, 404, "user_not_found", "", "There is no such user", "", 0},
 		{auth.ErrUsernameTaken, 409, "username_taken", "", "The username is already taken", "", 0},
 		{auth.ErrAddressUnverified, 400, "address_unverified", "address_unverified",

@@ -47,6 +47,8 @@ func (s *API) table(docs *docs, wellKnown *wellKnown) []route {
 		{http.MethodGet, "/users/me/sessions", account, nil, s.getSessions},
 		{http.MethodDelete, "/users/me/sessions", account, nil, s.deleteSessions},
 		{http.MethodDelete, "/users/me/sessions/:id", account, nil, s.deleteSession},
+		{http.MethodGet, "/users/me/consents", account, nil, s.getConsents},
+		{http.MethodDelete, "/users/me/consents/:client_id", account, nil, s.deleteConsent},
 		// the rule itself looks at the session
 		{http.MethodGet, "/userinfo", tokenForUserInfo, nil, s.getUserInfo},
 		{http.MethodPost, "/userinfo", tokenInForm, nil, s.getUserInfo},

@@ -27,6 +27,7 @@ type Rules struct {
 	Browsers     *auth.Browsers
 	Tokens       *auth.Tokens
 	Sessions     *auth.Sessions
+	Consents     *auth.Consents
 	Access       *auth.Access
 	Limits       *auth.Limits
 	Roles        *auth.Roles

@@ -239,7 +239,7 @@ type logBuffer struct{ asynctest.Buffer }
 func rulesOf(r *authtest.Rules) Rules {
 	return Rules{
 		Registration: r.Registration, Accounts: r.Accounts, Logins: r.Logins, Tokens: r.Tokens,
-		Sessions: r.Sessions, Access: r.Access,
+		Sessions: r.Sessions, Consents: r.Consents, Access: r.Access,
 		Limits: r.Limits, Roles: r.Roles, Clients: r.Clients, Signer: r.Signer, IDTokens: r.IDTokens,
 		Feed: r.Feed, Audit: r.Audit, Personal: r.Personal, Browsers: r.Browsers,
 		Recovery: r.Recovery, Invitations: r.Invitations, Addresses: r.Addresses,

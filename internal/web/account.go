@@ -23,6 +23,7 @@ func (w *Web) getAccount(c *gin.Context, browser auth.Browser) error {
 	page.Notice = noticeOf(
 		c, pages.NoticePasswordChanged, pages.NoticeSessionEnded, pages.NoticeOthersEnded,
 		pages.NoticeOtherUser, pages.NoticeAddressVerified, pages.NoticeAddressRemoved,
+		pages.NoticeAppOut,
 	)
 	return w.render(c, page, destination{})
 }
@@ -46,6 +47,10 @@ func (w *Web) accountPage(c *gin.Context, browser auth.Browser) (pages.Account, 
 	if err != nil {
 		return pages.Account{}, err
 	}
+	allowed, err := w.Consents.List(ctx, reach)
+	if err != nil {
+		return pages.Account{}, err
+	}
 	page := pages.Account{
 		Address:  w.accountAddress(browser.User),
 		Username: browser.User.LoginName(), Now: w.clock(), Later: after != uuid.Max,
@@ -58,6 +63,12 @@ func (w *Web) accountPage(c *gin.Context, browser auth.Browser) (pages.Account, 
 	}
 	if last := found.Last(); last != nil {
 		page.Older = last.ID.String()
+	}
+	for _, consent := range allowed {
+		page.Apps = append(page.Apps, pages.AllowedApp{
+			ID: consent.Client.ID, Title: consent.Client.Title, Asks: consent.Words,
+			Since: consent.GrantedAt,
+		})
 	}
 	return page, nil
 }
@@ -107,6 +118,23 @@ func (w *Web) postAccountSessions(c *gin.Context, browser auth.Browser) error {
 		return err
 	}
 	return w.toAccount(c, pages.NoticeSessionEnded)
+}
+
+// postAccountApps takes back what an app was allowed.
+func (w *Web) postAccountApps(c *gin.Context, browser auth.Browser) error {
+	ctx := c.Request.Context()
+	reach, err := w.Access.Account(ctx, browser.Access)
+	if err != nil {
+		return err
+	}
+	err = w.Consents.Withdraw(ctx, reach, formOf(c)[pages.ClientField])
+	if errors.Is(err, auth.ErrConsentNotFound) {
+		return w.toAccount(c, "") // as a session that is over
+	}
+	if err != nil {
+		return err
+	}
+	return w.toAccount(c, pages.NoticeAppOut)
 }
 
 // postAccountPassword gives the account another password, and this session another cookie.

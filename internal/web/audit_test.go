@@ -268,6 +268,12 @@ func attempts() map[string]attempt {
 		"POST /account/sessions (none)": {send: posts("/account/sessions", "as", "alice", "session",
 			uuid.NewString()), status: 303,
 			told: []string{"session.end session_not_found by alice of alice session"}},
+		"POST /account/apps": {app: asking, prepare: func(a *audited) {
+			a.letsIn(a.b, "alice", "openid")
+		}, send: posts("/account/apps", "as", "alice", "client", "shop"), status: 303,
+			told: []string{"consent.withdraw success by alice of alice shop"}},
+		"POST /account/apps (none)": {send: posts("/account/apps", "as", "alice", "client", "shop"),
+			status: 303, told: []string{"consent.withdraw consent_not_found by alice of alice shop"}},
 		"POST /account/password": {send: changes(goodPassword), status: 303,
 			told: []string{"password.change success by alice of alice session"}},
 		"POST /account/password (wrong password)": {send: changes("guess"), status: 422,

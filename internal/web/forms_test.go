@@ -87,6 +87,7 @@ func TestAFormOfAnotherUsersTabDoesNothing(t *testing.T) {
 	for name, as := range map[string][]string{"alice's": {"as", "alice"}, "nobody's": nil} {
 		for path, form := range map[string][]string{
 			"/account/sessions": {"choice", "others", "to", "/account?notice=other_user"},
+			"/account/apps":     {"client", "shop", "to", "/account?notice=other_user"},
 			"/account/password": {"current_password", goodPassword, "new_password", anotherPassword,
 				"to", "/account?notice=other_user"},
 			"/account/delete": {"password", goodPassword, "to", "/account?notice=other_user"},
@@ -174,6 +175,7 @@ func TestAbuseOfAFormIsAMistakeAndChangesNothing(t *testing.T) {
 	}
 	for _, id := range []string{"", "x", "' OR 1=1--", strings.Repeat("x", 5000)} {
 		f.shows(b.post("/account/sessions", "as", "alice", "session", id), 400)
+		f.sent(b.post("/account/apps", "as", "alice", "client", id), "/account")
 	}
 	for _, after := range []string{"", "x", "%00", "%27", "ffffffff-ffff-ffff-ffff-fffffffffff"} {
 		f.shows(b.get("/account?after="+after), 404)

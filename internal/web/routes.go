@@ -56,6 +56,7 @@ func (w *Web) table() []route {
 		{http.MethodPost, pages.InvitationPath + ":token", mailed(ownForm), w.postInvitation},
 		{http.MethodGet, pages.AccountPath, anybody, w.loggedIn(w.getAccount)},
 		{http.MethodPost, pages.AccountSessionPath, ownForm, w.meant(w.postAccountSessions)},
+		{http.MethodPost, pages.AccountAppsPath, ownForm, w.meant(w.postAccountApps)},
 		{http.MethodPost, pages.ChangePasswordPath, ownForm, w.meant(w.postAccountPassword)},
 		{http.MethodGet, pages.AccountDataPath, anybody, w.loggedIn(w.getAccountData)},
 		{http.MethodGet, pages.AccountEmailPath, mailed(anybody), w.loggedIn(w.getAccountEmail)},

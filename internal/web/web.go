@@ -25,6 +25,7 @@ type Rules struct {
 	Logins         *auth.Logins
 	Browsers       *auth.Browsers
 	Sessions       *auth.Sessions
+	Consents       *auth.Consents
 	Access         *auth.Access
 	Personal       *auth.Personal
 	Recovery       *auth.Recovery

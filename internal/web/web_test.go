@@ -143,7 +143,7 @@ func (f *fixture) handler(s settings) http.Handler {
 func rulesOf(r *authtest.Rules) web.Rules {
 	return web.Rules{
 		Registration: r.Registration, Logins: r.Logins, Browsers: r.Browsers,
-		Sessions: r.Sessions, Access: r.Access, Personal: r.Personal,
+		Sessions: r.Sessions, Consents: r.Consents, Access: r.Access, Personal: r.Personal,
 		Authorizations: r.Authorizations, Logouts: r.Logouts,
 		Recovery: r.Recovery, Invitations: r.Invitations, Addresses: r.Addresses,
 		Factors: r.Factors,

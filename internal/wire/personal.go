@@ -157,7 +157,7 @@ func PersonalDataOf(d auth.PersonalData, current uuid.UUID) PersonalData {
 		Sessions: each(d.Sessions, func(s auth.PersonalSession) PersonalSession {
 			return personalSessionOf(s, current)
 		}),
-		Consents: each(d.Consents, personalConsentOf), Codes: each(d.Codes, personalCodeOf),
+		Consents: each(d.Consents, PersonalConsentOf), Codes: each(d.Codes, personalCodeOf),
 		Mails:      each(d.Mails, personalMailOf),
 		Challenges: each(d.Challenges, personalChallengeOf),
 		Events:     each(d.Events, personalEventOf), Limit: d.Limit, Cut: d.Cut,
@@ -213,7 +213,8 @@ func personalSessionOf(s auth.PersonalSession, current uuid.UUID) PersonalSessio
 	return out
 }
 
-func personalConsentOf(c auth.PersonalConsent) PersonalConsent {
+// PersonalConsentOf returns what a user has allowed an app.
+func PersonalConsentOf(c auth.PersonalConsent) PersonalConsent {
 	return PersonalConsent{appOf(c.Client), strings.Join(c.Words, " "), c.GrantedAt.UTC()}
 }
 

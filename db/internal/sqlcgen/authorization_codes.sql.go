@@ -65,25 +65,83 @@ func (q *Queries) ConsentTo(ctx context.Context, arg ConsentToParams) ([]string,
 	return words, err
 }
 
+const deleteConsent = `-- name: DeleteConsent :execrows
+DELETE FROM consents
+WHERE user_id = $1
+  AND client_id = $2
+`
+
+type DeleteConsentParams struct {
+	UserID   uuid.UUID
+	ClientID string
+}
+
+// DeleteConsent waits for a code that is made by the consent. VoidCodes is a statement of its own
+// behind it, and sees that code.
+func (q *Queries) DeleteConsent(ctx context.Context, arg DeleteConsentParams) (int64, error) {
+	result, err := q.db.Exec(ctx, deleteConsent, arg.UserID, arg.ClientID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const endConsentedSessions = `-- name: EndConsentedSessions :exec
+WITH ended AS (
+    UPDATE sessions
+    SET ended_at = now(), end_reason = $3::text
+    WHERE sessions.user_id = $2
+      AND sessions.client_id = $4::text
+      AND sessions.ended_at IS NULL
+)
+SELECT record_event($1::jsonb, $2)
+`
+
+type EndConsentedSessionsParams struct {
+	Event    string
+	UserID   uuid.UUID
+	Reason   string
+	ClientID string
+}
+
+func (q *Queries) EndConsentedSessions(ctx context.Context, arg EndConsentedSessionsParams) error {
+	_, err := q.db.Exec(ctx, endConsentedSessions,
+		arg.Event,
+		arg.UserID,
+		arg.Reason,
+		arg.ClientID,
+	)
+	return err
+}
+
 const insertCode = `-- name: InsertCode :execrows
-WITH live AS (
+WITH allowed AS (
+    SELECT g.client_id
+    FROM consents g
+    JOIN sessions s ON s.user_id = g.user_id
+    WHERE s.id = $2
+      AND g.client_id = $3
+      AND g.words @> $4::text[]
+    FOR SHARE OF g
+), live AS (
     SELECT p.id, p.user_id, p.auth_time, p.amr
     FROM sessions p
-    JOIN users u ON u.id = p.user_id AND u.token_version = $2 AND u.disabled_at IS NULL
-    JOIN clients c ON c.client_id = $3 AND c.token_version = $4
-    WHERE p.id = $5
+    JOIN users u ON u.id = p.user_id AND u.token_version = $5 AND u.disabled_at IS NULL
+    JOIN clients c ON c.client_id = $3 AND c.token_version = $6
+    WHERE p.id = $2
       AND p.browser
       AND p.ended_at IS NULL
+      AND (NOT c.asks OR EXISTS (SELECT FROM allowed))
     FOR SHARE OF c
 ), stored AS (
     INSERT INTO authorization_codes (
         digest, session_id, user_id, token_version, client_id, redirect_uri, challenge, scope, openid,
         claims, resource, nonce, auth_time, amr, expires_at
     )
-    SELECT $6, live.id, live.user_id, $2, $3::text, $7::text,
-           $8, $9, $10, $11,
-           $12, $13, live.auth_time, live.amr,
-           now() + make_interval(secs => $14)
+    SELECT $7, live.id, live.user_id, $5, $3::text, $8::text,
+           $9, $10, $11, $12,
+           $13, $14, live.auth_time, live.amr,
+           now() + make_interval(secs => $15)
     FROM live
     RETURNING user_id
 )
@@ -93,10 +151,11 @@ FROM stored
 
 type InsertCodeParams struct {
 	Event           string
-	TokenVersion    int64
-	ClientID        string
-	ClientVersion   int64
 	SessionID       uuid.UUID
+	ClientID        string
+	Asks            []string
+	TokenVersion    int64
+	ClientVersion   int64
 	Digest          []byte
 	RedirectUri     string
 	Challenge       *string
@@ -110,14 +169,16 @@ type InsertCodeParams struct {
 
 // InsertCode stores a code if the browser's session still lives, and neither its user nor the client
 // has changed: what the user has allowed was compared with the client of before. Whoever changes the
-// client waits for the lock, and then voids the code if need be.
+// client waits for the lock, and then voids the code if need be. So does whoever takes back what an
+// app that asks was allowed: either the code is voided, or there is none.
 func (q *Queries) InsertCode(ctx context.Context, arg InsertCodeParams) (int64, error) {
 	result, err := q.db.Exec(ctx, insertCode,
 		arg.Event,
-		arg.TokenVersion,
-		arg.ClientID,
-		arg.ClientVersion,
 		arg.SessionID,
+		arg.ClientID,
+		arg.Asks,
+		arg.TokenVersion,
+		arg.ClientVersion,
 		arg.Digest,
 		arg.RedirectUri,
 		arg.Challenge,
@@ -580,4 +641,23 @@ func (q *Queries) RedeemProvedCode(ctx context.Context, arg RedeemProvedCodePara
 		&i.Event,
 	)
 	return i, err
+}
+
+const voidCodes = `-- name: VoidCodes :exec
+DELETE FROM authorization_codes
+WHERE user_id = $1
+  AND client_id = $2::text
+  AND redeemed_at IS NULL
+`
+
+type VoidCodesParams struct {
+	UserID   uuid.UUID
+	ClientID string
+}
+
+// VoidCodes waits for a code that is redeemed. EndConsentedSessions is a statement of its own behind
+// it, and sees the session that the code has started.
+func (q *Queries) VoidCodes(ctx context.Context, arg VoidCodesParams) error {
+	_, err := q.db.Exec(ctx, voidCodes, arg.UserID, arg.ClientID)
+	return err
 }

@@ -140,13 +140,16 @@ SELECT g.words, g.granted_at, c.client_id, c.name AS client_name
 FROM consents g
 JOIN clients c ON c.client_id = g.client_id
 WHERE g.user_id = $1
+  AND ($2::boolean OR g.client_id = $3::text)
 ORDER BY g.granted_at DESC, g.client_id
-LIMIT $2
+LIMIT $4
 `
 
 type PersonalConsentsParams struct {
-	UserID  uuid.UUID
-	MaxRows int32
+	UserID     uuid.UUID
+	AllClients bool
+	ClientID   string
+	MaxRows    int32
 }
 
 type PersonalConsentsRow struct {
@@ -157,7 +160,12 @@ type PersonalConsentsRow struct {
 }
 
 func (q *Queries) PersonalConsents(ctx context.Context, arg PersonalConsentsParams) ([]PersonalConsentsRow, error) {
-	rows, err := q.db.Query(ctx, personalConsents, arg.UserID, arg.MaxRows)
+	rows, err := q.db.Query(ctx, personalConsents,
+		arg.UserID,
+		arg.AllClients,
+		arg.ClientID,
+		arg.MaxRows,
+	)
 	if err != nil {
 		return nil, err
 	}

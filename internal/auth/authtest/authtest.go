@@ -67,6 +67,7 @@ type Rules struct {
 	Feed           *auth.Feed
 	Peppers        *auth.Peppers
 	Personal       *auth.Personal
+	Consents       *auth.Consents
 	Factors        *auth.Factors
 	Addresses      *auth.Addresses
 	Mails          *auth.Mails
@@ -154,6 +155,7 @@ func New(t testing.TB, store auth.Store, o Options) *Rules {
 		Browsers:  browsers,
 		Tokens:    tokens,
 		Sessions:  auth.NewSessions(store, audit),
+		Consents:  auth.NewConsents(store, audit),
 		Access:    access,
 		Limits:    limits,
 		Roles:     roles,

@@ -344,7 +344,7 @@ func TestEveryLinkAndFormStaysBelowTheBase(t *testing.T) {
 	t.Parallel()
 	known := []string{
 		HomePath, LoginPath, LoginPasswordPath, RegisterPath, ConsentPath, EndSessionPath,
-		AccountPath, AccountSessionPath, AccountDataPath, ChangePasswordPath, DeleteAccountPath,
+		AccountPath, AccountSessionPath, AccountAppsPath, AccountDataPath, ChangePasswordPath, DeleteAccountPath,
 		ForgetPath, ForgotPath, ForgotMailPath, ResetCodePath, ResetLinkPath + "ghm_x",
 		VerifyCodePath, VerifyMailPath, AccountEmailPath, AccountMailPath,
 		VerifyLinkPath + "ghm_x", UndoLinkPath + "ghm_x",
@@ -392,6 +392,7 @@ func TestTheFormsHaveTheFieldsThatAreDeclared(t *testing.T) {
 		AsField, UsernameField, PasswordField, CurrentField, NewField, RememberField, NextField,
 		ChoiceField, SessionField, LoginField, CodeField, ChallengeField, AddressField,
 		TrustField, OthersField, FactorField, SealedField, PasskeyField, PasskeyNameField, DeviceField,
+		ClientField,
 	}
 	choices := []string{
 		ChoiceCurrent, ChoiceAllow, ChoiceDeny, ChoiceLogOut, ChoiceOthers, ChoiceRemove,

@@ -79,6 +79,8 @@ func TestAHostileNameIsShownAsItIs(t *testing.T) {
 			"session's app": Account{
 				Sessions: []Session{{Apps: []string{text}}},
 			},
+			"allowed app":    Account{Apps: []AllowedApp{{Title: text}}},
+			"allowed app's":  Account{Apps: []AllowedApp{{ID: text, Asks: []string{text}}}},
 			"client":         Consent{App: text},
 			"scope":          Consent{App: "Orders", Asks: []string{text}},
 			"hidden":         EndSession{Hidden: []Hidden{{"state", text}}},

@@ -364,6 +364,7 @@ type Account struct {
 	Older string
 	// Later is true for every page of sessions but the first.
 	Later          bool
+	Apps           []AllowedApp
 	MinLength      int // of a password, in characters
 	Address        AccountAddress
 	Factors        AccountFactors
@@ -427,6 +428,14 @@ type Session struct {
 	Current   bool      // it is the one that the page is shown to
 	App       string    // the title of the app whose session it is; "" for a browser
 	Apps      []string  // the titles of the apps that a browser is logged in to
+}
+
+// AllowedApp is an app that the user of an [Account] lets in.
+type AllowedApp struct {
+	ID    string
+	Title string
+	Asks  []string // what it may have, as in [Consent]
+	Since time.Time
 }
 
 func (p Account) describe() description {

@@ -25,6 +25,7 @@ const (
 	ForgetPath         = "/forget" // makes the browser forget the pages that it has kept
 	AccountPath        = "/account"
 	AccountSessionPath = "/account/sessions" // ends one session, or all others
+	AccountAppsPath    = "/account/apps"     // takes back what an app was allowed
 	AccountDataPath    = "/account/data"     // a GET, whose answer is a file
 	ChangePasswordPath = "/account/password"
 	AccountEmailPath   = "/account/email"      // changes the address, or removes it
@@ -74,6 +75,8 @@ const (
 	ChoiceField = "choice"
 	// SessionField names the session to be ended, at [AccountSessionPath].
 	SessionField = "session"
+	// ClientField names the app that is allowed nothing any more, at [AccountAppsPath].
+	ClientField = "client"
 	// AfterField is in the query of [AccountPath]: the [Account].Older of the page before.
 	AfterField = "after"
 )

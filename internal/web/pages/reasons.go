@@ -93,6 +93,7 @@ const (
 	NoticePasswordChanged Notice = "password_changed"
 	NoticeSessionEnded    Notice = "session_ended"
 	NoticeOthersEnded     Notice = "others_ended"
+	NoticeAppOut          Notice = "app_out" // what it was allowed is taken back
 	NoticeRegistered      Notice = "registered"
 	NoticePasswordReset   Notice = "password_reset"
 	NoticeDeleted         Notice = "deleted"

@@ -132,6 +132,14 @@ func drawn() map[string]Page {
 			Username: longName, Now: sampleNow, MinLength: 8, Sessions: manySessions(), Older: "c",
 			Later: true, Failure: Failure{Why: Limited, RetryAfter: 7 * time.Minute},
 		},
+		"account with apps": Account{
+			Username: "alice", Now: sampleNow, MinLength: 8, Sessions: sampleSessions()[:1],
+			Apps: []AllowedApp{
+				{"orders", "Orders", []string{"openid", "email", "offline_access", "orders:write"}, sampleNow},
+				{"long", longApp, []string{"*"}, sampleNow.AddDate(-1, 0, 0)},
+				{"quiet", "wiki.example.org", nil, sampleNow.AddDate(0, 0, -1)},
+			}, Notice: NoticeAppOut,
+		},
 		"account with an address": Account{
 			Username: "alice", Now: sampleNow, MinLength: 8, Sessions: sampleSessions()[:1],
 			Address: AccountAddress{
