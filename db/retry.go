@@ -143,7 +143,7 @@ func reads(sql string) bool {
 
 func readers() []string {
 	return []string{
-		"FindEvents", "AuditRights", "ListEndedAuditPartitions", "ClientByID", "ListClients",
+		"FindEvents", "ListEndedAuditPartitions", "ClientByID", "ListClients",
 		"ListPasswordKeys", "CountPasswordKeyUsers", "ListRevocations", "RoleByName", "ListRoles",
 		"IsUnchanged", "FindUsers", "FindUsersByState", "FindUsersByRole", "FindUsersByEmail", "SessionByID", "ListSessions", "ListLogins",
 		"ListSigningKeys", "Clock", "UserByID", "UserByKey", "CredentialsByKey", "UsernameOfLogin",
