@@ -272,6 +272,7 @@ func TestNobodyFillsTheAuditLog(t *testing.T) {
 			rates.Registration.Burst = 100
 			w := &wayward{audited: startAudited(t,
 				settings{registrationClosed: true, frozen: true, rates: rates})}
+			var err error // its own: the others run beside it
 			_, w.secret, err = w.rules.Clients.Add(t.Context(), authtest.Operator(), auth.Client{
 				ID: "job", Title: "Job", Confidential: true,
 				GrantTypes: []string{auth.GrantClientCredentials},
