@@ -36,7 +36,15 @@ type tab struct {
 func open(t *testing.T, more ...chromedp.ExecAllocatorOption) tab {
 	t.Helper()
 	ctx, seen := browsertest.Open(t, more...)
-	return tab{t, ctx, seen}
+	b := tab{t, ctx, seen}
+	t.Cleanup(func() {
+		if t.Failed() {
+			shown, err := chromedp.Run(ctx, chromedp.Evaluate[string]("document.body.innerText"))
+			t.Logf("at %s the browser shows (%v):\n%s\nand says %s", b.location(), err, shown,
+				strings.Join(seen.Complaints(), "\n"))
+		}
+	})
+	return b
 }
 
 func (b tab) do(steps ...chromedp.Action[chromedp.Void]) {
@@ -64,12 +72,28 @@ func (b tab) arrives(at string) {
 	})
 }
 
-// press types keys into whatever has the focus.
+// press types keys into whatever has the focus. Text is for a field. A page gives the focus to one
+// when it is drawn, which may be after it has been loaded.
 func (b tab) press(keys ...string) {
 	b.Helper()
 	for _, text := range keys {
+		if len(text) > 1 {
+			asynctest.Await(b, "a field to have the focus", func() bool {
+				return b.focused("input")
+			})
+		}
 		b.do(chromedp.KeyEvent(text))
 	}
+}
+
+func (b tab) focused(selector string) bool {
+	b.Helper()
+	focused, err := chromedp.Run(b.ctx,
+		chromedp.Evaluate[bool](`document.activeElement.matches("`+selector+`")`))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return focused
 }
 
 // tabTo goes through what can have the focus, until that is an element.
@@ -77,12 +101,7 @@ func (b tab) tabTo(selector string) {
 	b.Helper()
 	for range 40 {
 		b.press(kb.Tab)
-		focused, err := chromedp.Run(b.ctx,
-			chromedp.Evaluate[bool](`document.activeElement.matches("`+selector+`")`))
-		if err != nil {
-			b.Fatal(err)
-		}
-		if focused {
+		if b.focused(selector) {
 			return
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -57,11 +58,14 @@ func (l local) knowsUser(id webauthn.AuthenticatorID, knows bool) {
 	must(l.audited, err)
 }
 
-// answering sets whether an authenticator answers by itself. One that does not waits for a finger.
-func (l local) answering(id webauthn.AuthenticatorID, enabled bool) {
+// withoutAutofill makes the browser one that offers no passkeys at a field, as there are some. This
+// one would answer there by itself, before a button is pressed.
+func (l local) withoutAutofill() {
 	l.Helper()
-	_, err := chromedp.Call(l.ctx, webauthn.SetAutomaticPresenceSimulation,
-		webauthn.SetAutomaticPresenceSimulationParams{AuthenticatorID: id, Enabled: enabled})
+	_, err := chromedp.Call(l.ctx, page.AddScriptToEvaluateOnNewDocument,
+		page.AddScriptToEvaluateOnNewDocumentParams{
+			Source: "PublicKeyCredential.isConditionalMediationAvailable = async () => false",
+		})
 	must(l.audited, err)
 }
 
@@ -106,7 +110,7 @@ func (l local) logsOut() {
 func TestAPasskeyIsMadeAndUsedAndRemovedByTheKeyboardInChromium(t *testing.T) {
 	t.Parallel()
 	l := openLocal(t, settings{})
-	id := l.authenticator()
+	l.authenticator()
 	l.logsIn("alice")
 	l.isAt("/")
 	l.goTo("/account/security")
@@ -125,24 +129,21 @@ func TestAPasskeyIsMadeAndUsedAndRemovedByTheKeyboardInChromium(t *testing.T) {
 	l.picture("passkey-3-security")
 	l.logsOut()
 
-	l.answering(id, false) // else the browser answers before a button is pressed
+	l.withoutAutofill()
 	l.goTo("/login")
 	l.shown("form[data-autofill] button")
 	l.tabTo("form[data-autofill] button")
 	l.press(kb.Enter)
-	l.answering(id, true)
 	l.isAt("/")
 	if who := l.text("main strong"); who != "alice" {
 		t.Errorf("%q is logged in", who)
 	}
 	l.logsOut()
 
-	l.answering(id, false)
 	l.logsIn("alice")
 	l.isAt("/login/factor")
 	l.shown("form[data-passkey] button")
 	l.picture("passkey-4-second-step")
-	l.answering(id, true)
 	l.tabTo("form[data-passkey] button")
 	l.press(kb.Enter)
 	l.isAt("/")
