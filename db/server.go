@@ -42,8 +42,8 @@ func ahead(read, before, after time.Time) time.Duration {
 	return 0
 }
 
-// privacy tells whether a connection stays on this machine, whether it is encrypted, and whether the
-// server has proved whose it is.
+// privacy tells whether a connection stays on this machine, whether it is encrypted, and whether
+// the server has proved whose it is.
 func privacy(conn *pgconn.PgConn, config *tls.Config) (local, encrypted, verified bool) {
 	address, isTCP := conn.Conn().RemoteAddr().(*net.TCPAddr)
 	_, encrypted = conn.Conn().(*tls.Conn)

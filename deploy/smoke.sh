@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Tries docker-compose.yml out: what the stack promises about replicas that die or drain, about accounts that are
-# disabled, about restarts and about forged headers. It has a project, a port, a network and secrets of its own and
-# leaves nothing behind but the image. Needs Linux, where containers' addresses can be reached from the host; curl.
+# Tries docker-compose.yml out: what the stack promises about replicas that die or drain, about
+# accounts that are disabled, about restarts and about forged headers. It has a project, a port, a
+# network and secrets of its own and leaves nothing behind but the image. Needs Linux, where
+# containers' addresses can be reached from the host; curl.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -87,7 +88,8 @@ anonymous() {
         --header 'Forwarded: for=203.0.113.66' --header 'X-Request-Id: forged'
 }
 
-# survives COMMAND...: ends one of the replicas with COMMAND. While it does, and for 200 calls at least, none may fail.
+# survives COMMAND...: ends one of the replicas with COMMAND. While it does, and for 200 calls at
+# least, none may fail.
 survives() {
     local victim calls=0 ending
     victim=$(replicas | sed -n 1p) # head would end before docker has printed all, and fail it
@@ -106,8 +108,8 @@ survives() {
 step 'build'
 docker compose build
 size=$(docker image inspect --format '{{.Size}}' "$GATEHOUSE_IMAGE")
-# A dependency that comes by accident would show here. The formats of passkeys brought 1.3 MB, most of
-# it the table of a curve that nobody uses here.
+# A dependency that comes by accident would show here. The formats of passkeys brought 1.3 MB, most
+# of it the table of a curve that nobody uses here.
 if [ "$size" -gt 33000000 ]; then fail "the image has $size bytes; 33 MB are allowed"; fi
 
 step 'up'

@@ -1,7 +1,7 @@
--- InsertCode stores a code if the browser's session still lives, and neither its user nor the client
--- has changed: what the user has allowed was compared with the client of before. Whoever changes the
--- client waits for the lock, and then voids the code if need be. So does whoever takes back what an
--- app that asks was allowed: either the code is voided, or there is none.
+-- InsertCode stores a code if the browser's session still lives, and neither its user nor the
+-- client has changed: what the user has allowed was compared with the client of before. Whoever
+-- changes the client waits for the lock, and then voids the code if need be. So does whoever takes
+-- back what an app that asks was allowed: either the code is voided, or there is none.
 -- name: InsertCode :execrows
 WITH allowed AS (
     SELECT g.client_id
@@ -67,8 +67,8 @@ SELECT record_event(@event::jsonb, stored.user_id)
 FROM stored;
 
 -- RedeemCode is the one place where a code of a browser becomes a session. It compares all that the
--- code is bound to: client, redirect URI, challenge, resources, browser's session, and the version of the
--- user. Of many callers at once, one finds that the code was not redeemed. Whoever ends the
+-- code is bound to: client, redirect URI, challenge, resources, browser's session, and the version
+-- of the user. Of many callers at once, one finds that the code was not redeemed. Whoever ends the
 -- browser's session, or bans the user or the client, waits for the locks, and then ends the new
 -- session too. The locks are taken in the order in which all others take them: client, user,
 -- session. The client may have come to demand a role since the code was made.
@@ -147,9 +147,9 @@ FROM redeemed
 CROSS JOIN started
 JOIN accounts ON accounts.id = redeemed.user_id;
 
--- RedeemProvedCode is RedeemCode for a code without a browser. It compares the client, the challenge,
--- the resources and the version of the user. The session has no parent, and counts like that of a login
--- (StartSession): the lock makes those of one user take turns.
+-- RedeemProvedCode is RedeemCode for a code without a browser. It compares the client, the
+-- challenge, the resources and the version of the user. The session has no parent, and counts like
+-- that of a login (StartSession): the lock makes those of one user take turns.
 -- name: RedeemProvedCode :one
 WITH c AS (
     SELECT client_id, required_role
@@ -260,8 +260,8 @@ DELETE FROM consents
 WHERE user_id = @user_id
   AND client_id = @client_id;
 
--- VoidCodes waits for a code that is redeemed. EndConsentedSessions is a statement of its own behind
--- it, and sees the session that the code has started.
+-- VoidCodes waits for a code that is redeemed. EndConsentedSessions is a statement of its own
+-- behind it, and sees the session that the code has started.
 -- name: VoidCodes :exec
 DELETE FROM authorization_codes
 WHERE user_id = @user_id

@@ -1,9 +1,9 @@
 -- PutChallenge decides that a mail is sent to a user who has not changed since it was read, and
 -- makes its challenge, which is an event. It takes the place of an older challenge for the same
--- purpose. For another try to send the mail it finds the challenge as it is. It finds none if the challenge was redeemed
--- meanwhile, if the user has changed, or if a newer one has taken its place. A challenge that
--- undoes something is made however the user has changed: whoever has taken the account over goes on
--- with that.
+-- purpose. For another try to send the mail it finds the challenge as it is. It finds none if the
+-- challenge was redeemed meanwhile, if the user has changed, or if a newer one has taken its place.
+-- A challenge that undoes something is made however the user has changed: whoever has taken the
+-- account over goes on with that.
 -- name: PutChallenge :one
 WITH m AS (
     UPDATE mails

@@ -107,8 +107,9 @@ CROSS JOIN LATERAL end_sessions(
     coalesce(sqlc.narg('session_id')::uuid, '00000000-0000-0000-0000-000000000000'), 'password'
 );
 
--- DistrustDevices lets no device of a user be trusted any more. It comes after ChangeFactors, and is
--- no part of it: that may have waited for somebody who has trusted a device, and would not see it.
+-- DistrustDevices lets no device of a user be trusted any more. It comes after ChangeFactors, and
+-- is no part of it: that may have waited for somebody who has trusted a device, and would not see
+-- it.
 -- name: DistrustDevices :exec
 DELETE FROM trusted_devices
 WHERE user_id = @user_id;

@@ -22,9 +22,9 @@ FROM roles
 WHERE name = @name
 FOR UPDATE;
 
--- SetRole changes nothing if the role is as it should be. What is null stays as it is. It revokes the
--- access tokens of all users who have the role, since their scope is that of before, or their logins
--- left out the factor. The schema revokes those of clients.
+-- SetRole changes nothing if the role is as it should be. What is null stays as it is. It revokes
+-- the access tokens of all users who have the role, since their scope is that of before, or their
+-- logins left out the factor. The schema revokes those of clients.
 -- name: SetRole :exec
 WITH removed AS (
     DELETE FROM role_permissions

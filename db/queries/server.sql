@@ -10,8 +10,9 @@ SELECT current_setting('server_version_num')::int AS version,
        has_table_privilege('audit_events', 'UPDATE, DELETE, TRUNCATE')::boolean AS may_change,
        (has_schema_privilege(current_schema()::text, 'CREATE') OR has_database_privilege(current_database(), 'CREATE'))::boolean AS may_create;
 
--- AskGrowth finds how large the database is, the last month for which the audit log has a partition,
--- and how many rows are left that upkeep should have deleted: at most so many of each kind.
+-- AskGrowth finds how large the database is, the last month for which the audit log has a
+-- partition, and how many rows are left that upkeep should have deleted: at most so many of each
+-- kind.
 -- name: AskGrowth :one
 SELECT pg_database_size(current_database())::bigint AS bytes,
        (SELECT coalesce(max(right(c.relname, 7)), '')

@@ -56,8 +56,8 @@ CROSS JOIN LATERAL account_or_stand_in(
 -- of a refusal does not tell which addresses are known.
 --
 -- The other key is that of the newest account that has the address and must verify it yet. If there
--- is none, it is that of nobody. The OFFSET has it found by the address: the index of those who must
--- verify one yet is short on most days, but not after a flood of registrations.
+-- is none, it is that of nobody. The OFFSET has it found by the address: the index of those who
+-- must verify one yet is short on most days, but not after a flood of registrations.
 -- name: UsernameOfLogin :one
 SELECT coalesce(u.username_key, k.address)::text AS username_key,
        coalesce(n.username_key, '00000000-0000-0000-0000-000000000000')::text AS unproved_key

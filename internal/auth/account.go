@@ -16,9 +16,9 @@ import (
 type AccountStore interface {
 	// InsertUser stores a new, enabled user. Errors: [ErrUsernameTaken] if a user has or had that
 	// key, even one that was stored a moment ago, or has verified the address that the name is. If
-	// the name has a skeleton, it is also [ErrUsernameTaken] if a user has that skeleton, or has the
-	// skeleton as a key. [ErrAddressTaken] if the address is verified, and another user has verified
-	// it or has it as a name. [ErrRoleNotFound].
+	// the name has a skeleton, it is also [ErrUsernameTaken] if a user has that skeleton, or has
+	// the skeleton as a key. [ErrAddressTaken] if the address is verified, and another user has
+	// verified it or has it as a name. [ErrRoleNotFound].
 	InsertUser(ctx context.Context, e Event, rule Rule, account StoredAccount) (User, error)
 	// UserByID reads what is committed now, never a cache. Errors: [ErrUserNotFound].
 	UserByID(ctx context.Context, id uuid.UUID) (User, error)
@@ -52,8 +52,8 @@ type AccountStore interface {
 	RequirePasswordChange(
 		ctx context.Context, e Event, rule Rule, key string, unlessChanged *time.Time,
 	) (User, error)
-	// ResetFactors takes all that a user proves besides the password, and makes all devices unknown.
-	// It raises the token version and ends the user's sessions. Errors: [ErrUserNotFound].
+	// ResetFactors takes all that a user proves besides the password, and makes all devices
+	// unknown. It raises the token version and ends the user's sessions. Errors: [ErrUserNotFound].
 	ResetFactors(ctx context.Context, e Event, rule Rule, key string) (User, error)
 }
 

@@ -24,8 +24,8 @@ type StepUp = token.StepUp
 // ACR2 is the acr of a login with two factors.
 const ACR2 = token.ACR2
 
-// StepUpOf reads the demand of a proxy from a query, which is as [StepUp.AddTo] writes it. It is not
-// ok for a demand that is malformed.
+// StepUpOf reads the demand of a proxy from a query, which is as [StepUp.AddTo] writes it. It is
+// not ok for a demand that is malformed.
 func StepUpOf(query url.Values) (demand StepUp, ok bool) {
 	for _, name := range []string{token.ACRParameter, token.MaxAgeParameter} {
 		if query.Has(name) && !demand.Set(name, query.Get(name)) {
@@ -92,8 +92,8 @@ func DemandedACR(parameters url.Values) string {
 	return r.ACR
 }
 
-// DemandsProof reports whether a request by its parameters wants its user to prove anew who they are,
-// or may do so: by max_age, or by prompt=login.
+// DemandsProof reports whether a request by its parameters wants its user to prove anew who they
+// are, or may do so: by max_age, or by prompt=login.
 func DemandsProof(parameters url.Values) bool {
 	return parameters.Has("max_age") ||
 		slices.Contains(strings.Fields(parameters.Get("prompt")), PromptLogin)

@@ -27,9 +27,9 @@ const codeLifetime = time.Minute
 type AuthorizationStore interface {
 	// ClientByID is that of [AccessStore].
 	ClientByID(ctx context.Context, id string) (StoredClient, error)
-	// InsertCode stores a code if the browser's session lives, its user and the client have the given
-	// versions, and the user still allows a client that asks what the code gives it.
-	// Errors: [ErrSessionNotFound] if not.
+	// InsertCode stores a code if the browser's session lives, its user and the client have the
+	// given versions, and the user still allows a client that asks what the code gives it. Errors:
+	// [ErrSessionNotFound] if not.
 	InsertCode(ctx context.Context, e Event, code NewCode) error
 	// ConsentTo returns the words of a scope that a user has allowed a client; nil: none.
 	ConsentTo(ctx context.Context, userID uuid.UUID, clientID string) ([]string, error)
@@ -287,8 +287,8 @@ type CodeRedemption struct {
 	Resources []string
 }
 
-// mayBeOf reports whether a client could have got such a code. Without a browser a redirect URI does
-// not say whose a code is, so the challenge has to.
+// mayBeOf reports whether a client could have got such a code. Without a browser a redirect URI
+// does not say whose a code is, so the challenge has to.
 func (r CodeRedemption) mayBeOf(client Client) bool {
 	if r.RedirectURI == "" {
 		return client.IsFirstParty() && r.Verifier != ""

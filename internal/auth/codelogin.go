@@ -26,8 +26,8 @@ type CodeLogin struct {
 	Username, Password string
 	Session            string // what is pending, as [FactorNeededError] has it
 	Factor             FactorProof
-	// Request has parameters of the authorization endpoint. With a Session, what an earlier step has
-	// said may be left out.
+	// Request has parameters of the authorization endpoint. With a Session, what an earlier step
+	// has said may be left out.
 	Request map[string]string
 }
 

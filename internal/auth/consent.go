@@ -10,9 +10,9 @@ import (
 type ConsentStore interface {
 	// ListConsents returns at most limit consents within a reach, the newest first.
 	ListConsents(ctx context.Context, reach Reach, limit int) ([]PersonalConsent, error)
-	// WithdrawConsent deletes what a user has allowed a client, voids the codes that the client could
-	// still redeem, and ends its sessions of that user, the offline ones too. It reports whether
-	// there was anything to delete. If not, it changes nothing, and records no event.
+	// WithdrawConsent deletes what a user has allowed a client, voids the codes that the client
+	// could still redeem, and ends its sessions of that user, the offline ones too. It reports
+	// whether there was anything to delete. If not, it changes nothing, and records no event.
 	WithdrawConsent(
 		ctx context.Context, e Event, userID uuid.UUID, clientID, reason string,
 	) (bool, error)

@@ -45,14 +45,14 @@ var (
 		"password_change_required", "the password must be changed first",
 	)
 
-	// ErrAddressUnverified: the password is right, and the address that the user has registered with
-	// must be verified before a login.
+	// ErrAddressUnverified: the password is right, and the address that the user has registered
+	// with must be verified before a login.
 	ErrAddressUnverified = outcome.New(
 		"address_unverified", "the e-mail address must be verified first",
 	)
 
-	// ErrFactorNeeded: the password is right, and a second factor is still to be proved. It comes as
-	// a [*FactorNeededError].
+	// ErrFactorNeeded: the password is right, and a second factor is still to be proved. It comes
+	// as a [*FactorNeededError].
 	ErrFactorNeeded = outcome.New("factor_needed", "the second factor must be proved as well")
 	// ErrFactorEnrol: the password is right, and the account must have a second factor and has none
 	// yet. It is set up on pages alone. It comes as a [*FactorNeededError].
@@ -106,8 +106,8 @@ var (
 	ErrEnrolmentOver = outcome.New(
 		"enrolment_over", "setting up the app took too long; begin anew, with another secret",
 	)
-	// ErrInsufficientAuthentication: the user has to prove anew, or better, who it is. It comes as an
-	// [*InsufficientError].
+	// ErrInsufficientAuthentication: the user has to prove anew, or better, who it is. It comes as
+	// an [*InsufficientError].
 	ErrInsufficientAuthentication = outcome.New(
 		"insufficient_authentication", "log in once more, with all that the account demands",
 	)

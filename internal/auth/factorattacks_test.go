@@ -12,8 +12,8 @@ import (
 	"gatehouse.example/internal/auth/authtest"
 )
 
-// A login with two factors of which one is gone would let in an account that has none, and must have
-// one.
+// A login with two factors of which one is gone would let in an account that has none, and must
+// have one.
 func TestASessionOutlivesItsFactorOnlyWhereNoneIsDemanded(t *testing.T) {
 	t.Parallel()
 	s := startSecond(t, authtest.Options{})
@@ -30,8 +30,8 @@ func TestASessionOutlivesItsFactorOnlyWhereNoneIsDemanded(t *testing.T) {
 	s.wantCookieRefused("by a role", change.Browser.Cookie)
 }
 
-// Whoever has a program that answers for a passkey could fill the disk: such a login costs no hash of
-// a password.
+// Whoever has a program that answers for a passkey could fill the disk: such a login costs no hash
+// of a password.
 func TestSoManyLoginsByAPasskeyAreRefusedForAWhile(t *testing.T) {
 	t.Parallel()
 	s := startSecond(t, authtest.Options{})
@@ -83,8 +83,8 @@ func (b *trusting) knows(username string) {
 	b.devices = map[string]string{grant.DeviceName: grant.Device}
 }
 
-// A browser that is not asked to make sure of its user may leave that out. Whoever finds a key would
-// be in by it alone, or its owner would be refused.
+// A browser that is not asked to make sure of its user may leave that out. Whoever finds a key
+// would be in by it alone, or its owner would be refused.
 func TestOnlyAPasskeyThatIsTheOnlyFactorMustKnowItsUser(t *testing.T) {
 	t.Parallel()
 	s := startSecond(t, authtest.Options{})
@@ -112,8 +112,8 @@ func (s *second) byPasskey(key *holder) (auth.BrowserGrant, error) {
 	return s.Logins.LoginByPasskey(s.Context(), "cookie", key.answers(s, options), client, auth.BrowserLogin{})
 }
 
-// A thief who has set up passkeys, and has taken the password away, would be in again as soon as the
-// owner has taken the address back.
+// A thief who has set up passkeys, and has taken the password away, would be in again as soon as
+// the owner has taken the address back.
 func TestNoPasskeyOfAThiefOutlivesTheUndoingOfAnAddress(t *testing.T) {
 	t.Parallel()
 	s := startSecond(t, authtest.Options{Email: auth.EmailOptional})

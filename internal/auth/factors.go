@@ -31,8 +31,8 @@ type FactorStore interface {
 	RenamePasskey(ctx context.Context, e Event, user, id uuid.UUID, name string) error
 	// ForgetDevices makes devices unknown for the second factor: one, or all (uuid.Nil).
 	ForgetDevices(ctx context.Context, e Event, user, device uuid.UUID) error
-	// ClaimPasskeyRP notes under which id passkeys are made. If there are passkeys of another one, it
-	// notes nothing, and returns that.
+	// ClaimPasskeyRP notes under which id passkeys are made. If there are passkeys of another one,
+	// it notes nothing, and returns that.
 	ClaimPasskeyRP(ctx context.Context, id string) (other string, err error)
 	// PasskeyRP returns under which id the passkeys that there are were made; "": there are none.
 	PasskeyRP(ctx context.Context) (string, error)
@@ -147,8 +147,8 @@ type pendingEnroller struct {
 
 // FactorChange is what a change of factors leads to.
 type FactorChange struct {
-	// Browser has the new cookie of the session that goes on. It has none if nothing has changed for
-	// the session, or if there is none yet.
+	// Browser has the new cookie of the session that goes on. It has none if nothing has changed
+	// for the session, or if there is none yet.
 	Browser BrowserGrant
 	// Codes are shown once: with the first factor, or when they are made anew.
 	Codes []otp.RecoveryCode
@@ -317,8 +317,8 @@ func (f *Factors) Of(ctx context.Context, user uuid.UUID) (FactorsShown, error) 
 }
 
 // NewRecoveryCodes makes the recovery codes anew. Those of before are void. Errors:
-// [ErrInvalidToken], [ErrForbidden], [ErrInsufficientAuthentication], [ErrLimited]; [ErrFactorsChanged]
-// if there is no factor that they could stand in for.
+// [ErrInvalidToken], [ErrForbidden], [ErrInsufficientAuthentication], [ErrLimited];
+// [ErrFactorsChanged] if there is no factor that they could stand in for.
 func (f *Factors) NewRecoveryCodes(ctx context.Context, who Enroller) (FactorChange, error) {
 	return f.change(ctx, who, ActionMakeCodes, "",
 		func(by enrolling) (FactorEdit, []otp.RecoveryCode, error) {

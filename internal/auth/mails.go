@@ -23,8 +23,8 @@ type QueuedMail struct {
 	Kind     MailKind
 	Sealed   []byte
 	Lifetime time.Duration // in which it is of use
-	// OfNobody is true of a mail that does not belong to the user of the event: the user is gone when
-	// it is recorded, or the worker finds out who it is.
+	// OfNobody is true of a mail that does not belong to the user of the event: the user is gone
+	// when it is recorded, or the worker finds out who it is.
 	OfNobody bool
 }
 
@@ -94,16 +94,16 @@ type MailStore interface {
 	BeginMail(ctx context.Context, id uuid.UUID) (BegunMail, error)
 	// AdmitMail stores that the limits let a mail pass, and whose it is. Errors: [ErrMailNotFound].
 	AdmitMail(ctx context.Context, id, user uuid.UUID) error
-	// TakeMailRates takes one from each rate for good, and stores that the limits let the mail pass,
-	// or does neither: another try must not be refused by what this one has taken. If a rate has
-	// nothing left, it returns refusals. Errors: [ErrMailNotFound].
+	// TakeMailRates takes one from each rate for good, and stores that the limits let the mail
+	// pass, or does neither: another try must not be refused by what this one has taken. If a rate
+	// has nothing left, it returns refusals. Errors: [ErrMailNotFound].
 	TakeMailRates(ctx context.Context, id uuid.UUID, rates []Rate) (
 		taken []TakenRate, refused []RefusedRate, err error,
 	)
 	// PutChallenge is AdmitMail for a mail with a challenge, which it stores. An older challenge of
-	// the user for the same purpose is gone. It records the event if the challenge is new. It returns
-	// when the challenge expires. Errors: [ErrMailNotFound] also if the user has changed, or has a newer
-	// challenge, or has redeemed this one.
+	// the user for the same purpose is gone. It records the event if the challenge is new. It
+	// returns when the challenge expires. Errors: [ErrMailNotFound] also if the user has changed,
+	// or has a newer challenge, or has redeemed this one.
 	PutChallenge(ctx context.Context, e Event, c NewChallenge) (expires time.Time, err error)
 	// FailMail stores what was wrong with a try, after which another one follows. Errors:
 	// [ErrMailNotFound].
@@ -111,8 +111,8 @@ type MailStore interface {
 	// SettleMail ends a mail, and forgets what was in it. It returns how long the mail has waited.
 	// Errors: [ErrMailNotFound].
 	SettleMail(ctx context.Context, id uuid.UUID, end MailEnd) (waited time.Duration, err error)
-	// ExpireMails ends mails that should have been sent so long ago, and at most so many. It records
-	// the event for each, with its kind as the target, and returns the kinds.
+	// ExpireMails ends mails that should have been sent so long ago, and at most so many. It
+	// records the event for each, with its kind as the target, and returns the kinds.
 	ExpireMails(
 		ctx context.Context, end MailEnd, over time.Duration, most int,
 	) ([]MailKind, error)
@@ -124,8 +124,8 @@ type MailStore interface {
 	// HolderOfAddress finds the user who has verified an address, by its key. Errors:
 	// [ErrUserNotFound].
 	HolderOfAddress(ctx context.Context, key string) (User, error)
-	// AddressToProve returns the address that the user was asked to prove last; zero: none. It is for
-	// nobody but the worker: there is one only if no other account has the address.
+	// AddressToProve returns the address that the user was asked to prove last; zero: none. It is
+	// for nobody but the worker: there is one only if no other account has the address.
 	AddressToProve(ctx context.Context, user uuid.UUID) (Email, error)
 	// UserOfMail returns whom a mail of a kind is for; Nil: nobody, or there is no such mail.
 	UserOfMail(ctx context.Context, id uuid.UUID, kind MailKind) (uuid.UUID, error)

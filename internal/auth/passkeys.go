@@ -49,15 +49,15 @@ type NewPasskey struct {
 // HasPasskeys reports whether passkeys can be used here.
 func (f *Factors) HasPasskeys() bool { return f.rp != nil }
 
-// PasskeyOptions are what a browser makes a passkey by, as JSON (PublicKeyCredentialCreationOptions,
-// WebAuthn §5.4). They are good for two minutes, and for one passkey. Errors: those of
-// [Factors.AddPasskey].
+// PasskeyOptions are what a browser makes a passkey by, as JSON
+// (PublicKeyCredentialCreationOptions, WebAuthn §5.4). They are good for two minutes, and for one
+// passkey. Errors: those of [Factors.AddPasskey].
 func (f *Factors) PasskeyOptions(ctx context.Context, who Enroller) ([]byte, error) {
 	return f.passkeyOptions(ctx, who, false)
 }
 
-// OfferedPasskeyOptions are PasskeyOptions for a passkey that the browser may make of its own accord
-// after a login with a password (mediation "conditional").
+// OfferedPasskeyOptions are PasskeyOptions for a passkey that the browser may make of its own
+// accord after a login with a password (mediation "conditional").
 func (f *Factors) OfferedPasskeyOptions(ctx context.Context, who Enroller) ([]byte, error) {
 	return f.passkeyOptions(ctx, who, true)
 }
@@ -111,7 +111,8 @@ func (f *Factors) mayAddPasskey(user User) error {
 
 // AddPasskey adds a passkey, by what a browser has answered to [Factors.PasskeyOptions]. Errors:
 // [ErrInvalidToken], [ErrForbidden], [ErrInsufficientAuthentication], [ErrLimited],
-// [ErrFactorsOff], [ErrTooManyPasskeys], [ErrInvalidPasskey], [ErrPasskeyTaken], [ErrFactorsChanged].
+// [ErrFactorsOff], [ErrTooManyPasskeys], [ErrInvalidPasskey], [ErrPasskeyTaken],
+// [ErrFactorsChanged].
 func (f *Factors) AddPasskey(
 	ctx context.Context, who Enroller, name string, response []byte,
 ) (FactorChange, error) {

@@ -76,9 +76,9 @@ type Forgotten struct {
 	Again     bool   // the challenge is the one of before
 }
 
-// ForgotInBrowser is Forgot for a browser, and for what it has kept of the answer of before. Whoever
-// types the same login there once more goes on with the same challenge: within a minute there is no
-// other mail, and the code of the first one must be good where they are.
+// ForgotInBrowser is Forgot for a browser, and for what it has kept of the answer of before.
+// Whoever types the same login there once more goes on with the same challenge: within a minute
+// there is no other mail, and the code of the first one must be good where they are.
 func (r *Recovery) ForgotInBrowser(
 	ctx context.Context, login, kept, language string, caller Caller,
 ) (f Forgotten, err error) {

@@ -174,8 +174,8 @@ func TestTheBuiltInRoleNeitherChangesNorGoes(t *testing.T) {
 	}
 }
 
-// Whoever logged in before must not go on without the factor. And who sets one of the two alone must
-// not change the other.
+// Whoever logged in before must not go on without the factor. And who sets one of the two alone
+// must not change the other.
 func TestARoleDemandsAFactorFromThenOnAndRevokesTheTokensOfBefore(t *testing.T) {
 	t.Parallel()
 	f := start(t)

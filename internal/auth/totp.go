@@ -78,8 +78,8 @@ func (f *Factors) NewTOTP(user User) TOTPEnrolment {
 	return f.enrolment(user, secret, f.secrets.offer(user.ID, secret, f.clock()))
 }
 
-// SameTOTP is the enrolment that a form has sent back, for whoever has mistyped the code: the secret
-// is in the app already. Errors: [ErrEnrolmentOver].
+// SameTOTP is the enrolment that a form has sent back, for whoever has mistyped the code: the
+// secret is in the app already. Errors: [ErrEnrolmentOver].
 func (f *Factors) SameTOTP(user User, sealed string) (TOTPEnrolment, error) {
 	secret, err := f.secrets.accept(user.ID, sealed, f.clock())
 	if err != nil {
@@ -136,8 +136,8 @@ func (f *Factors) ConfirmTOTP(
 }
 
 // RemoveTOTP takes the authenticator app away. Errors: [ErrInvalidToken], [ErrForbidden],
-// [ErrInsufficientAuthentication], [ErrLimited], [ErrFactorDemanded]; [ErrFactorsChanged] if there is
-// none.
+// [ErrInsufficientAuthentication], [ErrLimited], [ErrFactorDemanded]; [ErrFactorsChanged] if there
+// is none.
 func (f *Factors) RemoveTOTP(ctx context.Context, who Enroller) (FactorChange, error) {
 	return f.change(ctx, who, ActionRemoveFactor, factorTOTP,
 		func(by enrolling) (FactorEdit, []otp.RecoveryCode, error) {

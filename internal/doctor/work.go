@@ -35,7 +35,8 @@ type Growth struct {
 	Bytes int64
 	// RoomUntil is the end of the last month for which the audit log has a partition.
 	RoomUntil time.Time
-	// Overdue are rows of no use that upkeep should have deleted. At most [MostOverdue] are counted.
+	// Overdue are rows of no use that upkeep should have deleted. At most [MostOverdue] are
+	// counted.
 	Overdue int
 }
 

@@ -60,8 +60,8 @@ func (e *Edge) ClearLoginCookie(c *gin.Context) {
 	}
 }
 
-// VisitorCookieOf returns the cookie by which a browser is known before anybody has logged in there,
-// or "". Two of them count as none, as with the session cookie.
+// VisitorCookieOf returns the cookie by which a browser is known before anybody has logged in
+// there, or "". Two of them count as none, as with the session cookie.
 func (e *Edge) VisitorCookieOf(r *http.Request) string {
 	return onlyCookie(r, e.hostCookie(visitorCookie))
 }
@@ -81,8 +81,8 @@ func (e *Edge) PutOff(c *gin.Context, howLong time.Duration) {
 	http.SetCookie(c.Writer, e.newHostCookie(laterCookie, "yes", int(howLong.Seconds())))
 }
 
-// ForgotCookieOf returns what a browser has kept since somebody has forgotten the password there, or
-// "". Two of them count as none, as with the session cookie.
+// ForgotCookieOf returns what a browser has kept since somebody has forgotten the password there,
+// or "". Two of them count as none, as with the session cookie.
 func (e *Edge) ForgotCookieOf(r *http.Request) string {
 	return onlyCookie(r, e.hostCookie(forgotCookie))
 }

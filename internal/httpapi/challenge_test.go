@@ -130,8 +130,9 @@ func TestAProgramLogsAUserInWithoutABrowser(t *testing.T) {
 	a.want("personal data", a.as(a.alice, "GET", "/users/me/data", ""), http.StatusOK)
 }
 
-// What an app asks the authorization endpoint for, it may ask for here, in its first step or for what
-// the password grant has begun. An app would take an ID token without its nonce for a replayed one.
+// What an app asks the authorization endpoint for, it may ask for here, in its first step or for
+// what the password grant has begun. An app would take an ID token without its nonce for a replayed
+// one.
 func TestTheChallengeEndpointTakesWhatTheAuthorizationEndpointTakes(t *testing.T) {
 	t.Parallel()
 	a := startAudited(t, settings{issuer: "https://id.test"})

@@ -114,8 +114,8 @@ func asRefusal(c *gin.Context, a edge.Answer, err error) {
 	c.Writer.WriteHeaderNow()
 }
 
-// allowed reports whether a token has each role= and permission= that the proxy demands, and whether
-// its login satisfies acr= and max_age=. Errors: [auth.ErrForbidden],
+// allowed reports whether a token has each role= and permission= that the proxy demands, and
+// whether its login satisfies acr= and max_age=. Errors: [auth.ErrForbidden],
 // [auth.ErrInsufficientAuthentication], [edge.ErrVerifyQuery].
 func (g *gatekeeper) allowed(c *gin.Context, access token.Access) error {
 	var demand token.StepUp

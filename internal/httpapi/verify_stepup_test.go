@@ -76,8 +76,8 @@ func TestVerifyAsksForAStrongAndForARecentLogin(t *testing.T) {
 	}
 }
 
-// Somebody who is logged in, but not well enough, must not see a bare 401. The login must learn what
-// is demanded, also of somebody who is not logged in yet.
+// Somebody who is logged in, but not well enough, must not see a bare 401. The login must learn
+// what is demanded, also of somebody who is not logged in yet.
 func TestABrowserIsSentToTheLoginThatAProxyDemands(t *testing.T) {
 	t.Parallel()
 	const cookie, query = ownCookie + "=ghs_good", "acr=aal2&max_age=300"

@@ -47,8 +47,8 @@ func ParseRecoveryCode(typed string) (RecoveryCode, bool) {
 func (r RecoveryCode) Text() string { return shortcode.Shown(r.letters) }
 
 // Digest is what is stored of a code. A slow hash is for what people choose: nobody tries 120
-// random bits one by one, however fast the hash. The account is a part of it. Otherwise each try would be
-// held against the codes of all accounts, and a million of them would take 23 bits away.
+// random bits one by one, however fast the hash. The account is a part of it. Otherwise each try
+// would be held against the codes of all accounts, and a million of them would take 23 bits away.
 func (r RecoveryCode) Digest(account uuid.UUID) []byte {
 	sum := sha256.Sum256([]byte(recoveryLabel + string(account[:]) + r.letters))
 	return sum[:]

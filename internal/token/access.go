@@ -64,7 +64,8 @@ type Subject struct {
 	// text and not slices: so a remembered token is small, and nobody can change it.
 	Roles, Scope string
 	ClientID     string // to whom it was issued; Issue takes an empty one for FirstParty
-	// Resources are what it is for (RFC 8707), with spaces between; "": the issuer's audience alone.
+	// Resources are what it is for (RFC 8707), with spaces between; "": the issuer's audience
+	// alone.
 	Resources string
 	// ACR and AuthTime say how well and when the user has proved who it is. They are zero in a
 	// client's own token, and in tokens of earlier releases.
@@ -189,8 +190,8 @@ func (c loginClaims) authTime() time.Time {
 }
 
 // Issue makes a token that is valid for a time from now, but for no longer than the issuer's
-// lifetime. The methods are its amr (RFC 8176). They are for others to read: nothing here decides by
-// them, so they do not come back.
+// lifetime. The methods are its amr (RFC 8176). They are for others to read: nothing here decides
+// by them, so they do not come back.
 func (i *Issuer) Issue(
 	now time.Time, s Subject, validity time.Duration, methods ...string,
 ) (string, error) {

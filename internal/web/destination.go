@@ -23,9 +23,9 @@ type destination struct {
 	demand auth.StepUp
 }
 
-// destination finds out where a target leads to. A target that is not allowed is dropped. The target
-// may be the login for another one with a demand of a proxy, so that the demand is not lost on the
-// way through the pages.
+// destination finds out where a target leads to. A target that is not allowed is dropped. The
+// target may be the login for another one with a demand of a proxy, so that the demand is not lost
+// on the way through the pages.
 func (w *Web) destination(c *gin.Context, target string) destination {
 	query, ok := w.returns.query(target, pages.LoginPath)
 	if !ok || len(target) > maxNext {

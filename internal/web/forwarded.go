@@ -17,8 +17,8 @@ import (
 // URL of the login, a longer one would not fit into the headers that proxies take.
 const maxReturn = 2 << 10
 
-// LoginFor returns the URL of the login for a browser whose request a proxy asks about, with what the
-// proxy demands of the login. From there the browser comes back to what it asked for. It is ""
+// LoginFor returns the URL of the login for a browser whose request a proxy asks about, with what
+// the proxy demands of the login. From there the browser comes back to what it asked for. It is ""
 // unless a trusted proxy describes the request as one for a page, on an origin to which a login may
 // lead.
 func (w *Web) LoginFor(c *gin.Context, demand auth.StepUp) string {

@@ -13,8 +13,8 @@ import (
 	"gatehouse.example/internal/web/pages"
 )
 
-// A trusted device must not stand in for a second factor that somebody demands, on whichever page of
-// the login that is asked.
+// A trusted device must not stand in for a second factor that somebody demands, on whichever page
+// of the login that is asked.
 func TestEveryPageOfALoginKnowsThatASecondFactorIsDemanded(t *testing.T) {
 	t.Parallel()
 	outermost, err := edge.New(edge.Options{

@@ -23,8 +23,8 @@ type User struct {
 	// These two are there where the account has an address.
 	Email         string `json:"email,omitzero"`
 	EmailVerified *bool  `json:"email_verified,omitzero"`
-	// Factors are there where there is something to tell, for whoever manages users and for the user
-	// alone.
+	// Factors are there where there is something to tell, for whoever manages users and for the
+	// user alone.
 	Factors *Factors `json:"factors,omitzero"`
 }
 

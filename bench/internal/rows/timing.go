@@ -258,8 +258,8 @@ func timeClasses(ctx context.Context, classes []timedClass, n int, random *rand.
 	return times, nil
 }
 
-// timeCodes times n wrong codes of each class of users with second factors, in milliseconds. All are
-// refused with 400. One service takes the passwords, and one the codes.
+// timeCodes times n wrong codes of each class of users with second factors, in milliseconds. All
+// are refused with 400. One service takes the passwords, and one the codes.
 func (s *Run) timeCodes(ctx context.Context, client *http.Client, passwords, codes string, classes []loginClass, n int, random *rand.Rand) ([][]float64, error) {
 	var timed []timedClass
 	for _, class := range classes {

@@ -63,8 +63,8 @@ func QueueForTheKnown() Edit {
 	return Edit{"internal/auth/recovery.go", queued, looked + queued}
 }
 
-// AskForPasskeys is the mistake by which time tells who has a passkey: it is asked for first, and the
-// password is not compared.
+// AskForPasskeys is the mistake by which time tells who has a passkey: it is asked for first, and
+// the password is not compared.
 func AskForPasskeys() Edit {
 	compared := "\tverdict, err := l.passwords.verify(ctx, found.PasswordHash, pw)\n\tif err == nil {\n\t\terr = refusal("
 	asked := "\tif found.Factors.Passkeys > 0 {\n\t\treturn Proof{}, ErrWrongPassword\n\t}\n"

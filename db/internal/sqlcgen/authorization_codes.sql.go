@@ -167,10 +167,10 @@ type InsertCodeParams struct {
 	LifetimeSeconds float64
 }
 
-// InsertCode stores a code if the browser's session still lives, and neither its user nor the client
-// has changed: what the user has allowed was compared with the client of before. Whoever changes the
-// client waits for the lock, and then voids the code if need be. So does whoever takes back what an
-// app that asks was allowed: either the code is voided, or there is none.
+// InsertCode stores a code if the browser's session still lives, and neither its user nor the
+// client has changed: what the user has allowed was compared with the client of before. Whoever
+// changes the client waits for the lock, and then voids the code if need be. So does whoever takes
+// back what an app that asks was allowed: either the code is voided, or there is none.
 func (q *Queries) InsertCode(ctx context.Context, arg InsertCodeParams) (int64, error) {
 	result, err := q.db.Exec(ctx, insertCode,
 		arg.Event,
@@ -430,8 +430,8 @@ type RedeemCodeRow struct {
 }
 
 // RedeemCode is the one place where a code of a browser becomes a session. It compares all that the
-// code is bound to: client, redirect URI, challenge, resources, browser's session, and the version of the
-// user. Of many callers at once, one finds that the code was not redeemed. Whoever ends the
+// code is bound to: client, redirect URI, challenge, resources, browser's session, and the version
+// of the user. Of many callers at once, one finds that the code was not redeemed. Whoever ends the
 // browser's session, or bans the user or the client, waits for the locks, and then ends the new
 // session too. The locks are taken in the order in which all others take them: client, user,
 // session. The client may have come to demand a role since the code was made.
@@ -587,9 +587,9 @@ type RedeemProvedCodeRow struct {
 	Event     int64
 }
 
-// RedeemProvedCode is RedeemCode for a code without a browser. It compares the client, the challenge,
-// the resources and the version of the user. The session has no parent, and counts like that of a login
-// (StartSession): the lock makes those of one user take turns.
+// RedeemProvedCode is RedeemCode for a code without a browser. It compares the client, the
+// challenge, the resources and the version of the user. The session has no parent, and counts like
+// that of a login (StartSession): the lock makes those of one user take turns.
 func (q *Queries) RedeemProvedCode(ctx context.Context, arg RedeemProvedCodeParams) (RedeemProvedCodeRow, error) {
 	row := q.db.QueryRow(ctx, redeemProvedCode,
 		arg.Event,
@@ -655,8 +655,8 @@ type VoidCodesParams struct {
 	ClientID string
 }
 
-// VoidCodes waits for a code that is redeemed. EndConsentedSessions is a statement of its own behind
-// it, and sees the session that the code has started.
+// VoidCodes waits for a code that is redeemed. EndConsentedSessions is a statement of its own
+// behind it, and sees the session that the code has started.
 func (q *Queries) VoidCodes(ctx context.Context, arg VoidCodesParams) error {
 	_, err := q.db.Exec(ctx, voidCodes, arg.UserID, arg.ClientID)
 	return err

@@ -188,8 +188,9 @@ DELETE FROM trusted_devices
 WHERE user_id = $1
 `
 
-// DistrustDevices lets no device of a user be trusted any more. It comes after ChangeFactors, and is
-// no part of it: that may have waited for somebody who has trusted a device, and would not see it.
+// DistrustDevices lets no device of a user be trusted any more. It comes after ChangeFactors, and
+// is no part of it: that may have waited for somebody who has trusted a device, and would not see
+// it.
 func (q *Queries) DistrustDevices(ctx context.Context, userID uuid.UUID) error {
 	_, err := q.db.Exec(ctx, distrustDevices, userID)
 	return err

@@ -588,9 +588,9 @@ type SetRoleParams struct {
 	Factor      *bool
 }
 
-// SetRole changes nothing if the role is as it should be. What is null stays as it is. It revokes the
-// access tokens of all users who have the role, since their scope is that of before, or their logins
-// left out the factor. The schema revokes those of clients.
+// SetRole changes nothing if the role is as it should be. What is null stays as it is. It revokes
+// the access tokens of all users who have the role, since their scope is that of before, or their
+// logins left out the factor. The schema revokes those of clients.
 func (q *Queries) SetRole(ctx context.Context, arg SetRoleParams) error {
 	_, err := q.db.Exec(ctx, setRole,
 		arg.Event,

@@ -43,8 +43,9 @@ type AskGrowthRow struct {
 	Overdue   int64
 }
 
-// AskGrowth finds how large the database is, the last month for which the audit log has a partition,
-// and how many rows are left that upkeep should have deleted: at most so many of each kind.
+// AskGrowth finds how large the database is, the last month for which the audit log has a
+// partition, and how many rows are left that upkeep should have deleted: at most so many of each
+// kind.
 func (q *Queries) AskGrowth(ctx context.Context, arg AskGrowthParams) (AskGrowthRow, error) {
 	row := q.db.QueryRow(ctx, askGrowth, arg.SessionsKeptSeconds, arg.Most, arg.RevocationsKeptSeconds)
 	var i AskGrowthRow

@@ -594,8 +594,8 @@ type UsernameOfLoginRow struct {
 // of a refusal does not tell which addresses are known.
 //
 // The other key is that of the newest account that has the address and must verify it yet. If there
-// is none, it is that of nobody. The OFFSET has it found by the address: the index of those who must
-// verify one yet is short on most days, but not after a flood of registrations.
+// is none, it is that of nobody. The OFFSET has it found by the address: the index of those who
+// must verify one yet is short on most days, but not after a flood of registrations.
 func (q *Queries) UsernameOfLogin(ctx context.Context, arg UsernameOfLoginParams) (UsernameOfLoginRow, error) {
 	row := q.db.QueryRow(ctx, usernameOfLogin, arg.Address, arg.UsernameKey)
 	var i UsernameOfLoginRow

@@ -94,8 +94,8 @@ func (p Login) describe() description {
 	}
 }
 
-// NoFactor is at [LoginPath], for somebody who cannot log in as strongly as an app demands: there is
-// no second factor to prove.
+// NoFactor is at [LoginPath], for somebody who cannot log in as strongly as an app demands: there
+// is no second factor to prove.
 type NoFactor struct {
 	Username string
 	App      string // which demands it
@@ -114,8 +114,8 @@ type Register struct {
 	Next      string // comes back in [NextField]
 	To        string // the app that the person goes on to; "" for none
 	MinLength int    // of a password, in characters
-	// AsksAddress is true where accounts have addresses. Where NeedsAddress is true too, there are no
-	// usernames: whoever registers has an address alone.
+	// AsksAddress is true where accounts have addresses. Where NeedsAddress is true too, there are
+	// no usernames: whoever registers has an address alone.
 	AsksAddress, NeedsAddress bool
 	// NameMayBeAddress is true where addresses are off: only there may a username have an @.
 	NameMayBeAddress bool
