@@ -90,7 +90,16 @@ func TestNoRequestIsLostWhenAReplicaStopsUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	asynctest.Await(t, "requests to come", func() bool { return answered.Load() > 200 })
+	r.drains(&clients, &leaving, &answered, delayed, settled)
+}
+
+// drains stops a replica under load, once clients have come. They leave when they see leaving, and
+// count their answers. The replica must have served just those.
+func (r *replica) drains(
+	clients *sync.WaitGroup, leaving *atomic.Bool, answered *atomic.Int64, delayed, settled func(),
+) {
+	r.Helper()
+	asynctest.Await(r, "requests to come", func() bool { return answered.Load() > 200 })
 	r.terminate()
 	r.awaitReadiness(http.StatusServiceUnavailable)
 	leaving.Store(true)
@@ -98,8 +107,8 @@ func TestNoRequestIsLostWhenAReplicaStopsUnderLoad(t *testing.T) {
 	delayed()
 	settled()
 	r.stop()
-	if served := len(r.log.lines(t, "request")); int64(served) != answered.Load() {
-		t.Errorf("the replica served %d requests, clients had %d answers", served, answered.Load())
+	if served := len(r.log.lines(r, "request")); int64(served) != answered.Load() {
+		r.Errorf("the replica served %d requests, clients had %d answers", served, answered.Load())
 	}
 }
 

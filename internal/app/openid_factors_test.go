@@ -9,7 +9,6 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/oauth2"
 
-	"gatehouse.example/internal/keychain"
 	"gatehouse.example/internal/otp"
 )
 
@@ -23,13 +22,10 @@ func TestTheOpenIDLibraryOfGoGetsALoginByTwoFactors(t *testing.T) {
 		t.Errorf("by the password alone: %v", first.claims)
 	}
 	var id uuid.UUID
-	must(t, connect(t, p.databaseURL).QueryRow(t.Context(),
+	conn := connect(t, p.databaseURL)
+	must(t, conn.QueryRow(t.Context(),
 		"SELECT id FROM users WHERE username = $1", f.username).Scan(&id))
-	keys, err := keychain.New([][]byte{[]byte(secretKey)})
-	must(t, err)
-	app := otp.NewSecret()
-	f.exec("INSERT INTO totp_secrets (user_id, sealed, last_step) VALUES ($1, $2, 0)", id,
-		keys.Sealer(keychain.TOTPSecrets).Seal(id.String(), app))
+	app := insertApp(t, conn, secretKey, id)
 
 	ctx := oidc.ClientContext(t.Context(), p.client)
 	provider, err := oidc.NewProvider(ctx, p.issuer)

@@ -7,6 +7,10 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"gatehouse.example/internal/auth"
 	"gatehouse.example/internal/auth/authtest"
@@ -101,17 +105,11 @@ func (r *replica) withFactors(
 	user, _, err := admin.Accounts.Register(r.Context(), authtest.Operator(),
 		auth.NewAccount{Username: username, Password: canaryPassword})
 	must(leaks, err)
-	keys, err := keychain.New([][]byte{[]byte(canarySecretKey)})
-	must(leaks, err)
-	app = otp.NewSecret()
+	conn := connect(leaks.T, ownerURL)
+	app = insertApp(leaks.T, conn, canarySecretKey, user.ID)
 	leaks.add("secret of an app", app.Text())
 	leaks.add("secret of an app", strings.ReplaceAll(app.Text(), " ", ""))
 	leaks.addPlain("secret of an app", string(app))
-	conn := connect(leaks.T, ownerURL)
-	_, err = conn.Exec(r.Context(),
-		"INSERT INTO totp_secrets (user_id, sealed, last_step) VALUES ($1, $2, 0)", user.ID,
-		keys.Sealer(keychain.TOTPSecrets).Seal(user.ID.String(), app))
-	must(leaks, err)
 	for _, code := range otp.NewRecoveryCodes() {
 		codes = append(codes, code.Text())
 		leaks.add("recovery code", code.Text())
@@ -121,6 +119,19 @@ func (r *replica) withFactors(
 		must(leaks, err)
 	}
 	return app, codes
+}
+
+// insertApp gives a user an authenticator app, whose secret is sealed under a SECRET_KEY.
+func insertApp(t testing.TB, conn *pgx.Conn, secretKey string, user uuid.UUID) otp.Secret {
+	t.Helper()
+	keys, err := keychain.New([][]byte{[]byte(secretKey)})
+	must(t, err)
+	app := otp.NewSecret()
+	_, err = conn.Exec(t.Context(),
+		"INSERT INTO totp_secrets (user_id, sealed, last_step) VALUES ($1, $2, 0)", user,
+		keys.Sealer(keychain.TOTPSecrets).Seal(user.String(), app))
+	must(t, err)
+	return app
 }
 
 // cookieNamed returns the value of a cookie that an answer sets, or "".

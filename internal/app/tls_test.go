@@ -133,17 +133,7 @@ func TestNoRequestByHTTP2IsLostWhenAReplicaStopsUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	asynctest.Await(t, "requests to come", func() bool { return answered.Load() > 200 })
-	r.terminate()
-	r.awaitReadiness(http.StatusServiceUnavailable)
-	leaving.Store(true)
-	clients.Wait()
-	delayed()
-	settled()
-	r.stop()
-	if served := len(r.log.lines(t, "request")); int64(served) != answered.Load() {
-		t.Errorf("the replica served %d requests, clients had %d answers", served, answered.Load())
-	}
+	r.drains(&clients, &leaving, &answered, delayed, settled)
 }
 
 // Whoever mistypes a file's name must not get a service that speaks without TLS.
